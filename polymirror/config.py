@@ -1,0 +1,165 @@
+"""Every setting of the library: what it means, its unit, its range and its default.
+
+All classes are frozen; a value outside its range raises :class:`~polymirror.errors.ConfigError`,
+which names the field, the value and the range. :class:`MirrorConfig` holds the other four.
+Nothing here reads the environment or a file: callers decide where settings come from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, frozen
+
+from polymirror.errors import ConfigError
+
+
+def _between(low: float, high: float, unit: str) -> Any:
+    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        if not good:
+            raise ConfigError(attribute.name, value, f"between {low:g} and {high:g} {unit}")
+
+    return check
+
+
+def _count(low: int, high: int, unit: str) -> Any:
+    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(attribute.name, value, f"a whole number between {low} and {high} {unit}")
+
+    return check
+
+
+def _url(*schemes: str) -> Any:
+    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts is None or parts.scheme not in schemes or not parts.hostname:
+            raise ConfigError(attribute.name, value, f"a URL that starts with {' or '.join(schemes)}")
+
+    return check
+
+
+@frozen(kw_only=True)
+class Endpoints:
+    """Where the venue is. The defaults are production; a simulator offers its own."""
+
+    stream: str = field(default="wss://ws-subscriptions-clob.polymarket.com/ws/market", validator=_url("wss", "ws"))
+    """The market WebSocket."""
+    clob: str = field(default="https://clob.polymarket.com", validator=_url("https", "http"))
+    """The order book REST service, without a trailing slash."""
+    gamma: str = field(default="https://gamma-api.polymarket.com", validator=_url("https", "http"))
+    """The discovery REST service, without a trailing slash."""
+
+
+@frozen(kw_only=True)
+class EngineConfig:
+    """The pure core: how long a proof holds, how much is kept, how long doubt may last."""
+
+    max_proof_age: float = field(default=15.0, validator=_between(0.5, 3600, "seconds"))
+    """A book proven longer ago than this is SUSPECT (STALE)."""
+    probe_fraction: float = field(default=0.55, validator=_between(0.1, 0.9, "of max_proof_age"))
+    """A REST probe is asked for when a proof is older than this share of ``max_proof_age``."""
+    batch_window: float = field(default=0.005, validator=_between(0.0005, 1, "seconds"))
+    """A batch is over this long after its first message, if no later one closed it before."""
+    first_snapshot_timeout: float = field(default=5.0, validator=_between(0.1, 300, "seconds"))
+    """How long a subscribed token may wait for its baseline before NO_SNAPSHOT."""
+    hash_grace: float = field(default=1.0, validator=_between(0.01, 60, "seconds"))
+    """How long hash, BBO or complement may disagree before the book becomes SUSPECT."""
+    suspect_grace: float = field(default=2.0, validator=_between(0.01, 60, "seconds"))
+    """How long a SUSPECT book may wait for a clearing proof before it is resynced."""
+    probe_hold: float = field(default=1.5, validator=_between(0.1, 30, "seconds"))
+    """How long a REST book that we have not seen may be ahead of the stream."""
+    request_timeout: float = field(default=10.0, validator=_between(0.5, 120, "seconds"))
+    """After this long without an answer a book request is counted as failed."""
+    resync_backoff_base: float = field(default=0.25, validator=_between(0.01, 60, "seconds"))
+    """Full-jitter backoff between failed resyncs: the first upper bound."""
+    resync_backoff_cap: float = field(default=30.0, validator=_between(0.1, 600, "seconds"))
+    """Full-jitter backoff between failed resyncs: the last upper bound."""
+    scheduled_resync: float = field(default=300.0, validator=_between(5, 86_400, "seconds"))
+    """The mean time between make-before-break refreshes of a book (jittered by a quarter)."""
+    max_apply_lag: float = field(default=2.0, validator=_between(0.05, 60, "seconds"))
+    """Frames applied later than this after the venue sent them make books SUSPECT (APPLY_LAG)."""
+    max_tokens: int = field(default=20_000, validator=_count(1, 200_000, "tokens"))
+    """The most tokens one mirror tracks."""
+    tokens_per_socket: int = field(default=200, validator=_count(2, 500, "tokens"))
+    """The most tokens on one socket; above 500 the venue sends no snapshots."""
+    max_buffered_deltas: int = field(default=5_000, validator=_count(1, 1_000_000, "deltas"))
+    """Deltas kept for a token while it waits for its baseline."""
+    max_journal: int = field(default=512, validator=_count(16, 100_000, "changes"))
+    """Recent changes kept for a token, to go back to its last proven state."""
+    max_levels: int = field(default=10_000, validator=_count(1, 10_000, "levels a side"))
+    """A book with more levels on a side than this is refused as malformed."""
+    max_batch_messages: int = field(default=1_000, validator=_count(1, 100_000, "messages"))
+    """A batch with more messages than this is closed early."""
+
+
+@frozen(kw_only=True)
+class StreamConfig:
+    """One WebSocket: heartbeat, watchdogs, backoff and the bound of its queue."""
+
+    ping_interval: float = field(default=10.0, validator=_between(0.05, 300, "seconds"))
+    """A text PING goes out this often, after the subscription."""
+    open_timeout: float = field(default=10.0, validator=_between(0.1, 120, "seconds"))
+    """The most time for TCP, TLS and the WebSocket handshake together."""
+    data_timeout: float = field(default=30.0, validator=_between(0.1, 3600, "seconds"))
+    """A socket that brought no real data (PONG is none) for this long is replaced."""
+    transport_timeout: float = field(default=45.0, validator=_between(0.1, 3600, "seconds"))
+    """A socket that brought nothing at all, not even a PONG, for this long is replaced."""
+    backoff_base: float = field(default=0.25, validator=_between(0.001, 60, "seconds"))
+    """Full-jitter backoff between connection attempts: the first upper bound."""
+    backoff_cap: float = field(default=30.0, validator=_between(0.001, 600, "seconds"))
+    """Full-jitter backoff between connection attempts: the last upper bound."""
+    healthy_after: float = field(default=10.0, validator=_between(0.01, 3600, "seconds"))
+    """A connection that lasted this long resets the backoff."""
+    max_message: int = field(default=16 * 2**20, validator=_count(1024, 2**30, "bytes"))
+    """The largest message accepted. An opening frame of 600 tokens exceeds 1 MiB."""
+    max_queue: int = field(default=20_000, validator=_count(1, 1_000_000, "frames"))
+    """Frames waiting for the engine; one more means OVERFLOW and a new connection."""
+    max_queue_bytes: int = field(default=256 * 2**20, validator=_count(1024, 2**34, "bytes"))
+    """Bytes of frames waiting for the engine; more means OVERFLOW and a new connection."""
+    close_timeout: float = field(default=0.5, validator=_between(0.05, 30, "seconds"))
+    """How long a closing handshake may take before the socket is dropped."""
+
+
+@frozen(kw_only=True)
+class RestConfig:
+    """HTTP calls: time-outs, retries, and one rate budget shared by all callers."""
+
+    connect_timeout: float = field(default=5.0, validator=_between(0.05, 120, "seconds"))
+    """The most time to connect."""
+    read_timeout: float = field(default=10.0, validator=_between(0.05, 120, "seconds"))
+    """The most time between two pieces of an answer."""
+    total_timeout: float = field(default=20.0, validator=_between(0.1, 600, "seconds"))
+    """The most time for one call with all its retries."""
+    attempts: int = field(default=3, validator=_count(1, 20, "attempts"))
+    """How often one call is tried."""
+    backoff_base: float = field(default=0.25, validator=_between(0.001, 60, "seconds"))
+    """Full-jitter backoff between attempts: the first upper bound."""
+    backoff_cap: float = field(default=5.0, validator=_between(0.001, 600, "seconds"))
+    """Full-jitter backoff between attempts: the last upper bound."""
+    max_retry_after: float = field(default=30.0, validator=_between(0, 600, "seconds"))
+    """A longer ``Retry-After`` is not waited for: the call fails with RateLimited."""
+    calls_per_10s: int = field(default=200, validator=_count(1, 9_000, "calls in 10 seconds"))
+    """The budget for book calls. The venue allows 500 to /books; the rest is left to you."""
+    books_per_call: int = field(default=500, validator=_count(1, 500, "tokens"))
+    """The most tokens in one POST /books."""
+    concurrency: int = field(default=4, validator=_count(1, 64, "calls"))
+    """The most calls under way at once."""
+    max_body: int = field(default=32 * 2**20, validator=_count(1024, 2**30, "bytes"))
+    """The largest answer accepted."""
+
+
+@frozen(kw_only=True)
+class MirrorConfig:
+    """All settings of a mirror."""
+
+    engine: EngineConfig = field(factory=EngineConfig)
+    stream: StreamConfig = field(factory=StreamConfig)
+    rest: RestConfig = field(factory=RestConfig)
+    endpoints: Endpoints = field(factory=Endpoints)
+    seed: int | None = field(default=None)
+    """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
+    max_subscribers: int = field(default=1_000, validator=_count(1, 100_000, "subscribers"))
+    """The most callbacks and iterators at once."""

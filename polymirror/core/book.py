@@ -1,0 +1,173 @@
+"""One token's order book: two sides of levels, changed in place by deltas.
+
+Both sides are kept worst first, best last, as the venue sends and hashes them. A side is three
+parallel lists: ``keys`` (sorted ints), ``sizes`` (ints) and ``wires`` (each level's JSON text, for the
+venue's hash). The key of a bid is its price; the key of an ask is ``PRICE_SCALE - price``, the price of
+the same order on the complementary token. So both sides grow towards their best level, and the bids of
+one token and the asks of the other have the same keys.
+
+Nothing here knows time, states or proofs; :mod:`polymirror.core.token` decides when to call what. What
+callers read is a :class:`~polymirror.core.view.BookView`, never these lists.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
+from polymirror.errors import UnitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.messages import WireLevel
+
+
+class Levels(NamedTuple):
+    """An immutable copy of a book's levels: keys and sizes of both sides, best last."""
+
+    bid_keys: tuple[int, ...]
+    bid_sizes: tuple[int, ...]
+    ask_keys: tuple[int, ...]
+    ask_sizes: tuple[int, ...]
+
+
+class Undo(NamedTuple):
+    """What a change replaced: enough to take it back."""
+
+    at: int
+    """Exchange time of the change in ms."""
+    is_bid: bool
+    key: int
+    old: int
+    """The size before the change; 0 means the level was absent."""
+    new: int
+
+
+class Side:
+    """The levels of one side, best last."""
+
+    __slots__ = ("keys", "sizes", "wires")
+
+    def __init__(self) -> None:
+        # Sorted ascending: the last key is the best level.
+        self.keys: list[int] = []
+        # In 1/1,000,000 of a share, parallel to keys.
+        self.sizes: list[int] = []
+        # {"price":"0.48","size":"5"} exactly as the venue spells it, parallel to keys.
+        self.wires: list[str] = []
+
+    def set(self, key: int, size: int, wire: str) -> int:
+        """Make ``size`` the size at ``key``; 0 removes the level. Return the size before."""
+        keys = self.keys
+        i = bisect_left(keys, key)
+        if i < len(keys) and keys[i] == key:
+            old = self.sizes[i]
+            if size:
+                self.sizes[i] = size
+                self.wires[i] = wire
+            else:
+                del keys[i], self.sizes[i], self.wires[i]
+            return old
+        if size:
+            # Removing an absent level happens on the wire and is normal; only a real size is inserted.
+            keys.insert(i, key)
+            self.sizes.insert(i, size)
+            self.wires.insert(i, wire)
+        return 0
+
+    def size_at(self, key: int) -> int:
+        """Return the size at ``key``, 0 where there is no level."""
+        i = bisect_left(self.keys, key)
+        return self.sizes[i] if i < len(self.keys) and self.keys[i] == key else 0
+
+    def load(self, levels: Sequence[WireLevel], *, is_bid: bool) -> None:
+        """Replace everything. Raises UnitError for a bad price or size, or a price that comes twice."""
+        rows: list[tuple[int, int, str]] = []
+        for level in levels:
+            price, size = PRICES[level.price], SIZES[level.size]
+            if not 0 < price < PRICE_SCALE or not size:
+                raise UnitError("level", f"{level.price} x {level.size}", "a price inside (0, 1) and a size above 0")
+            rows.append((price if is_bid else PRICE_SCALE - price, size, wire_level(level.price, level.size)))
+        rows.sort()
+        keys = [row[0] for row in rows]
+        if len(set(keys)) != len(keys):
+            raise UnitError("levels", f"{len(keys)} levels", "one level for each price")
+        self.keys = keys
+        self.sizes = [row[1] for row in rows]
+        self.wires = [row[2] for row in rows]
+
+
+class OrderBook:
+    """Both sides of one token's book."""
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = Side()
+        self.asks = Side()
+
+    @classmethod
+    def of(cls, message: BookMessage, max_levels: int) -> OrderBook:
+        """Build a book from a venue message. Raises UnitError for levels that cannot be."""
+        for levels in (message.bids, message.asks):
+            if len(levels) > max_levels:
+                raise UnitError("levels", f"{len(levels)} levels", f"at most {max_levels} a side")
+        book = cls()
+        book.bids.load(message.bids, is_bid=True)
+        book.asks.load(message.asks, is_bid=False)
+        return book
+
+    def change(self, side: str, price_wire: str, size_wire: str, at: int) -> Undo:
+        """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
+        price = PRICES[price_wire]
+        size = SIZES[size_wire]
+        if not 0 < price < PRICE_SCALE:
+            raise UnitError("price", price_wire, "inside (0, 1)")
+        wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
+        if side == "BUY":
+            return Undo(at, True, price, self.bids.set(price, size, wire), size)
+        if side == "SELL":
+            key = PRICE_SCALE - price
+            return Undo(at, False, key, self.asks.set(key, size, wire), size)
+        raise UnitError("side", side, "BUY or SELL")
+
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask."""
+        bids, asks = self.bids.keys, self.asks.keys
+        return bool(bids and asks) and bids[-1] + asks[-1] >= PRICE_SCALE
+
+    def levels(self) -> Levels:
+        """Copy the levels."""
+        bids, asks = self.bids, self.asks
+        return Levels(tuple(bids.keys), tuple(bids.sizes), tuple(asks.keys), tuple(asks.sizes))
+
+    def same_levels(self, other: OrderBook) -> bool:
+        """Whether both books have exactly the same prices and sizes."""
+        return (
+            self.bids.keys == other.bids.keys
+            and self.bids.sizes == other.bids.sizes
+            and self.asks.keys == other.asks.keys
+            and self.asks.sizes == other.asks.sizes
+        )
+
+    def levels_before(self, undos: Sequence[Undo]) -> Levels:
+        """Return the levels as they were before ``undos`` (oldest first), without changing the book."""
+        past = {True: dict(zip(self.bids.keys, self.bids.sizes, strict=True)),
+                False: dict(zip(self.asks.keys, self.asks.sizes, strict=True))}  # fmt: skip
+        for undo in reversed(undos):
+            if undo.old:
+                past[undo.is_bid][undo.key] = undo.old
+            else:
+                past[undo.is_bid].pop(undo.key, None)
+        bids, asks = sorted(past[True].items()), sorted(past[False].items())
+        return Levels(
+            tuple(k for k, _ in bids), tuple(s for _, s in bids), tuple(k for k, _ in asks), tuple(s for _, s in asks)
+        )
+
+
+def wire_level(price: str, size: str) -> str:
+    """Return a level's JSON exactly as the venue hashes it."""
+    return f'{{"price":"{price}","size":"{size}"}}'

@@ -1,0 +1,59 @@
+"""What the engine asks its shell to do. Data only; the shell carries them out in order.
+
+A shell that cannot do one answers with the matching failure input of the engine, never with silence: the
+engine counts an unanswered request as failed only after ``request_timeout``.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class OpenLine:
+    """Open a socket for these tokens and keep it open. The tokens may change later."""
+
+    line: int
+    asset_ids: tuple[str, ...]
+
+
+@frozen
+class Subscribe:
+    """Add tokens to a socket that is open. A closed one learns of them when it opens."""
+
+    line: int
+    asset_ids: tuple[str, ...]
+
+
+@frozen
+class Unsubscribe:
+    """Remove tokens from a socket (always whole markets: the venue fans out per market)."""
+
+    line: int
+    asset_ids: tuple[str, ...]
+
+
+@frozen
+class Reconnect:
+    """Replace a socket that is open and does not do its work."""
+
+    line: int
+    why: str
+
+
+@frozen
+class CloseLine:
+    """Close a socket for good: nothing is left on it."""
+
+    line: int
+
+
+@frozen
+class FetchBooks:
+    """Ask REST for these tokens' books (at most 500) and answer under ``request``."""
+
+    request: int
+    asset_ids: tuple[str, ...]
+
+
+Effect = OpenLine | Subscribe | Unsubscribe | Reconnect | CloseLine | FetchBooks

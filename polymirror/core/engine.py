@@ -1,0 +1,482 @@
+"""The engine: all tokens and sockets of a mirror, without any I/O.
+
+Inputs are methods that take ``now`` (seconds on one monotonic clock): frames, connections coming and going,
+REST answers, the passing of time. Consequences are drained: :meth:`Engine.effects` (what the shell must do),
+:meth:`Engine.events` (what people may want to know), :meth:`Engine.dirty` (whose readable view changed), and
+:meth:`Engine.next_deadline` (when to call :meth:`Engine.tick`). The same inputs at the same times give the
+same consequences. Shells are :mod:`polymirror.mirror` (asyncio), the replayer and the virtual-time simulation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.core.clock import VenueClock
+from polymirror.core.effects import CloseLine, Effect, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe
+from polymirror.core.hashing import DialectBook, MarketHash
+from polymirror.core.lines import Line, Lines
+from polymirror.core.market import PAIR, Market
+from polymirror.core.messages import (
+    Book,
+    Malformed,
+    MarketResolved,
+    PriceChange,
+    TickSizeChange,
+    Trade,
+    decode_frame,
+)
+from polymirror.core.outbox import Outbox, Transition, Want, Warned
+from polymirror.core.states import BookState, Reason
+from polymirror.core.timers import Deadlines
+from polymirror.core.view import BookView
+from polymirror.errors import ConfigError, NotLive, UnitError, UnknownToken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from random import Random
+
+    from polymirror.config import EngineConfig
+    from polymirror.core.checksum import Constants
+    from polymirror.core.messages import Message
+    from polymirror.core.token import Token
+
+MAX_BOOKS_PER_REQUEST = 500
+MAX_REQUESTS = 4
+"""REST requests under way at once; wishes beyond that wait and are gathered."""
+
+GATHER = 0.25
+"""Seconds for which routine probes are gathered into one request."""
+
+REPLACE_INTERVAL = 10.0
+"""Seconds between two requests of the engine to replace one socket."""
+
+RESUBSCRIBES_BEFORE_REPLACING = 3
+"""Failed attempts, times two, after which a socket that cannot deliver a book is replaced."""
+
+MAX_KINDS = 64
+"""Different kinds of ignored or malformed input that are counted by name."""
+
+HARMLESS = frozenset({"last_trade_price", "best_bid_ask", "new_market", "market_resolved"})
+"""Kinds that never change a book: reading one wrongly casts no doubt."""
+
+
+@frozen
+class _Request:
+    sent_at: float
+    generations: dict[str, int]
+
+
+class Engine:
+    """The pure core of a mirror. See the module's docstring for how to drive it."""
+
+    def __init__(self, config: EngineConfig, rng: Random) -> None:
+        self.config = config
+        self.dialects = DialectBook()
+        self.clock = VenueClock()
+        self.outbox = Outbox(config, rng, self.dialects)
+        self.tokens: dict[str, Token] = {}
+        self.markets: dict[str, Market] = {}
+        self.lines = Lines(config.tokens_per_socket)
+        # frames, deltas, snapshots, ignored, malformed, untracked...
+        self.counts: Counter[str] = Counter()
+        # Ignored and malformed input by kind; bounded by MAX_KINDS.
+        self.ignored: Counter[str] = Counter()
+        self.malformed: Counter[str] = Counter()
+        self._effects: list[Effect] = []
+        self._deadlines: Deadlines[Token] = Deadlines()
+        # Markets with an open batch, oldest first.
+        self._open: dict[Market, None] = {}
+        self._requests: dict[int, _Request] = {}
+        self._asked: set[str] = set()
+        self._serial = 0
+        # When gathered routine wishes are sent at the latest.
+        self._gather_until = float("inf")
+
+    # ---- Tokens ------------------------------------------------------------------------------------
+
+    def track(self, condition_id: str, asset_ids: Sequence[str], now: float, *, constants: Constants | None = None) -> None:
+        """Start to mirror tokens of one market (normally both). Raises ConfigError over ``max_tokens``."""
+        fresh = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self.tokens]
+        if len(self.tokens) + len(fresh) > self.config.max_tokens:
+            raise ConfigError("tokens", len(self.tokens) + len(fresh), f"at most max_tokens={self.config.max_tokens}")
+        market = self.markets.get(condition_id)
+        if len(fresh) + (0 if market is None else len(market.tokens)) > PAIR:
+            raise ConfigError("asset_ids", list(asset_ids), "the two tokens of one market")
+        if not fresh:
+            return
+        if market is None:
+            market = self.markets[condition_id] = Market(condition_id, MarketHash(condition_id, self.dialects), self.outbox)
+        if constants is not None:
+            market.hashes.constants = constants
+        line, new = self.lines.assign(market, len(fresh))
+        for asset_id in fresh:
+            token = self.tokens[asset_id] = market.add(asset_id)
+            token.since = now
+            if line.is_open:
+                token.subscribed(now)
+        self._effects.append(OpenLine(line.number, line.asset_ids) if new else Subscribe(line.number, tuple(fresh)))
+        self._settle(now)
+
+    def untrack(self, condition_id: str, now: float) -> None:
+        """Forget a market and its tokens."""
+        market = self.markets.pop(condition_id, None)
+        if market is None:
+            raise UnknownToken(condition_id)
+        for asset_id, token in market.tokens.items():
+            del self.tokens[asset_id]
+            self._deadlines.cancel(token)
+            self.outbox.books.pop(token, None)
+            self.outbox.resubscribe.pop(token, None)
+            self.outbox.rearm.pop(token, None)
+        self._open.pop(market, None)
+        self._release(market)
+        self._settle(now)
+
+    def _release(self, market: Market) -> None:
+        number = market.line
+        if number is None:
+            return
+        emptied = self.lines.release(market)
+        if emptied is not None:
+            self._effects.append(CloseLine(number))
+        else:
+            self._effects.append(Unsubscribe(number, tuple(market.tokens)))
+
+    # ---- Connections -------------------------------------------------------------------------------
+
+    def connected(self, number: int, now: float) -> None:
+        """A socket is open, and its subscription was sent."""
+        line = self.lines.get(number)
+        if line is None:
+            return
+        line.is_open, line.opened_at, line.frames, line.lag = True, now, 0, None
+        for market in line.markets.values():
+            for token in market.tokens.values():
+                if token.state is not BookState.RETIRED:
+                    token.subscribed(now)
+        self._settle(now)
+
+    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False) -> None:
+        """A socket is lost. ``resolved``: the venue closed it because all its markets are resolved."""
+        line = self.lines.get(number)
+        if line is None:
+            return
+        line.is_open = line.lagging = False
+        for market in tuple(line.markets.values()):
+            for token in market.tokens.values():
+                if resolved:
+                    token.retire(Reason.RESOLVED, now)
+                elif token.state is not BookState.RETIRED:
+                    token.disconnected(now, why)
+            self._open.pop(market, None)
+            market.drop_batch()
+        self._settle(now)
+
+    def overflow(self, number: int, now: float) -> None:
+        """Frames of a socket had to be dropped: every book on it is in doubt."""
+        self._suspect_line(number, Reason.OVERFLOW, now, "")
+        self._settle(now)
+
+    def receive(self, number: int, data: bytes | str, now: float) -> None:
+        """Take one frame of a socket."""
+        self.counts["frames"] += 1
+        line = self.lines.get(number)
+        if line is None:
+            self.counts["orphaned"] += 1
+            return
+        line.frames += 1
+        for message in decode_frame(data):
+            if type(message) is PriceChange:
+                market = self.markets.get(message.market)
+                if market is None or market.line != number:
+                    self.counts["untracked"] += len(message.price_changes or ())
+                    continue
+                self._take_lag(line, message.at, now)
+                try:
+                    market.deltas(message, now)
+                except UnitError as error:
+                    market.drop_batch()
+                    ids = tuple(change.asset_id for change in message.price_changes or ())
+                    self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
+                if market.batch_at:
+                    self._open[market] = None
+            else:
+                self._rare(line, message, now)
+        self._settle(now)
+
+    def _rare(self, line: Line, message: Message, now: float) -> None:
+        """Take any message but a price change."""
+        if isinstance(message, Book):
+            self.counts["snapshots"] += 1
+            self._take_book(line, message, now)
+        elif isinstance(message, Malformed):
+            self._malformed(line, message, now)
+        elif isinstance(message, Trade):
+            market = self.markets.get(message.market)
+            if market is not None:
+                market.hashes.traded(message.price)
+        elif isinstance(message, TickSizeChange):
+            market = self.markets.get(message.market)
+            if market is not None:
+                market.tick_size(message, now)
+        elif isinstance(message, MarketResolved):
+            market = self.markets.get(message.market)
+            if market is not None:
+                self._retire(market, Reason.RESOLVED, now)
+        elif not isinstance(message, PriceChange):
+            self.counts["ignored"] += 1
+            self.ignored[message.kind if len(self.ignored) < MAX_KINDS else "others"] += 1
+
+    def _take_book(self, line: Line, message: Book, now: float) -> None:
+        market = self.markets.get(message.market)
+        if market is None or market.line != line.number:
+            self.counts["untracked"] += 1
+            return
+        try:
+            market.whole_book(message, now)
+        except UnitError as error:
+            self._malformed(line, Malformed("book", str(error), message.market, (message.asset_id,)), now)
+        if market.batch_at:
+            self._open[market] = None
+
+    def _take_lag(self, line: Line, at: int, now: float) -> None:
+        line.lag = lag = self.clock.frame(at, now)
+        if (lag > self.config.max_apply_lag) is not line.lagging:
+            line.lagging = not line.lagging
+            for market in line.markets.values():
+                for token in market.tokens.values():
+                    token.lagging = line.lagging
+                    if line.lagging:
+                        token.doubt(Reason.APPLY_LAG, now, f"{lag:.3f} s")
+
+    def _malformed(self, line: Line, message: Malformed, now: float) -> None:
+        """Count what could not be read, and doubt only the books that it could have touched."""
+        self.counts["malformed"] += 1
+        self.malformed[message.kind if len(self.malformed) < MAX_KINDS else "others"] += 1
+        self.outbox.events.append(Warned(now, f"malformed {message.kind}", message.detail))
+        if message.kind in HARMLESS:
+            return
+        named = [self.tokens[asset_id] for asset_id in message.asset_ids if asset_id in self.tokens]
+        market = self.markets.get(message.market)
+        if message.asset_ids or message.market:
+            # A message about one token says the same about its complement.
+            for token in dict.fromkeys([*named, *(market.tokens.values() if market else ())]):
+                token.missed_input(Reason.DECODE_ERROR, now, message.detail)
+        else:
+            self._suspect_line(line.number, Reason.DECODE_ERROR, now, message.detail)
+
+    def _suspect_line(self, number: int, reason: Reason, now: float, detail: str) -> None:
+        line = self.lines.get(number)
+        if line is None:
+            return
+        for market in line.markets.values():
+            for token in market.tokens.values():
+                token.missed_input(reason, now, detail)
+
+    def _retire(self, market: Market, reason: Reason, now: float) -> None:
+        for token in market.tokens.values():
+            token.retire(reason, now)
+
+    # ---- REST --------------------------------------------------------------------------------------
+
+    def books(self, request: int, books: Mapping[str, Book], now: float) -> None:
+        """Take the answer to a :class:`FetchBooks`; a token that is not in it is unknown to the venue."""
+        asked = self._requests.pop(request, None)
+        if asked is None:
+            self.counts["late_answers"] += 1
+            return
+        for asset_id, generation in asked.generations.items():
+            self._asked.discard(asset_id)
+            token = self.tokens.get(asset_id)
+            if token is None:
+                continue
+            if token.generation != generation:
+                # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
+                self.counts["outdated_answers"] += 1
+                token.resync.failed(now)
+            elif asset_id in books:
+                token.resync.answer(books[asset_id], asked.sent_at, now)
+            else:
+                token.resync.absent(now)
+        self._settle(now)
+
+    def books_failed(self, request: int, now: float) -> None:
+        """The request could not be answered: those who wait for a baseline back off."""
+        asked = self._requests.pop(request, None)
+        if asked is None:
+            return
+        self.counts["failed_requests"] += 1
+        for asset_id in asked.generations:
+            self._asked.discard(asset_id)
+            if asset_id in self.tokens:
+                self.tokens[asset_id].resync.failed(now)
+        self._settle(now)
+
+    def prove(self, asset_id: str, now: float) -> None:
+        """Ask for a full-depth proof of one token's book by REST, now."""
+        self.outbox.want(self._token(asset_id), Want.URGENT)
+        self._settle(now)
+
+    def resync(self, asset_id: str, now: float) -> None:
+        """Throw the book away and build it anew."""
+        self._token(asset_id).start_resync(Reason.REQUESTED, now, gap=False)
+        self._settle(now)
+
+    # ---- Time --------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """Return when :meth:`tick` should be called next; infinity: no need."""
+        due = min(self._deadlines.next(), self._gather_until)
+        for market in self._open:
+            # The first is the oldest.
+            return min(due, market.opened_at + self.config.batch_window)
+        return due
+
+    def tick(self, now: float) -> None:
+        """Do everything that is due."""
+        window = self.config.batch_window
+        while self._open:
+            market = next(iter(self._open))
+            if market.batch_at and now < market.opened_at + window:
+                break
+            del self._open[market]
+            if market.batch_at:
+                market.close(now, definite=False)
+        for token in tuple(self._deadlines.pop_due(now)):
+            token.on_time(now)
+            self.outbox.rearm[token] = None
+        for request, asked in tuple(self._requests.items()):
+            if now >= asked.sent_at + self.config.request_timeout:
+                self.books_failed(request, now)
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Turn what an input left in the outbox into deadlines and effects."""
+        outbox = self.outbox
+        if outbox.rearm:
+            for token in outbox.rearm:
+                if token.asset_id in self.tokens:
+                    self._deadlines.set(token, token.next_due())
+                if token.state is BookState.RETIRED:
+                    self._drop_retired(token)
+            outbox.rearm.clear()
+        if outbox.resubscribe:
+            self._resubscribe(now)
+        if outbox.books:
+            self._fetch(now)
+
+    def _drop_retired(self, token: Token) -> None:
+        market = self.markets.get(token.hashes.market)
+        if market is not None and all(each.state is BookState.RETIRED for each in market.tokens.values()):
+            self._open.pop(market, None)
+            self._release(market)
+
+    def _resubscribe(self, now: float) -> None:
+        markets = dict.fromkeys(self.markets[token.hashes.market] for token in self.outbox.resubscribe)
+        worst = max(token.resync.attempt for token in self.outbox.resubscribe)
+        self.outbox.resubscribe.clear()
+        for market in markets:
+            line = None if market.line is None else self.lines.get(market.line)
+            if line is None or not line.is_open:
+                continue
+            if worst > 2 * RESUBSCRIBES_BEFORE_REPLACING and now >= line.replaced_at + REPLACE_INTERVAL:
+                line.replaced_at = now
+                self._effects.append(Reconnect(line.number, "resubscribing did not help"))
+            else:
+                self._effects.append(Unsubscribe(line.number, tuple(market.tokens)))
+                self._effects.append(Subscribe(line.number, tuple(market.tokens)))
+
+    def _fetch(self, now: float) -> None:
+        wishes = self.outbox.books
+        for token in [t for t in wishes if t.state is BookState.RETIRED or t.asset_id not in self.tokens]:
+            del wishes[token]
+        ready = [token for token in wishes if token.asset_id not in self._asked]
+        if not ready or len(self._requests) >= MAX_REQUESTS:
+            self._gather_until = float("inf")
+            return
+        if all(wishes[token] is Want.ROUTINE for token in ready) and len(ready) < MAX_BOOKS_PER_REQUEST:
+            if self._gather_until == float("inf"):
+                self._gather_until = now + GATHER
+            if now < self._gather_until:
+                return
+        self._gather_until = float("inf")
+        # Those without a book first.
+        ready.sort(key=lambda token: -wishes[token].value)
+        for start in range(0, len(ready), MAX_BOOKS_PER_REQUEST):
+            if len(self._requests) >= MAX_REQUESTS:
+                break
+            chunk = ready[start : start + MAX_BOOKS_PER_REQUEST]
+            self._serial += 1
+            ids = tuple(token.asset_id for token in chunk)
+            self._requests[self._serial] = _Request(now, {token.asset_id: token.generation for token in chunk})
+            self._asked.update(ids)
+            for token in chunk:
+                del wishes[token]
+                token.probed_at = now
+            self._effects.append(FetchBooks(self._serial, ids))
+
+    # ---- Output ------------------------------------------------------------------------------------
+
+    def effects(self) -> list[Effect]:
+        """Drain what the shell must do, in order."""
+        drained, self._effects = self._effects, []
+        return drained
+
+    def events(self) -> list[Transition | Warned]:
+        """Drain what happened, in order."""
+        drained, self.outbox.events = self.outbox.events, []
+        return drained
+
+    def dirty(self) -> tuple[str, ...]:
+        """Drain the tokens whose readable view may have changed."""
+        if not self.outbox.dirty:
+            return ()
+        drained = tuple(self.outbox.dirty)
+        self.outbox.dirty.clear()
+        return drained
+
+    # ---- Reading -----------------------------------------------------------------------------------
+
+    def live(self, asset_id: str, now: float, max_proof_age: float | None = None) -> BookView:
+        """Return the newest proven state of a LIVE book: the only read for execution.
+
+        Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds
+        ago (never more than the configured age), and UnknownToken for a token that is not tracked.
+        """
+        token = self._token(asset_id)
+        limit = self.config.max_proof_age
+        if max_proof_age is not None and max_proof_age < limit:
+            limit = max_proof_age
+        proof = token.proof
+        if token.state is BookState.LIVE and proof is not None and now - proof.at <= limit:
+            return self._view(token, now)
+        age = None if proof is None else now - proof.at
+        reason = Reason.STALE if token.state is BookState.LIVE else token.reason
+        raise NotLive(asset_id, token.state, reason, age, token.epoch, limit)
+
+    def peek(self, asset_id: str, now: float) -> BookView:
+        """Return a view whatever the state, for display and diagnosis. Never for execution."""
+        return self._view(self._token(asset_id), now)
+
+    def _view(self, token: Token, now: float) -> BookView:
+        line = None if (number := self.markets[token.hashes.market].line) is None else self.lines.get(number)
+        return BookView(
+            token=token.asset_id, market=token.hashes.market, state=token.state, reason=token.reason,
+            epoch=token.epoch, settled=token.unproven == 0, exchange_time=token.proven_at_ms,
+            apply_lag=None if line is None else line.lag, read_at=now,
+            proven_at=None if token.proof is None else token.proof.at, last_proof=token.proof,
+            tick_size=token.tick, levels=token.proven_levels(),
+        )  # fmt: skip
+
+    def _token(self, asset_id: str) -> Token:
+        token = self.tokens.get(asset_id)
+        if token is None:
+            raise UnknownToken(asset_id)
+        return token
+
+    def states(self) -> Iterable[tuple[str, BookState]]:
+        """Yield every token with its state."""
+        return ((asset_id, token.state) for asset_id, token in self.tokens.items())

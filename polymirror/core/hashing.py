@@ -1,0 +1,231 @@
+"""Proving a book by the venue's hash: what to try, in which order, and when to stop.
+
+The hash covers things the stream announces late or never: the last trade price (in the hash up to 30 ms
+before it is announced, either token's), a new tick size (slightly before its event), the market's
+constants (never on the stream). A match with any candidate still proves every level, since two texts with
+one SHA-1 do not occur by accident. So :class:`MarketHash` keeps what is known of a market, tries the
+likely candidates first and the whole price grid last, and learns from each match.
+
+The form of the text is the venue's to change. :class:`DialectBook` learns, from whole books, which known
+form is in use, and says so when none is: then hashes are *unverifiable*, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from polymirror.core.checksum import Constants, Dialect, HashTemplate
+from polymirror.core.units import PRICE_SCALE, TICK_SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polymirror.core.book import OrderBook
+    from polymirror.core.messages import Book as BookMessage
+
+MAX_RECENT_TRADES: Final = 8
+"""Announced trade prices kept as candidates; each counts twice (p and 1 - p)."""
+
+MAX_FAILED_GRIDS: Final = 16
+"""Full searches of the price grid in a row that may fail before they are rationed."""
+
+GRID_RATION: Final = 16
+"""Once rationed, one check in this many searches the grid."""
+
+COMMON_MIN_ORDER_SIZES: Final = ("5", "15", "1", "10", "20", "50", "100")
+"""Tried when REST has not told the minimum order size yet (5 in all recorded crypto markets)."""
+
+COMMON_TICK_SIZES: Final = ("0.01", "0.001")
+"""The tick sizes of all recorded crypto markets."""
+
+MAX_DISTRUST: Final = 3
+"""REST books in a row that no known dialect explains before hashes count as unverifiable."""
+
+
+def trade_price_wire(price: int) -> str:
+    """Spell a price (1/10,000) as the hash does: three decimals, four where needed ("0.480")."""
+    whole, rest = divmod(price, PRICE_SCALE)
+    return f"{whole}.{rest:04d}" if rest % 10 else f"{whole}.{rest // 10:03d}"
+
+
+_GRID: Final = ("", *(trade_price_wire(p) for p in range(10, PRICE_SCALE, 10)))
+
+
+class DialectBook:
+    """Which dialect the venue speaks, learnt from whole books; shared by all markets of a mirror."""
+
+    def __init__(self) -> None:
+        # The dialect in use; None until learnt, and again when whole books stop matching it.
+        self.current: Dialect | None = None
+        # REST books in a row that matched nothing: reaching MAX_DISTRUST ends `current`.
+        self._distrust = 0
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether a differing hash means anything: False while no known dialect explains the venue's books."""
+        return self.current is not None
+
+    def to_try(self) -> tuple[Dialect, ...]:
+        """The dialects to try on a whole book, the known one first."""
+        if self.current is None:
+            return tuple(Dialect)
+        return (self.current, *(each for each in Dialect if each is not self.current))
+
+    def explained(self, dialect: Dialect) -> None:
+        """Note that a whole book matched."""
+        self.current = dialect
+        self._distrust = 0
+
+    def unexplained(self) -> None:
+        """Note that a REST book matched no dialect."""
+        self._distrust += 1
+        if self._distrust >= MAX_DISTRUST:
+            self.current = None
+
+
+class MarketHash:
+    """What is known of one market's hash. Both tokens share the constants and the last trade price."""
+
+    def __init__(self, market: str, dialects: DialectBook) -> None:
+        self.market = market
+        self._dialects = dialects
+        # None until told by REST, or found by trying the common ones on a whole book.
+        self.constants: Constants | None = None
+        # The last trade price of the newest match: by far the likeliest to match again.
+        self.last_trade_price = ""
+        # Announced trade prices, newest first, both tokens' spelling.
+        self._recent: deque[str] = deque(maxlen=2 * MAX_RECENT_TRADES)
+        # Ticks seen in events that no match has confirmed yet.
+        self._next_tick: str | None = None
+        # Grid searches in a row that found nothing, over both tokens.
+        self._failed_grids = 0
+        # By asset id, valid for the current constants and dialect.
+        self._templates: dict[str, HashTemplate] = {}
+        self._template_of: tuple[Dialect | None, Constants | None] = (None, None)
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether a differing hash means anything: dialect and constants are known."""
+        return self.constants is not None and self._dialects.verifiable
+
+    def traded(self, price: int) -> None:
+        """Note an announced trade price (1/10,000, either token's)."""
+        for each in (trade_price_wire(PRICE_SCALE - price), trade_price_wire(price)):
+            self._recent.appendleft(each)
+
+    def tick_announced(self, tick_size: str) -> None:
+        """Note an announced tick size; the next match tells whether the hash has it already."""
+        self._next_tick = tick_size
+
+    def prove(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
+        """Whether the book has the announced hash, with what is known now. One SHA-1."""
+        template = self._template(asset_id)
+        return template is not None and template.digest(timestamp, book, self.last_trade_price) == announced
+
+    def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
+        """Whether the book has the announced hash with any candidate; learn from the match.
+
+        Bounded: recent trade prices under each tick size, then the price grid, which is rationed
+        while it keeps failing.
+        """
+        template = self._template(asset_id)
+        dialect, constants = self._dialects.current, self.constants
+        if template is None or dialect is None or constants is None:
+            return False
+        likely = (self.last_trade_price, *self._recent, "")
+        found = template.find(announced, timestamp, book, likely)
+        if found is None and dialect.has_constants:
+            for tick in self._other_ticks(constants.tick_size):
+                changed = evolve(constants, tick_size=tick)
+                other = HashTemplate(dialect, self.market, asset_id, changed)
+                found = other.find(announced, timestamp, book, likely)
+                if found is not None:
+                    self.constants = changed
+                    break
+        if found is None and dialect.has_last_trade and self._may_search_grid():
+            found = template.find(announced, timestamp, book, _GRID)
+            self._failed_grids = self._failed_grids + 1 if found is None else 0
+        if found is None:
+            return False
+        self.last_trade_price = found
+        return True
+
+    def learn(self, message: BookMessage, book: OrderBook) -> bool | None:
+        """Prove a whole book as the venue sent it, learning dialect, constants and last trade price.
+
+        Return True when its hash is explained, False when the dialect is known and the hash differs,
+        None when nothing known explains it (unverifiable).
+        """
+        asset_id, timestamp, announced = message.asset_id, message.timestamp, message.hash
+        if not announced:
+            return None
+        from_rest = message.min_order_size is not None and message.neg_risk is not None
+        if message.min_order_size is not None and message.neg_risk is not None:
+            known_tick = "0.01" if self.constants is None else self.constants.tick_size
+            self.constants = Constants(message.min_order_size, message.tick_size or known_tick, message.neg_risk)
+        elif message.tick_size is not None and self.constants is not None:
+            self.constants = evolve(self.constants, tick_size=message.tick_size)
+        elif message.tick_size is not None:
+            self._next_tick = message.tick_size
+        told = message.last_trade_price
+        trades = ([told] if told is not None else []) + [self.last_trade_price, *self._recent]
+        grid = told is None
+        for dialect in self._dialects.to_try():
+            for constants in self._constants_to_try(dialect):
+                template = HashTemplate(dialect, self.market, asset_id, constants)
+                found = template.find(announced, timestamp, book, trades)
+                if found is None and grid and dialect.has_last_trade and self._worth_grid(constants):
+                    found = template.find(announced, timestamp, book, _GRID)
+                if found is not None:
+                    self._dialects.explained(dialect)
+                    self.constants = constants
+                    self.last_trade_price = found
+                    return True
+        known = self._dialects.verifiable and self.constants is not None
+        if from_rest:
+            # Only REST books tell every field, so only they can show that the dialect has changed.
+            self._dialects.unexplained()
+        return False if known and self._dialects.verifiable else None
+
+    def _constants_to_try(self, dialect: Dialect) -> Iterator[Constants]:
+        tick = self.constants.tick_size if self.constants is not None else self._next_tick or "0.01"
+        if self.constants is not None:
+            yield self.constants
+            for other in self._other_ticks(tick):
+                yield evolve(self.constants, tick_size=other)
+        elif not dialect.has_constants:
+            yield Constants("", tick, neg_risk=False)
+        else:
+            for neg_risk in (False, True):
+                for size in COMMON_MIN_ORDER_SIZES:
+                    for each in (tick, *self._other_ticks(tick)):
+                        yield Constants(size, each, neg_risk)
+
+    def _worth_grid(self, constants: Constants) -> bool:
+        """Whether constants are likely enough for a search of the whole price grid on a book."""
+        if self.constants is not None:
+            return constants == self.constants
+        return constants.min_order_size == COMMON_MIN_ORDER_SIZES[0] and constants.tick_size in COMMON_TICK_SIZES
+
+    def _other_ticks(self, known: str) -> list[str]:
+        ordered = [self._next_tick] if self._next_tick else []
+        return [t for t in dict.fromkeys([*ordered, *TICK_SIZES]) if t != known]
+
+    def _may_search_grid(self) -> bool:
+        if self._failed_grids < MAX_FAILED_GRIDS:
+            return True
+        self._failed_grids += 1
+        return self._failed_grids % GRID_RATION == 0
+
+    def _template(self, asset_id: str) -> HashTemplate | None:
+        key = (self._dialects.current, self.constants)
+        if key != self._template_of:
+            self._templates.clear()
+            self._template_of = key
+        template = self._templates.get(asset_id)
+        if template is None and key[0] is not None and key[1] is not None:
+            template = self._templates[asset_id] = HashTemplate(key[0], self.market, asset_id, key[1])
+        return template

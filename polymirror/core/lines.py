@@ -1,0 +1,87 @@
+"""Which socket carries which market.
+
+Both tokens of a market always share a socket, because the venue sends every update to subscribers of
+either. A socket carries a bounded number of tokens: above 500 the venue sends no opening books.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+
+if TYPE_CHECKING:
+    from polymirror.core.market import Market
+
+
+@define(eq=False)
+class Line:
+    """One socket as the engine sees it. Times in seconds on the mirror's monotonic clock."""
+
+    number: int
+    markets: dict[str, Market] = Factory(dict)
+    is_open: bool = False
+    opened_at: float = float("-inf")
+    frames: int = 0
+    # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
+    lag: float | None = None
+    lagging: bool = False
+    # When the engine last asked for a new connection.
+    replaced_at: float = float("-inf")
+
+    @property
+    def asset_ids(self) -> tuple[str, ...]:
+        """All tokens on this socket."""
+        return tuple(asset_id for market in self.markets.values() for asset_id in market.tokens)
+
+
+class Lines:
+    """Assigns markets to sockets: to the first with room, else to a new one."""
+
+    def __init__(self, tokens_per_line: int) -> None:
+        self._limit = tokens_per_line
+        self._lines: dict[int, Line] = {}
+        self._load: dict[int, int] = {}
+        self._serial = 0
+
+    def __getitem__(self, number: int) -> Line:
+        return self._lines[number]
+
+    def get(self, number: int) -> Line | None:
+        """Return a socket, or None if it is gone."""
+        return self._lines.get(number)
+
+    def all(self) -> tuple[Line, ...]:
+        """Return all sockets, oldest first."""
+        return tuple(self._lines.values())
+
+    def assign(self, market: Market, tokens: int) -> tuple[Line, bool]:
+        """Return the socket for ``tokens`` more tokens of this market, and whether it is new."""
+        if market.line is not None:
+            self._load[market.line] += tokens
+            return self._lines[market.line], False
+        for number, line in self._lines.items():
+            if self._load[number] + tokens <= self._limit:
+                break
+        else:
+            self._serial += 1
+            number, line = self._serial, Line(self._serial)
+            self._lines[number] = line
+            self._load[number] = 0
+        new = not line.markets
+        line.markets[market.condition_id] = market
+        self._load[number] += tokens
+        market.line = number
+        return line, new
+
+    def release(self, market: Market) -> Line | None:
+        """Take a market off its socket; return the socket if nothing is left on it."""
+        if market.line is None:
+            return None
+        line, market.line = self._lines[market.line], None
+        del line.markets[market.condition_id]
+        self._load[line.number] -= len(market.tokens)
+        if line.markets:
+            return None
+        del self._lines[line.number], self._load[line.number]
+        return line

@@ -1,0 +1,276 @@
+"""One market: its batches, and the agreement of its two tokens.
+
+A *batch* is all messages of a market with the same timestamp; it is over when a message with another
+timestamp arrives, or a few milliseconds pass. Inside a batch the venue may already state the top and the
+hash of its end, so disagreement means something only there. Agreement means something at once: the hash of
+each message is tried as soon as its changes are applied, and most batches are proven that way before they
+are over.
+
+Both tokens of a market show the same orders: a bid for one at p is an ask for the other at 1 - p. Which
+levels differ is kept up to date with each change, so the full-depth comparison costs almost nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polymirror.core.book import OrderBook
+from polymirror.core.outbox import Want
+from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
+from polymirror.core.states import BookState, Reason
+from polymirror.core.token import Token
+from polymirror.core.units import parse_tick
+from polymirror.errors import UnitError
+
+if TYPE_CHECKING:
+    from polymirror.core.book import Undo
+    from polymirror.core.hashing import MarketHash
+    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.messages import PriceChange, TickSizeChange
+    from polymirror.core.outbox import Outbox
+
+PAIR = 2
+"""Tokens of a market."""
+
+
+class Market:
+    """The tokens of one condition id. Times in seconds on the mirror's monotonic clock."""
+
+    def __init__(self, condition_id: str, hashes: MarketHash, outbox: Outbox) -> None:
+        self.condition_id = condition_id
+        self.hashes = hashes
+        self.outbox = outbox
+        self.tokens: dict[str, Token] = {}
+        # The socket that carries this market; None before it is assigned.
+        self.line: int | None = None
+        # Exchange time of the open batch in ms; 0: none is open.
+        self.batch_at = 0
+        self.opened_at = 0.0
+        self._messages = 0
+        self._touched: dict[Token, None] = {}
+        # Books the stream sent for tokens that have one, compared when the batch is over.
+        self._resent: dict[Token, BookMessage] = {}
+        # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
+        self._differences: set[tuple[int, bool]] = set()
+        # The tokens' generations for which the differences hold.
+        self._compared = (-1, -1)
+        # Entries for tokens of this market that nobody tracks.
+        self.untracked = 0
+
+    def add(self, asset_id: str) -> Token:
+        """Add a token (a market has two)."""
+        token = self.tokens[asset_id] = Token(asset_id, self.hashes, self.outbox)
+        return token
+
+    # ---- Messages ----------------------------------------------------------------------------------
+
+    def deltas(self, message: PriceChange, now: float) -> None:
+        """Apply a price change. Raises UnitError if an entry is bad; entries before it are applied."""
+        if message.at != self.batch_at or self._messages >= self.outbox.config.max_batch_messages:
+            self._open(message.at, now)
+        self._messages += 1
+        touched, tokens = self._touched, self.tokens
+        undos: list[tuple[Token, Undo]] = []
+        for change in message.price_changes or ():
+            token = tokens.get(change.asset_id)
+            if token is None:
+                self.untracked += 1
+                continue
+            undo = token.delta(change, message.at)
+            if undo is not None:
+                undos.append((token, undo))
+                touched[token] = None
+        self._mirror(undos)
+        dirty = self.outbox.dirty
+        for token, _ in undos:
+            dirty[token.asset_id] = None
+            if token.missed:
+                token.heal(now)
+            if not token.hash_proven:
+                token.prove_by_hash(now, thorough=False)
+            if token.resync.held is not None:
+                token.resync.recheck(now)
+
+    def whole_book(self, message: BookMessage, now: float) -> None:
+        """Take a book from the stream: a baseline, or a chance to prove. Raises UnitError if it is bad."""
+        token = self.tokens.get(message.asset_id)
+        if token is None:
+            self.untracked += 1
+            return
+        if token.state is BookState.RETIRED:
+            return
+        if message.tick_size is not None:
+            token.tick = parse_tick(message.tick_size)
+        if token.loaded:
+            if message.timestamp != self.batch_at:
+                self._open(message.timestamp, now)
+            self._resent[token] = message
+            return
+        book = OrderBook.of(message, token.config.max_levels)
+        explained = self._count_own_hash(token, message, book)
+        if explained is False:
+            token.resync.failed(now)
+            return
+        if token.load(message, book, now, Proof(ProofKind.BOOK, now, token.epoch), verifiable=explained is True):
+            self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
+            if token.loaded and token.stated is not None:
+                # The newest buffered delta's batch may still be open: it is checked when it is over.
+                if token.last_at != self.batch_at:
+                    self._open(token.last_at, now)
+                self._touched[token] = None
+            if explained is None and message.hash:
+                # REST tells the constants that the hash needs.
+                self.outbox.want(token, Want.URGENT)
+
+    def tick_size(self, message: TickSizeChange, now: float) -> None:
+        """The grid changed: each book must be proven on the new one. A repeated event changes nothing."""
+        tick = parse_tick(message.tick_size)
+        self.hashes.tick_announced(message.tick_size)
+        token = self.tokens.get(message.asset_id)
+        if token is None or token.tick == tick:
+            return
+        known, token.tick = token.tick, tick
+        if known is not None and token.loaded:
+            token.doubt(Reason.TICK_SIZE_CHANGE, now, f"{known} -> {tick}")
+
+    # ---- Batches -----------------------------------------------------------------------------------
+
+    def _open(self, at: int, now: float) -> None:
+        if self.batch_at:
+            # A later message is proof that nothing more of the old batch is to come.
+            self.close(now, definite=True)
+        self.batch_at, self.opened_at = at, now
+
+    def close(self, now: float, *, definite: bool) -> None:
+        """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
+        self.batch_at = self._messages = 0
+        touched, self._touched = self._touched, {}
+        for token in touched:
+            if token.loaded:
+                self._check(token, now, definite=definite)
+        if touched or self._resent:
+            self._check_complement(now, definite=definite)
+        if self._resent:
+            resent, self._resent = self._resent, {}
+            for token, message in resent.items():
+                self._check_resent(token, message, now)
+
+    def drop_batch(self) -> None:
+        """Forget the open batch: its socket is gone, or it could not be read."""
+        self.batch_at = self._messages = 0
+        self._touched.clear()
+        self._resent.clear()
+
+    def _check(self, token: Token, now: float, *, definite: bool) -> None:
+        count, stated = self.outbox.count, token.stated
+        if not token.hash_proven and not token.prove_by_hash(now, thorough=True):
+            token.hash_missed(now)
+        if token.book.crossed():
+            count(ProofKind.INVARIANTS, Verdict.MISMATCH)
+            token.doubt(Reason.INVARIANT_FAIL, now, "crossed")
+        else:
+            count(ProofKind.INVARIANTS, Verdict.MATCH)
+        agrees = None if stated is None else bbo_agrees(token.book, stated.best_bid, stated.best_ask)
+        if agrees:
+            count(ProofKind.BBO, Verdict.MATCH)
+        elif agrees is None:
+            count(ProofKind.BBO, Verdict.UNVERIFIABLE)
+        else:
+            count(ProofKind.BBO, Verdict.MISMATCH)
+            # A hash that fits proves the top too: then only the statement was wrong.
+            if not token.hash_proven and definite:
+                token.doubt(Reason.BBO_MISMATCH, now)
+            elif not token.hash_proven:
+                token.disagrees(Reason.BBO_MISMATCH, now)
+
+    def _check_resent(self, token: Token, message: BookMessage, now: float) -> None:
+        """The stream sent a whole book for a token that has one: it must equal ours."""
+        if not token.loaded or token.state is BookState.RETIRED:
+            return
+        count = self.outbox.count
+        try:
+            book = OrderBook.of(message, token.config.max_levels)
+        except UnitError as error:
+            token.doubt(Reason.DECODE_ERROR, now, str(error))
+            return
+        if token.book.same_levels(book):
+            count(ProofKind.BOOK, Verdict.MATCH)
+            self._count_own_hash(token, message, book)
+            token.proven(now, ProofKind.BOOK)
+            return
+        if message.timestamp < token.last_at:
+            count(ProofKind.BOOK, Verdict.BEHIND)
+            return
+        count(ProofKind.BOOK, Verdict.MISMATCH)
+        if self._count_own_hash(token, message, book) is False:
+            # Neither ours nor provably the venue's: REST decides.
+            token.disagrees(Reason.HASH_MISMATCH, now)
+            self.outbox.want(token, Want.URGENT)
+            return
+        token.start_resync(Reason.PROBE_MISMATCH, now, gap=False, detail="a re-sent book differs")
+        token.load(message, book, now, Proof(ProofKind.BOOK, now, token.epoch), verifiable=self.hashes.verifiable)
+
+    def _count_own_hash(self, token: Token, message: BookMessage, book: OrderBook) -> bool | None:
+        """Prove a stream book by its own hash, and count the verdict."""
+        explained = self.hashes.learn(message, book)
+        if explained is None:
+            verdict = Verdict.UNVERIFIABLE
+        else:
+            verdict = Verdict.MATCH if explained else Verdict.MISMATCH
+        token.outbox.count(ProofKind.HASH, verdict)
+        return explained
+
+    # ---- Complement --------------------------------------------------------------------------------
+
+    def _comparable(self) -> tuple[Token, Token] | None:
+        if len(self.tokens) != PAIR:
+            return None
+        one, other = self.tokens.values()
+        return (one, other) if one.loaded and other.loaded else None
+
+    def _mirror(self, undos: list[tuple[Token, Undo]]) -> None:
+        """Keep the set of differing levels up to date with what was just applied."""
+        pair = self._comparable()
+        if pair is None:
+            return
+        one, other = pair
+        if self._compared != (one.generation, other.generation):
+            self._compared = (one.generation, other.generation)
+            self._differences = complement_differences(one.book, other.book)
+            return
+        differences = self._differences
+        if len(undos) == PAIR:
+            (first, a), (second, b) = undos
+            if first is not second and a.key == b.key and a.is_bid is not b.is_bid and a.new == b.new:
+                # The usual message: an order and its mirror image. The level agrees afterwards.
+                if differences:
+                    differences.discard((a.key, a.is_bid is (first is one)))
+                return
+        for token, undo in undos:
+            mirror = other if token is one else one
+            side = mirror.book.asks if undo.is_bid else mirror.book.bids
+            mine = token.book.bids if undo.is_bid else token.book.asks
+            level = (undo.key, undo.is_bid is (token is one))
+            if side.size_at(undo.key) == mine.size_at(undo.key):
+                differences.discard(level)
+            else:
+                differences.add(level)
+
+    def _check_complement(self, now: float, *, definite: bool) -> None:
+        pair = self._comparable()
+        if pair is None:
+            return
+        self._mirror([])
+        if not self._differences:
+            self.outbox.count(ProofKind.COMPLEMENT, Verdict.MATCH)
+            return
+        self.outbox.count(ProofKind.COMPLEMENT, Verdict.MISMATCH)
+        doubtful = [token for token in pair if token.unproven]
+        if not doubtful and pair[0].last_at != pair[1].last_at:
+            # Both were proven, one of them before the other's newest change: it did not follow.
+            doubtful = [min(pair, key=lambda token: token.last_at)]
+        for token in doubtful:
+            if definite:
+                token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self._differences)} levels")
+            else:
+                token.disagrees(Reason.COMPLEMENT_MISMATCH, now)

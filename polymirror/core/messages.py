@@ -1,0 +1,333 @@
+"""The venue's JSON, and nothing else knows it: bytes of a frame or of a REST body in, messages out.
+
+A frame may be one object, an array of objects, or a plain text reply. Every known kind becomes a
+typed message; unknown kinds become :class:`Ignored`; what cannot be read becomes :class:`Malformed`,
+which names the market and tokens it could have touched. :func:`decode_frame` never raises.
+
+On the way in each object is first decoded into one untagged struct, :class:`PriceChange`, because
+``event_type`` comes last on the wire and a tagged union would scan each object twice. A price change,
+the message that matters for speed, is handed on as it is; every other kind is rare.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from polymirror.core.units import PRICES, SIZES
+from polymirror.errors import DecodeError, UnitError
+
+MAX_FRAME_BYTES: Final = 16 * 2**20
+"""A larger frame is not decoded. 600 tokens in one opening frame exceed 1 MiB."""
+
+MAX_TIMESTAMP: Final = 10**14
+"""Exchange time in ms must lie below this (the year 5138)."""
+
+_MAX_TEXT_REPLY: Final = 128
+_TEXT_REPLIES: Final = frozenset(
+    {b"", b"PONG", b"PING", b"INVALID OPERATION", b"INVALID MESSAGE", b"NO NEW ASSETS", b"[]", b"{}"}
+)
+
+
+class WireLevel(Struct, gc=False, frozen=True):
+    """One level as received. The strings are kept, because the venue's hash is over them."""
+
+    price: str
+    size: str
+
+
+class Change(Struct, gc=False):
+    """One delta: the new absolute size at a price of one token; size "0" removes the level."""
+
+    asset_id: str
+    price: str
+    size: str
+    side: str
+    hash: str = ""
+    """SHA-1 of this token's whole book after the change ("" in recordings that lack it)."""
+    best_bid: str | None = None
+    """The venue's statement of the top; "", "0" and None mean an empty bid side, None unknown in old schemas."""
+    best_ask: str | None = None
+    """As ``best_bid``; "1" means an empty ask side."""
+
+
+class PriceChange(Struct, gc=False):
+    """Deltas of one market at one exchange time (and the shape each frame is first decoded into)."""
+
+    event_type: str = ""
+    market: str = ""
+    price_changes: list[Change] | None = None
+    timestamp: str = ""
+    at: int = msgspec.field(default=0, name="-at")
+    """``timestamp`` as an int in ms."""
+    # The fields below belong to other kinds.
+    asset_id: str = ""
+    hash: str = ""
+    bids: list[WireLevel] | None = None
+    asks: list[WireLevel] | None = None
+    buys: list[WireLevel] | None = None
+    sells: list[WireLevel] | None = None
+    tick_size: str | None = None
+    last_trade_price: str | None = None
+    min_order_size: str | None = None
+    neg_risk: bool | None = None
+    changes: list[dict[str, str]] | None = None
+    price: str = ""
+    size: str = ""
+    side: str = ""
+    best_bid: str | None = None
+    best_ask: str | None = None
+    new_tick_size: str = ""
+    winning_asset_id: str | None = None
+    assets_ids: list[str] | None = None
+
+
+class Book(Struct, gc=False, frozen=True):
+    """A token's complete book, from the stream or from REST. Levels in any order, wire strings."""
+
+    market: str
+    asset_id: str
+    timestamp: int
+    """Exchange time of the last change in ms: an opening book can be minutes old."""
+    hash: str
+    bids: list[WireLevel]
+    asks: list[WireLevel]
+    tick_size: str | None = None
+    """Only in opening and REST books."""
+    last_trade_price: str | None = None
+    """Only in opening and REST books; "" before the first trade."""
+    min_order_size: str | None = None
+    """Only in REST books."""
+    neg_risk: bool | None = None
+    """Only in REST books."""
+
+
+class Trade(Struct, gc=False, frozen=True):
+    """A public trade (``last_trade_price``). ``price`` is the taker's token's, in 1/10,000."""
+
+    market: str
+    asset_id: str
+    timestamp: int
+    price: int
+    size: int
+    side: str
+
+
+class TickSizeChange(Struct, gc=False, frozen=True):
+    """The price grid of a token changed to ``tick_size`` (wire string)."""
+
+    market: str
+    asset_id: str
+    timestamp: int
+    tick_size: str
+
+
+class MarketResolved(Struct, gc=False, frozen=True):
+    """A market is resolved. Often late, sometimes never sent."""
+
+    market: str
+    asset_ids: tuple[str, ...]
+    winning_asset_id: str | None
+
+
+class Ignored(Struct, gc=False, frozen=True):
+    """Something valid that the mirror has no use for: an unknown kind, a text reply."""
+
+    kind: str
+
+
+class Malformed(Struct, gc=False, frozen=True):
+    """Input that could not be read. An empty ``market`` and no ``asset_ids``: any token of the socket."""
+
+    kind: str
+    detail: str
+    market: str = ""
+    asset_ids: tuple[str, ...] = ()
+
+
+type_of_message = PriceChange | Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
+Message = type_of_message
+
+_one: Final = msgspec.json.Decoder(PriceChange)
+_many: Final = msgspec.json.Decoder(list[PriceChange])
+_any: Final = msgspec.json.Decoder(float_hook=str)
+
+
+def decode_frame(data: bytes | str) -> list[Message]:
+    """Decode one frame into its messages, in order. Never raises: see :class:`Malformed`."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    try:
+        # One object is by far the most frequent frame.
+        return [_sort(_one.decode(data))]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_rare(data)
+
+
+def decode_books(body: bytes) -> list[Book]:
+    """Decode a REST ``/book`` or ``/books`` body. Raises DecodeError naming the first bad part."""
+    found: list[Book] = []
+    for message in _decode_rare(body):
+        if isinstance(message, Malformed):
+            raise DecodeError(message.kind, message.detail)
+        if not isinstance(message, Book):
+            raise DecodeError("book", "not a book object")
+        found.append(message)
+    return found
+
+
+def _decode_rare(data: bytes) -> list[Message]:
+    """Arrays, text replies, numbers where strings are usual, and everything that is broken."""
+    text = data.strip()
+    if text in _TEXT_REPLIES:
+        return [] if text in (b"", b"[]") else [Ignored(text.decode())]
+    if len(data) > MAX_FRAME_BYTES:
+        return [Malformed("frame", f"{len(data)} bytes exceed {MAX_FRAME_BYTES}")]
+    if text[:1] not in (b"{", b"["):
+        short = len(text) <= _MAX_TEXT_REPLY and text.isascii() and text.decode("latin-1").isprintable()
+        return [Ignored("text") if short else Malformed("frame", "neither JSON nor a text reply")]
+    try:
+        if text[:1] == b"[":
+            try:
+                return [_sort(each) for each in _many.decode(data)]
+            except msgspec.ValidationError:
+                pass
+        content = _any.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return [Malformed("frame", _brief(error))]
+    items = content if isinstance(content, list) else [content]
+    return [_convert(item) for item in items]
+
+
+def _convert(item: Any) -> Message:
+    """Read one decoded object leniently: numbers as strings. Name what it could have touched if that fails."""
+    if not isinstance(item, dict):
+        return Malformed("element", f"a {type(item).__name__} where an object belongs")
+    kind = item.get("event_type", "")
+    if isinstance(kind, str) and kind and kind not in _KINDS:
+        return Ignored(kind)
+    try:
+        return _sort(msgspec.convert(_stringify(item), PriceChange))
+    except (msgspec.ValidationError, RecursionError) as error:
+        market = item.get("market")
+        entries = item.get("price_changes")
+        candidates = [item, *(entries if isinstance(entries, list) else ())]
+        ids = {c["asset_id"] for c in candidates if isinstance(c, dict) and isinstance(c.get("asset_id"), str)}
+        return Malformed(
+            str(kind)[:40] or "object", _brief(error), market if isinstance(market, str) else "", tuple(sorted(ids))
+        )
+
+
+def _stringify(value: Any, depth: int = 0) -> Any:
+    """Turn numbers into their exact text, as the venue usually sends them. Bounded in depth."""
+    if depth > 4:  # noqa: PLR2004 - no message of the venue nests deeper than array, object, list, level
+        return None
+    if isinstance(value, dict):
+        return {str(k): _stringify(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_stringify(v, depth + 1) for v in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _sort(raw: PriceChange) -> Message:
+    """Check one decoded object and give it its type."""
+    kind = raw.event_type
+    try:
+        if kind == "price_change":
+            stamp = int(raw.timestamp)
+            if raw.price_changes is not None and 0 < stamp < MAX_TIMESTAMP:
+                raw.at = stamp
+                return raw
+        read = _KINDS.get(kind)
+        if read is None:
+            return Ignored(kind[:40])
+        message: Message = read(raw)
+    except (ValueError, KeyError, UnitError) as error:
+        return _malformed(raw, _brief(error))
+    return message
+
+
+def _timestamp(raw: PriceChange) -> int:
+    stamp = int(raw.timestamp)
+    if not 0 < stamp < MAX_TIMESTAMP:
+        raise UnitError("timestamp", raw.timestamp, "ms since 1970, before the year 5138")
+    return stamp
+
+
+def _read_price_change(raw: PriceChange) -> Message:
+    """The two older schemas: ``changes`` for one asset, and a flat price/side/size."""
+    raw.at = _timestamp(raw)
+    if raw.price_changes is not None:
+        return raw
+    if raw.changes is not None:
+        raw.price_changes = [
+            Change(raw.asset_id, each["price"], each["size"], each["side"]) for each in raw.changes
+        ]
+    elif raw.price and raw.side:
+        raw.price_changes = [Change(raw.asset_id, raw.price, raw.size, raw.side)]
+    else:
+        return _malformed(raw, "no price_changes")
+    if raw.price_changes:
+        # The hash these schemas carry is of the book after all of the changes.
+        raw.price_changes[-1].hash = raw.hash
+    return raw
+
+
+def _read_book(raw: PriceChange) -> Message:
+    bids = raw.bids if raw.bids is not None else raw.buys
+    asks = raw.asks if raw.asks is not None else raw.sells
+    if bids is None or asks is None or not raw.asset_id:
+        return _malformed(raw, "a book needs asset_id, bids and asks")
+    return Book(
+        raw.market, raw.asset_id, _timestamp(raw), raw.hash, bids, asks,
+        raw.tick_size, raw.last_trade_price, raw.min_order_size, raw.neg_risk,
+    )  # fmt: skip
+
+
+def _read_trade(raw: PriceChange) -> Message:
+    return Trade(raw.market, raw.asset_id, _timestamp(raw), PRICES[raw.price], SIZES[raw.size], raw.side)
+
+
+def _read_tick(raw: PriceChange) -> Message:
+    PRICES[raw.new_tick_size]
+    return TickSizeChange(raw.market, raw.asset_id, _timestamp(raw), raw.new_tick_size)
+
+
+def _read_resolved(raw: PriceChange) -> Message:
+    return MarketResolved(raw.market, tuple(raw.assets_ids or ()), raw.winning_asset_id)
+
+
+def _read_untyped(raw: PriceChange) -> Message:
+    """An object without ``event_type``: a REST book, or a very old price change."""
+    if raw.bids is not None or raw.asks is not None or raw.buys is not None:
+        return _read_book(raw)
+    if raw.price_changes is not None or raw.changes is not None:
+        return _read_price_change(raw)
+    return Ignored("untyped")
+
+
+def _ignore(raw: PriceChange) -> Message:
+    return Ignored(raw.event_type)
+
+
+_KINDS: Final = {
+    "": _read_untyped,
+    "price_change": _read_price_change,
+    "book": _read_book,
+    "last_trade_price": _read_trade,
+    "tick_size_change": _read_tick,
+    "market_resolved": _read_resolved,
+    "best_bid_ask": _ignore,
+    "new_market": _ignore,
+}
+
+
+def _malformed(raw: PriceChange, detail: str) -> Malformed:
+    ids = {raw.asset_id, *(change.asset_id for change in raw.price_changes or ())} - {""}
+    return Malformed(raw.event_type[:40] or "object", detail, raw.market, tuple(sorted(ids)))
+
+
+def _brief(error: BaseException) -> str:
+    return str(error)[:200]

@@ -1,0 +1,94 @@
+"""What the core wants done and known: events for people, wishes for the engine.
+
+Tokens and markets write here while they handle an input; :class:`polymirror.core.engine.Engine` reads it
+at the end of that input. So the parts need no reference to each other, and every input's consequences
+come out in one order.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.core.proofs import ProofKind, Tally, Verdict
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from polymirror.config import EngineConfig
+    from polymirror.core.hashing import DialectBook
+    from polymirror.core.states import BookState, Reason
+    from polymirror.core.token import Token
+
+
+@frozen
+class Transition:
+    """A book moved from one state to another. ``at`` in seconds on the mirror's monotonic clock."""
+
+    token: str
+    at: float
+    old: BookState
+    new: BookState
+    reason: Reason
+    epoch: int
+    detail: str = ""
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return (f"{self.at:.6f} {self.token} {self.old.name} -> {self.new.name} "
+                f"{self.reason.name} epoch {self.epoch}{detail}")  # fmt: skip
+
+
+@frozen
+class Warned:
+    """Something was malformed, or the venue behaves in a new way. For the log, once per kind and while."""
+
+    at: float
+    kind: str
+    detail: str
+
+
+class Want(Enum):
+    """How badly a token wants a book from REST."""
+
+    ROUTINE = 0
+    """A proof is getting old: may be gathered with others."""
+    URGENT = 1
+    """A doubt must be cleared, or a user asked."""
+    BASELINE = 2
+    """There is no book to serve: a baseline is needed."""
+
+
+class Outbox:
+    """Collects events and wishes; holds what all tokens share."""
+
+    def __init__(self, config: EngineConfig, rng: Random, dialects: DialectBook) -> None:
+        self.config = config
+        # The only source of jitter in the core, seeded by the mirror.
+        self.rng = rng
+        self.dialects = dialects
+        # In the order in which they happened; drained by the shell.
+        self.events: list[Transition | Warned] = []
+        # Tokens whose deadline may have come nearer, in order.
+        self.rearm: dict[Token, None] = {}
+        # Tokens that want a REST book.
+        self.books: dict[Token, Want] = {}
+        # Tokens whose market should be subscribed anew.
+        self.resubscribe: dict[Token, None] = {}
+        # Tokens whose readable view changed since the last drain.
+        self.dirty: dict[str, None] = {}
+        self.proofs = Tally()
+        # Resyncs by the reason of the doubt that led to them.
+        self.resyncs: dict[str, int] = {}
+
+    def want(self, token: Token, how: Want) -> None:
+        """Note a wish for a REST book; the strongest wish counts."""
+        known = self.books.get(token)
+        if known is None or known.value < how.value:
+            self.books[token] = how
+
+    def count(self, kind: ProofKind, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self.proofs[kind, verdict] += 1

@@ -1,0 +1,108 @@
+"""Proofs: single comparisons of a book with what the venue says, and their verdicts.
+
+Each check is a pure function of a book and a statement of the venue. When checks are made, and what follows
+from a verdict, is the business of :mod:`polymirror.core.market` and :mod:`polymirror.core.token`; how a hash
+is proven, of :mod:`polymirror.core.hashing`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.core.units import PRICE_SCALE, PRICES
+
+if TYPE_CHECKING:
+    from polymirror.core.book import OrderBook
+
+
+@unique
+class ProofKind(Enum):
+    """What was compared."""
+
+    INVARIANTS = "invariants"
+    """Full depth, against itself: bids below asks, new prices on the tick grid."""
+    BBO = "bbo"
+    """Top of the book, against the last delta's best_bid and best_ask."""
+    COMPLEMENT = "complement"
+    """Full depth, against the market's other token."""
+    HASH = "hash"
+    """Full depth, against the venue's SHA-1 of the whole book after a change."""
+    BOOK = "book"
+    """Full depth, against a book the stream sent: an opening one, or one re-sent after a trade."""
+    PROBE = "probe"
+    """Full depth, against a book asked from REST."""
+
+
+@unique
+class Verdict(Enum):
+    """What a comparison showed."""
+
+    MATCH = "match"
+    HEALED = "healed"
+    """The hash fitted one or two changes later: the venue had hashed slightly late."""
+    MISMATCH = "mismatch"
+    UNVERIFIABLE = "unverifiable"
+    """Nothing to compare with: no hash, an unknown dialect, an answer that cannot be placed."""
+    BEHIND = "behind"
+    """REST answered with a book older than what is proven already: says nothing."""
+
+
+@frozen
+class Proof:
+    """One successful comparison. ``at`` is in seconds on the mirror's monotonic clock."""
+
+    kind: ProofKind
+    at: float
+    epoch: int
+
+
+class Tally(Counter[tuple[ProofKind, Verdict]]):
+    """Counts of verdicts by kind."""
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """Return ``{kind: {verdict: n}}`` with the values' names."""
+        table: dict[str, dict[str, int]] = {}
+        for kind, verdict in sorted(self, key=lambda each: (each[0].value, each[1].value)):
+            table.setdefault(kind.value, {})[verdict.value] = self[kind, verdict]
+        return table
+
+
+def bbo_agrees(book: OrderBook, best_bid: str | None, best_ask: str | None) -> bool | None:
+    """Whether the top is the one the venue states; None when it states nothing.
+
+    An empty side is spelled "", "0" (bid), "1" (ask) or null. Raises UnitError for what is no price.
+    """
+    if best_bid is None and best_ask is None:
+        return None
+    bids, asks = book.bids.keys, book.asks.keys
+    bid = PRICES[best_bid] if best_bid else 0
+    ask = PRICE_SCALE - PRICES[best_ask] if best_ask else 0
+    return (bids[-1] if bids else 0) == bid and (asks[-1] if asks else 0) == ask
+
+
+def violation(book: OrderBook, tick: int | None) -> str:
+    """Name what is impossible about a whole book, or return "". Order and sizes hold by construction."""
+    if book.crossed():
+        return f"crossed: bid key {book.bids.keys[-1]}, ask key {book.asks.keys[-1]}"
+    if tick:
+        for side in (book.bids, book.asks):
+            off = next((key for key in side.keys if key % tick), None)
+            if off is not None:
+                return f"key {off} is off the grid of {tick}"
+    return ""
+
+
+def complement_differences(one: OrderBook, other: OrderBook) -> set[tuple[int, bool]]:
+    """Return the levels at which two tokens are no mirror images, as (key, is a bid of ``one``)."""
+    differences: set[tuple[int, bool]] = set()
+    for is_bid, mine, theirs in ((True, one.bids, other.asks), (False, one.asks, other.bids)):
+        if mine.keys == theirs.keys and mine.sizes == theirs.sizes:
+            continue
+        ours = dict(zip(mine.keys, mine.sizes, strict=True))
+        mirror = dict(zip(theirs.keys, theirs.sizes, strict=True))
+        differences.update((key, is_bid) for key in ours.keys() | mirror.keys() if ours.get(key) != mirror.get(key))
+    return differences

@@ -1,0 +1,281 @@
+"""Getting a token's book from elsewhere: baselines, probes, and what their answers mean.
+
+A REST book cannot simply be compared with ours: it may be up to about 1.1 s ahead of or behind the stream
+(measured). So an answer is joined to our own history: it matches the book as it stands, or as it stood, or it
+is older than what is proven (*behind*: says nothing), or it is not known yet and is held until the stream had
+time to get there. Only a second, newer answer that stays unknown is a mismatch.
+
+The same answers serve as baselines while there is no book. Failures are retried with full-jitter backoff, by
+REST and by a new subscription in turn, so that no way that keeps failing is tried for ever on its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from polymirror.core.book import OrderBook
+from polymirror.core.outbox import Want
+from polymirror.core.proofs import Proof, ProofKind, Verdict
+from polymirror.core.states import BookState, Reason
+from polymirror.core.units import parse_tick
+from polymirror.errors import UnitError
+
+if TYPE_CHECKING:
+    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.token import Token
+
+RESUBSCRIBE_EVERY: Final = 3
+"""Every third attempt at a baseline asks the stream instead of REST."""
+
+MAX_ABSENCES: Final = 3
+"""REST answers without this token, in a row, before a token that had a book is retired."""
+
+MAX_ABSENCES_UNPRIMED: Final = 40
+"""The same for a token that never had a book: a new market may be unknown to REST for minutes."""
+
+_NEVER: Final = float("inf")
+
+
+@frozen
+class HeldBook:
+    """A REST book that is not known to us yet: the stream may still get there."""
+
+    message: BookMessage
+    book: OrderBook
+    sent_at: float
+    verifiable: bool
+
+
+class Resync:
+    """One token's dealings with REST and with new subscriptions."""
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        # While there is no LIVE or SUSPECT book: when the next step is due.
+        self.due = _NEVER
+        # Failed attempts at a baseline since the book was lost.
+        self.attempt = 0
+        # The buffer was full and started over since the last baseline.
+        self.overflowed = False
+        # Exchange time of the last baseline, ms: older deltas are in it already.
+        self.baseline_at = 0
+        # REST answers in a row that did not have this token.
+        self.absences = 0
+        # An answer that waits for the stream, and until when.
+        self.held: HeldBook | None = None
+        self.held_until = _NEVER
+        # When the first of two disagreements was found.
+        self._disagreed_at: float | None = None
+        # The next matching probe also replaces the baseline.
+        self._refreshing = False
+        # A planned refresh was seen through: the token's next book counts from here.
+        self._had_book = False
+
+    # ---- Baselines ---------------------------------------------------------------------------------
+
+    def begin(self, now: float, *, await_stream: bool = False) -> None:
+        """Start over: wait for the opening book after a subscription, else ask REST."""
+        token = self.token
+        self.overflowed = False
+        if not token.connected:
+            self.due = _NEVER
+        elif await_stream:
+            self.due = now + token.config.first_snapshot_timeout
+        else:
+            self._ask(now)
+        token.outbox.rearm[token] = None
+
+    def done(self, now: float) -> None:
+        """The book is LIVE again."""
+        config, rng = self.token.config, self.token.outbox.rng
+        self.due = _NEVER
+        self.attempt = self.absences = 0
+        self._had_book = True
+        if self.token.refresh_at == _NEVER or self.token.refresh_at <= now:
+            self.token.refresh_at = now + config.scheduled_resync * (0.75 + rng.random() / 2)
+
+    def failed(self, now: float) -> None:
+        """An attempt at a baseline failed: back off with full jitter."""
+        if self.token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
+            return
+        config = self.token.config
+        self.attempt += 1
+        bound = min(config.resync_backoff_cap, config.resync_backoff_base * 2 ** min(self.attempt, 20))
+        self.due = now + self.token.outbox.rng.random() * bound
+        self.token.outbox.rearm[self.token] = None
+
+    def _ask(self, now: float) -> None:
+        token = self.token
+        if self.attempt % RESUBSCRIBE_EVERY == RESUBSCRIBE_EVERY - 1:
+            token.outbox.resubscribe[token] = None
+            self.due = now + token.config.first_snapshot_timeout
+        else:
+            token.outbox.want(token, Want.BASELINE)
+            self.due = now + token.config.request_timeout * 2
+        token.outbox.rearm[token] = None
+
+    # ---- Time --------------------------------------------------------------------------------------
+
+    def on_time(self, now: float) -> None:
+        """Give up a held answer, or take the next step towards a baseline."""
+        token = self.token
+        if self.held is not None and now >= self.held_until:
+            self._give_up(self.held, now)
+        if now < self.due or token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
+            return
+        if self.overflowed:
+            token.start_resync(Reason.OVERFLOW, now, gap=True)
+        elif token.state is BookState.UNPRIMED:
+            token.start_resync(Reason.NO_SNAPSHOT, now, gap=False)
+        elif token.loaded:
+            # A baseline came, and the deltas after it did not prove it in time.
+            self.attempt += 1
+            token.start_resync(Reason.HASH_MISMATCH, now, gap=False)
+        else:
+            self._ask(now)
+
+    def refresh(self, now: float) -> None:
+        """Start a make-before-break refresh: the book stays LIVE until its replacement is proven equal."""
+        self._refreshing = True
+        self.token.refresh_at = now + self.token.config.scheduled_resync * (0.75 + self.token.outbox.rng.random() / 2)
+        self.token.outbox.want(self.token, Want.ROUTINE)
+
+    # ---- Answers -----------------------------------------------------------------------------------
+
+    def absent(self, now: float) -> None:
+        """REST answered, and knows no book for this token: settled, or too new."""
+        token = self.token
+        self.absences += 1
+        if token.state in (BookState.UNPRIMED, BookState.RESYNCING):
+            limit = MAX_ABSENCES if self._had_book else MAX_ABSENCES_UNPRIMED
+        elif token.book.bids.keys or token.book.asks.keys:
+            # It still trades as far as we know: proof age decides, not one odd answer.
+            return
+        else:
+            limit = MAX_ABSENCES - 1
+        if self.absences >= limit:
+            token.retire(Reason.GONE, now)
+        else:
+            self.failed(now)
+
+    def answer(self, message: BookMessage, sent_at: float, now: float) -> None:
+        """Take a REST book: as a baseline if there is no book, else as a probe."""
+        token = self.token
+        if token.state is BookState.RETIRED:
+            return
+        self.absences = 0
+        try:
+            book = OrderBook.of(message, token.config.max_levels)
+            if message.tick_size is not None:
+                token.tick = parse_tick(message.tick_size)
+        except UnitError:
+            token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
+            self.failed(now)
+            return
+        explained = token.hashes.learn(message, book)
+        if explained is False:
+            # Cut or altered on the way: neither a baseline nor a witness.
+            token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
+            self.failed(now)
+            return
+        held = HeldBook(message, book, sent_at, explained is True)
+        if token.state in (BookState.UNPRIMED, BookState.RESYNCING):
+            self._prime(held, now)
+        else:
+            self._compare(held, now)
+
+    def _prime(self, held: HeldBook, now: float) -> None:
+        token = self.token
+        source = Proof(ProofKind.PROBE, held.sent_at, token.epoch)
+        if token.loaded or not token.connected:
+            return
+        if token.load(held.message, held.book, now, source, verifiable=held.verifiable):
+            if token.state is not BookState.LIVE:
+                self.due = now + token.config.suspect_grace
+        else:
+            token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
+            self.failed(now)
+
+    def _compare(self, held: HeldBook, now: float) -> None:
+        """Join a REST book to our history. Hold it if it is not in there."""
+        token, stamp = self.token, held.message.timestamp
+        if self._matches_tip(held, now):
+            return
+        if stamp < token.proven_at_ms:
+            token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
+            return
+        undos = [undo for undo, _ in token.journal if undo.at > stamp]
+        if undos and len(undos) < len(token.journal):
+            past = token.book.levels_before(undos)
+            if past == held.book.levels():
+                token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
+                self._disagreed_at = None
+                token.proven_past(undos, past, stamp, now, held.sent_at)
+                return
+        if held.message.hash and any(change.hash == held.message.hash for _, change in token.journal):
+            # The stream announced this very book, and ours was never equal to it.
+            self._mismatch(held, now)
+            return
+        self.held, self.held_until = held, now + token.config.probe_hold
+        token.outbox.rearm[token] = None
+
+    def _matches_tip(self, held: HeldBook, now: float) -> bool:
+        token = self.token
+        if not token.book.same_levels(held.book):
+            return False
+        token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
+        as_of = held.sent_at
+        if token.unproven == 0 and token.proof is not None:
+            as_of = max(as_of, token.proof.at)
+        if self._refreshing:
+            self._swap(held, now)
+        self.forget_probe()
+        token.proven(now, ProofKind.PROBE, as_of)
+        return True
+
+    def _swap(self, held: HeldBook, now: float) -> None:
+        """Replace the baseline by an equal one: same levels, the venue's newest spelling, a new epoch."""
+        token = self.token
+        if token.state is not BookState.LIVE or held.message.timestamp < token.last_at:
+            return
+        self._refreshing = False
+        token.book = held.book
+        token.epoch += 1
+        token.generation += 1
+        token.last_at = held.message.timestamp
+        token.outbox.resyncs[Reason.SCHEDULED.name] = token.outbox.resyncs.get(Reason.SCHEDULED.name, 0) + 1
+        token.outbox.dirty[token.asset_id] = None
+
+    def recheck(self, now: float) -> None:
+        """The book changed while an answer is held: has the stream got there?"""
+        if self.held is not None:
+            self._matches_tip(self.held, now)
+
+    def _give_up(self, held: HeldBook, now: float) -> None:
+        """The stream had its time and never showed the held book."""
+        token = self.token
+        self.held, self.held_until = None, _NEVER
+        if token.proof is not None and token.proof.at > held.sent_at:
+            # The stream has proven itself since: REST showed a state that was never announced.
+            token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
+            self._disagreed_at = None
+        elif self._disagreed_at is not None and held.sent_at >= self._disagreed_at:
+            self._mismatch(held, now)
+        else:
+            self._disagreed_at = now
+            token.outbox.want(token, Want.URGENT)
+
+    def _mismatch(self, held: HeldBook, now: float) -> None:
+        """The venue's book differs from ours: start over from it."""
+        token = self.token
+        token.outbox.count(ProofKind.PROBE, Verdict.MISMATCH)
+        self.forget_probe()
+        token.start_resync(Reason.PROBE_MISMATCH, now, gap=False)
+        self._prime(held, now)
+
+    def forget_probe(self) -> None:
+        """Drop what was held and how often it disagreed."""
+        self.held, self.held_until = None, _NEVER
+        self._disagreed_at = None

@@ -1,0 +1,413 @@
+"""One token's machine: it buffers, primes, applies, doubts and heals.
+
+The machine owns the token's book and its state. Its inputs are deltas, whole books and the passing of
+time; :mod:`polymirror.core.market` decides when a batch is over and compares the two tokens of a market.
+
+What can be read is never simply the current levels: it is the newest state that was *proven*, with the age
+of that proof. Changes since then are kept in a journal, so the proven state can be rebuilt while newer
+changes wait for theirs. A lost delta therefore cannot show: the state it spoils never gets proven.
+
+Priming follows the venue's rules, as measured on recordings: buffer deltas until a baseline is here, drop
+those older than the baseline, apply the others in order (sizes are absolute, so one that the baseline
+contains already does no harm), and let the hash of the last one decide.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from polymirror.core.book import OrderBook, Undo
+from polymirror.core.outbox import Transition, Want
+from polymirror.core.proofs import Proof, ProofKind, Verdict, violation
+from polymirror.core.resync import Resync
+from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
+from polymirror.errors import UnitError
+
+if TYPE_CHECKING:
+    from polymirror.core.book import Levels
+    from polymirror.core.hashing import MarketHash
+    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.messages import Change
+    from polymirror.core.outbox import Outbox
+
+HEAL_CHANGES = 3
+"""Changes after a hash miss within which the announced hash may still fit."""
+
+MAX_PENDING_HASHES = 4
+"""Missed hashes watched at once."""
+
+JOURNAL_MS = 5_000
+"""Changes older than this (exchange time) leave the journal: no REST answer lags further."""
+
+
+@define
+class MissedHash:
+    """An announced hash that did not fit yet."""
+
+    at: int
+    announced: str
+    left: int
+
+
+class Token:
+    """One token's book, state and proofs. All times in seconds on the mirror's monotonic clock."""
+
+    def __init__(self, asset_id: str, hashes: MarketHash, outbox: Outbox) -> None:
+        self.asset_id = asset_id
+        self.hashes = hashes
+        self.outbox = outbox
+        self.config = outbox.config
+        self.state = BookState.UNPRIMED
+        self.reason = Reason.TRACKED
+        self.since = 0.0
+        self.epoch = 0
+        # Price grid in 1/10,000; None until told.
+        self.tick: int | None = None
+        # The socket that carries this token is open and subscribed.
+        self.connected = False
+        # Frames of this token's socket are applied too late: no proof makes it LIVE meanwhile.
+        self.lagging = False
+        # The book is loaded and follows the stream. In UNPRIMED and RESYNCING it waits for a proof.
+        self.loaded = False
+        self.book = OrderBook()
+        # Exchange time of the newest change or baseline in the book, ms.
+        self.last_at = 0
+        # The newest delta: its hash and stated top are what the book must agree with.
+        self.stated: Change | None = None
+        # The newest delta's own hash fitted.
+        self.hash_proven = False
+        # Grows whenever the book is replaced or cleared, and with each subscription: what was asked
+        # before belongs to another generation.
+        self.generation = 0
+        # Deltas received while there is no book, oldest first.
+        self.buffer: deque[tuple[int, Change]] = deque()
+        # The buffer holds every delta with a timestamp above this (ms); None: from the subscription on.
+        self.buffer_from: int | None = None
+        # Changes applied to the book, oldest first, with their deltas.
+        self.journal: deque[tuple[Undo, Change]] = deque(maxlen=self.config.max_journal)
+        # How many of the journal's newest changes came after the proven state.
+        self.unproven = 0
+        # The proven levels, once built, while the book has moved on.
+        self._proven_levels: Levels | None = None
+        # The book's levels, once copied, while nothing has changed.
+        self._tip_levels: Levels | None = None
+        self.proof: Proof | None = None
+        # Exchange time of the proven state, ms.
+        self.proven_at_ms = 0
+        # When the current row of unproven batches began; None while the tip is proven.
+        self.miss_since: float | None = None
+        self.miss_reason = Reason.HASH_MISMATCH
+        self.missed: list[MissedHash] = []
+        # When this token's next planned refresh is due.
+        self.refresh_at = float("inf")
+        # When REST was last asked to prove this book.
+        self.probed_at = float("-inf")
+        self.resync = Resync(self)
+
+    # ---- State -------------------------------------------------------------------------------------
+
+    def move(self, new: BookState, reason: Reason, now: float, detail: str = "") -> None:
+        """Change the state. A move that the table does not allow is a bug and raises RuntimeError."""
+        if new not in LEGAL_TRANSITIONS[self.state]:
+            raise RuntimeError(f"illegal transition {self.state.name} -> {new.name} ({reason.name})")
+        self.outbox.events.append(Transition(self.asset_id, now, self.state, new, reason, self.epoch, detail))
+        self.state, self.reason, self.since = new, reason, now
+        self.outbox.rearm[self] = None
+        self.outbox.dirty[self.asset_id] = None
+
+    def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
+        """Make a LIVE book SUSPECT; other states have no trust to lose."""
+        if self.state is BookState.LIVE:
+            self.move(BookState.SUSPECT, reason, now, detail)
+            self.outbox.want(self, Want.URGENT)
+
+    def missed_input(self, reason: Reason, now: float, detail: str) -> None:
+        """Input that may have been about this book could not be taken."""
+        if self.state in (BookState.LIVE, BookState.SUSPECT):
+            self.doubt(reason, now, detail)
+        elif self.state is not BookState.RETIRED:
+            # A baseline on its way may not know of it: only one that is newer counts.
+            newest = self.buffer[-1][0] if self.buffer else 0
+            self.buffer_from = max(self.last_at, self.buffer_from or 0, newest)
+            self.buffer.clear()
+            if self.loaded:
+                self.start_resync(reason, now, gap=True, detail=detail)
+
+    def retire(self, reason: Reason, now: float) -> None:
+        """The market is over: drop everything. Final."""
+        if self.state is not BookState.RETIRED:
+            self.move(BookState.RETIRED, reason, now)
+            self.clear()
+            self.buffer.clear()
+
+    def clear(self) -> None:
+        """Forget the book; the epoch grows."""
+        self.epoch += 1
+        self.generation += 1
+        self.loaded = False
+        self.book = OrderBook()
+        self.stated = None
+        self.journal.clear()
+        self.unproven = 0
+        self._proven_levels = self._tip_levels = None
+        self.proof = None
+        self.miss_since = None
+        self.missed.clear()
+        self.resync.forget_probe()
+
+    def start_resync(self, reason: Reason, now: float, *, gap: bool, detail: str = "") -> None:
+        """Clear the book and ask for a baseline. ``gap`` says that deltas were missed up to now."""
+        if self.state is BookState.RETIRED:
+            return
+        if self.state is BookState.LIVE:
+            self.move(BookState.SUSPECT, reason, now, detail)
+        self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
+        kept = [] if gap else [(undo.at, change) for undo, change in self.journal]
+        if self.loaded or gap:
+            self.buffer = deque(kept, maxlen=self.config.max_buffered_deltas)
+            self.buffer_from = kept[0][0] if kept else self.last_at or None
+        self.clear()
+        self.move(BookState.RESYNCING, reason, now, detail)
+        self.resync.begin(now)
+
+    # ---- Inputs from the stream --------------------------------------------------------------------
+
+    def subscribed(self, now: float) -> None:
+        """The socket is open and the subscription sent: the opening book should arrive soon."""
+        self.connected = True
+        self.generation += 1
+        self.resync.begin(now, await_stream=True)
+        self.outbox.rearm[self] = None
+
+    def disconnected(self, now: float, detail: str = "") -> None:
+        """The socket is gone: whatever was known may be outdated."""
+        self.connected = self.lagging = False
+        if self.state is BookState.UNPRIMED and not self.loaded:
+            # There was nothing to lose; the next connection primes it.
+            self.resync.begin(now)
+        else:
+            self.start_resync(Reason.DISCONNECT, now, gap=True, detail=detail)
+        self.buffer.clear()
+        self.buffer_from = None
+
+    def delta(self, change: Change, at: int) -> Undo | None:
+        """Take one delta: apply it, or buffer it. Return what it replaced. Raises UnitError if it is bad."""
+        if not self.loaded:
+            if self.state is not BookState.RETIRED:
+                self._hold(change, at)
+            return None
+        if at < self.last_at and self._superseded(change, at):
+            return None
+        undo = self.book.change(change.side, change.price, change.size, at)
+        if self.unproven == 0:
+            # Free when a reader copied the levels since the last change.
+            self._proven_levels = self._tip_levels
+        elif self.unproven == self.journal.maxlen and self._proven_levels is None:
+            # The journal is about to lose the way back.
+            self._proven_levels = self.book_levels_before_unproven(including=undo)
+        self._tip_levels = None
+        self.journal.append((undo, change))
+        self.unproven += 1
+        if at >= self.last_at:
+            self.last_at = at
+            self.stated = change
+            self.hash_proven = False
+        return undo
+
+    def _superseded(self, change: Change, at: int) -> bool:
+        """Whether an out-of-order delta must not be applied: older than the baseline, or overtaken."""
+        if at < self.resync.baseline_at:
+            return True
+        return any(
+            undo.at > at and known.price == change.price and known.side == change.side for undo, known in self.journal
+        )
+
+    def _hold(self, change: Change, at: int) -> None:
+        """Buffer a delta until there is a baseline. A full buffer starts over: nothing is lost silently."""
+        if len(self.buffer) >= self.config.max_buffered_deltas:
+            self.buffer.clear()
+            self.resync.overflowed = True
+            self.outbox.rearm[self] = None
+            self.buffer_from = at
+        self.buffer.append((at, change))
+
+    def load(self, message: BookMessage, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
+        """Take a baseline, roll the buffer forward over it, and become LIVE if that can be proven.
+
+        ``verifiable`` says whether the baseline's own hash was explained. Return whether the baseline
+        was acceptable: in order with the stream, or not older than the deltas that are missing.
+        """
+        in_order = source.kind is ProofKind.BOOK
+        if not in_order and self.buffer_from is not None and message.timestamp < self.buffer_from:
+            return False
+        self.book, self.loaded = book, True
+        self.generation += 1
+        self._proven_levels = self._tip_levels = None
+        self.last_at = self.resync.baseline_at = message.timestamp
+        self.proven_at_ms = message.timestamp
+        self.stated = None
+        self.journal.clear()
+        self.unproven = 0
+        self.proof = source
+        held, self.buffer, self.buffer_from = self.buffer, deque(), None
+        if self.tick is not None and (off := violation(book, self.tick)):
+            self.resync.note = off
+        try:
+            for at, change in held:
+                if at >= message.timestamp:
+                    self.delta(change, at)
+        except UnitError as error:
+            self.start_resync(Reason.DECODE_ERROR, now, gap=True, detail=str(error))
+            return False
+        stated = self.stated
+        if stated is None:
+            self.proven(now, source.kind, source.at)
+        elif not verifiable or not stated.hash:
+            # No hash to rely on: the baseline is the venue's own statement, and it is what can be read.
+            self._become_live(now)
+        elif not self.prove_by_hash(now, thorough=True):
+            # The next deltas prove it, or resync.due runs out.
+            self.outbox.rearm[self] = None
+        return True
+
+    # ---- Proofs ------------------------------------------------------------------------------------
+
+    def proven(self, now: float, kind: ProofKind, as_of: float | None = None) -> None:
+        """The book as it stands equals the venue's, as of ``as_of`` (default now).
+
+        A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
+        """
+        if self.book.crossed():
+            return
+        self.unproven = 0
+        self._proven_levels = None
+        self.proof = Proof(kind, now if as_of is None else as_of, self.epoch)
+        self.proven_at_ms = self.last_at
+        self.miss_since = None
+        journal = self.journal
+        while journal and journal[0][0].at < self.last_at - JOURNAL_MS:
+            journal.popleft()
+        if self.state is not BookState.LIVE:
+            self._become_live(now)
+
+    def proven_past(self, undos: list[Undo], levels: Levels, at: int, now: float, as_of: float) -> None:
+        """A past state of the book, ``undos`` ago and changed last at ``at`` (ms), equals the venue's."""
+        self.unproven = len(undos)
+        self._proven_levels = levels
+        self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
+        self.proven_at_ms = at
+        if self.state is not BookState.LIVE:
+            self._become_live(now)
+
+    def _become_live(self, now: float) -> None:
+        if not self.lagging:
+            self.resync.done(now)
+            self.move(BookState.LIVE, Reason.PROVEN, now)
+
+    def prove_by_hash(self, now: float, *, thorough: bool) -> bool:
+        """Compare the book with the newest announced hash. ``thorough`` also searches candidates."""
+        stated = self.stated
+        if stated is None or not stated.hash:
+            return False
+        hashes, args = self.hashes, (self.asset_id, self.last_at, self.book, stated.hash)
+        if hashes.prove(*args) or (thorough and hashes.search(*args)):
+            self.hash_proven = True
+            self.outbox.count(ProofKind.HASH, Verdict.MATCH)
+            self.proven(now, ProofKind.HASH)
+            return True
+        return False
+
+    def heal(self, now: float) -> None:
+        """After a message: has the book as it stands a hash that was announced a change or two ago?"""
+        healed = False
+        for each in self.missed:
+            each.left -= 1
+            if self.hashes.search(self.asset_id, each.at, self.book, each.announced):
+                self.outbox.count(ProofKind.HASH, Verdict.HEALED)
+                each.left = -1
+                healed = True
+            elif each.left <= 0:
+                self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
+        self.missed = [each for each in self.missed if each.left > 0]
+        if healed:
+            self.proven(now, ProofKind.HASH)
+
+    def hash_missed(self, now: float) -> None:
+        """At the end of a batch the announced hash did not fit: watch it, and start the clock."""
+        stated = self.stated
+        if stated is None:
+            return
+        if not stated.hash or not self.hashes.verifiable:
+            self.outbox.count(ProofKind.HASH, Verdict.UNVERIFIABLE)
+            return
+        if len(self.missed) >= MAX_PENDING_HASHES:
+            self.missed.pop(0)
+            self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
+        self.missed.append(MissedHash(self.last_at, stated.hash, HEAL_CHANGES))
+        if self.unproven:
+            self.disagrees(Reason.HASH_MISMATCH, now)
+
+    def disagrees(self, reason: Reason, now: float) -> None:
+        """The venue states something else: SUSPECT if no proof comes within the grace."""
+        if self.miss_since is None:
+            self.miss_since, self.miss_reason = now, reason
+            self.outbox.rearm[self] = None
+
+    # ---- Time --------------------------------------------------------------------------------------
+
+    def next_due(self) -> float:
+        """Return when :meth:`on_time` has something to do."""
+        config = self.config
+        if self.state is BookState.RETIRED:
+            return float("inf")
+        if self.state is BookState.LIVE and self.proof is not None:
+            proven = self.proof.at
+            due = min(proven + config.max_proof_age, self.refresh_at)
+            due = min(due, max(proven, self.probed_at) + config.max_proof_age * config.probe_fraction)
+            if self.miss_since is not None:
+                due = min(due, self.miss_since + config.hash_grace)
+        elif self.state is BookState.SUSPECT:
+            due = self.since + config.suspect_grace
+        else:
+            due = self.resync.due
+        return min(due, self.resync.held_until)
+
+    def on_time(self, now: float) -> None:
+        """Do what is due."""
+        self.resync.on_time(now)
+        if self.state is BookState.LIVE and self.proof is not None:
+            self._on_time_live(now, self.proof.at)
+        elif self.state is BookState.SUSPECT and now >= self.since + self.config.suspect_grace:
+            self.start_resync(self.reason, now, gap=self.reason in (Reason.DECODE_ERROR, Reason.OVERFLOW))
+
+    def _on_time_live(self, now: float, proven: float) -> None:
+        config = self.config
+        if now >= proven + config.max_proof_age:
+            self.doubt(Reason.STALE, now, f"last proof {now - proven:.3f} s ago")
+        elif self.miss_since is not None and now >= self.miss_since + config.hash_grace:
+            self.doubt(self.miss_reason, now, f"for {now - self.miss_since:.3f} s")
+        elif now >= self.refresh_at:
+            self.resync.refresh(now)
+        elif now >= max(proven, self.probed_at) + config.max_proof_age * config.probe_fraction:
+            self.probed_at = now
+            self.outbox.want(self, Want.ROUTINE)
+
+    # ---- Reading -----------------------------------------------------------------------------------
+
+    def book_levels_before_unproven(self, including: Undo | None = None) -> Levels:
+        """Rebuild the proven levels from the book and the journal."""
+        undos = [undo for undo, _ in list(self.journal)[len(self.journal) - self.unproven :]]
+        return self.book.levels_before(undos if including is None else [*undos, including])
+
+    def proven_levels(self) -> Levels:
+        """Return the newest proven levels; copied once, then shared until the next change."""
+        if self.unproven == 0:
+            if self._tip_levels is None:
+                self._tip_levels = self.book.levels()
+            return self._tip_levels
+        if self._proven_levels is None:
+            self._proven_levels = self.book_levels_before_unproven()
+        return self._proven_levels

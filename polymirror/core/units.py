@@ -1,0 +1,139 @@
+"""Exact prices and sizes: the venue's decimal strings to ints and back.
+
+A price is an int in 1/10,000 of a pUSD, a size an int in 1/1,000,000 of a share, money (price times
+size) an int in 1/10^10 of a pUSD. Every tick the venue allows (0.1 down to 0.0001) fits. Floats never
+appear; :class:`~decimal.Decimal` appears only for people, at the edges. Used by everything that
+touches a number of the venue.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from polymirror.errors import UnitError
+
+PRICE_SCALE: Final = 10_000
+"""Price units in one pUSD. A price lies in 0..PRICE_SCALE, a level's price strictly between."""
+
+SIZE_SCALE: Final = 1_000_000
+"""Size units in one share."""
+
+MONEY_SCALE: Final = PRICE_SCALE * SIZE_SCALE
+"""Money units in one pUSD: the product of a price and a size."""
+
+MAX_SIZE: Final = 10**12 * SIZE_SCALE
+"""The largest size that is believed: a trillion shares."""
+
+MAX_WIRE_CHARS: Final = 40
+"""No number of the venue is longer than this."""
+
+TICK_SIZES: Final[dict[str, int]] = {"0.1": 1000, "0.01": 100, "0.005": 50, "0.0025": 25, "0.001": 10, "0.0001": 1}
+"""Every tick size the venue allows: its wire string and its price units."""
+
+_MAX_MEMO: Final = 1 << 16
+_NUMBER: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?")
+
+
+def _parse(field: str, wire: str, decimals: int, limit: int) -> int:
+    """Read a plain decimal (``.48``, ``0.48``, ``5``) as an int with ``decimals`` implied decimals."""
+    allowed = f"a plain decimal between 0 and {limit // 10**decimals}, at most {decimals} decimals"
+    if not isinstance(wire, str) or len(wire) > MAX_WIRE_CHARS:
+        raise UnitError(field, wire, allowed)
+    match = _NUMBER.fullmatch(wire)
+    if match is None or not (match[1] or match[2]):
+        raise UnitError(field, wire, allowed)
+    fraction = (match[2] or "").rstrip("0")
+    if len(fraction) > decimals:
+        raise UnitError(field, wire, allowed)
+    value = int((match[1] or "0") + fraction.ljust(decimals, "0"))
+    if value > limit:
+        raise UnitError(field, wire, allowed)
+    return value
+
+
+class _Memo(dict[str, int]):
+    """Parsed numbers by wire string. A hit costs a tenth of a parse; it never holds more than 65,536."""
+
+    def __init__(self, field: str, decimals: int, limit: int) -> None:
+        super().__init__()
+        self._spec = (decimals, limit)
+        self._field = field
+
+    def __missing__(self, wire: str) -> int:
+        value = _parse(self._field, wire, *self._spec)
+        if len(self) >= _MAX_MEMO:
+            self.clear()
+        self[wire] = value
+        return value
+
+
+PRICES: Final = _Memo("price", 4, PRICE_SCALE)
+"""``PRICES["0.48"] == 4800``. Raises :class:`~polymirror.errors.UnitError` for anything that is no price."""
+
+SIZES: Final = _Memo("size", 6, MAX_SIZE)
+"""``SIZES["5"] == 5_000_000``. Raises :class:`~polymirror.errors.UnitError` for anything that is no size."""
+
+
+def parse_price(wire: str) -> int:
+    """Return the price in 1/10,000, between 0 and 10,000. Raises UnitError."""
+    return _parse("price", wire, 4, PRICE_SCALE)
+
+
+def parse_size(wire: str) -> int:
+    """Return the size in 1/1,000,000 of a share, from 0 to a trillion shares. Raises UnitError."""
+    return _parse("size", wire, 6, MAX_SIZE)
+
+
+def parse_tick(wire: str) -> int:
+    """Return a tick size in 1/10,000: one of the six the venue allows. Raises UnitError."""
+    tick = PRICES[wire]
+    if tick not in TICK_SIZES.values():
+        raise UnitError("tick_size", wire, "one of " + ", ".join(TICK_SIZES))
+    return tick
+
+
+def price_to_wire(price: int) -> str:
+    """Write a price as the venue does: trimmed, with a leading zero (``4800`` -> ``"0.48"``)."""
+    return _to_wire(price, 4)
+
+
+def size_to_wire(size: int) -> str:
+    """Write a size as the venue does: trimmed (``5_000_000`` -> ``"5"``)."""
+    return _to_wire(size, 6)
+
+
+def price_to_decimal(price: int) -> Decimal:
+    """Return the exact price in pUSD."""
+    return Decimal(price).scaleb(-4)
+
+
+def size_to_decimal(size: int) -> Decimal:
+    """Return the exact size in shares."""
+    return Decimal(size).scaleb(-6)
+
+
+def money_to_decimal(money: int) -> Decimal:
+    """Return the exact money in pUSD for the product of a price and a size."""
+    return Decimal(money).scaleb(-10)
+
+
+def decimal_to_units(field: str, value: Decimal | int | str, decimals: int) -> int:
+    """Read a caller's number exactly; floats, negatives and finer fractions raise UnitError."""
+    allowed = f"a Decimal, int or str of at least 0 with at most {decimals} decimals"
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
+        raise UnitError(field, value, allowed)
+    try:
+        scaled = Decimal(value).scaleb(decimals)
+        exact = int(scaled)
+    except (ArithmeticError, ValueError):
+        raise UnitError(field, value, allowed) from None
+    if exact != scaled or exact < 0 or exact > MAX_SIZE * PRICE_SCALE:
+        raise UnitError(field, value, allowed)
+    return exact
+
+
+def _to_wire(value: int, decimals: int) -> str:
+    whole, fraction = divmod(value, 10**decimals)
+    return f"{whole}.{fraction:0{decimals}d}".rstrip("0") if fraction else str(whole)

@@ -1,0 +1,181 @@
+"""Every exception polymirror raises, and nothing else.
+
+::
+
+    PolymirrorError
+    ├── ConfigError            a setting is out of range (also a ValueError)
+    ├── UnitError              a price or size that cannot be read exactly (also a ValueError)
+    ├── DecodeError            bytes from the venue that are not what they should be
+    ├── NotLive                the golden rule: this book may not be read for execution
+    │   └── LeaseLost          the book stopped being LIVE while a lease was held
+    ├── UnknownToken           the token is not tracked by this mirror (also a KeyError)
+    ├── MirrorClosed           the mirror was stopped, or was never started
+    ├── MissingExtra           an optional dependency is not installed
+    └── VenueError             the venue, or the way to it
+        ├── MarketNotFound     no market under this slug or token
+        ├── BookGone           404: settled or unknown token
+        ├── RateLimited        429, with the seconds the venue asked to wait
+        ├── VenueUnavailable   425, 5xx, time-outs: worth another try later
+        └── BadResponse        HTML, truncated or unexpected content
+
+Messages carry what a person needs to act: the field, the value, the allowed range, or the state,
+reason, age and epoch of a refused book. They never carry credentials.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polymirror.core.states import BookState, Reason
+
+
+class PolymirrorError(Exception):
+    """The root of all errors raised by this library."""
+
+
+class ConfigError(PolymirrorError, ValueError):
+    """A setting is outside its allowed range.
+
+    ``field`` is the setting's name, ``value`` what was given, ``allowed`` the range in words.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field}={value!r} is not allowed: it must be {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class UnitError(PolymirrorError, ValueError):
+    """A price or a size that cannot be represented exactly, or lies outside its range."""
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} {_shorten(value)} is not valid: it must be {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class DecodeError(PolymirrorError):
+    """Bytes that are not the JSON they should be. ``what`` names the part that failed."""
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(f"cannot decode {what}: {detail}")
+        self.what = what
+        self.detail = detail
+
+
+class NotLive(PolymirrorError):  # noqa: N818 - it states a fact about a book, as design and docs call it
+    """This book may not be read for execution.
+
+    ``state`` and ``reason`` say why, ``age`` how many seconds ago the book was last proven
+    (``None``: never), ``epoch`` which generation of the book was refused, and ``max_proof_age``
+    the age in seconds the caller would have accepted.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        state: BookState,
+        reason: Reason | None,
+        age: float | None,
+        epoch: int,
+        max_proof_age: float | None = None,
+        detail: str = "",
+    ) -> None:
+        proven = "never proven" if age is None else f"proven {age:.3f} s ago"
+        limit = "" if max_proof_age is None else f", allowed {max_proof_age:g} s"
+        why = "" if reason is None else f" ({reason.name})"
+        more = f": {detail}" if detail else ""
+        super().__init__(f"{_shorten(token)} is {state.name}{why}, {proven}{limit}, epoch {epoch}{more}")
+        self.token = token
+        self.state = state
+        self.reason = reason
+        self.age = age
+        self.epoch = epoch
+        self.max_proof_age = max_proof_age
+        self.detail = detail
+
+
+class LeaseLost(NotLive):
+    """The book left LIVE, or was replaced, while a lease on it was held: do not send the order."""
+
+
+class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact, not a fault
+    """The token is not tracked by this mirror. Add it first."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(token)
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"{_shorten(self.token)} is not tracked by this mirror: add it first"
+
+
+class MirrorClosed(PolymirrorError):  # noqa: N818
+    """The mirror is not running: it was stopped, or used outside ``async with``."""
+
+
+class MissingExtra(PolymirrorError, ImportError):  # noqa: N818
+    """An optional dependency is not installed. The message is the command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an extra: pip install 'polymirror[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+
+class VenueError(PolymirrorError):
+    """Something at the venue, or on the way to it, went wrong."""
+
+
+class MarketNotFound(VenueError):  # noqa: N818
+    """The venue knows no market under this slug or token (yet)."""
+
+
+class BookGone(VenueError):  # noqa: N818
+    """The venue has no order book for this token: it is settled, or it never existed."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"no order book exists for {_shorten(token)}: settled or unknown")
+        self.token = token
+
+
+class RateLimited(VenueError):  # noqa: N818
+    """The venue answered 429. ``retry_after`` is the wait it asked for in seconds, if any."""
+
+    def __init__(self, call: str, retry_after: float | None) -> None:
+        wait = "" if retry_after is None else f", asked to wait {retry_after:g} s"
+        super().__init__(f"{call}: rate limited{wait}")
+        self.call = call
+        self.retry_after = retry_after
+
+
+class VenueUnavailable(VenueError):  # noqa: N818
+    """The venue cannot answer now (425 engine restart, 5xx, time-out, refused): try later.
+
+    ``status`` is the HTTP status, or ``None`` when no answer arrived.
+    """
+
+    def __init__(self, call: str, status: int | None, detail: str = "", retry_after: float | None = None) -> None:
+        what = "no answer" if status is None else f"HTTP {status}"
+        super().__init__(f"{call}: {what}{': ' + detail if detail else ''}")
+        self.call = call
+        self.status = status
+        self.retry_after = retry_after
+
+
+class BadResponse(VenueError):  # noqa: N818
+    """An answer that is not what the call promises: HTML, truncated JSON, a missing field."""
+
+    def __init__(self, call: str, detail: str, status: int | None = None) -> None:
+        super().__init__(f"{call}: {detail}")
+        self.call = call
+        self.status = status
+
+
+def _shorten(value: object, limit: int = 48) -> str:
+    """Bound what hostile input can put into a message."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else f"{text[:12]}..{text[-6:]}"

@@ -1,0 +1,163 @@
+"""Replaying a recording through the engine: the same code that runs live, on recorded frames and times.
+
+A recording is a text file with one frame or one event per line, plain or in an envelope (an object with the
+frame's text under ``frame``, ``raw`` or ``payload``, and a receive time under ``recv_ms``). Tokens are tracked
+as they appear. There is no REST in a recording, so time alone never makes a book doubtful here: what is
+judged is whether every frame fits the venue's own statements.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from polymirror.config import EngineConfig
+from polymirror.core.engine import Engine
+from polymirror.core.messages import Book, PriceChange, decode_frame
+from polymirror.core.outbox import Transition
+from polymirror.core.states import BookState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+LINE = 1
+"""A recording is replayed as one socket."""
+
+MAX_LINE_BYTES = 32 * 2**20
+"""A longer line of a recording is refused."""
+
+_ENVELOPES = ("frame", "raw", "payload")
+_TIMES = (("recv_ms", 1e3), ("recv_wall_ts", 1e3), ("t_wall_ns", 1e9))
+
+REPLAY_CONFIG = EngineConfig(
+    max_proof_age=3600, suspect_grace=60, first_snapshot_timeout=300, scheduled_resync=86_400,
+    request_timeout=120, tokens_per_socket=500, max_apply_lag=60,
+)  # fmt: skip
+"""Without REST nothing can be asked again, so doubts may take long to clear."""
+
+
+class Replay:
+    """Feeds recorded frames to an engine and sums up what it made of them."""
+
+    def __init__(self, config: EngineConfig = REPLAY_CONFIG, seed: int = 0) -> None:
+        self.engine = Engine(config, random.Random(seed))  # noqa: S311 - jitter
+        self.transitions: list[Transition] = []
+        self.deltas = 0
+        self.left_live: Counter[str] = Counter()
+        self._now = 0.0
+
+    def line(self, text: bytes) -> None:
+        """Replay one line of a recording; an empty one is skipped."""
+        text = text.strip()
+        if not text:
+            return
+        frame, at = open_envelope(text)
+        self.frame(frame, at)
+
+    def frame(self, data: bytes | str, at: float | None = None) -> None:
+        """Replay one frame, received at ``at`` (seconds); None: at the exchange time it states."""
+        messages = decode_frame(data)
+        stamps = [m.at if isinstance(m, PriceChange) else m.timestamp for m in messages if isinstance(m, (PriceChange, Book))]
+        if at is None and stamps:
+            at = max(stamps) / 1000
+        self._now = max(self._now, at or 0.0)
+        self._advance()
+        for message in messages:
+            if isinstance(message, PriceChange):
+                self.deltas += len(message.price_changes or ())
+                self._track(message.market, [change.asset_id for change in message.price_changes or ()])
+            elif isinstance(message, Book):
+                self._track(message.market, [message.asset_id])
+        self.engine.receive(LINE, data, self._now)
+        self._drain()
+
+    def finish(self) -> None:
+        """The recording is over: close the last batches."""
+        self._now += 1.0
+        self._advance()
+        self._drain()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts that ``polymirror replay --json`` prints."""
+        engine, proofs = self.engine, self.engine.outbox.proofs.as_dict()
+
+        def verdicts(kind: str, *names: str) -> dict[str, int]:
+            return {name: proofs.get(kind, {}).get(name, 0) for name in names}
+
+        states = Counter(state.name for _, state in engine.states())
+        return {
+            "frames": engine.counts["frames"],
+            "deltas": self.deltas,
+            "snapshots": engine.counts["snapshots"],
+            "tokens": len(engine.tokens),
+            "states": dict(sorted(states.items())),
+            "transitions": len(self.transitions),
+            "left_live": dict(sorted(self.left_live.items())),
+            "hash": verdicts("hash", "match", "healed", "mismatch", "unverifiable"),
+            "bbo": verdicts("bbo", "match", "mismatch"),
+            "complement": verdicts("complement", "match", "mismatch"),
+            "resent_books": verdicts("book", "match", "mismatch", "behind"),
+            "invariants": verdicts("invariants", "match", "mismatch"),
+            "ignored": engine.counts["ignored"],
+            "ignored_kinds": dict(sorted(engine.ignored.items())),
+            "malformed": engine.counts["malformed"],
+            "malformed_kinds": dict(sorted(engine.malformed.items())),
+        }
+
+    def _track(self, market: str, asset_ids: Sequence[str]) -> None:
+        known = self.engine.markets.get(market)
+        if known is not None and all(asset_id in known.tokens for asset_id in asset_ids):
+            return
+        tracked = () if known is None else tuple(known.tokens)
+        wanted = tuple(dict.fromkeys([*tracked, *asset_ids]))[:2]
+        if not self.engine.tokens:
+            self.engine.track(market, wanted, self._now)
+            self.engine.connected(LINE, self._now)
+        else:
+            self.engine.track(market, wanted, self._now)
+
+    def _advance(self) -> None:
+        """Let the engine do what was due before the next frame."""
+        while (due := self.engine.next_deadline()) <= self._now:
+            self.engine.tick(due)
+            self._drain()
+
+    def _drain(self) -> None:
+        self.engine.dirty()
+        for event in self.engine.events():
+            if isinstance(event, Transition):
+                self.transitions.append(event)
+                if event.old is BookState.LIVE:
+                    self.left_live[event.reason.name] += 1
+        for effect in self.engine.effects():
+            request = getattr(effect, "request", None)
+            if request is not None:
+                self.engine.books_failed(request, self._now)
+
+
+def open_envelope(text: bytes) -> tuple[bytes | str, float | None]:
+    """Return the frame in a line of a recording, and its receive time in seconds if there is one."""
+    if not text.startswith(b"{"):
+        return text, None
+    try:
+        content = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text, None
+    frame = next((content[name] for name in _ENVELOPES if isinstance(content.get(name), str)), None)
+    if frame is None:
+        return text, None
+    stamp = next((content[name] / unit for name, unit in _TIMES if isinstance(content.get(name), int)), None)
+    return frame, stamp
+
+
+def replay_lines(lines: Iterable[bytes], config: EngineConfig = REPLAY_CONFIG) -> Iterator[Replay]:
+    """Replay lines one by one, yielding the replay after each: for progress bars."""
+    replay = Replay(config)
+    for line in lines:
+        replay.line(line)
+        yield replay
+    replay.finish()
+    yield replay
