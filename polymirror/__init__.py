@@ -1,0 +1,63 @@
+"""polymirror: Polymarket's order books in memory, proven right or refused.
+
+The public names, nothing else. Start with :class:`Mirror`.
+"""
+
+from importlib.metadata import version
+
+from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
+from polymirror.core.outbox import Transition
+from polymirror.core.proofs import Proof, ProofKind, Verdict
+from polymirror.core.states import BookState, Reason
+from polymirror.core.view import BookView, Fill, Level
+from polymirror.errors import (
+    ConfigError,
+    LeaseLost,
+    MarketNotFound,
+    MirrorClosed,
+    MissingExtra,
+    NotLive,
+    PolymirrorError,
+    UnitError,
+    UnknownToken,
+    VenueError,
+)
+from polymirror.gate import Gate, Lease
+from polymirror.mirror import Mirror
+from polymirror.subscribers import Update
+from polymirror.venue.gamma import Market
+
+__version__ = version("polymirror")
+
+__all__ = [
+    "BookState",
+    "BookView",
+    "ConfigError",
+    "Endpoints",
+    "EngineConfig",
+    "Fill",
+    "Gate",
+    "Lease",
+    "LeaseLost",
+    "Level",
+    "Market",
+    "MarketNotFound",
+    "Mirror",
+    "MirrorClosed",
+    "MirrorConfig",
+    "MissingExtra",
+    "NotLive",
+    "PolymirrorError",
+    "Proof",
+    "ProofKind",
+    "Reason",
+    "RestConfig",
+    "StreamConfig",
+    "Transition",
+    "UnitError",
+    "UnknownToken",
+    "Update",
+    "VenueError",
+    "Verdict",
+    "__version__",
+]

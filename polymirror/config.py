@@ -61,8 +61,8 @@ class EngineConfig:
     """A book proven longer ago than this is SUSPECT (STALE)."""
     probe_fraction: float = field(default=0.55, validator=_between(0.1, 0.9, "of max_proof_age"))
     """A REST probe is asked for when a proof is older than this share of ``max_proof_age``."""
-    batch_window: float = field(default=0.005, validator=_between(0.0005, 1, "seconds"))
-    """A batch is over this long after its first message, if no later one closed it before."""
+    batch_window: float = field(default=0.01, validator=_between(0.0005, 1, "seconds"))
+    """A batch is over this long after its last message, if no later one closed it before."""
     first_snapshot_timeout: float = field(default=5.0, validator=_between(0.1, 300, "seconds"))
     """How long a subscribed token may wait for its baseline before NO_SNAPSHOT."""
     hash_grace: float = field(default=1.0, validator=_between(0.01, 60, "seconds"))
@@ -161,5 +161,9 @@ class MirrorConfig:
     endpoints: Endpoints = field(factory=Endpoints)
     seed: int | None = field(default=None)
     """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
+    custom_features: bool = field(default=True)
+    """Subscribe to market_resolved too (and to best_bid_ask and new_market, which are counted and ignored)."""
+    clock_interval: float = field(default=60.0, validator=_between(1, 86_400, "seconds"))
+    """How often the venue's clock is asked for its time."""
     max_subscribers: int = field(default=1_000, validator=_count(1, 100_000, "subscribers"))
     """The most callbacks and iterators at once."""

@@ -60,7 +60,8 @@ class Replay:
     def frame(self, data: bytes | str, at: float | None = None) -> None:
         """Replay one frame, received at ``at`` (seconds); None: at the exchange time it states."""
         messages = decode_frame(data)
-        stamps = [m.at if isinstance(m, PriceChange) else m.timestamp for m in messages if isinstance(m, (PriceChange, Book))]
+        stamps = [m.at for m in messages if isinstance(m, PriceChange)]
+        stamps += [m.timestamp for m in messages if isinstance(m, Book)]
         if at is None and stamps:
             at = max(stamps) / 1000
         self._now = max(self._now, at or 0.0)

@@ -1,0 +1,1 @@
+"""The pure core: no I/O, no clock, no ambient randomness. Start reading at :mod:`polymirror.core.engine`."""

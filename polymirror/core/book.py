@@ -128,10 +128,10 @@ class OrderBook:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
         if side == "BUY":
-            return Undo(at, True, price, self.bids.set(price, size, wire), size)
+            return Undo(at=at, is_bid=True, key=price, old=self.bids.set(price, size, wire), new=size)
         if side == "SELL":
             key = PRICE_SCALE - price
-            return Undo(at, False, key, self.asks.set(key, size, wire), size)
+            return Undo(at=at, is_bid=False, key=key, old=self.asks.set(key, size, wire), new=size)
         raise UnitError("side", side, "BUY or SELL")
 
     def crossed(self) -> bool:

@@ -42,6 +42,13 @@ class Reconnect:
 
 
 @frozen
+class Vouch:
+    """REST just confirmed a book of this socket: its silence is honest, so its watchdog may start anew."""
+
+    line: int
+
+
+@frozen
 class CloseLine:
     """Close a socket for good: nothing is left on it."""
 
@@ -56,4 +63,4 @@ class FetchBooks:
     asset_ids: tuple[str, ...]
 
 
-Effect = OpenLine | Subscribe | Unsubscribe | Reconnect | CloseLine | FetchBooks
+Effect = OpenLine | Subscribe | Unsubscribe | Reconnect | Vouch | CloseLine | FetchBooks

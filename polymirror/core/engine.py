@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from polymirror.core.clock import VenueClock
-from polymirror.core.effects import CloseLine, Effect, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe
+from polymirror.core.effects import CloseLine, Effect, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.hashing import DialectBook, MarketHash
 from polymirror.core.lines import Line, Lines
 from polymirror.core.market import PAIR, Market
@@ -35,7 +35,7 @@ from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, NotLive, UnitError, UnknownToken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from random import Random
 
     from polymirror.config import EngineConfig
@@ -87,7 +87,7 @@ class Engine:
         self.malformed: Counter[str] = Counter()
         self._effects: list[Effect] = []
         self._deadlines: Deadlines[Token] = Deadlines()
-        # Markets with an open batch, oldest first.
+        # Markets with an open batch, the one that was quiet for longest first.
         self._open: dict[Market, None] = {}
         self._requests: dict[int, _Request] = {}
         self._asked: set[str] = set()
@@ -97,7 +97,9 @@ class Engine:
 
     # ---- Tokens ------------------------------------------------------------------------------------
 
-    def track(self, condition_id: str, asset_ids: Sequence[str], now: float, *, constants: Constants | None = None) -> None:
+    def track(
+        self, condition_id: str, asset_ids: Sequence[str], now: float, *, constants: Constants | None = None
+    ) -> None:
         """Start to mirror tokens of one market (normally both). Raises ConfigError over ``max_tokens``."""
         fresh = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self.tokens]
         if len(self.tokens) + len(fresh) > self.config.max_tokens:
@@ -108,13 +110,15 @@ class Engine:
         if not fresh:
             return
         if market is None:
-            market = self.markets[condition_id] = Market(condition_id, MarketHash(condition_id, self.dialects), self.outbox)
+            hashes = MarketHash(condition_id, self.dialects)
+            market = self.markets[condition_id] = Market(condition_id, hashes, self.outbox)
         if constants is not None:
             market.hashes.constants = constants
         line, new = self.lines.assign(market, len(fresh))
         for asset_id in fresh:
             token = self.tokens[asset_id] = market.add(asset_id)
             token.since = now
+            token.lagging = line.lagging
             if line.is_open:
                 token.subscribed(now)
         self._effects.append(OpenLine(line.number, line.asset_ids) if new else Subscribe(line.number, tuple(fresh)))
@@ -131,6 +135,11 @@ class Engine:
             self.outbox.books.pop(token, None)
             self.outbox.resubscribe.pop(token, None)
             self.outbox.rearm.pop(token, None)
+            self.outbox.dirty.pop(asset_id, None)
+            # An answer under way is about the token that was, not about one tracked anew.
+            self._asked.discard(asset_id)
+            for request in self._requests.values():
+                request.generations.pop(asset_id, None)
         self._open.pop(market, None)
         self._release(market)
         self._settle(now)
@@ -184,7 +193,7 @@ class Engine:
         """Take one frame of a socket."""
         self.counts["frames"] += 1
         line = self.lines.get(number)
-        if line is None:
+        if line is None or not line.is_open:
             self.counts["orphaned"] += 1
             return
         line.frames += 1
@@ -201,8 +210,7 @@ class Engine:
                     market.drop_batch()
                     ids = tuple(change.asset_id for change in message.price_changes or ())
                     self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
-                if market.batch_at:
-                    self._open[market] = None
+                self._note_batch(market)
             else:
                 self._rare(line, message, now)
         self._settle(now)
@@ -239,6 +247,11 @@ class Engine:
             market.whole_book(message, now)
         except UnitError as error:
             self._malformed(line, Malformed("book", str(error), message.market, (message.asset_id,)), now)
+        self._note_batch(market)
+
+    def _note_batch(self, market: Market) -> None:
+        # At the end: the batch that was quiet for longest is the first to be closed by time.
+        self._open.pop(market, None)
         if market.batch_at:
             self._open[market] = None
 
@@ -282,12 +295,16 @@ class Engine:
 
     # ---- REST --------------------------------------------------------------------------------------
 
-    def books(self, request: int, books: Mapping[str, Book], now: float) -> None:
-        """Take the answer to a :class:`FetchBooks`; a token that is not in it is unknown to the venue."""
+    def books(self, request: int, books: Mapping[str, Book], now: float, failed: Container[str] = ()) -> None:
+        """Take the answer to a :class:`FetchBooks`.
+
+        A token that is neither in it nor in ``failed`` (no answer for it) is unknown to the venue.
+        """
         asked = self._requests.pop(request, None)
         if asked is None:
             self.counts["late_answers"] += 1
             return
+        vouched: dict[int, None] = {}
         for asset_id, generation in asked.generations.items():
             self._asked.discard(asset_id)
             token = self.tokens.get(asset_id)
@@ -297,10 +314,17 @@ class Engine:
                 # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
                 self.counts["outdated_answers"] += 1
                 token.resync.failed(now)
+            elif asset_id in failed:
+                token.resync.failed(now)
+            elif asset_id in failed:
+                token.resync.failed(now)
             elif asset_id in books:
-                token.resync.answer(books[asset_id], asked.sent_at, now)
+                line = self.markets[token.hashes.market].line
+                if token.resync.answer(books[asset_id], asked.sent_at, now) and line is not None:
+                    vouched[line] = None
             else:
                 token.resync.absent(now)
+        self._effects.extend(Vouch(line) for line in vouched)
         self._settle(now)
 
     def books_failed(self, request: int, now: float) -> None:
@@ -331,8 +355,8 @@ class Engine:
         """Return when :meth:`tick` should be called next; infinity: no need."""
         due = min(self._deadlines.next(), self._gather_until)
         for market in self._open:
-            # The first is the oldest.
-            return min(due, market.opened_at + self.config.batch_window)
+            # The first was quiet for longest.
+            return min(due, market.heard_at + self.config.batch_window)
         return due
 
     def tick(self, now: float) -> None:
@@ -340,7 +364,7 @@ class Engine:
         window = self.config.batch_window
         while self._open:
             market = next(iter(self._open))
-            if market.batch_at and now < market.opened_at + window:
+            if market.batch_at and now < market.heard_at + window:
                 break
             del self._open[market]
             if market.batch_at:
@@ -365,7 +389,7 @@ class Engine:
             outbox.rearm.clear()
         if outbox.resubscribe:
             self._resubscribe(now)
-        if outbox.books:
+        if outbox.books or self._gather_until != float("inf"):
             self._fetch(now)
 
     def _drop_retired(self, token: Token) -> None:
@@ -453,9 +477,18 @@ class Engine:
         proof = token.proof
         if token.state is BookState.LIVE and proof is not None and now - proof.at <= limit:
             return self._view(token, now)
-        age = None if proof is None else now - proof.at
-        reason = Reason.STALE if token.state is BookState.LIVE else token.reason
-        raise NotLive(asset_id, token.state, reason, age, token.epoch, limit)
+        raise self.refusal(asset_id, now, limit)
+
+    def refusal(self, asset_id: str, now: float, limit: float | None = None, detail: str = "") -> NotLive:
+        """Return the error that says why a token's book may not be read."""
+        token = self._token(asset_id)
+        age = None if token.proof is None else now - token.proof.at
+        reason = Reason.STALE if token.state is BookState.LIVE and limit is not None else token.reason
+        return NotLive(asset_id, token.state, reason, age, token.epoch, limit, detail)
+
+    def peek_state(self, asset_id: str) -> BookState:
+        """Return a token's state. Raises UnknownToken."""
+        return self._token(asset_id).state
 
     def peek(self, asset_id: str, now: float) -> BookView:
         """Return a view whatever the state, for display and diagnosis. Never for execution."""

@@ -162,6 +162,7 @@ class MarketHash:
         asset_id, timestamp, announced = message.asset_id, message.timestamp, message.hash
         if not announced:
             return None
+        before = self.constants
         from_rest = message.min_order_size is not None and message.neg_risk is not None
         if message.min_order_size is not None and message.neg_risk is not None:
             known_tick = "0.01" if self.constants is None else self.constants.tick_size
@@ -188,7 +189,11 @@ class MarketHash:
         if from_rest:
             # Only REST books tell every field, so only they can show that the dialect has changed.
             self._dialects.unexplained()
-        return False if known and self._dialects.verifiable else None
+        if not known or not self._dialects.verifiable:
+            return None
+        # What came with a wrong hash may be wrong itself.
+        self.constants = before or self.constants
+        return False
 
     def _constants_to_try(self, dialect: Dialect) -> Iterator[Constants]:
         tick = self.constants.tick_size if self.constants is not None else self._next_tick or "0.01"

@@ -60,14 +60,12 @@ class Lines:
         if market.line is not None:
             self._load[market.line] += tokens
             return self._lines[market.line], False
-        for number, line in self._lines.items():
-            if self._load[number] + tokens <= self._limit:
-                break
-        else:
-            self._serial += 1
-            number, line = self._serial, Line(self._serial)
-            self._lines[number] = line
+        number = next((n for n, load in self._load.items() if load + tokens <= self._limit), 0)
+        if not number:
+            self._serial = number = self._serial + 1
+            self._lines[number] = Line(number)
             self._load[number] = 0
+        line = self._lines[number]
         new = not line.markets
         line.markets[market.condition_id] = market
         self._load[number] += tokens

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from polymirror.core.book import OrderBook
-from polymirror.core.outbox import Want
+from polymirror.core.outbox import Want, Warned
 from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
@@ -45,11 +45,12 @@ class Market:
         self.line: int | None = None
         # Exchange time of the open batch in ms; 0: none is open.
         self.batch_at = 0
-        self.opened_at = 0.0
+        # When the open batch's newest message came.
+        self.heard_at = 0.0
         self._messages = 0
         self._touched: dict[Token, None] = {}
-        # Books the stream sent for tokens that have one, compared when the batch is over.
-        self._resent: dict[Token, BookMessage] = {}
+        # Books the stream sent for tokens that have one, and when; compared when the batch is over.
+        self._resent: dict[Token, tuple[BookMessage, float]] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
         self._differences: set[tuple[int, bool]] = set()
         # The tokens' generations for which the differences hold.
@@ -69,6 +70,7 @@ class Market:
         if message.at != self.batch_at or self._messages >= self.outbox.config.max_batch_messages:
             self._open(message.at, now)
         self._messages += 1
+        self.heard_at = now
         touched, tokens = self._touched, self.tokens
         undos: list[tuple[Token, Undo]] = []
         for change in message.price_changes or ():
@@ -76,7 +78,7 @@ class Market:
             if token is None:
                 self.untracked += 1
                 continue
-            undo = token.delta(change, message.at)
+            undo = token.delta(change, message.at, now)
             if undo is not None:
                 undos.append((token, undo))
                 touched[token] = None
@@ -104,8 +106,12 @@ class Market:
         if token.loaded:
             if message.timestamp != self.batch_at:
                 self._open(message.timestamp, now)
-            self._resent[token] = message
-            return
+            self.heard_at = now
+            self._resent[token] = (message, now)
+        else:
+            self._prime(token, message, now)
+
+    def _prime(self, token: Token, message: BookMessage, now: float) -> None:
         book = OrderBook.of(message, token.config.max_levels)
         explained = self._count_own_hash(token, message, book)
         if explained is False:
@@ -113,10 +119,11 @@ class Market:
             return
         if token.load(message, book, now, Proof(ProofKind.BOOK, now, token.epoch), verifiable=explained is True):
             self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
-            if token.loaded and token.stated is not None:
+            if token.stated is not None:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 if token.last_at != self.batch_at:
                     self._open(token.last_at, now)
+                self.heard_at = now
                 self._touched[token] = None
             if explained is None and message.hash:
                 # REST tells the constants that the hash needs.
@@ -139,7 +146,7 @@ class Market:
         if self.batch_at:
             # A later message is proof that nothing more of the old batch is to come.
             self.close(now, definite=True)
-        self.batch_at, self.opened_at = at, now
+        self.batch_at = at
 
     def close(self, now: float, *, definite: bool) -> None:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
@@ -152,14 +159,16 @@ class Market:
             self._check_complement(now, definite=definite)
         if self._resent:
             resent, self._resent = self._resent, {}
-            for token, message in resent.items():
-                self._check_resent(token, message, now)
+            for token, (message, heard_at) in resent.items():
+                self._check_resent(token, message, heard_at, now)
 
     def drop_batch(self) -> None:
         """Forget the open batch: its socket is gone, or it could not be read."""
         self.batch_at = self._messages = 0
         self._touched.clear()
         self._resent.clear()
+        # Changes before a bad entry were applied, and are not in the differences.
+        self._compared = (-1, -1)
 
     def _check(self, token: Token, now: float, *, definite: bool) -> None:
         count, stated = self.outbox.count, token.stated
@@ -170,7 +179,11 @@ class Market:
             token.doubt(Reason.INVARIANT_FAIL, now, "crossed")
         else:
             count(ProofKind.INVARIANTS, Verdict.MATCH)
-        agrees = None if stated is None else bbo_agrees(token.book, stated.best_bid, stated.best_ask)
+        try:
+            agrees = None if stated is None else bbo_agrees(token.book, stated.best_bid, stated.best_ask)
+        except UnitError as error:
+            self.outbox.events.append(Warned(now, "malformed best_bid or best_ask", str(error)))
+            agrees = False
         if agrees:
             count(ProofKind.BBO, Verdict.MATCH)
         elif agrees is None:
@@ -183,7 +196,7 @@ class Market:
             elif not token.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
 
-    def _check_resent(self, token: Token, message: BookMessage, now: float) -> None:
+    def _check_resent(self, token: Token, message: BookMessage, heard_at: float, now: float) -> None:
         """The stream sent a whole book for a token that has one: it must equal ours."""
         if not token.loaded or token.state is BookState.RETIRED:
             return
@@ -196,7 +209,7 @@ class Market:
         if token.book.same_levels(book):
             count(ProofKind.BOOK, Verdict.MATCH)
             self._count_own_hash(token, message, book)
-            token.proven(now, ProofKind.BOOK)
+            token.proven(now, ProofKind.BOOK, heard_at)
             return
         if message.timestamp < token.last_at:
             count(ProofKind.BOOK, Verdict.BEHIND)
@@ -208,15 +221,13 @@ class Market:
             self.outbox.want(token, Want.URGENT)
             return
         token.start_resync(Reason.PROBE_MISMATCH, now, gap=False, detail="a re-sent book differs")
-        token.load(message, book, now, Proof(ProofKind.BOOK, now, token.epoch), verifiable=self.hashes.verifiable)
+        source = Proof(ProofKind.BOOK, heard_at, token.epoch)
+        token.load(message, book, now, source, verifiable=self.hashes.verifiable)
 
     def _count_own_hash(self, token: Token, message: BookMessage, book: OrderBook) -> bool | None:
         """Prove a stream book by its own hash, and count the verdict."""
         explained = self.hashes.learn(message, book)
-        if explained is None:
-            verdict = Verdict.UNVERIFIABLE
-        else:
-            verdict = Verdict.MATCH if explained else Verdict.MISMATCH
+        verdict = {None: Verdict.UNVERIFIABLE, True: Verdict.MATCH, False: Verdict.MISMATCH}[explained]
         token.outbox.count(ProofKind.HASH, verdict)
         return explained
 

@@ -11,16 +11,25 @@ the message that matters for speed, is handed on as it is; every other kind is r
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from polymirror.core.units import PRICES, SIZES
+from polymirror.core.units import PRICES, SIZES, parse_tick
 from polymirror.errors import DecodeError, UnitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_FRAME_BYTES: Final = 16 * 2**20
 """A larger frame is not decoded. 600 tokens in one opening frame exceed 1 MiB."""
+
+MAX_MESSAGES: Final = 20_000
+"""An array of more elements is not a frame of the venue: an opening one has a book for each of 500 tokens."""
+
+MAX_KIND_CHARS: Final = 40
+"""What is kept of an unknown kind's name."""
 
 MAX_TIMESTAMP: Final = 10**14
 """Exchange time in ms must lie below this (the year 5138)."""
@@ -147,18 +156,34 @@ class Malformed(Struct, gc=False, frozen=True):
     asset_ids: tuple[str, ...] = ()
 
 
-type_of_message = PriceChange | Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
-Message = type_of_message
+Message = PriceChange | Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
 
 _one: Final = msgspec.json.Decoder(PriceChange)
 _many: Final = msgspec.json.Decoder(list[PriceChange])
 _any: Final = msgspec.json.Decoder(float_hook=str)
 
 
+def subscription(asset_ids: Sequence[str], *, custom_features: bool) -> str:
+    """Return the first frame of a connection. ``custom_features`` adds market_resolved and others."""
+    content = {"assets_ids": list(asset_ids), "type": "market", "custom_feature_enabled": custom_features}
+    return msgspec.json.encode(content).decode()
+
+
+def subscription_change(operation: Literal["subscribe", "unsubscribe"], asset_ids: Sequence[str],
+                        *, custom_features: bool) -> str:  # fmt: skip
+    """Return a frame that changes the subscription. The flag is per connection, last write wins: repeat it."""
+    content: dict[str, Any] = {"operation": operation, "assets_ids": list(asset_ids)}
+    if operation == "subscribe":
+        content["custom_feature_enabled"] = custom_features
+    return msgspec.json.encode(content).decode()
+
+
 def decode_frame(data: bytes | str) -> list[Message]:
     """Decode one frame into its messages, in order. Never raises: see :class:`Malformed`."""
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogatepass")
+    if len(data) > MAX_FRAME_BYTES:
+        return [Malformed("frame", f"{len(data)} bytes exceed {MAX_FRAME_BYTES}")]
     try:
         # One object is by far the most frequent frame.
         return [_sort(_one.decode(data))]
@@ -183,21 +208,23 @@ def _decode_rare(data: bytes) -> list[Message]:
     text = data.strip()
     if text in _TEXT_REPLIES:
         return [] if text in (b"", b"[]") else [Ignored(text.decode())]
-    if len(data) > MAX_FRAME_BYTES:
-        return [Malformed("frame", f"{len(data)} bytes exceed {MAX_FRAME_BYTES}")]
     if text[:1] not in (b"{", b"["):
         short = len(text) <= _MAX_TEXT_REPLY and text.isascii() and text.decode("latin-1").isprintable()
         return [Ignored("text") if short else Malformed("frame", "neither JSON nor a text reply")]
     try:
         if text[:1] == b"[":
             try:
-                return [_sort(each) for each in _many.decode(data)]
+                found = _many.decode(data)
+                if len(found) <= MAX_MESSAGES:
+                    return [_sort(each) for each in found]
             except msgspec.ValidationError:
                 pass
         content = _any.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return [Malformed("frame", _brief(error))]
     items = content if isinstance(content, list) else [content]
+    if len(items) > MAX_MESSAGES:
+        return [Malformed("frame", f"{len(items)} messages exceed {MAX_MESSAGES}")]
     return [_convert(item) for item in items]
 
 
@@ -206,8 +233,8 @@ def _convert(item: Any) -> Message:
     if not isinstance(item, dict):
         return Malformed("element", f"a {type(item).__name__} where an object belongs")
     kind = item.get("event_type", "")
-    if isinstance(kind, str) and kind and kind not in _KINDS:
-        return Ignored(kind)
+    if isinstance(kind, str) and _KINDS.get(kind, _ignore) is _ignore:
+        return Ignored(kind[:MAX_KIND_CHARS])
     try:
         return _sort(msgspec.convert(_stringify(item), PriceChange))
     except (msgspec.ValidationError, RecursionError) as error:
@@ -216,7 +243,10 @@ def _convert(item: Any) -> Message:
         candidates = [item, *(entries if isinstance(entries, list) else ())]
         ids = {c["asset_id"] for c in candidates if isinstance(c, dict) and isinstance(c.get("asset_id"), str)}
         return Malformed(
-            str(kind)[:40] or "object", _brief(error), market if isinstance(market, str) else "", tuple(sorted(ids))
+            str(kind)[:MAX_KIND_CHARS] or "object",
+            _brief(error),
+            market if isinstance(market, str) else "",
+            tuple(sorted(ids)),
         )
 
 
@@ -242,7 +272,7 @@ def _sort(raw: PriceChange) -> Message:
                 return raw
         read = _KINDS.get(kind)
         if read is None:
-            return Ignored(kind[:40])
+            return Ignored(kind[:MAX_KIND_CHARS])
         message: Message = read(raw)
     except (ValueError, KeyError, UnitError) as error:
         return _malformed(raw, _brief(error))
@@ -262,9 +292,7 @@ def _read_price_change(raw: PriceChange) -> Message:
     if raw.price_changes is not None:
         return raw
     if raw.changes is not None:
-        raw.price_changes = [
-            Change(raw.asset_id, each["price"], each["size"], each["side"]) for each in raw.changes
-        ]
+        raw.price_changes = [Change(raw.asset_id, each["price"], each["size"], each["side"]) for each in raw.changes]
     elif raw.price and raw.side:
         raw.price_changes = [Change(raw.asset_id, raw.price, raw.size, raw.side)]
     else:
@@ -291,7 +319,7 @@ def _read_trade(raw: PriceChange) -> Message:
 
 
 def _read_tick(raw: PriceChange) -> Message:
-    PRICES[raw.new_tick_size]
+    parse_tick(raw.new_tick_size)
     return TickSizeChange(raw.market, raw.asset_id, _timestamp(raw), raw.new_tick_size)
 
 
@@ -326,7 +354,7 @@ _KINDS: Final = {
 
 def _malformed(raw: PriceChange, detail: str) -> Malformed:
     ids = {raw.asset_id, *(change.asset_id for change in raw.price_changes or ())} - {""}
-    return Malformed(raw.event_type[:40] or "object", detail, raw.market, tuple(sorted(ids)))
+    return Malformed(raw.event_type[:MAX_KIND_CHARS] or "object", detail, raw.market, tuple(sorted(ids)))
 
 
 def _brief(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from polymirror.core.units import parse_tick
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
+    from polymirror.core.book import Undo
     from polymirror.core.messages import Book as BookMessage
     from polymirror.core.token import Token
 
@@ -160,11 +161,11 @@ class Resync:
         else:
             self.failed(now)
 
-    def answer(self, message: BookMessage, sent_at: float, now: float) -> None:
-        """Take a REST book: as a baseline if there is no book, else as a probe."""
+    def answer(self, message: BookMessage, sent_at: float, now: float) -> bool:
+        """Take a REST book: as a baseline if there is no book, else as a probe. Return whether it matched ours."""
         token = self.token
         if token.state is BookState.RETIRED:
-            return
+            return False
         self.absences = 0
         try:
             book = OrderBook.of(message, token.config.max_levels)
@@ -173,18 +174,18 @@ class Resync:
         except UnitError:
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
             self.failed(now)
-            return
+            return False
         explained = token.hashes.learn(message, book)
         if explained is False:
             # Cut or altered on the way: neither a baseline nor a witness.
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
             self.failed(now)
-            return
+            return False
         held = HeldBook(message, book, sent_at, explained is True)
         if token.state in (BookState.UNPRIMED, BookState.RESYNCING):
             self._prime(held, now)
-        else:
-            self._compare(held, now)
+            return False
+        return self._compare(held, now)
 
     def _prime(self, held: HeldBook, now: float) -> None:
         token = self.token
@@ -198,28 +199,47 @@ class Resync:
             token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
             self.failed(now)
 
-    def _compare(self, held: HeldBook, now: float) -> None:
+    def _compare(self, held: HeldBook, now: float) -> bool:
         """Join a REST book to our history. Hold it if it is not in there."""
         token, stamp = self.token, held.message.timestamp
         if self._matches_tip(held, now):
-            return
+            return True
         if stamp < token.proven_at_ms:
             token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
-            return
-        undos = [undo for undo, _ in token.journal if undo.at > stamp]
-        if undos and len(undos) < len(token.journal):
-            past = token.book.levels_before(undos)
-            if past == held.book.levels():
-                token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
-                self._disagreed_at = None
-                token.proven_past(undos, past, stamp, now, held.sent_at)
-                return
+            return False
+        undos = self._changes_since(held)
+        if undos is not None and len(undos) > token.unproven:
+            # A state inside the millisecond of what is proven, and before it.
+            token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
+            return False
+        if undos is not None:
+            token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
+            self._disagreed_at = None
+            token.proven_past(undos, held.book, stamp, now, held.sent_at)
+            return True
         if held.message.hash and any(change.hash == held.message.hash for _, change in token.journal):
             # The stream announced this very book, and ours was never equal to it.
             self._mismatch(held, now)
-            return
+            return False
         self.held, self.held_until = held, now + token.config.probe_hold
         token.outbox.rearm[token] = None
+        return False
+
+    def _changes_since(self, held: HeldBook) -> list[Undo] | None:
+        """Return the changes since our book stood like the REST book; None if it never did.
+
+        Several states share a millisecond, and REST may show any of them.
+        """
+        token, stamp, wanted = self.token, held.message.timestamp, held.book.levels()
+        undos = [undo for undo, _ in token.journal]
+        first = len(undos)
+        while first and undos[first - 1].at > stamp:
+            first -= 1
+        while token.book.levels_before(undos[first:]) != wanted:
+            if not first or undos[first - 1].at != stamp:
+                return None
+            first -= 1
+        return undos[first:]
 
     def _matches_tip(self, held: HeldBook, now: float) -> bool:
         token = self.token
@@ -230,12 +250,12 @@ class Resync:
         if token.unproven == 0 and token.proof is not None:
             as_of = max(as_of, token.proof.at)
         if self._refreshing:
-            self._swap(held, now)
+            self._swap(held)
         self.forget_probe()
         token.proven(now, ProofKind.PROBE, as_of)
         return True
 
-    def _swap(self, held: HeldBook, now: float) -> None:
+    def _swap(self, held: HeldBook) -> None:
         """Replace the baseline by an equal one: same levels, the venue's newest spelling, a new epoch."""
         token = self.token
         if token.state is not BookState.LIVE or held.message.timestamp < token.last_at:

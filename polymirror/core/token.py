@@ -21,9 +21,10 @@ from attrs import define
 
 from polymirror.core.book import OrderBook, Undo
 from polymirror.core.outbox import Transition, Want
-from polymirror.core.proofs import Proof, ProofKind, Verdict, violation
+from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
+from polymirror.core.units import PRICE_SCALE, PRICES
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class MissedHash:
 
     at: int
     announced: str
+    heard_at: float
     left: int
 
 
@@ -77,6 +79,8 @@ class Token:
         self.last_at = 0
         # The newest delta: its hash and stated top are what the book must agree with.
         self.stated: Change | None = None
+        # When that delta came: what it proves is as old as this.
+        self.stated_at = 0.0
         # The newest delta's own hash fitted.
         self.hash_proven = False
         # Grows whenever the book is replaced or cleared, and with each subscription: what was asked
@@ -165,7 +169,7 @@ class Token:
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
         self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
-        kept = [] if gap else [(undo.at, change) for undo, change in self.journal]
+        kept = [] if gap else [(undo.at, change) for undo, change in self.journal][-self.config.max_buffered_deltas :]
         if self.loaded or gap:
             self.buffer = deque(kept, maxlen=self.config.max_buffered_deltas)
             self.buffer_from = kept[0][0] if kept else self.last_at or None
@@ -193,11 +197,11 @@ class Token:
         self.buffer.clear()
         self.buffer_from = None
 
-    def delta(self, change: Change, at: int) -> Undo | None:
+    def delta(self, change: Change, at: int, now: float) -> Undo | None:
         """Take one delta: apply it, or buffer it. Return what it replaced. Raises UnitError if it is bad."""
         if not self.loaded:
             if self.state is not BookState.RETIRED:
-                self._hold(change, at)
+                self._hold(change, at, now)
             return None
         if at < self.last_at and self._superseded(change, at):
             return None
@@ -213,25 +217,27 @@ class Token:
         self.unproven += 1
         if at >= self.last_at:
             self.last_at = at
-            self.stated = change
+            self.stated, self.stated_at = change, now
             self.hash_proven = False
         return undo
 
     def _superseded(self, change: Change, at: int) -> bool:
-        """Whether an out-of-order delta must not be applied: older than the baseline, or overtaken."""
-        if at < self.resync.baseline_at:
+        """Whether an out-of-order delta must not be applied: in the book already, or overtaken."""
+        if at < self.resync.baseline_at or self.hash_proven:
             return True
-        return any(
-            undo.at > at and known.price == change.price and known.side == change.side for undo, known in self.journal
-        )
+        is_bid, price = change.side == "BUY", PRICES[change.price]
+        key = price if is_bid else PRICE_SCALE - price
+        return any(undo.at > at and undo.key == key and undo.is_bid is is_bid for undo, _ in self.journal)
 
-    def _hold(self, change: Change, at: int) -> None:
+    def _hold(self, change: Change, at: int, now: float) -> None:
         """Buffer a delta until there is a baseline. A full buffer starts over: nothing is lost silently."""
         if len(self.buffer) >= self.config.max_buffered_deltas:
             self.buffer.clear()
             self.resync.overflowed = True
             self.outbox.rearm[self] = None
             self.buffer_from = at
+        if not self.buffer or at >= self.buffer[-1][0]:
+            self.stated_at = now
         self.buffer.append((at, change))
 
     def load(self, message: BookMessage, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
@@ -243,35 +249,38 @@ class Token:
         in_order = source.kind is ProofKind.BOOK
         if not in_order and self.buffer_from is not None and message.timestamp < self.buffer_from:
             return False
-        self.book, self.loaded = book, True
-        self.generation += 1
-        self._proven_levels = self._tip_levels = None
-        self.last_at = self.resync.baseline_at = message.timestamp
-        self.proven_at_ms = message.timestamp
-        self.stated = None
-        self.journal.clear()
-        self.unproven = 0
-        self.proof = source
+        self._start_from(message, book, source)
+        crossed = book.crossed()
         held, self.buffer, self.buffer_from = self.buffer, deque(), None
-        if self.tick is not None and (off := violation(book, self.tick)):
-            self.resync.note = off
         try:
             for at, change in held:
                 if at >= message.timestamp:
-                    self.delta(change, at)
+                    self.delta(change, at, self.stated_at)
         except UnitError as error:
             self.start_resync(Reason.DECODE_ERROR, now, gap=True, detail=str(error))
             return False
-        stated = self.stated
-        if stated is None:
+        if self.stated is None:
             self.proven(now, source.kind, source.at)
-        elif not verifiable or not stated.hash:
+        elif not verifiable or not self.stated.hash:
             # No hash to rely on: the baseline is the venue's own statement, and it is what can be read.
-            self._become_live(now)
+            if not crossed:
+                self._become_live(now)
         elif not self.prove_by_hash(now, thorough=True):
             # The next deltas prove it, or resync.due runs out.
             self.outbox.rearm[self] = None
         return True
+
+    def _start_from(self, message: BookMessage, book: OrderBook, source: Proof) -> None:
+        """Replace the book and everything that is known relative to it."""
+        self.book, self.loaded = book, True
+        self.generation += 1
+        self._proven_levels = self._tip_levels = None
+        self.last_at = self.proven_at_ms = self.resync.baseline_at = message.timestamp
+        self.stated = None
+        self.hash_proven = False
+        self.journal.clear()
+        self.unproven = 0
+        self.proof = source
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
@@ -293,10 +302,15 @@ class Token:
         if self.state is not BookState.LIVE:
             self._become_live(now)
 
-    def proven_past(self, undos: list[Undo], levels: Levels, at: int, now: float, as_of: float) -> None:
-        """A past state of the book, ``undos`` ago and changed last at ``at`` (ms), equals the venue's."""
+    def proven_past(self, undos: list[Undo], book: OrderBook, at: int, now: float, as_of: float) -> None:
+        """A past state of the book, ``undos`` ago and changed last at ``at`` (ms), equals the venue's ``book``."""
+        if book.crossed():
+            return
+        if len(undos) == self.unproven and self.proof is not None:
+            # The state that is proven already: its proof does not get older.
+            as_of = max(as_of, self.proof.at)
         self.unproven = len(undos)
-        self._proven_levels = levels
+        self._proven_levels = book.levels()
         self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
         self.proven_at_ms = at
         if self.state is not BookState.LIVE:
@@ -316,24 +330,24 @@ class Token:
         if hashes.prove(*args) or (thorough and hashes.search(*args)):
             self.hash_proven = True
             self.outbox.count(ProofKind.HASH, Verdict.MATCH)
-            self.proven(now, ProofKind.HASH)
+            self.proven(now, ProofKind.HASH, self.stated_at)
             return True
         return False
 
     def heal(self, now: float) -> None:
         """After a message: has the book as it stands a hash that was announced a change or two ago?"""
-        healed = False
+        healed: float | None = None
         for each in self.missed:
             each.left -= 1
             if self.hashes.search(self.asset_id, each.at, self.book, each.announced):
                 self.outbox.count(ProofKind.HASH, Verdict.HEALED)
                 each.left = -1
-                healed = True
+                healed = each.heard_at
             elif each.left <= 0:
                 self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.missed = [each for each in self.missed if each.left > 0]
-        if healed:
-            self.proven(now, ProofKind.HASH)
+        if healed is not None:
+            self.proven(now, ProofKind.HASH, healed)
 
     def hash_missed(self, now: float) -> None:
         """At the end of a batch the announced hash did not fit: watch it, and start the clock."""
@@ -346,7 +360,7 @@ class Token:
         if len(self.missed) >= MAX_PENDING_HASHES:
             self.missed.pop(0)
             self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
-        self.missed.append(MissedHash(self.last_at, stated.hash, HEAL_CHANGES))
+        self.missed.append(MissedHash(self.last_at, stated.hash, self.stated_at, HEAL_CHANGES))
         if self.unproven:
             self.disagrees(Reason.HASH_MISMATCH, now)
 

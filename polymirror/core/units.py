@@ -9,7 +9,7 @@ touches a number of the venue.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Final
 
 from polymirror.errors import UnitError
@@ -33,15 +33,15 @@ TICK_SIZES: Final[dict[str, int]] = {"0.1": 1000, "0.01": 100, "0.005": 50, "0.0
 """Every tick size the venue allows: its wire string and its price units."""
 
 _MAX_MEMO: Final = 1 << 16
+# Moving the point never rounds, whatever decimal context the caller has set; what would be rounded raises.
+_EXACT: Final = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 _NUMBER: Final = re.compile(r"([0-9]*)(?:\.([0-9]*))?")
 
 
 def _parse(field: str, wire: str, decimals: int, limit: int) -> int:
     """Read a plain decimal (``.48``, ``0.48``, ``5``) as an int with ``decimals`` implied decimals."""
     allowed = f"a plain decimal between 0 and {limit // 10**decimals}, at most {decimals} decimals"
-    if not isinstance(wire, str) or len(wire) > MAX_WIRE_CHARS:
-        raise UnitError(field, wire, allowed)
-    match = _NUMBER.fullmatch(wire)
+    match = _NUMBER.fullmatch(wire) if len(wire) <= MAX_WIRE_CHARS else None
     if match is None or not (match[1] or match[2]):
         raise UnitError(field, wire, allowed)
     fraction = (match[2] or "").rstrip("0")
@@ -106,17 +106,17 @@ def size_to_wire(size: int) -> str:
 
 def price_to_decimal(price: int) -> Decimal:
     """Return the exact price in pUSD."""
-    return Decimal(price).scaleb(-4)
+    return _EXACT.scaleb(Decimal(price), -4)
 
 
 def size_to_decimal(size: int) -> Decimal:
     """Return the exact size in shares."""
-    return Decimal(size).scaleb(-6)
+    return _EXACT.scaleb(Decimal(size), -6)
 
 
 def money_to_decimal(money: int) -> Decimal:
     """Return the exact money in pUSD for the product of a price and a size."""
-    return Decimal(money).scaleb(-10)
+    return _EXACT.scaleb(Decimal(money), -10)
 
 
 def decimal_to_units(field: str, value: Decimal | int | str, decimals: int) -> int:
@@ -125,13 +125,12 @@ def decimal_to_units(field: str, value: Decimal | int | str, decimals: int) -> i
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
         raise UnitError(field, value, allowed)
     try:
-        scaled = Decimal(value).scaleb(decimals)
-        exact = int(scaled)
+        scaled = _EXACT.scaleb(Decimal(value), decimals)
+        if 0 <= scaled <= MAX_SIZE * PRICE_SCALE and scaled == int(scaled):
+            return int(scaled)
     except (ArithmeticError, ValueError):
-        raise UnitError(field, value, allowed) from None
-    if exact != scaled or exact < 0 or exact > MAX_SIZE * PRICE_SCALE:
-        raise UnitError(field, value, allowed)
-    return exact
+        pass
+    raise UnitError(field, value, allowed)
 
 
 def _to_wire(value: int, decimals: int) -> str:

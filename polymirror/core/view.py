@@ -138,7 +138,7 @@ class BookView:
     def mid(self) -> Decimal | None:
         """Half-way between the best prices, in pUSD, or None when a side is empty."""
         bid, ask = self.best_bid, self.best_ask
-        return None if bid is None or ask is None else Decimal((bid.price + ask.price) * 5).scaleb(-5)
+        return None if bid is None or ask is None else _EXACT.scaleb(Decimal((bid.price + ask.price) * 5), -5)
 
     @property
     def microprice(self) -> Decimal | None:

@@ -1,0 +1,456 @@
+"""Mirror: the engine on asyncio, and what users import.
+
+A mirror owns one engine, a self-healing socket per group of markets, and one REST client. It carries the
+engine's effects out and feeds it what comes back; every decision is the engine's. All methods are for the
+event loop that runs the mirror. :meth:`Mirror.live` does no I/O and may be called as often as one likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import evolve
+
+from polymirror.config import Endpoints, MirrorConfig
+from polymirror.core.checksum import Constants
+from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.engine import Engine
+from polymirror.core.messages import subscription, subscription_change
+from polymirror.core.outbox import Transition
+from polymirror.core.states import BookState
+from polymirror.errors import MirrorClosed, NotLive, PolymirrorError, UnknownToken, VenueError
+from polymirror.subscribers import Subscribers, Subscription, Update
+from polymirror.venue.gamma import Gamma, Market
+from polymirror.venue.rest import Clob
+from polymirror.venue.stream import CloseCause, CloseKind, Stream
+from polymirror.warnlog import WarnLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from types import TracebackType
+
+    from polymirror.core.view import BookView
+
+log = logging.getLogger("polymirror")
+
+ALL_RESOLVED = "all subscribed assets resolved"
+"""The venue's reason for closing a socket with code 1000 when nothing on it trades any more."""
+
+FIRST_OUTCOMES = frozenset({"up", "yes"})
+
+FIRST_CLOCK_SAMPLES = 4
+"""Samples of the venue's clock taken quickly after the start: each narrows the bounds."""
+
+
+class Mirror:
+    """Order books proven right, for the tokens of some markets. Use it with ``async with``.
+
+    ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
+    at the venue when the mirror starts. ``endpoints`` replaces those of ``config``.
+    """
+
+    def __init__(
+        self,
+        markets: Iterable[Market] = (),
+        *,
+        slugs: Iterable[str] = (),
+        tokens: Iterable[str] = (),
+        config: MirrorConfig | None = None,
+        endpoints: Endpoints | None = None,
+    ) -> None:
+        config = MirrorConfig() if config is None else config
+        self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
+        # Decides all jitter: a run with the same seed and inputs does the same.
+        self.seed = secrets.randbits(32) if config.seed is None else config.seed
+        self._rng = random.Random(self.seed)  # noqa: S311 - jitter
+        self.engine = Engine(self.config.engine, self._rng)
+        # What was asked for before the start.
+        self._wanted = (tuple(markets), tuple(slugs), tuple(tokens))
+        self._markets: dict[str, Market] = {}
+        self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        self._subscribers = Subscribers(self.config.max_subscribers)
+        self._on_transition: dict[object, Callable[[Transition], None]] = {}
+        # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._warnings = WarnLog()
+        # Granted and refused reads since the start.
+        self.reads: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        # True while effects are carried out: an effect may cause an input, whose effects join the same round.
+        self._draining = False
+        self._stack: AsyncExitStack | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def for_slug(cls, *slugs: str, config: MirrorConfig | None = None, endpoints: Endpoints | None = None) -> Self:
+        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``."""
+        return cls(slugs=slugs, config=config, endpoints=endpoints)
+
+    # ---- Life --------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Start. Raises VenueError if a slug or token cannot be looked up."""
+        if self._group is not None:
+            raise MirrorClosed("this mirror runs already, or has run: make another one")
+        rest, endpoints = self.config.rest, self.config.endpoints
+        async with AsyncExitStack() as stack:
+            self.clob = await stack.enter_async_context(Clob(rest, endpoints, rng=self._rng))
+            self.gamma = await stack.enter_async_context(Gamma(rest, endpoints, rng=self._rng))
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            # Runs before the group waits for its tasks, also when the look-ups below fail.
+            stack.callback(self._stop)
+            failure = await self._look_up_wanted()
+            if failure is None:
+                self._spawn(self._watch_clock(), "clock")
+                self._stack = stack.pop_all()
+        if failure is not None:
+            # Raised outside the group of tasks: callers expect the error itself.
+            raise failure
+        return self
+
+    async def _look_up_wanted(self) -> PolymirrorError | None:
+        markets, slugs, tokens = self._wanted
+        try:
+            for market in markets:
+                self.add_market(market)
+            for slug in slugs:
+                await self.add_slug(slug)
+            for token in tokens:
+                await self.add_token(token)
+        except PolymirrorError as error:
+            return error
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop: every socket is closed and every task has ended on return."""
+        stack, self._stack = self._stack, None
+        if stack is None:
+            return
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            # Perhaps the group cancelled the body because a task failed: let it tell.
+            await stack.__aexit__(kind, error, trace)
+        else:
+            # The body's own error must reach the caller as it is, not inside a group.
+            await stack.__aexit__(None, None, None)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._subscribers.close()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(MirrorClosed("the mirror was stopped"))
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if self._group is None:
+            work.close()
+            raise MirrorClosed("use the mirror inside 'async with'")
+        task = self._group.create_task(work, name=f"polymirror {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @staticmethod
+    def now() -> float:
+        """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
+        return time.monotonic()
+
+    # ---- Markets -----------------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens, in the order in which their markets were added; Up or Yes first within a market."""
+        return tuple(self.engine.tokens)
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """All markets, in the order in which they were added."""
+        return tuple(self._markets.values())
+
+    def add_market(self, market: Market) -> None:
+        """Start to mirror both tokens of a market. Does nothing for one that is mirrored already."""
+        if self._group is None:
+            raise MirrorClosed("use the mirror inside 'async with'")
+        if market.condition_id in self._markets:
+            return
+        constants = Constants(
+            min_order_size=market.min_order_size,
+            tick_size=market.tick_size,
+            neg_risk=market.neg_risk,
+        )
+        asset_ids = [token.id for token in market.tokens]
+        self.engine.track(market.condition_id, asset_ids, self.now(), constants=constants)
+        self._markets[market.condition_id] = market
+        self._drain()
+
+    async def add_slug(self, slug: str) -> Market:
+        """Look a market up by slug and start to mirror it. Raises VenueError."""
+        market = await self.gamma.market(slug)
+        self.add_market(market)
+        return market
+
+    async def add_token(self, token: str) -> Market:
+        """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
+        market = await self.gamma.market_of_token(token)
+        self.add_market(market)
+        return market
+
+    def remove_market(self, condition_id: str) -> None:
+        """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
+        if self._markets.pop(condition_id, None) is None:
+            raise UnknownToken(condition_id)
+        self.engine.untrack(condition_id, self.now())
+        self._drain()
+
+    # ---- Reading -----------------------------------------------------------------------------------
+
+    def live(self, token: str, max_proof_age: float | None = None) -> BookView:
+        """Return the newest proven state of a LIVE book: the only read for execution.
+
+        Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds ago
+        (default and upper bound: the configured age), and UnknownToken.
+        """
+        try:
+            view = self.engine.live(token, time.monotonic(), max_proof_age)
+        except NotLive:
+            self.reads["refused"] += 1
+            raise
+        self.reads["granted"] += 1
+        return view
+
+    def peek(self, token: str) -> BookView:
+        """Return the last proven levels whatever the state, for display and diagnosis. Never trade on it."""
+        return self.engine.peek(token, self.now())
+
+    async def prove(self, token: str, timeout: float = 5.0) -> BookView:
+        """Have the book proven at full depth, starting now, and return it.
+
+        A proof by the stream after this call counts as well as one by REST. Raises NotLive if there is none
+        within ``timeout`` seconds.
+        """
+        asked = self.now()
+        self.engine.prove(token, asked)
+        self._drain()
+
+        def proven() -> bool:
+            proof = self.engine.tokens[token].proof
+            return proof is not None and proof.at >= asked and self.engine.tokens[token].state is BookState.LIVE
+
+        with _as_not_live(self, token):
+            await self._until(proven, timeout)
+        return self.live(token)
+
+    async def wait_live(self, *tokens: str, timeout: float = 10.0) -> None:
+        """Wait until these tokens (default: all) are LIVE; retired ones are not waited for.
+
+        Raises NotLive for the first token that is not, after ``timeout`` seconds.
+        """
+        wanted = tokens or self.tokens
+        ready = (BookState.LIVE, BookState.RETIRED)
+
+        def missing() -> str | None:
+            return next((t for t in wanted if self.engine.peek_state(t) not in ready), None)
+
+        try:
+            await self._until(lambda: missing() is None, timeout)
+        except TimeoutError:
+            token = missing()
+            if token is not None:
+                raise self.engine.refusal(token, self.now(), detail=f"waited {timeout:g} s") from None
+
+    async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
+        """Wait until the newest change of a LIVE book is proven, and return the view.
+
+        Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds.
+        """
+        view = self.live(token, max_proof_age)
+        if not view.settled:
+            with _as_not_live(self, token):
+                await self._until(lambda: self.engine.tokens[token].unproven == 0, timeout)
+            view = self.live(token, max_proof_age)
+        return view
+
+    async def _until(self, holds: Callable[[], bool], timeout: float) -> None:
+        async with asyncio.timeout(timeout):
+            while not holds():
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiters.add(waiter)
+                try:
+                    await waiter
+                finally:
+                    self._waiters.discard(waiter)
+
+    # ---- Being told --------------------------------------------------------------------------------
+
+    def updates(self, *tokens: str) -> Subscription:
+        """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
+        return self._subscribers.subscribe(tokens, self._describe)
+
+    def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
+        """Call back after changes of these tokens (default: all), conflated per turn of the event loop.
+
+        Returns a function that removes the callback. An exception in it is logged.
+        """
+        return self._subscribers.call(callback, tokens)
+
+    def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
+        """Call back with every change of a state, in order, as it happens. Returns a function that removes it."""
+        key = object()
+        self._on_transition[key] = callback
+        return lambda: self._on_transition.pop(key, None) and None
+
+    def _describe(self, token: str, conflated: int) -> Update | None:
+        book = self.engine.tokens.get(token)
+        return None if book is None else Update(token, book.state, book.reason, book.epoch, conflated)
+
+    # ---- The shell ---------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Carry out and tell what the last input led to, and set the timer for the next deadline."""
+        if self._draining:
+            return
+        self._draining = True
+        engine = self.engine
+        try:
+            while effects := engine.effects():
+                for effect in effects:
+                    self._carry_out(effect)
+        finally:
+            self._draining = False
+        if engine.outbox.events:
+            self._tell_events()
+        changed = engine.dirty()
+        if changed:
+            self._subscribers.notify(changed, self._describe)
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        due = engine.next_deadline()
+        if due < self._timer_at or self._timer is None:
+            self._set_timer(due)
+
+    def _tell_events(self) -> None:
+        for event in self.engine.events():
+            if not isinstance(event, Transition):
+                self._warnings.warn(event.kind, event.detail, event.at)
+                continue
+            for callback in tuple(self._on_transition.values()):
+                try:
+                    callback(event)
+                except Exception:
+                    # A user's bug must not stop the mirror.
+                    log.exception("a transition callback failed")
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, due
+        if due < float("inf") and self._group is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, due - self.now()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        self.engine.tick(self.now())
+        self._drain()
+
+    def _carry_out(self, effect: object) -> None:
+        match effect:
+            case OpenLine(line):
+                self._open(line)
+            case Subscribe(line, ids):
+                self._send(line, subscription_change("subscribe", ids, custom_features=self.config.custom_features))
+            case Unsubscribe(line, ids):
+                self._send(line, subscription_change("unsubscribe", ids, custom_features=self.config.custom_features))
+            case Reconnect(line, why) if line in self._streams:
+                self._streams[line][0].reconnect(why)
+            case Vouch(line) if line in self._streams:
+                self._streams[line][0].vouch()
+            case CloseLine(line) if line in self._streams:
+                self._streams.pop(line)[1].cancel()
+            case FetchBooks(request, ids):
+                self._spawn(self._fetch(request, ids), f"books {request}")
+
+    def _open(self, line: int) -> None:
+        engine = self.engine
+
+        def first_frame() -> str | None:
+            known = engine.lines.get(line)
+            ids = () if known is None else known.asset_ids
+            return subscription(ids, custom_features=self.config.custom_features) if ids else None
+
+        def on_open(now: float) -> None:
+            engine.connected(line, now)
+            self._drain()
+
+        def on_frame(data: bytes | str, _received_at: float) -> None:
+            engine.receive(line, data, time.monotonic())
+            self._drain()
+
+        def on_close(now: float, cause: CloseCause) -> None:
+            if cause.kind is CloseKind.OVERFLOW:
+                engine.overflow(line, now)
+            engine.disconnected(line, now, str(cause), resolved=ALL_RESOLVED in str(cause))
+            self._drain()
+
+        stream = Stream(
+            self.config.endpoints.stream,
+            first_frame=first_frame,
+            on_open=on_open,
+            on_frame=on_frame,
+            on_close=on_close,
+            config=self.config.stream,
+            rng=self._rng,
+            name=f"line {line}",
+        )
+        self._streams[line] = (stream, self._spawn(stream.run(), f"line {line}"))
+
+    def _send(self, line: int, text: str) -> None:
+        # A socket that is not open learns of the change by its first frame.
+        stream = self._streams.get(line)
+        if stream is not None and stream[0].connected:
+            stream[0].send(text)
+
+    async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
+        try:
+            answer = await self.clob.books(asset_ids)
+        except VenueError as error:
+            self._warnings.warn("books", str(error), self.now())
+            self.engine.books_failed(request, self.now())
+        else:
+            self.engine.books(request, answer.books, self.now(), failed=answer.failed)
+        self._drain()
+
+    async def _watch_clock(self) -> None:
+        """Sample the venue's clock: often at first, then now and then."""
+        samples = 0
+        while True:
+            try:
+                time_ = await self.clob.time()
+                self.engine.clock.server_time(time_.seconds, time_.sent, time_.received)
+            except VenueError as error:
+                self._warnings.warn("time", str(error), self.now())
+            samples += 1
+            await asyncio.sleep(0.37 if samples < FIRST_CLOCK_SAMPLES else self.config.clock_interval)
+
+
+@contextmanager
+def _as_not_live(mirror: Mirror, token: str) -> Iterator[None]:
+    """Turn a time-out into the refusal that says what the book lacked."""
+    try:
+        yield
+    except TimeoutError:
+        raise mirror.engine.refusal(token, mirror.now(), detail="no proof in time") from None

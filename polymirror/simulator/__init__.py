@@ -1,0 +1,26 @@
+"""The embedded exchange: the venue's REST and WebSocket surface, seeded order flow, and the truth.
+
+``Simulator`` runs it on a real socket in this process; ``Exchange`` and ``Session`` are its pure
+parts, driven by whoever owns the time; ``make_faults`` builds what may go wrong. Nothing here shares
+the library's checksum, book, token or engine: what judges them must not repeat their mistakes.
+"""
+
+from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.fault_kinds import FAULTS, make_faults
+from polymirror.simulator.faults import Fault, FaultLine, Plan
+from polymirror.simulator.server import Simulator
+from polymirror.simulator.session import Session
+from polymirror.simulator.settings import ExchangeConfig, FlowConfig
+
+__all__ = [
+    "FAULTS",
+    "Exchange",
+    "ExchangeConfig",
+    "Fault",
+    "FaultLine",
+    "FlowConfig",
+    "Plan",
+    "Session",
+    "Simulator",
+    "make_faults",
+]

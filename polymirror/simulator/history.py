@@ -1,0 +1,63 @@
+"""The truth about one token's book over time, small enough to keep.
+
+Remembers by digest which states a book had and until when, so that the question "was the book
+exactly this at some time since then?" costs one look-up. Old states are forgotten after a horizon.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Digest = tuple[int, int]
+"""The sums over a book's bids and over its asks."""
+
+MAX_STATES = 1_000_000
+"""More states than this are never kept for one token, however long the horizon."""
+
+
+def digest(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> Digest:
+    """The digest of levels given as (price, size) in wire units, in any order."""
+    return sum(map(hash, bids)), sum(map(hash, asks))
+
+
+@define(eq=False)
+class History:
+    """The states of one token's book, and when each of them was replaced last."""
+
+    horizon_ms: int
+    current: Digest = (0, 0)
+    _ended: dict[Digest, int] = field(factory=dict)
+    _order: deque[tuple[int, Digest]] = field(factory=deque)
+
+    def record(self, state: Digest, at_ms: int) -> None:
+        """The book changed into this state."""
+        replaced = self.current
+        if state == replaced:
+            return
+        order, ended = self._order, self._ended
+        ended[replaced] = at_ms
+        order.append((at_ms, replaced))
+        self.current = state
+        limit = at_ms - self.horizon_ms
+        while order[0][0] < limit or len(order) > MAX_STATES:
+            when, old = order.popleft()
+            if ended.get(old) == when:
+                del ended[old]
+
+    def was(self, state: Digest, since_ms: int) -> bool:
+        """Whether the book was in this state at any time from ``since_ms`` on.
+
+        The state in force at ``since_ms`` counts, and so does one that was replaced in that
+        millisecond. What ended before the horizon counts as never.
+        """
+        return state == self.current or self._ended.get(state, -1) >= since_ms
+
+    def __len__(self) -> int:
+        """How many past states are kept."""
+        return len(self._order)

@@ -1,0 +1,167 @@
+"""The embedded exchange, ready to use: one ``async with`` starts it on a free loopback port.
+
+For tests of bots, for the demo, and for whoever has no network. Starlette and uvicorn are imported
+only here and in the app; without them :class:`~polymirror.errors.MissingExtra` says what to install.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import evolve
+
+from polymirror.config import Endpoints
+from polymirror.errors import MissingExtra
+from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.fault_kinds import make_faults
+from polymirror.simulator.faults import Fault, FaultLine
+from polymirror.simulator.settings import ExchangeConfig, FlowConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+HOST = "127.0.0.1"
+SHUTDOWN_SECONDS = 1
+
+
+class Simulator:
+    """A venue in this process, with the same REST and WebSocket surface as the real one.
+
+    ``seed`` decides the order flow; ``markets`` is how many trade (two tokens each); ``rate`` the
+    mean number of batches a second for each; ``faults`` are fault ids or fault objects; ``port`` 0
+    means any free one; ``settle_after`` is the number of seconds after which all markets end.
+    ``config`` replaces ``seed``, ``markets``, ``rate`` and ``settle_after`` (its ``start_ms`` is
+    replaced by the present). ``clock`` gives Unix seconds.
+
+    Entering makes a fresh ``exchange`` from the same settings, so look at it inside only. The plan of
+    a fault object may be replaced while the venue runs.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        markets: int = 1,
+        rate: float = 20.0,
+        faults: Iterable[str | Fault] = (),
+        port: int = 0,
+        settle_after: float | None = None,
+        config: ExchangeConfig | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        settle_ms = None if settle_after is None else int(settle_after * 1000)
+        given = config or ExchangeConfig(
+            seed=seed, markets=markets, flow=FlowConfig(rate=rate), settle_after_ms=settle_ms
+        )
+        self._clock = clock
+        self._config = given
+        self._wanted_port = port
+        self.line = FaultLine(f if isinstance(f, Fault) else make_faults([f], seed=given.seed)[0] for f in faults)
+        self.exchange = self._new_exchange()
+        # The bound port; 0 before the start.
+        self.port = 0
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where this venue is, for a mirror's configuration. Raises RuntimeError before the start."""
+        if not self.port:
+            message = "the simulator has no address before it is started: use it with 'async with'"
+            raise RuntimeError(message)
+        base = f"http://{HOST}:{self.port}"
+        return Endpoints(stream=f"ws://{HOST}:{self.port}/ws/market", clob=base, gamma=base)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All asset ids, the two of a market next to each other."""
+        return self.exchange.tokens
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The slugs of all markets."""
+        return self.exchange.slugs
+
+    def was_true(
+        self,
+        token: str,
+        bids: Iterable[tuple[int, int]],
+        asks: Iterable[tuple[int, int]],
+        max_age: float,
+    ) -> bool:
+        """Whether the exchange really had exactly these levels no longer than ``max_age`` seconds ago.
+
+        Levels are (price in 1/10,000, size in 1/1,000,000).
+        """
+        since_ms = int((self._clock() - max_age) * 1000)
+        return self.exchange.was_true(token, bids, asks, since_ms)
+
+    async def __aenter__(self) -> Self:
+        """Start on loopback; raises MissingExtra without the extra, OSError when the port is taken."""
+        try:
+            import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
+
+            from polymirror.simulator.app import Hub, build_app  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingExtra("the simulated venue", "simulator") from error
+
+        self.exchange = self._new_exchange()
+        hub = Hub(self.exchange, self.line, self._clock)
+        listener = socket.create_server((HOST, self._wanted_port), backlog=1024)
+        self.port = listener.getsockname()[1]
+        settings = uvicorn.Config(
+            build_app(hub),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            ws_ping_interval=None,  # the venue sends no protocol pings
+            ws_max_size=16 * 2**20,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        server = _quiet_server(uvicorn, settings)
+        async with AsyncExitStack() as stack:
+            stack.callback(listener.close)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            served = tasks.create_task(server.serve(sockets=[listener]), name="simulator server")
+            pump = tasks.create_task(hub.pump(), name="simulator pump")
+
+            async def stop() -> None:
+                pump.cancel()
+                hub.hang_up()
+                server.should_exit = True
+                await asyncio.wait({served})
+
+            stack.push_async_callback(stop)
+            while not server.started and not served.done():  # noqa: ASYNC110 - uvicorn offers no event
+                await asyncio.sleep(0.001)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop within a second; no task and no socket is left."""
+        stack, self._stack = self._stack, None
+        self.port = 0
+        if stack is not None:
+            await stack.__aexit__(None, None, None)
+
+    def _new_exchange(self) -> Exchange:
+        return Exchange(evolve(self._config, start_ms=int(self._clock() * 1000)))
+
+
+def _quiet_server(uvicorn: Any, settings: Any) -> Any:
+    """A uvicorn server that leaves the signals of the embedding program alone."""
+
+    class Quiet(uvicorn.Server):  # type: ignore[misc]
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Quiet(settings)

@@ -1,0 +1,217 @@
+"""One connection of a stream, from its first frame to the cause of its end.
+
+Four small activities share it: a reader that empties the socket at once into the bounded inbox, a
+writer, a timer for heartbeats and watchdogs, and the consumer that hands frames on in slices. None of
+them reconnects and none knows what a frame means; :mod:`polymirror.venue.stream` owns both ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from websockets.exceptions import ConnectionClosed
+
+from polymirror.errors import VenueUnavailable
+from polymirror.venue.closing import CloseCause, CloseKind, cause_of
+from polymirror.venue.inbox import Inbox
+from polymirror.venue.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from polymirror.config import StreamConfig
+    from polymirror.venue.stream import StreamCounters
+    from polymirror.venue.wire import Wire
+
+MAX_OUTBOX: Final = 1_000
+"""Texts that wait to be sent. A writer this far behind has lost the other side."""
+
+MAX_SLICE_FRAMES: Final = 256
+"""Frames handed on before other tasks get their turn."""
+
+MAX_SLICE_SECONDS: Final = 0.005
+"""Seconds of handing on before other tasks get their turn."""
+
+GRACE_TURNS: Final = 8
+"""Turns of the event loop between an overdue watchdog and its verdict. After a stall of the whole
+program the timers are overdue at once, while the bytes still wait unread in the socket."""
+
+ABANDONING: Final = frozenset({CloseKind.OVERFLOW, CloseKind.REQUESTED, CloseKind.STOPPED})
+"""Causes after which frames that still wait are discarded and counted: their connection is void by
+our own decision, and the sooner the consumer hears of it the better. After any other cause the
+frames that arrived before the end are handed on first."""
+
+
+class Connection:
+    """The life of one open socket."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        config: StreamConfig,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        is_data: Callable[[bytes], bool],
+        on_frame: Callable[[bytes, float], None],
+        ping: str | None,
+        counters: StreamCounters,
+    ) -> None:
+        self._wire = wire
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._is_data = is_data
+        self._on_frame = on_frame
+        self._ping = ping
+        self._counters = counters
+        # Why the connection ends: the first cause wins, later ones are consequences.
+        self.cause: CloseCause | None = None
+        # True once any text went out: a PING as the first frame makes the venue close with 1008.
+        self._greeted = False
+        # True while a PING waits in the outbox: a stuck writer must not collect a queue of them.
+        self._ping_waits = False
+        self._inbox = Inbox(config.max_queue, config.max_queue_bytes)
+        self._outbox: deque[str] = deque()
+        # Set when the consumer has something to do: a frame, or the end.
+        self._inbox_wake = asyncio.Event()
+        # Set when the writer has something to do.
+        self._outbox_wake = asyncio.Event()
+        self._watchdog = Watchdog(config.data_timeout, config.transport_timeout, clock())
+        wire.on_bytes = self._heard_bytes
+
+    # What the owner may call at any time.
+
+    def end(self, cause: CloseCause) -> None:
+        """End the connection for ``cause``, unless it is ending already."""
+        if self.cause is None:
+            self.cause = cause
+            self._inbox_wake.set()
+
+    def send(self, text: str) -> None:
+        """Queue ``text``; it goes out after the first frame and everything queued before it.
+
+        Raises :class:`~polymirror.errors.VenueUnavailable` when the connection is ending, or when the
+        queue is full: then the other side no longer reads, and the connection ends with OVERFLOW.
+        """
+        if self.cause is not None:
+            raise VenueUnavailable("send", None, f"the connection is ending ({self.cause})")
+        if len(self._outbox) >= MAX_OUTBOX:
+            self.end(CloseCause(CloseKind.OVERFLOW, f"{MAX_OUTBOX} texts wait to be sent"))
+            raise VenueUnavailable("send", None, f"{MAX_OUTBOX} texts wait already; the connection is dropped")
+        self._outbox.append(text)
+        self._outbox_wake.set()
+
+    def vouch(self) -> None:
+        """Accept the silence so far as honest."""
+        self._watchdog.vouch(self._clock())
+
+    # The life of the connection.
+
+    async def greet(self, first: str | None) -> None:
+        """Send the first frame, if there is one. Raises what the library raises."""
+        if first is not None:
+            await self._wire.send(first)
+            self._greeted = True
+
+    async def serve(self) -> CloseCause:
+        """Read, write and watch until there is a cause to end, then return it.
+
+        An exception of ``on_frame`` or ``is_data`` comes out in an :class:`ExceptionGroup`.
+        """
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(work) for work in (self._read(), self._write(), self._watch())]
+            cause = await self._consume()
+            for helper in helpers:
+                helper.cancel()
+        return cause
+
+    async def _consume(self) -> CloseCause:
+        while True:
+            if self.cause is not None and (self.cause.kind in ABANDONING or not self._inbox):
+                self._counters.discarded += self._inbox.discard()
+                return self.cause
+            if not self._inbox:
+                self._inbox_wake.clear()
+                await self._inbox_wake.wait()
+                continue
+            self._consume_slice()
+            await asyncio.sleep(0)
+
+    def _consume_slice(self) -> None:
+        until = self._clock() + MAX_SLICE_SECONDS
+        for _ in range(min(len(self._inbox), MAX_SLICE_FRAMES)):
+            received_at, data = self._inbox.pop()
+            self._on_frame(data, received_at)
+            if self._clock() >= until or (self.cause is not None and self.cause.kind in ABANDONING):
+                return
+
+    async def _read(self) -> None:
+        counters = self._counters
+        try:
+            while self.cause is None:
+                data = await self._wire.recv(decode=False)
+                now = self._clock()
+                counters.frames += 1
+                counters.bytes += len(data)
+                if self._is_data(data):
+                    self._watchdog.heard_data(now)
+                if not self._inbox.put(now, data):
+                    counters.discarded += 1
+                    waiting = f"{len(self._inbox)} frames, {self._inbox.waiting_bytes} bytes wait to be applied"
+                    self.end(CloseCause(CloseKind.OVERFLOW, waiting))
+                counters.deepest_queue = max(counters.deepest_queue, self._inbox.deepest)
+                self._inbox_wake.set()
+        except ConnectionClosed as closed:
+            self.end(cause_of(closed))
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._outbox:
+                    text = self._outbox.popleft()
+                    if text is self._ping:
+                        self._ping_waits = False
+                    await self._wire.send(text)
+                    self._greeted = True
+                self._outbox_wake.clear()
+                await self._outbox_wake.wait()
+        except ConnectionClosed as closed:
+            # The reader sees the same end, unless it stopped at a full inbox.
+            self.end(cause_of(closed))
+
+    async def _watch(self) -> None:
+        interval = self._config.ping_interval if self._ping is not None else math.inf
+        next_ping = self._clock() + interval
+        while self.cause is None:
+            now = self._clock()
+            if self._watchdog.verdict(now) is not None:
+                for _ in range(GRACE_TURNS):
+                    await asyncio.sleep(0)
+                now = self._clock()
+                silence = self._watchdog.verdict(now)
+                if silence is not None:
+                    self.end(CloseCause(silence, self._describe(silence)))
+                    return
+            if now >= next_ping:
+                self._queue_ping()
+                # Counted from now: a timer that comes late must not be made up for by a burst.
+                next_ping = now + interval
+            await self._sleep(max(0.0, min(next_ping, self._watchdog.deadline()) - now))
+
+    def _queue_ping(self) -> None:
+        if self._ping is not None and self._greeted and not self._ping_waits:
+            self._ping_waits = True
+            self._outbox.append(self._ping)
+            self._outbox_wake.set()
+
+    def _heard_bytes(self) -> None:
+        self._watchdog.heard_bytes(self._clock())
+
+    def _describe(self, silence: CloseKind) -> str:
+        if silence is CloseKind.DATA_SILENCE:
+            return f"no data for {self._config.data_timeout:g} s"
+        return f"nothing at all for {self._config.transport_timeout:g} s"

@@ -1,0 +1,254 @@
+"""A market as the venue's two services describe it, and the reading of such descriptions. Pure.
+
+A description is believed only as a whole: a field that a trader would rely on and that is missing or odd is
+an error that names it, never a default. Called by :mod:`polymirror.venue.gamma` and :mod:`polymirror.venue.rest`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from polymirror.errors import BadResponse, MarketNotFound
+from polymirror.venue.fields import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UP_LABELS: Final = ("up", "yes")
+DOWN_LABELS: Final = ("down", "no")
+
+
+@frozen
+class Token:
+    """One side of a market: its id on the venue, and the label of its outcome such as ``Up``."""
+
+    id: str
+    outcome: str
+
+
+@frozen
+class FeeSchedule:
+    """The taker fee: ``shares * rate * (price * (1 - price)) ** exponent``, in the collateral."""
+
+    rate: Decimal
+    exponent: int
+    taker_only: bool = True
+    rebate_rate: Decimal = Decimal(0)
+    """The share of the taker fees that makers get back."""
+
+
+@frozen
+class Oracle:
+    """What decides the market."""
+
+    source: str | None
+    """The page of the price feed that settles it; ``None`` when the description names none."""
+    config_id: str | None = None
+    """The venue's name for the settings, such as ``btc-5m-twap-60``."""
+    twap_enabled: bool | None = None
+    """Whether a time-weighted average decides, not the last price; ``None`` when it is not stated."""
+    twap_lookback_seconds: int | None = None
+
+
+@frozen(kw_only=True)
+class Market:
+    """One market and everything about it that is known before its first book."""
+
+    slug: str
+    question: str
+    condition_id: str
+    tokens: tuple[Token, ...]
+    """In the venue's order; find them by :attr:`up` and :attr:`down`, which go by the label."""
+    window_start: int | None
+    """Unix seconds at which an up/down window opens; ``None`` for markets without one."""
+    window_end: int | None
+    """Unix seconds of the scheduled end. Trading goes on for a minute or two."""
+    tick_size: str
+    """As on the wire, such as ``0.01``. It changes while the market trades: take it from the mirror."""
+    min_order_size: str
+    """In shares, as on the wire, such as ``5``."""
+    neg_risk: bool
+    fees_enabled: bool
+    fee: FeeSchedule | None
+    """``None`` with ``fees_enabled`` true means that the terms are not stated, not that there is no fee."""
+    oracle: Oracle
+    active: bool
+    closed: bool
+    accepting_orders: bool
+    winner: str | None
+    """The label of the outcome that won, once the market is closed and settled."""
+    price_to_beat: Decimal | None
+    """The official strike; appears late."""
+    final_price: Decimal | None
+    """The official settlement price; appears later still."""
+
+    @property
+    def token_ids(self) -> tuple[str, ...]:
+        """The ids of all tokens, in the venue's order."""
+        return tuple(token.id for token in self.tokens)
+
+    @property
+    def up(self) -> Token:
+        """The token that pays if the price is up, or if the answer is yes. Raises BadResponse when there is none."""
+        return self._labelled(UP_LABELS)
+
+    @property
+    def down(self) -> Token:
+        """The token that pays if the price is down, or if the answer is no. Raises BadResponse when there is none."""
+        return self._labelled(DOWN_LABELS)
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """:attr:`window_start` as an aware datetime in UTC."""
+        return None if self.window_start is None else datetime.fromtimestamp(self.window_start, UTC)
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """:attr:`window_end` as an aware datetime in UTC."""
+        return None if self.window_end is None else datetime.fromtimestamp(self.window_end, UTC)
+
+    def _labelled(self, labels: Iterable[str]) -> Token:
+        for token in self.tokens:
+            if token.outcome.lower() in labels:
+                return token
+        outcomes = ", ".join(token.outcome for token in self.tokens)
+        raise BadResponse(f"market {self.slug}", f"no outcome is called {' or '.join(labels)}, only {outcomes}")
+
+
+@frozen
+class ClobMarket:
+    """What the order book service knows of a market."""
+
+    condition_id: str
+    tokens: tuple[Token, ...]
+    tick_size: str
+    """As on the wire, such as ``0.01``."""
+    min_order_size: str
+    """In shares, as on the wire, such as ``5``."""
+    neg_risk: bool
+    fee: FeeSchedule | None
+    taker_delay: bool
+    """Whether taker orders are held back before they match."""
+
+
+def parse_market(raw: Any, call: str, event: Reader | None = None) -> Market:
+    """Read the description of one market; ``event`` is the event around it, when that is where it was found.
+
+    Raises :class:`~polymirror.errors.MarketNotFound` when it is announced but has no tokens yet, and
+    :class:`~polymirror.errors.BadResponse`, which names the field, when something is missing or odd.
+    """
+    reader = Reader.of(call, raw)
+    if event is None:
+        event = next(iter(reader.objects("events")), None)
+    slug = reader.text("slug")
+    metadata = (event.object("eventMetadata") if event is not None else None) or Reader(call, {})
+    closed = reader.flag("closed")
+    tokens = _tokens(reader, slug)
+    fees_enabled = reader.flag("feesEnabled", default=False)
+    return Market(
+        slug=slug,
+        question=reader.text("question"),
+        condition_id=reader.text("conditionId"),
+        tokens=tokens,
+        window_start=_moment(reader, "eventStartTime"),
+        window_end=_moment(reader, "endDate"),
+        tick_size=reader.positive("orderPriceMinTickSize"),
+        min_order_size=reader.positive("orderMinSize"),
+        neg_risk=reader.flag("negRisk", default=False),
+        fees_enabled=fees_enabled,
+        fee=_fee(reader) if fees_enabled else None,
+        oracle=_oracle(reader, event),
+        active=reader.flag("active"),
+        closed=closed,
+        accepting_orders=reader.flag("acceptingOrders", default=False),
+        winner=_winner(reader, tokens) if closed else None,
+        price_to_beat=metadata.optional_decimal("priceToBeat"),
+        final_price=metadata.optional_decimal("finalPrice"),
+    )
+
+
+def parse_clob_market(condition_id: str, reader: Reader) -> ClobMarket:
+    """Read the order book service's compact description. Raises BadResponse, which names the field."""
+    tokens = tuple(Token(each.text("t"), each.text("o")) for each in reader.objects("t"))
+    if not tokens:
+        raise reader.bad("t", "a list of tokens")
+    terms = reader.object("fd")
+    fee = None
+    if terms is not None:
+        fee = FeeSchedule(terms.decimal("r"), terms.integer("e"), taker_only=terms.flag("to", default=True))
+    return ClobMarket(
+        condition_id=condition_id,
+        tokens=tokens,
+        tick_size=reader.positive("mts"),
+        min_order_size=reader.positive("mos"),
+        neg_risk=reader.flag("nr", default=False),
+        fee=fee,
+        taker_delay=reader.flag("itode", default=False),
+    )
+
+
+def _tokens(reader: Reader, slug: str) -> tuple[Token, ...]:
+    ids = reader.texts("clobTokenIds")
+    if not ids:
+        raise MarketNotFound(f"market {slug} is announced but has no tokens yet")
+    outcomes = reader.texts("outcomes")
+    if len(outcomes) != len(ids) or not all(ids) or not all(outcomes):
+        raise reader.bad("outcomes", f"{len(ids)} labels, one for each token")
+    if len(set(ids)) != len(ids):
+        raise reader.bad("clobTokenIds", "tokens that differ")
+    return tuple(Token(*pair) for pair in zip(ids, outcomes, strict=True))
+
+
+def _moment(reader: Reader, name: str) -> int | None:
+    text = reader.optional_text(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise reader.bad(name, "a time in ISO 8601") from error
+    # The service writes UTC throughout, now and then without saying so.
+    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _fee(reader: Reader) -> FeeSchedule | None:
+    terms = reader.object("feeSchedule")
+    if terms is None:
+        return None
+    return FeeSchedule(
+        rate=terms.decimal("rate"),
+        exponent=terms.integer("exponent"),
+        taker_only=terms.flag("takerOnly", default=True),
+        rebate_rate=terms.optional_decimal("rebateRate") or Decimal(0),
+    )
+
+
+def _oracle(reader: Reader, event: Reader | None) -> Oracle:
+    source = reader.optional_text("resolutionSource")
+    if source is None and event is not None:
+        source = event.optional_text("resolutionSource")
+    config_id = reader.optional_text("cryptoMarketConfigId")
+    settings = reader.object("cryptoMarketConfig")
+    if settings is None:
+        return Oracle(source, config_id)
+    lookback = settings.optional_decimal("twapLookbackSeconds")
+    return Oracle(
+        source=source,
+        config_id=config_id or settings.optional_text("id"),
+        twap_enabled=settings.flag("twapEnabled") if settings.fields.get("twapEnabled") is not None else None,
+        twap_lookback_seconds=None if lookback is None else settings.integer("twapLookbackSeconds"),
+    )
+
+
+def _winner(reader: Reader, tokens: tuple[Token, ...]) -> str | None:
+    """Find the outcome that pays 1 while all others pay 0: the state of a settled market."""
+    prices = [
+        Reader(reader.call, {"outcomePrices": text}).decimal("outcomePrices") for text in reader.texts("outcomePrices")
+    ]
+    if len(prices) != len(tokens) or sorted(prices) != [Decimal(0)] * (len(prices) - 1) + [Decimal(1)]:
+        return None
+    return tokens[prices.index(Decimal(1))].outcome

@@ -1,0 +1,248 @@
+"""The venue's order book REST service: full books, the clock, and what a market's grid and fees are.
+
+Public reads only; nothing here trades. The HTTP side, with budget and retries, is :mod:`polymirror.venue.http`;
+the JSON of a book belongs to :mod:`polymirror.core.messages`. The mirror calls this for probes and resyncs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+from urllib.parse import quote
+
+from attrs import field, frozen
+
+from polymirror.core.messages import Book, decode_books
+from polymirror.errors import BadResponse, BookGone, DecodeError, MarketNotFound, VenueError
+from polymirror.venue.fields import Reader, parse_json
+from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
+from polymirror.venue.market import ClobMarket, parse_clob_market
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Iterable
+    from types import TracebackType
+
+    import httpx
+
+    from polymirror.config import Endpoints, RestConfig
+
+MAX_SPLITS: Final = 64
+"""How often one :meth:`Clob.books` may cut a refused batch in two: enough to single out three bad tokens of 500."""
+
+REFUSED_BATCH: Final = frozenset({400, 413, 422})
+"""Statuses with which a batch is refused for what is in it, or for its size."""
+
+EARLIEST_TIME: Final = 1_500_000_000
+LATEST_TIME: Final = 10_000_000_000
+"""Unix seconds between which the venue's clock is believed: 2017 to 2286. Milliseconds lie far outside."""
+
+
+@frozen
+class BooksAnswer:
+    """What became of the tokens of one :meth:`Clob.books`: each is in exactly one of the three."""
+
+    books: dict[str, Book]
+    """The books that came, by token."""
+    missing: tuple[str, ...] = ()
+    """Tokens that a successful answer left out, in the order asked: settled or unknown."""
+    failed: dict[str, VenueError] = field(factory=dict)
+    """Tokens without an answer, and the error of their batch."""
+
+
+@frozen
+class ServerTime:
+    """The venue's clock, in whole unix seconds, read at some moment between ``sent`` and ``received``.
+
+    Those two are seconds of the client's monotonic clock. The venue cuts the fraction off, so its real time was
+    up to a second later.
+    """
+
+    seconds: int
+    sent: float
+    received: float
+
+
+class Clob:
+    """The order book REST service. Use ``async with``; all callers share one rate budget.
+
+    Every call may raise :class:`~polymirror.errors.RateLimited`, :class:`~polymirror.errors.VenueUnavailable` and
+    :class:`~polymirror.errors.BadResponse` once its retries are spent. ``transport`` replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        config: RestConfig,
+        endpoints: Endpoints,
+        *,
+        rng: random.Random,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._config = config
+        self._http = Http(endpoints.clob, config, rng=rng, clock=clock, sleep=sleep, wall=wall, transport=transport)
+
+    @property
+    def counters(self) -> HttpCounters:
+        """What was called, repeated and throttled so far."""
+        return self._http.counters
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def book(self, token: str) -> Book:
+        """Fetch one full book. Raises :class:`~polymirror.errors.BookGone` when the venue has none for ``token``."""
+        name = "GET /book"
+
+        def decode(answer: Answer) -> Book:
+            for book in _decode_books(name, answer.body):
+                if book.asset_id == token:
+                    return book
+            raise BadResponse(name, "the answer is not the book of the token asked for", UNREADABLE)
+
+        try:
+            return await self._http.call(name, "/book", decode, query={"token_id": token})
+        except NotFound as error:
+            raise BookGone(token) from error
+
+    async def books(self, tokens: Iterable[str]) -> BooksAnswer:
+        """Fetch many full books, ``books_per_call`` to a request, requests side by side.
+
+        A batch that the venue refuses for its content is cut in two, and again, until the culprit stands alone;
+        after :data:`MAX_SPLITS` cuts the rest fails. When not one token was answered for, the first error is
+        raised; otherwise the tokens of failed batches are in :attr:`BooksAnswer.failed`.
+        """
+        wanted = list(dict.fromkeys(tokens))
+        size = self._config.books_per_call
+        books: dict[str, Book] = {}
+        failed: dict[str, VenueError] = {}
+        splits_left = MAX_SPLITS
+
+        async def fetch(batch: list[str]) -> None:
+            nonlocal splits_left
+            try:
+                books.update(await self._batch(batch))
+            except VenueError as error:
+                refused = isinstance(error, BadResponse) and error.status in REFUSED_BATCH
+                if refused and len(batch) > 1 and splits_left > 0:
+                    splits_left -= 1
+                    middle = len(batch) // 2
+                    await fetch(batch[:middle])
+                    await fetch(batch[middle:])
+                else:
+                    failed.update(dict.fromkeys(batch, error))
+
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(wanted), size):
+                group.create_task(fetch(wanted[start : start + size]))
+        if failed and len(failed) == len(wanted):
+            raise next(iter(failed.values()))
+        missing = tuple(token for token in wanted if token not in books and token not in failed)
+        return BooksAnswer(books, missing, failed)
+
+    async def _batch(self, batch: list[str]) -> dict[str, Book]:
+        name = f"POST /books ({len(batch)} tokens)"
+        asked = frozenset(batch)
+
+        def decode(answer: Answer) -> dict[str, Book]:
+            # A book nobody asked for is of no use, and of no harm.
+            return {book.asset_id: book for book in _decode_books(name, answer.body) if book.asset_id in asked}
+
+        try:
+            return await self._http.call(name, "/books", decode, post=[{"token_id": token} for token in batch])
+        except NotFound:
+            # Seen for single books: none of the batch exists.
+            return {}
+
+    async def time(self) -> ServerTime:
+        """Read the venue's clock. Repeat it and intersect the bounds to know the offset better than to a second."""
+        name = "GET /time"
+
+        def decode(answer: Answer) -> ServerTime:
+            reader = Reader(name, {"time": parse_json(answer.body, name, UNREADABLE)})
+            seconds = reader.integer("time")
+            if not EARLIEST_TIME < seconds < LATEST_TIME:
+                raise reader.bad("time", "unix seconds")
+            return ServerTime(seconds, answer.sent, answer.received)
+
+        return await self._http.call(name, "/time", decode)
+
+    async def tick_size(self, token: str) -> str:
+        """Fetch the token's price step as on the wire, such as ``0.01``.
+
+        Asks in the documented form, and in the path form when the venue does not know that one. Raises
+        :class:`~polymirror.errors.BookGone` when neither knows the token.
+        """
+        name = "GET /tick-size"
+
+        def decode(answer: Answer) -> str:
+            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).positive("minimum_tick_size")
+
+        try:
+            return await self._http.call(name, "/tick-size", decode, query={"token_id": token})
+        except (NotFound, BadResponse):
+            try:
+                return await self._http.call(name, f"/tick-size/{quote(token, safe='')}", decode)
+            except NotFound as error:
+                raise BookGone(token) from error
+
+    async def neg_risk(self, token: str) -> bool:
+        """Fetch whether the token's market is a negative risk one: the book's hash is over it."""
+        name = "GET /neg-risk"
+
+        def decode(answer: Answer) -> bool:
+            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).flag("neg_risk")
+
+        try:
+            return await self._http.call(name, "/neg-risk", decode, query={"token_id": token})
+        except NotFound as error:
+            raise BookGone(token) from error
+
+    async def clob_market(self, condition_id: str) -> ClobMarket:
+        """Fetch a market's parameters. Raises :class:`~polymirror.errors.MarketNotFound`."""
+        name = "GET /clob-markets"
+
+        def decode(answer: Answer) -> ClobMarket:
+            reader = Reader.of(name, parse_json(answer.body, name, UNREADABLE))
+            return parse_clob_market(condition_id, reader)
+
+        try:
+            return await self._http.call(name, f"/clob-markets/{quote(condition_id, safe='')}", decode)
+        except NotFound as error:
+            raise MarketNotFound(f"no market with condition id {condition_id[:80]}") from error
+
+    async def condition_of_token(self, token: str) -> str:
+        """Fetch the condition id of the token's market. Raises :class:`~polymirror.errors.MarketNotFound`."""
+        name = "GET /markets-by-token"
+
+        def decode(answer: Answer) -> str:
+            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).text("condition_id")
+
+        try:
+            return await self._http.call(name, f"/markets-by-token/{quote(token, safe='')}", decode)
+        except NotFound as error:
+            raise MarketNotFound(f"no market with token {token[:80]}") from error
+
+
+def _decode_books(name: str, body: bytes) -> list[Book]:
+    if not body.strip():
+        _unreadable(name, "an empty body")
+    if body.lstrip()[:1] not in {b"{", b"["}:
+        _unreadable(name, "HTML" if body.lstrip()[:1] == b"<" else "neither an object nor an array")
+    try:
+        return decode_books(body)
+    except DecodeError as error:
+        raise BadResponse(name, str(error), UNREADABLE) from error
+
+
+def _unreadable(name: str, detail: str) -> NoReturn:
+    raise BadResponse(name, detail, UNREADABLE)

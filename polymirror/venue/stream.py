@@ -1,0 +1,245 @@
+"""A WebSocket that heals itself: connect, subscribe, watch, drop, wait with jitter, connect again.
+
+It carries text frames and knows nothing of order books: the market channel and the price feeds of the
+bots run on the same class. The first frame of every connection is the subscription, a text PING goes
+out only after it, and every loss is announced: ``on_close`` is called exactly once for each ``on_open``,
+before anything else is done about it, so that whatever was learnt from the connection can be doubted
+at once. What happens inside one connection is in :mod:`polymirror.venue.connection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_never
+from websockets.exceptions import ConnectionClosed
+
+from polymirror.errors import VenueUnavailable
+from polymirror.venue.backoff import FullJitter
+from polymirror.venue.closing import CloseCause, CloseKind, cause_of
+from polymirror.venue.connection import Connection
+from polymirror.venue.watchdog import is_json_data
+from polymirror.venue.wire import hang_up, open_wire
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from polymirror.config import StreamConfig
+    from polymirror.venue.wire import Wire
+
+__all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
+
+logger = logging.getLogger(__name__)
+
+PING: Final = "PING"
+"""The heartbeat that the venue's documentation asks for, as a text frame every ten seconds."""
+
+POLITE: Final = frozenset({CloseKind.STOPPED, CloseKind.REQUESTED, CloseKind.DATA_SILENCE})
+"""Causes after which the closing handshake is tried; after the others it can only waste time."""
+
+
+@define
+class StreamCounters:
+    """What a stream has done since it was made. Only ever grows, except ``last_cause``."""
+
+    connects: int = 0
+    """Connections that opened."""
+    failures: int = 0
+    """Attempts that did not open."""
+    frames: int = 0
+    """Frames received, heartbeats included."""
+    bytes: int = 0
+    """Bytes of these frames, after decompression."""
+    deepest_queue: int = 0
+    """The most frames that ever waited to be handed on."""
+    discarded: int = 0
+    """Frames received but not handed on, because their connection was given up. Always with an ``on_close``."""
+    closes: dict[CloseKind, int] = field(factory=lambda: dict.fromkeys(CloseKind, 0))
+    """How often each cause ended a connection, or an attempt to open one."""
+    last_cause: CloseCause | None = None
+    """Why the last connection ended, or the last attempt failed."""
+
+
+class _Lost(Exception):  # noqa: N818 - never leaves this module: tells tenacity to wait and try again
+    def __init__(self, cause: CloseCause, retry_after: float | None = None) -> None:
+        super().__init__(str(cause))
+        self.retry_after = retry_after
+
+
+class Stream:
+    """One self-healing WebSocket. Nothing happens until :meth:`run` is awaited.
+
+    ``first_frame()`` is asked for the subscription each time a connection opened; with ``None`` nothing is
+    sent, and no PING before the first :meth:`send`. ``on_open(now)`` follows when the first frame is out,
+    ``on_frame(data, received_at)`` for every frame in order of arrival (text frames as undecoded bytes),
+    ``on_close(now, cause)`` exactly once per ``on_open``. Callbacks run on the event loop and must be quick;
+    an exception in one of them ends :meth:`run` with it. Times are seconds of ``clock``, a monotonic clock.
+
+    ``is_data(data)`` tells data from heartbeats for the data watchdog. ``ping`` is the heartbeat's text, ``None``
+    for none. ``headers()`` gives the handshake's extra headers, anew for each attempt since a signature may
+    age. ``rng`` draws the jitter. ``sleep``, and ``wall`` (unix seconds, for ``Retry-After`` dates), are for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        first_frame: Callable[[], str | None],
+        on_open: Callable[[float], None],
+        on_frame: Callable[[bytes, float], None],
+        on_close: Callable[[float, CloseCause], None],
+        config: StreamConfig,
+        rng: random.Random,
+        is_data: Callable[[bytes], bool] = is_json_data,
+        name: str = "stream",
+        ping: str | None = PING,
+        headers: Callable[[], Mapping[str, str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.counters = StreamCounters()
+        self._url = url
+        self._first_frame = first_frame
+        self._on_open = on_open
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._config = config
+        self._is_data = is_data
+        self._ping = ping
+        self._headers = headers
+        self._clock = clock
+        self._sleep = sleep
+        self._wall = wall
+        self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng)
+        # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
+        self._connection: Connection | None = None
+        # True between on_open and on_close.
+        self._open = False
+        # Guards against a second run(): two would share the callbacks and neither loss would be clear.
+        self._running = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is open and subscribed: ``on_open`` was called and ``on_close`` not yet."""
+        return self._open
+
+    async def run(self) -> None:
+        """Keep a connection open until cancelled, however often it is lost.
+
+        Returns never. Raises :class:`~polymirror.errors.ConfigError` when no connection can ever succeed (a
+        bad URL, an unusable proxy), whatever a callback raised, and :class:`RuntimeError` when it runs already.
+        When it is cancelled, ``on_close`` follows with STOPPED and the socket is gone within twice
+        ``close_timeout``.
+        """
+        if self._running:
+            message = f"{self.name} is running already"
+            raise RuntimeError(message)
+        self._running = True
+        retrying = AsyncRetrying(
+            sleep=self._sleep, wait=self._jitter, stop=stop_never, retry=retry_if_exception_type(_Lost)
+        )
+        try:
+            while True:
+                await retrying(self._connect_and_serve)
+                # The connection was healthy, so the backoff starts anew; but a venue that restarts drops
+                # every client at the same moment, so the first attempt is jittered too.
+                await self._sleep(self._jitter.seconds(1))
+        finally:
+            self._running = False
+
+    def send(self, text: str) -> None:
+        """Queue a text frame, such as a change of the subscription, behind the first frame.
+
+        A text that was queued when its connection ended is not sent again: ``first_frame`` speaks for the
+        next connection. Raises :class:`~polymirror.errors.VenueUnavailable` when there is no connection, for
+        the same reason harmless, and when too many texts wait, which also ends the connection.
+        """
+        if self._connection is None:
+            raise VenueUnavailable(f"send on {self.name}", None, "not connected; the next first frame covers it")
+        self._connection.send(text)
+
+    def reconnect(self, why: str) -> None:
+        """Give up the present connection with REQUESTED and open a new one, after the usual jitter.
+
+        Does nothing when there is none: a new one is on its way already.
+        """
+        if self._connection is not None:
+            self._connection.end(CloseCause(CloseKind.REQUESTED, why))
+
+    def vouch(self) -> None:
+        """Declare the silence so far honest, on other evidence: restarts the data watchdog."""
+        if self._connection is not None:
+            self._connection.vouch()
+
+    async def _connect_and_serve(self) -> None:
+        """Live through one connection. Returns when it was a healthy one, raises _Lost when it was not."""
+        try:
+            wire = await open_wire(self._url, self._config, self._headers() if self._headers else {}, self._wall)
+        except VenueUnavailable as error:
+            what = "no answer" if error.status is None else f"HTTP {error.status}"
+            cause = CloseCause(CloseKind.OPEN_FAILED, f"{what}: {error.__cause__}"[:200], error.status)
+            self._note(cause)
+            raise _Lost(cause, error.retry_after) from error
+        opened_at = self._clock()
+        # What stays true if the consumer fails or run() is cancelled at any point from here.
+        cause = CloseCause(CloseKind.STOPPED, "cancelled")
+        try:
+            cause = await self._serve(wire)
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await hang_up(wire, self._config.close_timeout, politely=cause.kind in POLITE)
+        if cause.kind is CloseKind.OPEN_FAILED or self._clock() - opened_at < self._config.healthy_after:
+            raise _Lost(cause)
+
+    async def _serve(self, wire: Wire) -> CloseCause:
+        connection = Connection(
+            wire,
+            config=self._config,
+            clock=self._clock,
+            sleep=self._sleep,
+            is_data=self._is_data,
+            on_frame=self._on_frame,
+            ping=self._ping,
+            counters=self.counters,
+        )
+        cause = CloseCause(CloseKind.STOPPED, "cancelled, or the consumer failed")
+        try:
+            first = self._first_frame()
+            # From here on send() is accepted: what it carries is not in the first frame.
+            self._connection = connection
+            try:
+                async with asyncio.timeout(self._config.open_timeout):
+                    await connection.greet(first)
+            except (ConnectionClosed, TimeoutError) as error:
+                why = str(cause_of(error)) if isinstance(error, ConnectionClosed) else "the first frame was not taken"
+                cause = CloseCause(CloseKind.OPEN_FAILED, why)
+                return cause
+            self._open = True
+            self.counters.connects += 1
+            logger.info("%s: connected to %s", self.name, self._url)
+            self._on_open(self._clock())
+            cause = await connection.serve()
+            return cause
+        finally:
+            connection.end(cause)
+            self._connection = None
+            self._note(cause)
+            if self._open:
+                self._open = False
+                self._on_close(self._clock(), cause)
+
+    def _note(self, cause: CloseCause) -> None:
+        self.counters.closes[cause.kind] += 1
+        self.counters.last_cause = cause
+        if cause.kind is CloseKind.OPEN_FAILED:
+            self.counters.failures += 1
+        level = logging.INFO if cause.kind in {CloseKind.STOPPED, CloseKind.REQUESTED} else logging.WARNING
+        logger.log(level, "%s: %s", self.name, cause)

@@ -1,0 +1,106 @@
+"""One open WebSocket, as the websockets library sees it: opening it, hanging up, and two additions of ours.
+
+The additions: every arrival of bytes is reported (protocol pings and parts of a large message show that
+the path is alive, though no frame is delivered), and a closing handshake that the other side does not
+finish is cut off. The library alone waits for that without a limit when the other side closes first.
+Written against what websockets 15, 16 and 17 have in common. Called by the stream only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, cast
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
+from websockets.protocol import State
+
+from polymirror.errors import ConfigError, VenueUnavailable
+from polymirror.venue.backoff import parse_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from polymirror.config import StreamConfig
+
+
+class Wire(ClientConnection):
+    """A client connection that tells when bytes arrive and bounds every closing handshake."""
+
+    # Set by the owner once the connection is open; the handshake's bytes are of no interest.
+    on_bytes: Callable[[], None] | None = None
+    # Aborts the socket when a closing handshake takes too long; None unless one is under way.
+    _cut_off: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Handle bytes from the socket (asyncio calls this)."""
+        super().data_received(data)
+        if self.on_bytes is not None:
+            self.on_bytes()
+        if self._cut_off is None and self.state is State.CLOSING:
+            self._cut_off = self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Handle the end of the socket (asyncio calls this)."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        super().connection_lost(exc)
+
+
+async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], wall_now: Callable[[], float]) -> Wire:
+    """Connect to ``url`` within ``config.open_timeout`` seconds.
+
+    TLS is verified, a proxy is taken from the usual environment variables, and the library's own
+    keepalive is off: heartbeats and watchdogs are the stream's.
+
+    Raises :class:`~polymirror.errors.VenueUnavailable` when it fails in a way that may pass (with the
+    HTTP status and ``Retry-After`` of a refused handshake), and :class:`~polymirror.errors.ConfigError`
+    when it cannot ever succeed: a bad URL, a bad proxy, or a SOCKS proxy without python-socks.
+    """
+    try:
+        opened = await connect(
+            url,
+            additional_headers=dict(headers),
+            open_timeout=config.open_timeout,
+            close_timeout=config.close_timeout,
+            ping_interval=None,
+            ping_timeout=None,
+            max_size=config.max_message,
+            max_queue=config.max_queue,
+            create_connection=Wire,
+        )
+    except InvalidURI as error:
+        raise ConfigError("url", url, "a URL that starts with wss or ws") from error
+    except (InvalidProxy, ImportError) as error:
+        raise ConfigError("proxy", str(error), "a usable proxy, or none, in the environment") from error
+    except InvalidStatus as error:
+        wish = parse_retry_after(error.response.headers.get("Retry-After"), wall_now())
+        raise VenueUnavailable(url, error.response.status_code, "handshake refused", wish) from error
+    except (OSError, EOFError, WebSocketException) as error:
+        raise VenueUnavailable(url, None, str(error) or type(error).__name__) from error
+    return cast("Wire", opened)
+
+
+async def hang_up(wire: Wire, patience: float, *, politely: bool) -> None:
+    """Close the socket and wait until it is gone, ``patience`` seconds at most for each step.
+
+    ``politely`` tries the closing handshake first. Whatever happens, cancellation included, the
+    socket is closed when this returns or raises.
+    """
+    try:
+        if politely:
+            with contextlib.suppress(TimeoutError, OSError, ConnectionClosed):
+                async with asyncio.timeout(patience):
+                    await wire.close()
+    finally:
+        wire.transport.abort()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await wire.wait_closed()

@@ -1,0 +1,34 @@
+"""Warnings that name each kind of trouble once and then only count it for a while."""
+
+from __future__ import annotations
+
+import logging
+
+log = logging.getLogger("polymirror")
+
+INTERVAL = 10.0
+"""Seconds for which further warnings of one kind are only counted."""
+
+MAX_KINDS = 256
+"""Kinds that are told apart; more are counted together."""
+
+
+class WarnLog:
+    """A logger that a hostile or broken input cannot flood."""
+
+    def __init__(self) -> None:
+        # By kind: when it was last logged, and how often it came since.
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def warn(self, kind: str, detail: str, now: float) -> bool:
+        """Log a warning unless its kind was logged within the interval. Return whether it was logged."""
+        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
+            kind, detail = "others", ""
+        at, suppressed = self._seen.get(kind, (float("-inf"), 0))
+        if now - at < INTERVAL:
+            self._seen[kind] = (at, suppressed + 1)
+            return False
+        more = f" ({suppressed} more of this kind since)" if suppressed else ""
+        log.warning("%s: %s%s", kind, detail, more)
+        self._seen[kind] = (now, 0)
+        return True

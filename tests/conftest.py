@@ -1,0 +1,38 @@
+"""What every test may use: the asyncio backend, the recordings, and one hypothesis profile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parents[1]
+CORPUS = REPOSITORY.parent / "shared" / "corpus"
+
+# Fresh examples in each run, no deadline on a busy machine, and a failure that can be repeated.
+settings.register_profile("polymirror", deadline=None, print_blob=True)
+settings.load_profile("polymirror")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The library runs on asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real recordings, which lies beside the repository and is never part of it."""
+    return require_corpus(CORPUS, in_ci=bool(os.environ.get("CI")))
+
+
+def require_corpus(folder: Path, *, in_ci: bool) -> Path:
+    if folder.is_dir():
+        return folder
+    missing = f"the recordings are not at ../{folder.parent.name}/{folder.name}, beside the repository"
+    if in_ci:
+        # A green run that silently left out the real input would be worth nothing.
+        pytest.fail(f"{missing}, and CI is set", pytrace=False)
+    pytest.skip(missing)

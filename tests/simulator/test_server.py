@@ -1,0 +1,201 @@
+"""The embedded venue over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+
+from polymirror.errors import MissingExtra
+from polymirror.simulator import Exchange, Fault, FaultLine, Plan, Session, Simulator
+from polymirror.simulator.app import Connection
+from polymirror.simulator.delta_faults import LostDelta
+from polymirror.simulator.frames import Answer, Call, Close, Frame
+from polymirror.simulator.link_faults import Disconnect
+from tests.simulator.naive import NaiveClient
+
+pytestmark = pytest.mark.anyio
+
+
+def subscription(venue: Simulator) -> str:
+    return json.dumps({"assets_ids": list(venue.tokens), "type": "market"})
+
+
+async def read_to_the_end(socket: ClientConnection) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            await socket.recv()
+
+
+async def test_a_naive_client_follows_the_venue_over_a_real_socket() -> None:
+    async with Simulator(seed=7, rate=300) as venue, connect(venue.endpoints.stream) as socket:
+        await socket.send(subscription(venue))
+        client = NaiveClient()
+        while client.seen["batches"] < 100:
+            client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+    assert client.seen["top_right"] == client.seen["top"] > 0
+    assert client.seen["complement_right"] == client.seen["complement"] > 0
+    assert client.seen["hash_right"] >= 0.9 * client.seen["hash"] > 0
+
+
+async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
+    async with Simulator(seed=3, rate=100) as venue, connect(venue.endpoints.stream) as socket:
+        await socket.send(subscription(venue))
+        client = NaiveClient()
+        while client.seen["price_change"] < 30:
+            client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+        for token in venue.tokens:
+            bids, asks = client.books[token].levels()
+            assert venue.was_true(token, bids, asks, 5.0)
+            assert not venue.was_true(token, bids[1:], asks, 5.0)
+
+
+async def test_rest_and_discovery_answer_under_the_endpoints_given() -> None:
+    async with Simulator(seed=1) as venue, httpx.AsyncClient(trust_env=False) as http:
+        book = (await http.get(f"{venue.endpoints.clob}/book", params={"token_id": venue.tokens[0]})).json()
+        books = (await http.post(f"{venue.endpoints.clob}/books", json=[{"token_id": t} for t in venue.tokens])).json()
+        [market] = (await http.get(f"{venue.endpoints.gamma}/markets", params={"slug": venue.slugs[0]})).json()
+    assert book["asset_id"] == venue.tokens[0]
+    assert [b["asset_id"] for b in books] == list(venue.tokens)
+    assert json.loads(market["clobTokenIds"]) == list(venue.tokens)
+
+
+async def test_stopping_takes_less_than_a_second_and_leaves_no_task_even_with_open_clients() -> None:
+    before = asyncio.all_tasks()
+    venue = Simulator(seed=1, rate=200, markets=3)
+    async with venue:
+        sockets = [await connect(venue.endpoints.stream) for _ in range(3)]
+        for socket in sockets:
+            await socket.send(subscription(venue))
+            await socket.recv()
+        started = time.monotonic()
+    assert time.monotonic() - started < 1.0
+    for socket in sockets:
+        with pytest.raises(ConnectionClosed):
+            await read_to_the_end(socket)
+        await socket.wait_closed()
+    assert asyncio.all_tasks() == before
+
+
+async def test_it_can_be_started_again() -> None:
+    venue = Simulator(seed=1)
+    for _ in range(2):
+        async with venue, connect(venue.endpoints.stream) as socket:
+            await socket.send(subscription(venue))
+            assert len(json.loads(await socket.recv())) == 2
+    with pytest.raises(RuntimeError):
+        _ = venue.endpoints
+
+
+async def test_a_ping_before_the_subscription_is_closed_as_the_venue_closes_it() -> None:
+    async with Simulator() as venue, connect(venue.endpoints.stream) as socket:
+        await socket.send("PING")
+        with pytest.raises(ConnectionClosedError) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "invalid subscription payload")
+
+
+async def test_settlement_closes_the_socket_and_removes_the_books() -> None:
+    async with Simulator(seed=2, rate=50) as venue, httpx.AsyncClient(trust_env=False) as http:
+        async with connect(venue.endpoints.stream) as socket:
+            await socket.send(subscription(venue))
+            await socket.recv()
+            venue.exchange.settle(resolve_delay_ms=20)
+            with pytest.raises(ConnectionClosedOK) as closed:
+                await read_to_the_end(socket)
+        gone = await http.get(f"{venue.endpoints.clob}/book", params={"token_id": venue.tokens[0]})
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.reason == "all subscribed assets resolved"
+    assert gone.status_code == 404
+    assert gone.json() == {"error": "No orderbook exists for the requested token id"}
+
+
+async def test_a_reset_arrives_without_a_close_frame() -> None:
+    fault = Disconnect(Plan(share=1.0))
+    async with Simulator(seed=2, rate=50, faults=[fault]) as venue, connect(venue.endpoints.stream) as socket:
+        await socket.send(subscription(venue))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await asyncio.wait_for(socket.recv(), 5)
+    assert closed.value.rcvd is None
+    assert fault.injected == 1
+
+
+class Hang(Fault):
+    """Calls for a book are never answered."""
+
+    id = "hang"
+
+    def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
+        return answer._replace(hangs=call.path == "/book", delay_ms=40)
+
+
+async def test_a_hanging_call_does_not_keep_the_venue_from_stopping() -> None:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http, asyncio.TaskGroup() as tasks:
+        async with Simulator(seed=1, faults=[Hang(Plan())]) as venue:
+            started = time.monotonic()
+            assert (await http.get(f"{venue.endpoints.clob}/time")).status_code == 200
+            assert time.monotonic() - started >= 0.04
+            call = tasks.create_task(expect_no_answer(http, f"{venue.endpoints.clob}/book"))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(call), 0.1)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1.0
+
+
+async def expect_no_answer(http: httpx.AsyncClient, url: str) -> None:
+    with pytest.raises(httpx.TransportError):
+        await http.get(url)
+
+
+async def test_a_reader_that_stops_reading_is_cut_off_with_1013() -> None:
+    connection = Connection(Session(Exchange()), FaultLine().open_link(), asyncio.Queue(3))
+    frame = Frame("x", "book")
+    connection.offer([frame] * 3, 0.0)
+    connection.offer([frame] * 3, 0.0)
+    assert connection.queue.get_nowait()[1] == Close(1013, "slow consumer: send buffer full")
+    assert connection.queue.empty()
+    assert connection.session.closed
+
+
+async def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'polymirror\[simulator\]'"):
+        async with Simulator():
+            pass
+
+
+async def test_a_port_that_is_taken_is_an_oserror_and_leaves_nothing_behind() -> None:
+    before = asyncio.all_tasks()
+    async with Simulator() as venue:
+        taken = venue.port
+        with pytest.raises(OSError, match="in use"):
+            await Simulator(port=taken).__aenter__()
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Simulator():
+            _ = 1 // 0
+
+
+async def test_lost_deltas_make_a_naive_book_wrong_and_the_truth_says_so() -> None:
+    fault = LostDelta(Plan(share=0.5))
+    async with Simulator(seed=2, rate=200, faults=[fault]) as venue, connect(venue.endpoints.stream) as socket:
+        await socket.send(subscription(venue))
+        client = NaiveClient()
+        while client.seen["batches"] < 50:
+            client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+        client.finish()
+        books = [client.books[token].levels() for token in venue.tokens]
+        true = [venue.was_true(t, *levels, 60.0) for t, levels in zip(venue.tokens, books, strict=True)]
+    assert fault.injected > 0
+    assert client.seen["hash_right"] < client.seen["hash"]
+    assert not any(true)
