@@ -1,0 +1,95 @@
+"""What a user gets by installing: the right files, few dependencies, one version, extras by name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+DEPENDENCIES = {"attrs", "httpx", "msgspec", "sortedcontainers", "tenacity", "websockets>=15"}
+EXTRAS = {"cli", "simulator", "metrics", "bots", "test", "benchmarks", "docs", "dev"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True, timeout=60)  # noqa: S603 - fixed words
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return Parser().parsestr(wheel.read(name).decode())
+
+
+def test_the_wheel_holds_the_library_its_types_and_its_licence_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    assert {name.split("/")[0] for name in names} == {"polymirror", f"polymirror-{PROJECT['version']}.dist-info"}
+    assert "polymirror/py.typed" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    sources = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "polymirror").rglob("*.py")}
+    assert {name for name in names if name.startswith("polymirror/") and name.endswith(".py")} == sources
+
+
+def test_the_library_needs_six_packages(metadata: Message) -> None:
+    needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert set(needed) == DEPENDENCIES
+    assert len(needed) == len(DEPENDENCIES)
+
+
+def test_the_extras_are_the_documented_ones(metadata: Message) -> None:
+    assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS
+
+
+def test_the_version_is_written_once(metadata: Message) -> None:
+    assert metadata["Version"] == PROJECT["version"]
+    literal = re.compile(r"""version__?\s*(:[^=]*)?=\s*["']\d""", re.IGNORECASE)
+    sources = (REPOSITORY / "polymirror").rglob("*.py")
+    assert [path.name for path in sources if literal.search(path.read_text("utf-8"))] == []
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert PROJECT["version"] in (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["polymirror", "polymirror.errors", "polymirror.config"])
+def test_importing_the_library_imports_no_extra(module: str) -> None:
+    extras = ["starlette", "uvicorn", "typer", "click", "rich", "prometheus_client", "pydantic", "telegram", "bots"]
+    code = f"import sys, {module}; print(*[name for name in {extras!r} if name in sys.modules])"
+    done = subprocess.run(  # noqa: S603 - fixed words
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout.split() == []
+
+
+def test_the_command_is_a_callable_without_arguments() -> None:
+    assert PROJECT["scripts"] == {"polymirror": "polymirror.cli:main"}
+    code = "import sys; sys.argv = ['polymirror', '--help']; from polymirror.cli import main; main()"
+    done = subprocess.run(  # noqa: S603 - fixed words
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
