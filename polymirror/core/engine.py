@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from polymirror.core.clock import VenueClock
-from polymirror.core.effects import CloseLine, Effect, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import CloseLine, Effect, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.hashing import DialectBook, MarketHash
 from polymirror.core.lines import Line, Lines
 from polymirror.core.market import PAIR, Market
@@ -29,6 +27,7 @@ from polymirror.core.messages import (
     decode_frame,
 )
 from polymirror.core.outbox import Outbox, Transition, Want, Warned
+from polymirror.core.requests import Requests
 from polymirror.core.states import BookState, Reason
 from polymirror.core.timers import Deadlines
 from polymirror.core.view import BookView
@@ -43,13 +42,6 @@ if TYPE_CHECKING:
     from polymirror.core.messages import Message
     from polymirror.core.token import Token
 
-MAX_BOOKS_PER_REQUEST = 500
-MAX_REQUESTS = 4
-"""REST requests under way at once; wishes beyond that wait and are gathered."""
-
-GATHER = 0.25
-"""Seconds for which routine probes are gathered into one request."""
-
 REPLACE_INTERVAL = 10.0
 """Seconds between two requests of the engine to replace one socket."""
 
@@ -61,12 +53,6 @@ MAX_KINDS = 64
 
 HARMLESS = frozenset({"last_trade_price", "best_bid_ask", "new_market", "market_resolved"})
 """Kinds that never change a book: reading one wrongly casts no doubt."""
-
-
-@frozen
-class _Request:
-    sent_at: float
-    generations: dict[str, int]
 
 
 class Engine:
@@ -89,11 +75,7 @@ class Engine:
         self._deadlines: Deadlines[Token] = Deadlines()
         # Markets with an open batch, the one that was quiet for longest first.
         self._open: dict[Market, None] = {}
-        self._requests: dict[int, _Request] = {}
-        self._asked: set[str] = set()
-        self._serial = 0
-        # When gathered routine wishes are sent at the latest.
-        self._gather_until = float("inf")
+        self.requests = Requests(self.outbox, config.request_timeout)
 
     # ---- Tokens ------------------------------------------------------------------------------------
 
@@ -136,10 +118,6 @@ class Engine:
             self.outbox.resubscribe.pop(token, None)
             self.outbox.rearm.pop(token, None)
             self.outbox.dirty.pop(asset_id, None)
-            # An answer under way is about the token that was, not about one tracked anew.
-            self._asked.discard(asset_id)
-            for request in self._requests.values():
-                request.generations.pop(asset_id, None)
         self._open.pop(market, None)
         self._release(market)
         self._settle(now)
@@ -300,15 +278,15 @@ class Engine:
 
         A token that is neither in it nor in ``failed`` (no answer for it) is unknown to the venue.
         """
-        asked = self._requests.pop(request, None)
+        asked = self.requests.answered(request)
         if asked is None:
             self.counts["late_answers"] += 1
             return
         vouched: dict[int, None] = {}
-        for asset_id, generation in asked.generations.items():
-            self._asked.discard(asset_id)
-            token = self.tokens.get(asset_id)
-            if token is None:
+        for token, generation in asked.tokens:
+            asset_id = token.asset_id
+            if self.tokens.get(asset_id) is not token:
+                # Untracked meanwhile, and perhaps tracked anew.
                 continue
             if token.generation != generation:
                 # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
@@ -316,27 +294,24 @@ class Engine:
                 token.resync.failed(now)
             elif asset_id in failed:
                 token.resync.failed(now)
-            elif asset_id in failed:
-                token.resync.failed(now)
-            elif asset_id in books:
-                line = self.markets[token.hashes.market].line
-                if token.resync.answer(books[asset_id], asked.sent_at, now) and line is not None:
-                    vouched[line] = None
-            else:
+            elif asset_id not in books:
                 token.resync.absent(now)
+            elif token.resync.answer(books[asset_id], asked.sent_at, now):
+                line = self.markets[token.hashes.market].line
+                if line is not None:
+                    vouched[line] = None
         self._effects.extend(Vouch(line) for line in vouched)
         self._settle(now)
 
     def books_failed(self, request: int, now: float) -> None:
         """The request could not be answered: those who wait for a baseline back off."""
-        asked = self._requests.pop(request, None)
+        asked = self.requests.answered(request)
         if asked is None:
             return
         self.counts["failed_requests"] += 1
-        for asset_id in asked.generations:
-            self._asked.discard(asset_id)
-            if asset_id in self.tokens:
-                self.tokens[asset_id].resync.failed(now)
+        for token, _ in asked.tokens:
+            if self.tokens.get(token.asset_id) is token:
+                token.resync.failed(now)
         self._settle(now)
 
     def prove(self, asset_id: str, now: float) -> None:
@@ -353,7 +328,7 @@ class Engine:
 
     def next_deadline(self) -> float:
         """Return when :meth:`tick` should be called next; infinity: no need."""
-        due = min(self._deadlines.next(), self._gather_until)
+        due = min(self._deadlines.next(), self.requests.next_due())
         for market in self._open:
             # The first was quiet for longest.
             return min(due, market.heard_at + self.config.batch_window)
@@ -372,9 +347,8 @@ class Engine:
         for token in tuple(self._deadlines.pop_due(now)):
             token.on_time(now)
             self.outbox.rearm[token] = None
-        for request, asked in tuple(self._requests.items()):
-            if now >= asked.sent_at + self.config.request_timeout:
-                self.books_failed(request, now)
+        for request in self.requests.overdue(now):
+            self.books_failed(request, now)
         self._settle(now)
 
     def _settle(self, now: float) -> None:
@@ -389,8 +363,8 @@ class Engine:
             outbox.rearm.clear()
         if outbox.resubscribe:
             self._resubscribe(now)
-        if outbox.books or self._gather_until != float("inf"):
-            self._fetch(now)
+        if outbox.books or now >= self.requests.due:
+            self._effects.extend(self.requests.make(now))
 
     def _drop_retired(self, token: Token) -> None:
         market = self.markets.get(token.hashes.market)
@@ -412,35 +386,6 @@ class Engine:
             else:
                 self._effects.append(Unsubscribe(line.number, tuple(market.tokens)))
                 self._effects.append(Subscribe(line.number, tuple(market.tokens)))
-
-    def _fetch(self, now: float) -> None:
-        wishes = self.outbox.books
-        for token in [t for t in wishes if t.state is BookState.RETIRED or t.asset_id not in self.tokens]:
-            del wishes[token]
-        ready = [token for token in wishes if token.asset_id not in self._asked]
-        if not ready or len(self._requests) >= MAX_REQUESTS:
-            self._gather_until = float("inf")
-            return
-        if all(wishes[token] is Want.ROUTINE for token in ready) and len(ready) < MAX_BOOKS_PER_REQUEST:
-            if self._gather_until == float("inf"):
-                self._gather_until = now + GATHER
-            if now < self._gather_until:
-                return
-        self._gather_until = float("inf")
-        # Those without a book first.
-        ready.sort(key=lambda token: -wishes[token].value)
-        for start in range(0, len(ready), MAX_BOOKS_PER_REQUEST):
-            if len(self._requests) >= MAX_REQUESTS:
-                break
-            chunk = ready[start : start + MAX_BOOKS_PER_REQUEST]
-            self._serial += 1
-            ids = tuple(token.asset_id for token in chunk)
-            self._requests[self._serial] = _Request(now, {token.asset_id: token.generation for token in chunk})
-            self._asked.update(ids)
-            for token in chunk:
-                del wishes[token]
-                token.probed_at = now
-            self._effects.append(FetchBooks(self._serial, ids))
 
     # ---- Output ------------------------------------------------------------------------------------
 

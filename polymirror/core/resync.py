@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 RESUBSCRIBE_EVERY: Final = 3
 """Every third attempt at a baseline asks the stream instead of REST."""
 
+PROBE_RETRY: Final = 1.0
+"""Mean seconds until a probe that failed or said nothing is repeated."""
+
 MAX_ABSENCES: Final = 3
 """REST answers without this token, in a row, before a token that had a book is retired."""
 
@@ -98,10 +101,14 @@ class Resync:
             self.token.refresh_at = now + config.scheduled_resync * (0.75 + rng.random() / 2)
 
     def failed(self, now: float) -> None:
-        """An attempt at a baseline failed: back off with full jitter."""
+        """An attempt failed: a baseline backs off with full jitter, a probe is repeated soon."""
+        config = self.token.config
+        if self.token.state is BookState.LIVE:
+            again = PROBE_RETRY * (0.5 + self.token.outbox.rng.random())
+            self.token.probed_at = now - config.max_proof_age * config.probe_fraction + again
+            self.token.outbox.rearm[self.token] = None
         if self.token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
             return
-        config = self.token.config
         self.attempt += 1
         bound = min(config.resync_backoff_cap, config.resync_backoff_base * 2 ** min(self.attempt, 20))
         self.due = now + self.token.outbox.rng.random() * bound
@@ -111,6 +118,8 @@ class Resync:
         token = self.token
         if self.attempt % RESUBSCRIBE_EVERY == RESUBSCRIBE_EVERY - 1:
             token.outbox.resubscribe[token] = None
+            # Nobody reports that no book came, so this attempt counts as used up from the start.
+            self.attempt += 1
             self.due = now + token.config.first_snapshot_timeout
         else:
             token.outbox.want(token, Want.BASELINE)
@@ -206,11 +215,13 @@ class Resync:
             return True
         if stamp < token.proven_at_ms:
             token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
+            self.failed(now)
             return False
         undos = self._changes_since(held)
         if undos is not None and len(undos) > token.unproven:
             # A state inside the millisecond of what is proven, and before it.
             token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
+            self.failed(now)
             return False
         if undos is not None:
             token.outbox.count(ProofKind.PROBE, Verdict.MATCH)

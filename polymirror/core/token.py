@@ -250,7 +250,7 @@ class Token:
         if not in_order and self.buffer_from is not None and message.timestamp < self.buffer_from:
             return False
         self._start_from(message, book, source)
-        crossed = book.crossed()
+        crossed, baseline = book.crossed(), book.levels()
         held, self.buffer, self.buffer_from = self.buffer, deque(), None
         try:
             for at, change in held:
@@ -268,6 +268,9 @@ class Token:
         elif not self.prove_by_hash(now, thorough=True):
             # The next deltas prove it, or resync.due runs out.
             self.outbox.rearm[self] = None
+        elif book.levels() == baseline:
+            # The baseline had the buffered deltas already, and it is the fresher evidence.
+            self.proven(now, source.kind, source.at)
         return True
 
     def _start_from(self, message: BookMessage, book: OrderBook, source: Proof) -> None:
@@ -284,16 +287,19 @@ class Token:
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
-    def proven(self, now: float, kind: ProofKind, as_of: float | None = None) -> None:
-        """The book as it stands equals the venue's, as of ``as_of`` (default now).
+    def proven(self, now: float, kind: ProofKind, as_of: float) -> None:
+        """The book as it stands equals the venue's, as of ``as_of``: when the evidence came, not when it was read.
 
         A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
         """
         if self.book.crossed():
             return
+        if self.unproven == 0 and self.proof is not None:
+            # The state that is proven already: its proof does not get older.
+            as_of = max(as_of, self.proof.at)
         self.unproven = 0
         self._proven_levels = None
-        self.proof = Proof(kind, now if as_of is None else as_of, self.epoch)
+        self.proof = Proof(kind, as_of, self.epoch)
         self.proven_at_ms = self.last_at
         self.miss_since = None
         journal = self.journal

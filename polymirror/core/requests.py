@@ -1,0 +1,103 @@
+"""Requests for REST books: gathered, bounded, and matched with their answers.
+
+Tokens wish for books (:class:`~polymirror.core.outbox.Want`); here the wishes become few requests. Routine ones
+are gathered for a moment, urgent ones go at once, and while the most allowed requests are under way all wait and
+so gather by themselves. An answer counts only for tokens whose book is still of the generation that was asked
+about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.core.effects import FetchBooks
+from polymirror.core.outbox import Want
+from polymirror.core.states import BookState
+
+if TYPE_CHECKING:
+    from polymirror.core.outbox import Outbox
+    from polymirror.core.token import Token
+
+MAX_BOOKS_PER_REQUEST = 500
+"""The venue refuses more tokens in one call."""
+
+MAX_REQUESTS = 4
+"""Requests under way at once."""
+
+GATHER = 0.25
+"""Seconds for which routine wishes are gathered into one request."""
+
+_NEVER = float("inf")
+
+
+@frozen
+class Request:
+    """One request under way. A token's generation is the one it had when the request was made."""
+
+    sent_at: float
+    tokens: tuple[tuple[Token, int], ...]
+
+
+class Requests:
+    """All requests of an engine. Times in seconds on the mirror's monotonic clock."""
+
+    def __init__(self, outbox: Outbox, timeout: float) -> None:
+        self._outbox = outbox
+        self._timeout = timeout
+        self._under_way: dict[int, Request] = {}
+        # Tokens in a request that is under way: they are not asked for twice.
+        self._asked: set[Token] = set()
+        self._serial = 0
+        # When gathered routine wishes are sent at the latest.
+        self.due = _NEVER
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def make(self, now: float) -> list[FetchBooks]:
+        """Turn wishes into requests, as far as there is room. Those without a book come first."""
+        wishes = self._outbox.books
+        for token in [t for t in wishes if t.state is BookState.RETIRED]:
+            del wishes[token]
+        ready = [token for token in wishes if token not in self._asked]
+        room = MAX_REQUESTS - len(self._under_way)
+        if not ready or room <= 0:
+            self.due = _NEVER
+            return []
+        if len(ready) < MAX_BOOKS_PER_REQUEST and all(wishes[token] is Want.ROUTINE for token in ready):
+            self.due = min(self.due, now + GATHER)
+            if now < self.due:
+                return []
+        self.due = _NEVER
+        ready.sort(key=lambda token: -wishes[token].value)
+        starts = range(0, len(ready), MAX_BOOKS_PER_REQUEST)
+        return [self._make(ready[start : start + MAX_BOOKS_PER_REQUEST], now) for start in starts[:room]]
+
+    def _make(self, tokens: list[Token], now: float) -> FetchBooks:
+        self._serial += 1
+        self._under_way[self._serial] = Request(now, tuple((token, token.generation) for token in tokens))
+        self._asked.update(tokens)
+        for token in tokens:
+            del self._outbox.books[token]
+            token.probed_at = now
+        return FetchBooks(self._serial, tuple(token.asset_id for token in tokens))
+
+    def answered(self, number: int) -> Request | None:
+        """A request is over, one way or another. None: it was given up before."""
+        request = self._under_way.pop(number, None)
+        if request is not None:
+            self._asked.difference_update(token for token, _ in request.tokens)
+        return request
+
+    def overdue(self, now: float) -> list[int]:
+        """Return the requests that took too long."""
+        return [number for number, each in self._under_way.items() if now >= each.sent_at + self._timeout]
+
+    def next_due(self) -> float:
+        """Return when wishes or overdue requests must be looked at."""
+        for request in self._under_way.values():
+            # The first is the oldest.
+            return min(self.due, request.sent_at + self._timeout)
+        return self.due
