@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 REPLACE_INTERVAL = 10.0
 """Seconds between two requests of the engine to replace one socket."""
 
-RESUBSCRIBES_BEFORE_REPLACING = 3
-"""Failed attempts, times two, after which a socket that cannot deliver a book is replaced."""
-
 MAX_KINDS = 64
 """Different kinds of ignored or malformed input that are counted by name."""
 
@@ -373,14 +370,14 @@ class Engine:
             self._release(market)
 
     def _resubscribe(self, now: float) -> None:
-        markets = dict.fromkeys(self.markets[token.hashes.market] for token in self.outbox.resubscribe)
-        worst = max(token.resync.attempt for token in self.outbox.resubscribe)
-        self.outbox.resubscribe.clear()
+        tokens, self.outbox.resubscribe = self.outbox.resubscribe, {}
+        markets = dict.fromkeys(self.markets[token.hashes.market] for token in tokens)
+        replace = any(token.resync.needs_new_socket for token in tokens)
         for market in markets:
             line = None if market.line is None else self.lines.get(market.line)
             if line is None or not line.is_open:
                 continue
-            if worst > 2 * RESUBSCRIBES_BEFORE_REPLACING and now >= line.replaced_at + REPLACE_INTERVAL:
+            if replace and now >= line.replaced_at + REPLACE_INTERVAL:
                 line.replaced_at = now
                 self._effects.append(Reconnect(line.number, "resubscribing did not help"))
             else:

@@ -159,40 +159,48 @@ class MarketHash:
         Return True when its hash is explained, False when the dialect is known and the hash differs,
         None when nothing known explains it (unverifiable).
         """
-        asset_id, timestamp, announced = message.asset_id, message.timestamp, message.hash
-        if not announced:
+        if not message.hash:
             return None
         before = self.constants
-        from_rest = message.min_order_size is not None and message.neg_risk is not None
-        if message.min_order_size is not None and message.neg_risk is not None:
-            known_tick = "0.01" if self.constants is None else self.constants.tick_size
-            self.constants = Constants(message.min_order_size, message.tick_size or known_tick, message.neg_risk)
-        elif message.tick_size is not None and self.constants is not None:
-            self.constants = evolve(self.constants, tick_size=message.tick_size)
-        elif message.tick_size is not None:
-            self._next_tick = message.tick_size
-        told = message.last_trade_price
-        trades = ([told] if told is not None else []) + [self.last_trade_price, *self._recent]
-        grid = told is None
-        for dialect in self._dialects.to_try():
-            for constants in self._constants_to_try(dialect):
-                template = HashTemplate(dialect, self.market, asset_id, constants)
-                found = template.find(announced, timestamp, book, trades)
-                if found is None and grid and dialect.has_last_trade and self._worth_grid(constants):
-                    found = template.find(announced, timestamp, book, _GRID)
-                if found is not None:
-                    self._dialects.explained(dialect)
-                    self.constants = constants
-                    self.last_trade_price = found
-                    return True
-        known = self._dialects.verifiable and self.constants is not None
-        if from_rest:
+        self._take_told(message)
+        if self._explain(message, book):
+            return True
+        known = self.verifiable
+        if message.min_order_size is not None:
             # Only REST books tell every field, so only they can show that the dialect has changed.
             self._dialects.unexplained()
         if not known or not self._dialects.verifiable:
             return None
         # What came with a wrong hash may be wrong itself.
         self.constants = before or self.constants
+        return False
+
+    def _take_told(self, message: BookMessage) -> None:
+        """Note the constants that a book tells: all of them in REST books, the tick size in opening ones."""
+        tick = message.tick_size
+        if message.min_order_size is not None and message.neg_risk is not None:
+            known_tick = "0.01" if self.constants is None else self.constants.tick_size
+            self.constants = Constants(message.min_order_size, tick or known_tick, message.neg_risk)
+        elif tick is not None and self.constants is not None:
+            self.constants = evolve(self.constants, tick_size=tick)
+        elif tick is not None:
+            self._next_tick = tick
+
+    def _explain(self, message: BookMessage, book: OrderBook) -> bool:
+        """Find a dialect, constants and a last trade price that give the book's own hash; keep what is found."""
+        asset_id, timestamp, told = message.asset_id, message.timestamp, message.last_trade_price
+        trades = ([] if told is None else [told]) + [self.last_trade_price, *self._recent]
+        for dialect in self._dialects.to_try():
+            for constants in self._constants_to_try(dialect):
+                template = HashTemplate(dialect, self.market, asset_id, constants)
+                found = template.find(message.hash, timestamp, book, trades)
+                if found is None and told is None and dialect.has_last_trade and self._worth_grid(constants):
+                    found = template.find(message.hash, timestamp, book, _GRID)
+                if found is not None:
+                    self._dialects.explained(dialect)
+                    self.constants = constants
+                    self.last_trade_price = found
+                    return True
         return False
 
     def _constants_to_try(self, dialect: Dialect) -> Iterator[Constants]:

@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 RESUBSCRIBE_EVERY: Final = 3
 """Every third attempt at a baseline asks the stream instead of REST."""
 
+UNHEARD_BEFORE_RESUBSCRIBING: Final = 2
+"""Mismatches in a row, with no delta between them, after which the market is subscribed anew."""
+
+UNHEARD_BEFORE_REPLACING: Final = 4
+"""The same, after which its socket is replaced."""
+
+ATTEMPTS_BEFORE_REPLACING: Final = 6
+"""Failed attempts at a baseline after which a socket that cannot deliver one is replaced."""
+
 PROBE_RETRY: Final = 1.0
 """Mean seconds until a probe that failed or said nothing is repeated."""
 
@@ -70,12 +79,19 @@ class Resync:
         # An answer that waits for the stream, and until when.
         self.held: HeldBook | None = None
         self.held_until = _NEVER
+        # Mismatches in a row between which the stream brought no delta for this token.
+        self.unheard = 0
         # When the first of two disagreements was found.
         self._disagreed_at: float | None = None
         # The next matching probe also replaces the baseline.
         self._refreshing = False
-        # A planned refresh was seen through: the token's next book counts from here.
+        # The token had a book before: if REST loses it, the market is over.
         self._had_book = False
+
+    @property
+    def needs_new_socket(self) -> bool:
+        """Whether subscribing anew was tried often enough in vain."""
+        return self.attempt > ATTEMPTS_BEFORE_REPLACING or self.unheard >= UNHEARD_BEFORE_REPLACING
 
     # ---- Baselines ---------------------------------------------------------------------------------
 
@@ -303,8 +319,13 @@ class Resync:
         token = self.token
         token.outbox.count(ProofKind.PROBE, Verdict.MISMATCH)
         self.forget_probe()
+        heard = token.stated is not None
         token.start_resync(Reason.PROBE_MISMATCH, now, gap=False)
         self._prime(held, now)
+        self.unheard = 0 if heard else self.unheard + 1
+        if self.unheard >= UNHEARD_BEFORE_RESUBSCRIBING:
+            # REST moves and the stream says nothing: the subscription does not work for this market.
+            token.outbox.resubscribe[token] = None
 
     def forget_probe(self) -> None:
         """Drop what was held and how often it disagreed."""
