@@ -34,9 +34,28 @@ def _count(low: int, high: int, unit: str) -> Any:
 
 def _url(*schemes: str) -> Any:
     def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        if parts is None or parts.scheme not in schemes or not parts.hostname:
+        if not isinstance(value, str) or not _is_url(value, schemes):
             raise ConfigError(attribute.name, value, f"a URL that starts with {' or '.join(schemes)}")
+
+    return check
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Reading the port checks it. urlsplit forgives white space; those who connect do not.
+        usable = bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, text))
+    except ValueError:
+        return False
+    return usable and parts.scheme in schemes and not parts.fragment
+
+
+def _instance(kind: type, name: str, *, optional: bool = False) -> Any:
+    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        absent = optional and value is None
+        good = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not absent and not good:
+            raise ConfigError(attribute.name, value, name)
 
     return check
 
@@ -155,13 +174,13 @@ class RestConfig:
 class MirrorConfig:
     """All settings of a mirror."""
 
-    engine: EngineConfig = field(factory=EngineConfig)
-    stream: StreamConfig = field(factory=StreamConfig)
-    rest: RestConfig = field(factory=RestConfig)
-    endpoints: Endpoints = field(factory=Endpoints)
-    seed: int | None = field(default=None)
+    engine: EngineConfig = field(factory=EngineConfig, validator=_instance(EngineConfig, "an EngineConfig"))
+    stream: StreamConfig = field(factory=StreamConfig, validator=_instance(StreamConfig, "a StreamConfig"))
+    rest: RestConfig = field(factory=RestConfig, validator=_instance(RestConfig, "a RestConfig"))
+    endpoints: Endpoints = field(factory=Endpoints, validator=_instance(Endpoints, "an Endpoints"))
+    seed: int | None = field(default=None, validator=_instance(int, "a whole number, or None", optional=True))
     """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
-    custom_features: bool = field(default=True)
+    custom_features: bool = field(default=True, validator=_instance(bool, "True or False"))
     """Subscribe to market_resolved too (and to best_bid_ask and new_market, which are counted and ignored)."""
     clock_interval: float = field(default=60.0, validator=_between(1, 86_400, "seconds"))
     """How often the venue's clock is asked for its time."""

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from polymirror.core.states import BookState
-from polymirror.errors import ConfigError, LeaseLost, NotLive
+from polymirror.errors import ConfigError, LeaseLost, NotLive, UnknownToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,6 +62,9 @@ class Lease:
             raise LeaseLost(
                 refusal.token, refusal.state, refusal.reason, refusal.age, refusal.epoch, refusal.max_proof_age
             ) from refusal
+        except UnknownToken as error:
+            why = "the mirror does not track it any more"
+            raise LeaseLost(self.token, leased.state, leased.reason, None, leased.epoch, detail=why) from error
         why = ""
         if view.epoch != leased.epoch:
             why = f"the lease was for epoch {leased.epoch}"

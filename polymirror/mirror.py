@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -25,7 +25,7 @@ from polymirror.core.engine import Engine
 from polymirror.core.messages import subscription, subscription_change
 from polymirror.core.outbox import Transition
 from polymirror.core.states import BookState
-from polymirror.errors import MirrorClosed, NotLive, PolymirrorError, UnknownToken, VenueError
+from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.rest import Clob
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
+    from polymirror.core.token import Token
     from polymirror.core.view import BookView
 
 log = logging.getLogger("polymirror")
@@ -89,6 +90,8 @@ class Mirror:
         self._stack: AsyncExitStack | None = None
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        # True from the end of the block on: nothing is started any more, neither a task nor a timer.
+        self._stopped = False
 
     @classmethod
     def for_slug(cls, *slugs: str, config: MirrorConfig | None = None, endpoints: Endpoints | None = None) -> Self:
@@ -102,33 +105,26 @@ class Mirror:
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
         rest, endpoints = self.config.rest, self.config.endpoints
-        async with AsyncExitStack() as stack:
-            self.clob = await stack.enter_async_context(Clob(rest, endpoints, rng=self._rng))
-            self.gamma = await stack.enter_async_context(Gamma(rest, endpoints, rng=self._rng))
-            self._group = await stack.enter_async_context(asyncio.TaskGroup())
-            # Runs before the group waits for its tasks, also when the look-ups below fail.
-            stack.callback(self._stop)
-            failure = await self._look_up_wanted()
-            if failure is None:
+        with _alone():
+            async with AsyncExitStack() as stack:
+                self.clob = await stack.enter_async_context(Clob(rest, endpoints, rng=self._rng))
+                self.gamma = await stack.enter_async_context(Gamma(rest, endpoints, rng=self._rng))
+                self._group = await stack.enter_async_context(asyncio.TaskGroup())
+                # Runs before the group waits for its tasks, also when the look-ups below fail.
+                stack.callback(self._stop)
+                await self._look_up_wanted()
                 self._spawn(self._watch_clock(), "clock")
                 self._stack = stack.pop_all()
-        if failure is not None:
-            # Raised outside the group of tasks: callers expect the error itself.
-            raise failure
         return self
 
-    async def _look_up_wanted(self) -> PolymirrorError | None:
+    async def _look_up_wanted(self) -> None:
         markets, slugs, tokens = self._wanted
-        try:
-            for market in markets:
-                self.add_market(market)
-            for slug in slugs:
-                await self.add_slug(slug)
-            for token in tokens:
-                await self.add_token(token)
-        except PolymirrorError as error:
-            return error
-        return None
+        for market in markets:
+            self.add_market(market)
+        for slug in slugs:
+            await self.add_slug(slug)
+        for token in tokens:
+            await self.add_token(token)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -137,14 +133,16 @@ class Mirror:
         stack, self._stack = self._stack, None
         if stack is None:
             return
-        if kind is not None and issubclass(kind, asyncio.CancelledError):
-            # Perhaps the group cancelled the body because a task failed: let it tell.
-            await stack.__aexit__(kind, error, trace)
-        else:
-            # The body's own error must reach the caller as it is, not inside a group.
-            await stack.__aexit__(None, None, None)
+        with _alone():
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                # Perhaps the group cancelled the body because a task failed: let it tell.
+                await stack.__aexit__(kind, error, trace)
+            else:
+                # The body's own error must reach the caller as it is, not inside a group.
+                await stack.__aexit__(None, None, None)
 
     def _stop(self) -> None:
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         self._subscribers.close()
@@ -162,6 +160,10 @@ class Mirror:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _check_running(self) -> None:
+        if self._group is None or self._stopped:
+            raise MirrorClosed("use the mirror inside 'async with'")
 
     @staticmethod
     def now() -> float:
@@ -182,8 +184,7 @@ class Mirror:
 
     def add_market(self, market: Market) -> None:
         """Start to mirror both tokens of a market. Does nothing for one that is mirrored already."""
-        if self._group is None:
-            raise MirrorClosed("use the mirror inside 'async with'")
+        self._check_running()
         if market.condition_id in self._markets:
             return
         constants = Constants(
@@ -191,28 +192,34 @@ class Mirror:
             tick_size=market.tick_size,
             neg_risk=market.neg_risk,
         )
-        asset_ids = [token.id for token in market.tokens]
+        by_label = sorted(market.tokens, key=lambda token: token.outcome.lower() not in FIRST_OUTCOMES)
+        asset_ids = [token.id for token in by_label]
         self.engine.track(market.condition_id, asset_ids, self.now(), constants=constants)
         self._markets[market.condition_id] = market
         self._drain()
 
     async def add_slug(self, slug: str) -> Market:
         """Look a market up by slug and start to mirror it. Raises VenueError."""
+        self._check_running()
         market = await self.gamma.market(slug)
         self.add_market(market)
         return market
 
     async def add_token(self, token: str) -> Market:
         """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
+        self._check_running()
         market = await self.gamma.market_of_token(token)
         self.add_market(market)
         return market
 
     def remove_market(self, condition_id: str) -> None:
         """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
-        if self._markets.pop(condition_id, None) is None:
+        self._check_running()
+        market = self._markets.pop(condition_id, None)
+        if market is None:
             raise UnknownToken(condition_id)
         self.engine.untrack(condition_id, self.now())
+        self._subscribers.forget(market.token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -239,15 +246,18 @@ class Mirror:
         """Have the book proven at full depth, starting now, and return it.
 
         A proof by the stream after this call counts as well as one by REST. Raises NotLive if there is none
-        within ``timeout`` seconds.
+        within ``timeout`` seconds, at once for a retired token, and UnknownToken.
         """
+        self._check_running()
         asked = self.now()
         self.engine.prove(token, asked)
         self._drain()
 
         def proven() -> bool:
-            proof = self.engine.tokens[token].proof
-            return proof is not None and proof.at >= asked and self.engine.tokens[token].state is BookState.LIVE
+            book = self._book(token)
+            if book.state is BookState.RETIRED:
+                raise self.engine.refusal(token, self.now())
+            return book.state is BookState.LIVE and book.proof is not None and book.proof.at >= asked
 
         with _as_not_live(self, token):
             await self._until(proven, timeout)
@@ -256,8 +266,9 @@ class Mirror:
     async def wait_live(self, *tokens: str, timeout: float = 10.0) -> None:
         """Wait until these tokens (default: all) are LIVE; retired ones are not waited for.
 
-        Raises NotLive for the first token that is not, after ``timeout`` seconds.
+        Raises NotLive for the first token that is not, after ``timeout`` seconds, and UnknownToken.
         """
+        self._check_running()
         wanted = tokens or self.tokens
         ready = (BookState.LIVE, BookState.RETIRED)
 
@@ -279,13 +290,15 @@ class Mirror:
         view = self.live(token, max_proof_age)
         if not view.settled:
             with _as_not_live(self, token):
-                await self._until(lambda: self.engine.tokens[token].unproven == 0, timeout)
+                await self._until(lambda: self._book(token).unproven == 0, timeout)
             view = self.live(token, max_proof_age)
         return view
 
     async def _until(self, holds: Callable[[], bool], timeout: float) -> None:
         async with asyncio.timeout(timeout):
             while not holds():
+                # A waiter that was woken just before the end would wait again, for nothing.
+                self._check_running()
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiters.add(waiter)
                 try:
@@ -293,10 +306,18 @@ class Mirror:
                 finally:
                     self._waiters.discard(waiter)
 
+    def _book(self, token: str) -> Token:
+        book = self.engine.tokens.get(token)
+        if book is None:
+            # Removed while somebody waits for it.
+            raise UnknownToken(token)
+        return book
+
     # ---- Being told --------------------------------------------------------------------------------
 
     def updates(self, *tokens: str) -> Subscription:
         """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
+        self._check_not_stopped()
         return self._subscribers.subscribe(tokens, self._describe)
 
     def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
@@ -304,6 +325,7 @@ class Mirror:
 
         Returns a function that removes the callback. An exception in it is logged.
         """
+        self._check_not_stopped()
         return self._subscribers.call(callback, tokens)
 
     def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
@@ -311,6 +333,11 @@ class Mirror:
         key = object()
         self._on_transition[key] = callback
         return lambda: self._on_transition.pop(key, None) and None
+
+    def _check_not_stopped(self) -> None:
+        # Before the start is early, not wrong: whoever subscribes then misses nothing.
+        if self._stopped:
+            raise MirrorClosed("the mirror was stopped: nothing changes any more")
 
     def _describe(self, token: str, conflated: int) -> Update | None:
         book = self.engine.tokens.get(token)
@@ -325,19 +352,20 @@ class Mirror:
         self._draining = True
         engine = self.engine
         try:
-            while effects := engine.effects():
+            while (effects := engine.effects()) or engine.outbox.events:
                 for effect in effects:
                     self._carry_out(effect)
+                # A callback may cause inputs, too: what follows from them is told after what came before.
+                self._tell_events()
         finally:
             self._draining = False
-        if engine.outbox.events:
-            self._tell_events()
         changed = engine.dirty()
         if changed:
             self._subscribers.notify(changed, self._describe)
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        # Whether or not levels changed: a proof of the same levels is what some wait for.
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         due = engine.next_deadline()
         if due < self._timer_at or self._timer is None:
             self._set_timer(due)
@@ -347,7 +375,9 @@ class Mirror:
             if not isinstance(event, Transition):
                 self._warnings.warn(event.kind, event.detail, event.at)
                 continue
-            for callback in tuple(self._on_transition.values()):
+            for key, callback in tuple(self._on_transition.items()):
+                if key not in self._on_transition:
+                    continue
                 try:
                     callback(event)
                 except Exception:
@@ -358,7 +388,7 @@ class Mirror:
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_at = None, due
-        if due < float("inf") and self._group is not None:
+        if due < float("inf") and not self._stopped:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(0.0, due - self.now()), self._on_timer)
 
@@ -368,6 +398,8 @@ class Mirror:
         self._drain()
 
     def _carry_out(self, effect: object) -> None:
+        if self._stopped:
+            return
         match effect:
             case OpenLine(line):
                 self._open(line)
@@ -419,10 +451,12 @@ class Mirror:
         self._streams[line] = (stream, self._spawn(stream.run(), f"line {line}"))
 
     def _send(self, line: int, text: str) -> None:
-        # A socket that is not open learns of the change by its first frame.
         stream = self._streams.get(line)
-        if stream is not None and stream[0].connected:
-            stream[0].send(text)
+        if stream is not None:
+            # Without a connection, or with one that is ending, the next first frame tells the venue. One that
+            # just sends its first frame takes the text: the frame was made before this change.
+            with suppress(VenueUnavailable):
+                stream[0].send(text)
 
     async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
         try:
@@ -445,6 +479,15 @@ class Mirror:
                 self._warnings.warn("time", str(error), self.now())
             samples += 1
             await asyncio.sleep(0.37 if samples < FIRST_CLOCK_SAMPLES else self.config.clock_interval)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Raise what made a task fail as it is: callers expect no group of errors."""
+    try:
+        yield
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 @contextmanager

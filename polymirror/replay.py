@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polymirror.config import EngineConfig
-from polymirror.core.engine import Engine
-from polymirror.core.messages import Book, PriceChange, decode_frame
+from polymirror.core.engine import MAX_KINDS, Engine
+from polymirror.core.messages import Book, Ignored, Malformed, PriceChange, decode_frame
 from polymirror.core.outbox import Transition
 from polymirror.core.states import BookState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from polymirror.core.messages import Message
 
 LINE = 1
 """A recording is replayed as one socket."""
@@ -72,6 +74,9 @@ class Replay:
                 self._track(message.market, [change.asset_id for change in message.price_changes or ()])
             elif isinstance(message, Book):
                 self._track(message.market, [message.asset_id])
+        if not self.engine.tokens:
+            # Nothing is tracked yet, so the engine does not look inside.
+            self._count_early(messages)
         self.engine.receive(LINE, data, self._now)
         self._drain()
 
@@ -120,6 +125,17 @@ class Replay:
         else:
             self.engine.track(market, wanted, self._now)
 
+    def _count_early(self, messages: Iterable[Message]) -> None:
+        """Count what is no book and came before the first one, as the engine counts it later."""
+        counts = self.engine.counts
+        for message in messages:
+            if isinstance(message, Malformed):
+                counts["malformed"] += 1
+                self.engine.malformed[message.kind if len(self.engine.malformed) < MAX_KINDS else "others"] += 1
+            elif isinstance(message, Ignored):
+                counts["ignored"] += 1
+                self.engine.ignored[message.kind if len(self.engine.ignored) < MAX_KINDS else "others"] += 1
+
     def _advance(self) -> None:
         """Let the engine do what was due before the next frame."""
         while (due := self.engine.next_deadline()) <= self._now:
@@ -145,7 +161,7 @@ def open_envelope(text: bytes) -> tuple[bytes | str, float | None]:
         return text, None
     try:
         content = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return text, None
     frame = next((content[name] for name in _ENVELOPES if isinstance(content.get(name), str)), None)
     if frame is None:

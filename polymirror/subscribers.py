@@ -1,8 +1,9 @@
 """Telling users that a book changed, without ever waiting for them.
 
 A subscriber has no queue: it has a set of tokens that changed since it last looked, so a slow one gets the
-newest state and the number of changes it missed, and memory is bounded by the number of tokens. Callbacks run
-once per turn of the event loop for everything that changed in it.
+newest state and the number of changes it missed, and memory is bounded by the number of tokens. One that nobody
+holds any more is forgotten: leaving an ``async for`` loop needs no clean-up. Callbacks run once per turn of the
+event loop for everything that changed in it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Self
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
@@ -62,6 +64,11 @@ class Subscription:
         if pending and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Drop tokens that are mirrored no more: their number over time has no bound."""
+        for token in tokens:
+            self._pending.pop(token, None)
+
     def close(self) -> None:
         """End the iteration."""
         self._closed = True
@@ -81,6 +88,8 @@ class Subscription:
                     return update
             if self._closed:
                 raise StopAsyncIteration
+            if self._waiter is not None:
+                raise RuntimeError("another task waits on this subscription: make one for each")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -99,7 +108,8 @@ class Subscribers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._subscriptions: dict[Subscription, None] = {}
+        # In order of subscription, so that readers are woken in the same order in every run.
+        self._subscriptions: WeakKeyDictionary[Subscription, None] = WeakKeyDictionary()
         self._callbacks: dict[object, tuple[Callable[[Update], None], frozenset[str]]] = {}
         # Changed tokens that the callbacks have not been told of yet.
         self._pending: dict[str, int] = {}
@@ -135,6 +145,11 @@ class Subscribers:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run_callbacks, describe)
 
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Drop what is pending about tokens that are mirrored no more."""
+        for subscription in self._subscriptions:
+            subscription.forget(tokens)
+
     def close(self) -> None:
         """End all iterations and forget all callbacks."""
         for subscription in tuple(self._subscriptions):
@@ -149,8 +164,8 @@ class Subscribers:
             update = describe(token, changes - 1)
             if update is None:
                 continue
-            for callback, tokens in tuple(self._callbacks.values()):
-                if tokens and token not in tokens:
+            for key, (callback, tokens) in tuple(self._callbacks.items()):
+                if (tokens and token not in tokens) or key not in self._callbacks:
                     continue
                 try:
                     callback(update)

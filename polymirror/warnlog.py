@@ -13,6 +13,10 @@ MAX_KINDS = 256
 """Kinds that are told apart; more are counted together."""
 
 
+MAX_LINE = 500
+"""Characters of a warning that are logged: much of it may be what the other side wrote."""
+
+
 class WarnLog:
     """A logger that a hostile or broken input cannot flood."""
 
@@ -23,12 +27,17 @@ class WarnLog:
     def warn(self, kind: str, detail: str, now: float) -> bool:
         """Log a warning unless its kind was logged within the interval. Return whether it was logged."""
         if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            kind, detail = "others", ""
+            kind, detail = "others", f"{kind}: {detail}"
         at, suppressed = self._seen.get(kind, (float("-inf"), 0))
         if now - at < INTERVAL:
             self._seen[kind] = (at, suppressed + 1)
             return False
         more = f" ({suppressed} more of this kind since)" if suppressed else ""
-        log.warning("%s: %s%s", kind, detail, more)
+        log.warning("%s%s", _one_line(f"{kind}: {detail}"), more)
         self._seen[kind] = (now, 0)
         return True
+
+
+def _one_line(text: str) -> str:
+    """Replace what could break the line or drive a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_LINE])

@@ -28,14 +28,15 @@ class VenueClock:
     def frame(self, sent_ms: int, now: float) -> float:
         """Take a frame's timestamp; return its lag in seconds, never negative."""
         seen = sent_ms - now * 1000.0
-        low = self.low
-        if low is None:
-            self.low, self._updated = seen, now
-            return 0.0
-        low -= (now - self._updated) * DRIFT_MS_PER_S
-        self._updated = now
-        self.low = low = max(low, seen)
-        return (low - seen) / 1000.0
+        drift = max(0.0, now - self._updated) * DRIFT_MS_PER_S
+        self._updated = max(self._updated, now)
+        believed = seen
+        if self.high is not None:
+            # One timestamp from the future must not make every later frame look late.
+            self.high += drift
+            believed = min(seen, self.high)
+        self.low = low = believed if self.low is None else max(self.low - drift, believed)
+        return max(0.0, low - seen) / 1000.0
 
     def server_time(self, seconds: int, sent: float, received: float) -> None:
         """Take a ``/time`` answer: whole seconds, asked at ``sent``, answered at ``received``."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
-    from polymirror.core.messages import Message
+    from polymirror.core.messages import Rare
     from polymirror.core.token import Token
 
 REPLACE_INTERVAL = 10.0
@@ -173,7 +173,7 @@ class Engine:
             return
         line.frames += 1
         for message in decode_frame(data):
-            if type(message) is PriceChange:
+            if isinstance(message, PriceChange):
                 market = self.markets.get(message.market)
                 if market is None or market.line != number:
                     self.counts["untracked"] += len(message.price_changes or ())
@@ -190,7 +190,7 @@ class Engine:
                 self._rare(line, message, now)
         self._settle(now)
 
-    def _rare(self, line: Line, message: Message, now: float) -> None:
+    def _rare(self, line: Line, message: Rare, now: float) -> None:
         """Take any message but a price change."""
         if isinstance(message, Book):
             self.counts["snapshots"] += 1
@@ -209,7 +209,7 @@ class Engine:
             market = self.markets.get(message.market)
             if market is not None:
                 self._retire(market, Reason.RESOLVED, now)
-        elif not isinstance(message, PriceChange):
+        else:
             self.counts["ignored"] += 1
             self.ignored[message.kind if len(self.ignored) < MAX_KINDS else "others"] += 1
 
@@ -231,14 +231,17 @@ class Engine:
             self._open[market] = None
 
     def _take_lag(self, line: Line, at: int, now: float) -> None:
-        line.lag = lag = self.clock.frame(at, now)
-        if (lag > self.config.max_apply_lag) is not line.lagging:
-            line.lagging = not line.lagging
-            for market in line.markets.values():
-                for token in market.tokens.values():
-                    token.lagging = line.lagging
-                    if line.lagging:
-                        token.doubt(Reason.APPLY_LAG, now, f"{lag:.3f} s")
+        line.lag, line.lag_at = self.clock.frame(at, now), now
+        if (line.lag > self.config.max_apply_lag) is not line.lagging:
+            self._toggle_lagging(line, now)
+
+    def _toggle_lagging(self, line: Line, now: float) -> None:
+        line.lagging = not line.lagging
+        for market in line.markets.values():
+            for token in market.tokens.values():
+                token.lagging = line.lagging
+                if line.lagging:
+                    token.doubt(Reason.APPLY_LAG, now, f"{line.lag:.3f} s")
 
     def _malformed(self, line: Line, message: Malformed, now: float) -> None:
         """Count what could not be read, and doubt only the books that it could have touched."""
@@ -279,7 +282,7 @@ class Engine:
         if asked is None:
             self.counts["late_answers"] += 1
             return
-        vouched: dict[int, None] = {}
+        vouched: dict[int | None, None] = {}
         for token, generation in asked.tokens:
             asset_id = token.asset_id
             if self.tokens.get(asset_id) is not token:
@@ -294,10 +297,8 @@ class Engine:
             elif asset_id not in books:
                 token.resync.absent(now)
             elif token.resync.answer(books[asset_id], asked.sent_at, now):
-                line = self.markets[token.hashes.market].line
-                if line is not None:
-                    vouched[line] = None
-        self._effects.extend(Vouch(line) for line in vouched)
+                vouched[self.markets[token.hashes.market].line] = None
+        self._effects.extend(Vouch(line) for line in vouched if line is not None)
         self._settle(now)
 
     def books_failed(self, request: int, now: float) -> None:
@@ -336,11 +337,14 @@ class Engine:
         window = self.config.batch_window
         while self._open:
             market = next(iter(self._open))
-            if market.batch_at and now < market.heard_at + window:
+            if now < market.heard_at + window:
                 break
             del self._open[market]
-            if market.batch_at:
-                market.close(now, definite=False)
+            market.close(now, definite=False)
+        for line in self.lines.all():
+            if line.lagging and now >= line.lag_at + self.config.max_apply_lag:
+                # Nothing came since, so nothing is waiting to be applied any more.
+                self._toggle_lagging(line, now)
         for token in tuple(self._deadlines.pop_due(now)):
             token.on_time(now)
             self.outbox.rearm[token] = None
@@ -353,8 +357,7 @@ class Engine:
         outbox = self.outbox
         if outbox.rearm:
             for token in outbox.rearm:
-                if token.asset_id in self.tokens:
-                    self._deadlines.set(token, token.next_due())
+                self._deadlines.set(token, token.next_due())
                 if token.state is BookState.RETIRED:
                     self._drop_retired(token)
             outbox.rearm.clear()
@@ -373,10 +376,7 @@ class Engine:
         tokens, self.outbox.resubscribe = self.outbox.resubscribe, {}
         markets = dict.fromkeys(self.markets[token.hashes.market] for token in tokens)
         replace = any(token.resync.needs_new_socket for token in tokens)
-        for market in markets:
-            line = None if market.line is None else self.lines.get(market.line)
-            if line is None or not line.is_open:
-                continue
+        for market, line in [(each, self.lines[each.line]) for each in markets if each.line is not None]:
             if replace and now >= line.replaced_at + REPLACE_INTERVAL:
                 line.replaced_at = now
                 self._effects.append(Reconnect(line.number, "resubscribing did not help"))
@@ -414,7 +414,8 @@ class Engine:
         """
         token = self._token(asset_id)
         limit = self.config.max_proof_age
-        if max_proof_age is not None and max_proof_age < limit:
+        if max_proof_age is not None and not max_proof_age >= limit:
+            # Turned round so that an age that is no number refuses instead of meaning the default.
             limit = max_proof_age
         proof = token.proof
         if token.state is BookState.LIVE and proof is not None and now - proof.at <= limit:
@@ -443,7 +444,7 @@ class Engine:
             epoch=token.epoch, settled=token.unproven == 0, exchange_time=token.proven_at_ms,
             apply_lag=None if line is None else line.lag, read_at=now,
             proven_at=None if token.proof is None else token.proof.at, last_proof=token.proof,
-            tick_size=token.tick, levels=token.proven_levels(),
+            tick_size=token.tick_size, levels=token.proven_levels(),
         )  # fmt: skip
 
     def _token(self, asset_id: str) -> Token:

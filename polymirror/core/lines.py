@@ -26,6 +26,8 @@ class Line:
     # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
     lag: float | None = None
     lagging: bool = False
+    # When the lag was measured last.
+    lag_at: float = float("-inf")
     # When the engine last asked for a new connection.
     replaced_at: float = float("-inf")
 

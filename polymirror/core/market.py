@@ -90,8 +90,8 @@ class Market:
                 token.heal(now)
             if not token.hash_proven:
                 token.prove_by_hash(now, thorough=False)
-            if token.resync.held is not None:
-                token.resync.recheck(now)
+            if (held := token.resync.held) is not None:
+                token.resync.recheck(held, now)
 
     def whole_book(self, message: BookMessage, now: float) -> None:
         """Take a book from the stream: a baseline, or a chance to prove. Raises UnitError if it is bad."""
@@ -137,7 +137,10 @@ class Market:
         if token is None or token.tick == tick:
             return
         known, token.tick = token.tick, tick
-        if known is not None and token.loaded:
+        # The hash has the new tick before its event comes: a book proven on the new grid needs no doubt.
+        constants = self.hashes.constants
+        on_new_grid = constants is not None and constants.tick_size == message.tick_size and token.unproven == 0
+        if known is not None and token.loaded and not on_new_grid:
             token.doubt(Reason.TICK_SIZE_CHANGE, now, f"{known} -> {tick}")
 
     # ---- Batches -----------------------------------------------------------------------------------
@@ -174,9 +177,10 @@ class Market:
         count, stated = self.outbox.count, token.stated
         if not token.hash_proven and not token.prove_by_hash(now, thorough=True):
             token.hash_missed(now)
-        if token.book.crossed():
+        impossible = token.violation()
+        if impossible:
             count(ProofKind.INVARIANTS, Verdict.MISMATCH)
-            token.doubt(Reason.INVARIANT_FAIL, now, "crossed")
+            token.doubt(Reason.INVARIANT_FAIL, now, impossible)
         else:
             count(ProofKind.INVARIANTS, Verdict.MATCH)
         try:
@@ -229,7 +233,8 @@ class Market:
         explained = self.hashes.learn(message, book)
         verdict = {None: Verdict.UNVERIFIABLE, True: Verdict.MATCH, False: Verdict.MISMATCH}[explained]
         token.outbox.count(ProofKind.HASH, verdict)
-        return explained
+        # Once the venue's hashes are understood, a stream book without one is not taken at its word.
+        return False if explained is None and self.hashes.verifiable else explained
 
     # ---- Complement --------------------------------------------------------------------------------
 

@@ -156,7 +156,8 @@ class Malformed(Struct, gc=False, frozen=True):
     asset_ids: tuple[str, ...] = ()
 
 
-Message = PriceChange | Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
+Rare = Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
+Message = PriceChange | Rare
 
 _one: Final = msgspec.json.Decoder(PriceChange)
 _many: Final = msgspec.json.Decoder(list[PriceChange])

@@ -24,7 +24,7 @@ class ProofKind(Enum):
     """What was compared."""
 
     INVARIANTS = "invariants"
-    """Full depth, against itself: bids below asks, new prices on the tick grid."""
+    """Full depth, against itself: bids below asks. Order and sizes above 0 hold by construction."""
     BBO = "bbo"
     """Top of the book, against the last delta's best_bid and best_ask."""
     COMPLEMENT = "complement"
@@ -82,18 +82,6 @@ def bbo_agrees(book: OrderBook, best_bid: str | None, best_ask: str | None) -> b
     bid = PRICES[best_bid] if best_bid else 0
     ask = PRICE_SCALE - PRICES[best_ask] if best_ask else 0
     return (bids[-1] if bids else 0) == bid and (asks[-1] if asks else 0) == ask
-
-
-def violation(book: OrderBook, tick: int | None) -> str:
-    """Name what is impossible about a whole book, or return "". Order and sizes hold by construction."""
-    if book.crossed():
-        return f"crossed: bid key {book.bids.keys[-1]}, ask key {book.asks.keys[-1]}"
-    if tick:
-        for side in (book.bids, book.asks):
-            off = next((key for key in side.keys if key % tick), None)
-            if off is not None:
-                return f"key {off} is off the grid of {tick}"
-    return ""
 
 
 def complement_differences(one: OrderBook, other: OrderBook) -> set[tuple[int, bool]]:

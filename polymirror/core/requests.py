@@ -53,9 +53,6 @@ class Requests:
         # When gathered routine wishes are sent at the latest.
         self.due = _NEVER
 
-    def __len__(self) -> int:
-        return len(self._under_way)
-
     def make(self, now: float) -> list[FetchBooks]:
         """Turn wishes into requests, as far as there is room. Those without a book come first."""
         wishes = self._outbox.books

@@ -156,9 +156,9 @@ class Resync:
         elif token.state is BookState.UNPRIMED:
             token.start_resync(Reason.NO_SNAPSHOT, now, gap=False)
         elif token.loaded:
-            # A baseline came, and the deltas after it did not prove it in time.
+            # A baseline came, and the deltas after it did not prove it in time: do not trust them twice.
             self.attempt += 1
-            token.start_resync(Reason.HASH_MISMATCH, now, gap=False)
+            token.start_resync(Reason.HASH_MISMATCH, now, gap=True)
         else:
             self._ask(now)
 
@@ -189,8 +189,6 @@ class Resync:
     def answer(self, message: BookMessage, sent_at: float, now: float) -> bool:
         """Take a REST book: as a baseline if there is no book, else as a probe. Return whether it matched ours."""
         token = self.token
-        if token.state is BookState.RETIRED:
-            return False
         self.absences = 0
         try:
             book = OrderBook.of(message, token.config.max_levels)
@@ -273,13 +271,10 @@ class Resync:
         if not token.book.same_levels(held.book):
             return False
         token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
-        as_of = held.sent_at
-        if token.unproven == 0 and token.proof is not None:
-            as_of = max(as_of, token.proof.at)
         if self._refreshing:
             self._swap(held)
         self.forget_probe()
-        token.proven(now, ProofKind.PROBE, as_of)
+        token.proven(now, ProofKind.PROBE, held.sent_at)
         return True
 
     def _swap(self, held: HeldBook) -> None:
@@ -291,14 +286,13 @@ class Resync:
         token.book = held.book
         token.epoch += 1
         token.generation += 1
-        token.last_at = held.message.timestamp
+        token.last_at = self.baseline_at = held.message.timestamp
         token.outbox.resyncs[Reason.SCHEDULED.name] = token.outbox.resyncs.get(Reason.SCHEDULED.name, 0) + 1
         token.outbox.dirty[token.asset_id] = None
 
-    def recheck(self, now: float) -> None:
+    def recheck(self, held: HeldBook, now: float) -> None:
         """The book changed while an answer is held: has the stream got there?"""
-        if self.held is not None:
-            self._matches_tip(self.held, now)
+        self._matches_tip(held, now)
 
     def _give_up(self, held: HeldBook, now: float) -> None:
         """The stream had its time and never showed the held book."""

@@ -24,7 +24,7 @@ from polymirror.core.outbox import Transition, Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
-from polymirror.core.units import PRICE_SCALE, PRICES
+from polymirror.core.units import PRICE_SCALE, PRICES, TICK_SIZES
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Token:
         self.stated: Change | None = None
         # When that delta came: what it proves is as old as this.
         self.stated_at = 0.0
+        # The baseline came from REST, and nothing on the stream has confirmed it yet.
+        self.only_rest = False
         # The newest delta's own hash fitted.
         self.hash_proven = False
         # Grows whenever the book is replaced or cleared, and with each subscription: what was asked
@@ -254,8 +256,7 @@ class Token:
         held, self.buffer, self.buffer_from = self.buffer, deque(), None
         try:
             for at, change in held:
-                if at >= message.timestamp:
-                    self.delta(change, at, self.stated_at)
+                self.delta(change, at, self.stated_at)
         except UnitError as error:
             self.start_resync(Reason.DECODE_ERROR, now, gap=True, detail=str(error))
             return False
@@ -284,6 +285,7 @@ class Token:
         self.journal.clear()
         self.unproven = 0
         self.proof = source
+        self.only_rest = source.kind is ProofKind.PROBE
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
@@ -297,9 +299,14 @@ class Token:
         if self.unproven == 0 and self.proof is not None:
             # The state that is proven already: its proof does not get older.
             as_of = max(as_of, self.proof.at)
+        else:
+            # Newer levels can be read from now on.
+            self.outbox.dirty[self.asset_id] = None
         self.unproven = 0
         self._proven_levels = None
         self.proof = Proof(kind, as_of, self.epoch)
+        if kind is not ProofKind.PROBE:
+            self.only_rest = False
         self.proven_at_ms = self.last_at
         self.miss_since = None
         journal = self.journal
@@ -315,11 +322,14 @@ class Token:
         if len(undos) == self.unproven and self.proof is not None:
             # The state that is proven already: its proof does not get older.
             as_of = max(as_of, self.proof.at)
+        else:
+            self.outbox.dirty[self.asset_id] = None
         self.unproven = len(undos)
         self._proven_levels = book.levels()
         self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
         self.proven_at_ms = at
-        if self.state is not BookState.LIVE:
+        if self.state is not BookState.LIVE and self.miss_since is None:
+            # While the newest state is in dispute, an older one says nothing about it.
             self._become_live(now)
 
     def _become_live(self, now: float) -> None:
@@ -367,8 +377,12 @@ class Token:
             self.missed.pop(0)
             self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.missed.append(MissedHash(self.last_at, stated.hash, self.stated_at, HEAL_CHANGES))
-        if self.unproven:
-            self.disagrees(Reason.HASH_MISMATCH, now)
+        if not self.unproven:
+            return
+        if self.only_rest:
+            # Nothing on the stream has confirmed this baseline yet, and now something contradicts it.
+            self.doubt(Reason.HASH_MISMATCH, now, "the first change after a REST book")
+        self.disagrees(Reason.HASH_MISMATCH, now)
 
     def disagrees(self, reason: Reason, now: float) -> None:
         """The venue states something else: SUSPECT if no proof comes within the grace."""
@@ -414,6 +428,31 @@ class Token:
         elif now >= max(proven, self.probed_at) + config.max_proof_age * config.probe_fraction:
             self.probed_at = now
             self.outbox.want(self, Want.ROUTINE)
+
+    # ---- Checks ------------------------------------------------------------------------------------
+
+    @property
+    def tick_size(self) -> int | None:
+        """The price grid in 1/10,000: the finer of what was announced and what the hash shows.
+
+        The hash has a new tick before its event comes, and a grid only ever gets finer.
+        """
+        proven = self.hashes.constants
+        shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
+        return min((tick for tick in (self.tick, shown) if tick), default=None)
+
+    def violation(self) -> str:
+        """Name what is impossible about the book at the end of a batch, or return "".
+
+        Order and sizes above 0 hold by construction. A new price off the grid is impossible unless the hash
+        fits: then only the news of a finer grid is missing.
+        """
+        if self.book.crossed():
+            return "crossed"
+        stated, tick = self.stated, self.tick_size
+        if stated is not None and tick and not self.hash_proven and stated.size != "0" and PRICES[stated.price] % tick:
+            return f"price {stated.price} is off the grid of {tick}"
+        return ""
 
     # ---- Reading -----------------------------------------------------------------------------------
 

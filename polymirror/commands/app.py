@@ -1,0 +1,226 @@
+"""The command line's commands and options, and what becomes of errors: one line each.
+
+Options only; each command's work is in its own module and imported when it is asked for, so that
+``polymirror --help`` answers at once. Run by :func:`polymirror.cli.main`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from polymirror.errors import PolymirrorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polymirror.config import Endpoints
+
+MISTAKE: Final = 2
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    name="polymirror",
+    help="Polymarket's order books in your process, proven right or refused.",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    # Joins the lines of a paragraph.
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+WHERE = "Another venue"
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")]
+Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
+Stream = Annotated[str | None, typer.Option(metavar="URL", help="The WebSocket.", rich_help_panel=WHERE)]
+Clob = Annotated[str | None, typer.Option(metavar="URL", help="The order book service.", rich_help_panel=WHERE)]
+Gamma = Annotated[str | None, typer.Option(metavar="URL", help="The discovery service.", rich_help_panel=WHERE)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of  # noqa: PLC0415 - startup
+
+        typer.echo(f"polymirror {version_of('polymirror')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to run.")] = 30.0,
+    seed: Seed = None,
+    tokens: Annotated[int, typer.Option(min=2, max=200, help="How many books; two for each market.")] = 6,
+    json: Json = False,
+) -> None:
+    """Watch books lose and regain trust: an embedded exchange, a mirror on it, and faults in between.
+
+    No account and no network. Every book is read all the time, and each granted read is compared with what the
+    exchange knows to be true. Exits with 1 if one was wrong, or if a book had not recovered at the end.
+    """
+    from polymirror.commands.demo import run_demo  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_demo(seconds=seconds, seed=seed, tokens=tokens, json=json))
+
+
+@app.command()
+def watch(
+    what: Annotated[list[str], typer.Argument(metavar="SLUG|TOKEN", help="Market slugs, or token ids (digits).")],
+    *,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the books once they are LIVE, and stop.")] = False,
+    json: Json = False,
+    venue: Venue = None,
+    stream: Stream = None,
+    clob: Clob = None,
+    gamma: Gamma = None,
+) -> None:
+    """Mirror markets of the real venue and show their books."""
+    from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
+
+    endpoints = choose_endpoints(venue, stream, clob, gamma)
+    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json))
+
+
+@app.command()
+def replay(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or .gz; - for standard input.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Run a recording through the same engine that runs live, and count what it proved.
+
+    One frame or event a line, as received or in an envelope (an object with the text under frame, raw or payload,
+    and a time under recv_ms).
+    """
+    from polymirror.commands.replay import run_replay  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_replay(file, json=json))
+
+
+@app.command()
+def doctor(
+    slugs: Annotated[
+        list[str] | None, typer.Argument(metavar="SLUG", help="Markets to check with; without any, those of now.")
+    ] = None,
+    *,
+    json: Json = False,
+    venue: Venue = None,
+    stream: Stream = None,
+    clob: Clob = None,
+    gamma: Gamma = None,
+) -> None:
+    """Check what a mirror needs: the venue's endpoints, your clock, this Python, and the venue's hash.
+
+    Exits with 1 if something is not ok, and says what to do about it.
+    """
+    from polymirror.commands.doctor import run_doctor  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_doctor(choose_endpoints(venue, stream, clob, gamma), slugs or (), json=json))
+
+
+@app.command()
+def serve(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port on 127.0.0.1; 0 for any free one.")] = 0,
+    seed: Seed = None,
+    markets: Annotated[int, typer.Option(min=1, max=1_000, help="How many markets trade.")] = 1,
+    rate: Annotated[float, typer.Option(min=0.001, max=1_000, help="Batches a second in each market.")] = 20.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="What goes wrong now and then; may be repeated.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
+) -> None:
+    """Serve the simulated exchange on a loopback port, for bots in any language."""
+    from polymirror.commands.serve import run_serve  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_serve(port=port, seed=seed, markets=markets, rate=rate, faults=fault or (), seconds=seconds))
+
+
+@app.command()
+def torture(
+    *,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to run.")] = 20,
+    start: Annotated[int, typer.Option(min=0, max=2**31, help="The first seed.")] = 0,
+    minutes: Annotated[float, typer.Option(min=1, max=1_440, help="Virtual time of each seed.")] = 10.0,
+    tokens: Annotated[int, typer.Option(min=2, max=2_000, help="How many books; two for each market.")] = 20,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only these faults; may be repeated. [default: all]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run fault storms under a virtual clock and check every promise.
+
+    One seed decides everything, on every machine. Exits with 1 if a promise was broken, after showing the seed, the
+    faults that matter and what led to it.
+    """
+    from polymirror.commands.torture import run_torture  # noqa: PLC0415 - startup
+
+    code = run_torture(seeds=seeds, start=start, minutes=minutes, tokens=tokens, faults=fault or (), json=json)
+    raise typer.Exit(code)
+
+
+def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, gamma: str | None) -> Endpoints:
+    """Put the endpoints together: the venue's own unless another is given. Raises ConfigError for a bad URL."""
+    from polymirror.config import Endpoints  # noqa: PLC0415 - startup
+
+    chosen: dict[str, str] = {}
+    if venue is not None:
+        base = venue.rstrip("/")
+        # An empty scheme in the stream's place would only be reported as a bad stream.
+        Endpoints(clob=base)
+        chosen = {"stream": "ws" + base.removeprefix("http") + "/ws/market", "clob": base, "gamma": base}
+    given = {"stream": stream, "clob": clob, "gamma": gamma}
+    chosen |= {name: url.rstrip("/") for name, url in given.items() if url is not None}
+    return Endpoints(**chosen)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; every mistake is one line on standard error. Returns the exit code."""
+    # Click's own base of all mistakes in options, wherever this version of typer keeps it.
+    usage_error: type[Exception] = typer.BadParameter.__mro__[2]
+    try:
+        code = app(list(arguments), prog_name="polymirror", standalone_mode=False)
+    except usage_error as error:
+        return _complain(_usage(error))
+    except PolymirrorError as error:
+        return _complain(str(error))
+    except ExceptionGroup as group:
+        # A failed task comes wrapped in the group it ran in, perhaps several times.
+        ours, others = group.split(PolymirrorError)
+        if ours is None or others is not None:
+            raise
+        return _complain(str(_first(ours)))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _first(group: BaseExceptionGroup[PolymirrorError]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _usage(error: BaseException) -> str:
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    command = "polymirror" if context is None else context.command_path
+    return f"{message.rstrip('.')} (see '{command} --help')"
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"polymirror: {' '.join(message.split())}\n")
+    return MISTAKE

@@ -1,0 +1,86 @@
+"""Where the commands draw: a live picture on a terminal, plain lines everywhere else.
+
+One place decides what a terminal is, so that pipes, ``TERM=dumb`` and ``--json`` never get a moving picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rich.console import RenderableType
+
+PICTURE_INTERVAL: Final = 0.125
+"""Seconds between two pictures."""
+
+MIN_WIDTH, MIN_HEIGHT = 60, 14
+"""A smaller terminal gets plain lines."""
+
+MAX_WARNINGS: Final = 100
+
+
+def make_console() -> Console:
+    """Make the console for what people read."""
+    return Console(highlight=False)
+
+
+def is_live(console: Console) -> bool:
+    """Whether a moving picture can be drawn there."""
+    return (
+        console.is_terminal
+        and not console.is_dumb_terminal
+        and console.width >= MIN_WIDTH
+        and console.height >= MIN_HEIGHT
+    )
+
+
+async def animate(console: Console, draw: Callable[[int, int], RenderableType]) -> None:
+    """Draw again and again, each time for the width and height there are, until cancelled; then leave no trace."""
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
+        while True:
+            live.update(draw(*console.size), refresh=True)
+            await asyncio.sleep(PICTURE_INTERVAL)
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """Print one object on one line, as the last thing."""
+    sys.stdout.write(msgspec.json.encode(content).decode() + "\n")
+    sys.stdout.flush()
+
+
+class _Keeper(logging.Handler):
+    """Keeps the newest warnings, and counts them all."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count = 0
+        self.newest: deque[str] = deque(maxlen=MAX_WARNINGS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += 1
+        self.newest.append(record.getMessage())
+
+
+@contextmanager
+def kept_warnings() -> Iterator[deque[str]]:
+    """Keep the library's warnings instead of printing them into a picture; yields the newest, bounded."""
+    log = logging.getLogger("polymirror")
+    keeper, propagate = _Keeper(), log.propagate
+    log.addHandler(keeper)
+    log.propagate = False
+    try:
+        yield keeper.newest
+    finally:
+        log.removeHandler(keeper)
+        log.propagate = propagate

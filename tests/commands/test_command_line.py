@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import polymirror.cli
+from polymirror.commands import app as command_line
+from polymirror.commands.app import choose_endpoints, run
+from polymirror.config import Endpoints
+from polymirror.errors import ConfigError, MarketNotFound
+
+
+def one_line(capsys) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("polymirror: ")
+    return err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(arguments, capsys):
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    for command in ("demo", "watch", "replay", "doctor", "serve"):
+        assert f" {command} " in out
+
+
+def test_the_version_is_told(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("polymirror ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dance"], "dance"),
+        (["replay"], "FILE"),
+        (["demo", "--tokens", "1"], "--tokens"),
+        (["demo", "--seconds", "soon"], "--seconds"),
+        (["watch", "btc", "--never"], "--never"),
+        (["watch", "no slug!"], "slug"),
+        (["watch", "btc", "--venue", "ftp://here"], "http"),
+        (["watch", "btc", "--stream", "http://here"], "ws"),
+        (["serve", "--fault", "gremlin"], "gremlin"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(arguments, said, capsys):
+    assert run(arguments) == 2
+    assert said in one_line(capsys)
+
+
+def test_an_error_inside_groups_of_tasks_is_one_line(monkeypatch, capsys):
+    def fail(*_args, **_options):
+        raise ExceptionGroup("tasks", [ExceptionGroup("more", [MarketNotFound("no such\nmarket")])])
+
+    monkeypatch.setattr(command_line, "app", fail)
+    assert run(["demo"]) == 2
+    assert one_line(capsys) == "polymirror: no such market\n"
+
+
+def test_a_bug_is_not_dressed_up_as_a_mistake(monkeypatch):
+    def fail(*_args, **_options):
+        raise ExceptionGroup("tasks", [MarketNotFound("no"), KeyError("bug")])
+
+    monkeypatch.setattr(command_line, "app", fail)
+    with pytest.raises(ExceptionGroup):
+        run(["demo"])
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "app", interrupt)
+    assert run(["demo"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_its_extra_the_command_says_in_one_line_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(polymirror.cli, "find_spec", lambda name: None if name == "typer" else object())
+    with pytest.raises(SystemExit) as exited:
+        polymirror.cli.main()
+    assert exited.value.code == 2
+    assert one_line(capsys) == "polymirror: the command line needs an extra: pip install 'polymirror[cli]'\n"
+
+
+def test_the_module_runs_as_the_command_and_imports_no_simulator_for_its_help():
+    code = (
+        "import runpy, sys; sys.argv = ['polymirror', '--help']\n"
+        "try: runpy.run_module('polymirror', run_name='__main__')\n"
+        "except SystemExit as exited: assert exited.code == 0\n"
+        "assert not {'starlette', 'uvicorn', 'polymirror.simulator'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)  # noqa: S603 - our own code
+    assert b"demo" in done.stdout
+    assert done.stderr == b""
+
+
+def test_endpoints_are_the_venues_own_unless_others_are_named():
+    assert choose_endpoints(None, None, None, None) == Endpoints()
+    local = choose_endpoints("http://127.0.0.1:80/", None, None, "http://other/")
+    assert local == Endpoints(stream="ws://127.0.0.1:80/ws/market", clob="http://127.0.0.1:80", gamma="http://other")
+    assert choose_endpoints("https://venue", None, None, None).stream == "wss://venue/ws/market"
+    with pytest.raises(ConfigError):
+        choose_endpoints("venue", None, None, None)

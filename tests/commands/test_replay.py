@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+
+import pytest
+
+from polymirror.commands import replay as command
+from polymirror.commands.app import run
+
+KEYS = {
+    "frames": int, "deltas": int, "snapshots": int, "tokens": int, "transitions": int,
+    "hash": {"match", "healed", "mismatch", "unverifiable"}, "bbo": {"match", "mismatch"},
+    "complement": {"match", "mismatch"}, "ignored": int, "malformed": int,
+}  # fmt: skip
+
+
+@pytest.fixture
+def golden(corpus):
+    return corpus / "ws" / "golden_frames.jsonl"
+
+
+def replayed(capsys) -> dict:
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out.splitlines()[-1])
+
+
+def test_the_golden_frames_are_proven_one_by_one(golden, capsys):
+    assert run(["replay", str(golden), "--json"]) == 0
+    summary = replayed(capsys)
+    assert summary["hash"] == {"match": 14, "healed": 0, "mismatch": 0, "unverifiable": 0}
+    assert (summary["snapshots"], summary["deltas"]) == (6, 8)
+    for key, kind in KEYS.items():
+        if isinstance(kind, set):
+            assert kind <= set(summary[key])
+        else:
+            assert isinstance(summary[key], kind)
+
+
+def test_a_compressed_file_and_standard_input_give_the_same(golden, tmp_path, capsys, monkeypatch):
+    assert run(["replay", str(golden), "--json"]) == 0
+    plain = replayed(capsys)
+    packed = tmp_path / "golden.jsonl.gz"
+    packed.write_bytes(gzip.compress(golden.read_bytes()))
+    assert run(["replay", str(packed), "--json"]) == 0
+    assert replayed(capsys) == plain
+    for content in (golden.read_bytes(), packed.read_bytes()):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+        assert run(["replay", "-", "--json"]) == 0
+        assert replayed(capsys) == plain
+
+
+def test_the_summary_can_be_read_in_80_columns(golden, capsys):
+    assert run(["replay", str(golden)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert any(line.split() == ["hash", "14", "0", "0", "0"] for line in lines)
+
+
+def test_garbage_is_counted_and_the_replay_completes(tmp_path, capsys):
+    file = tmp_path / "garbage.jsonl"
+    file.write_bytes(b'\n\xff\xfe\x00{"event_type":\nNaN\n{"event_type":"new_thing","market":"0x0"}\nPONG\n')
+    assert run(["replay", str(file), "--json"]) == 0
+    summary = replayed(capsys)
+    assert summary["malformed"] >= 1
+    assert summary["tokens"] == 0
+    assert run(["replay", str(file)]) == 0
+    assert "No book was found" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):
+    damaged = tmp_path / "damaged.gz"
+    damaged.write_bytes(gzip.compress(b"PONG\n" * 10_000)[:-20])
+    long = tmp_path / "long.jsonl"
+    long.write_bytes(b"x" * 2_000)
+    monkeypatch.setattr(command, "MAX_LINE_BYTES", 1_000)
+    for name, said in ((tmp_path / "none", "no file"), (tmp_path, "folder"), (damaged, "damaged"), (long, "longer")):
+        assert run(["replay", str(name)]) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1

@@ -1,0 +1,657 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polymirror.config import EngineConfig
+from polymirror.core import engine as engine_module
+from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Subscribe, Unsubscribe
+from polymirror.core.engine import Engine
+from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
+from polymirror.errors import ConfigError, NotLive, UnknownToken
+from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, shown, truth
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def exchange():
+    return Exchange()
+
+
+@pytest.fixture
+def rig(exchange):
+    return Rig.live(exchange)
+
+
+def assert_right(rig, exchange):
+    for asset_id in exchange.tokens:
+        assert shown(rig.live_view(asset_id)) == truth(exchange, asset_id)
+
+
+# ---- The golden rule -----------------------------------------------------------------------------------
+
+
+def refusal(rig, max_proof_age=None):
+    with pytest.raises(NotLive) as caught:
+        rig.live_view("11", max_proof_age)
+    error = caught.value
+    assert (error.token, error.state) == ("11", rig.state("11"))
+    return error.state, error.reason, error.age, error.epoch
+
+
+def test_a_book_that_never_had_a_baseline_is_refused(exchange):
+    rig = Rig(exchange)
+    assert refusal(rig) == (BookState.UNPRIMED, Reason.TRACKED, None, 0)
+    rig.connect()
+    assert refusal(rig) == (BookState.UNPRIMED, Reason.TRACKED, None, 0)
+
+
+def test_a_suspect_book_is_refused_with_the_age_of_its_last_proof(rig):
+    rig.advance(3.0)
+    rig.engine.overflow(1, rig.now)
+    rig.drain()
+    rig.advance(0.5)
+    assert refusal(rig) == (BookState.SUSPECT, Reason.OVERFLOW, pytest.approx(3.5), 0)
+
+
+def test_a_resyncing_book_is_refused_as_never_proven_in_its_new_epoch(rig):
+    rig.engine.resync("11", rig.now)
+    assert refusal(rig) == (BookState.RESYNCING, Reason.REQUESTED, None, 1)
+
+
+def test_a_retired_book_is_refused(rig):
+    rig.disconnect(resolved=True)
+    assert refusal(rig) == (BookState.RETIRED, Reason.RESOLVED, None, 1)
+
+
+def test_a_live_book_is_refused_to_who_asks_for_a_younger_proof(rig):
+    rig.advance(1.0)
+    assert rig.live_view("11", 1.0).verified_age == 1.0
+    assert refusal(rig, max_proof_age=0.5) == (BookState.LIVE, Reason.STALE, 1.0, 0)
+
+
+def test_no_one_can_ask_for_an_older_proof_than_configured(exchange):
+    rig = Rig.live(exchange, max_proof_age=2.0)
+    rig.now += 3.0
+    refusal(rig, max_proof_age=100.0)
+    refusal(rig, max_proof_age=float("nan"))
+
+
+def test_a_refusal_can_be_had_without_a_read(rig):
+    error = rig.engine.refusal("11", rig.now, detail="the lease ended")
+    assert (error.state, error.reason) == (BookState.LIVE, Reason.PROVEN)
+    assert "the lease ended" in str(error)
+
+
+def test_a_token_that_is_not_tracked_is_unknown(rig):
+    for call in (rig.engine.live, rig.engine.peek, rig.engine.prove, rig.engine.resync, rig.engine.refusal):
+        with pytest.raises(UnknownToken):
+            call("99", rig.now)
+    with pytest.raises(UnknownToken):
+        rig.engine.peek_state("99")
+    with pytest.raises(UnknownToken):
+        rig.engine.untrack("0xother", rig.now)
+
+
+def test_a_view_never_changes_after_it_was_made(rig, exchange):
+    view = rig.live_view("11")
+    before = shown(view)
+    for n in range(1, 5):
+        rig.send(exchange.change("BUY", "0.49", str(n)))
+        rig.live_view("11")
+    rig.disconnect()
+    assert shown(view) == before
+    assert view.state is BookState.LIVE
+
+
+def test_a_peek_shows_whatever_there_is_and_says_its_state(rig):
+    rig.engine.overflow(1, rig.now)
+    view = rig.engine.peek("11", rig.now)
+    assert (view.state, view.reason) == (BookState.SUSPECT, Reason.OVERFLOW)
+    assert view.best_bid is not None
+    assert rig.engine.peek_state("11") is BookState.SUSPECT
+    rig.engine.disconnected(1, rig.now, resolved=True)
+    gone = rig.engine.peek("11", rig.now)
+    assert (gone.state, gone.bids, gone.apply_lag) == (BookState.RETIRED, (), None)
+
+
+def test_a_view_carries_what_it_is_worth(rig, exchange):
+    rig.send(exchange.change("BUY", "0.49", "5"))
+    view = rig.live_view("11")
+    assert (view.token, view.market, view.epoch, view.tick_size) == ("11", "0xm", 0, 100)
+    assert (view.exchange_time, view.read_at, view.apply_lag) == (exchange.at, rig.now, 0.0)
+    assert view.last_proof.kind.value == "hash"
+
+
+# ---- Tracking ------------------------------------------------------------------------------------------
+
+
+def test_tracking_opens_one_socket_for_both_tokens_and_more_as_needed():
+    rig = Rig(*(Exchange(f"0x{n}", f"{n}1", f"{n}2") for n in range(3)), tokens_per_socket=4)
+    assert rig.effects == [
+        OpenLine(1, ("01", "02")), Subscribe(1, ("11", "12")), OpenLine(2, ("21", "22")),
+    ]  # fmt: skip
+    assert dict(rig.engine.states()) == dict.fromkeys(("01", "02", "11", "12", "21", "22"), BookState.UNPRIMED)
+
+
+def test_tracking_what_is_tracked_changes_nothing(rig):
+    rig.engine.track("0xm", ["11", "22", "11"], rig.now)
+    assert rig.engine.effects() == []
+    assert rig.state("11") is BookState.LIVE
+
+
+def test_the_second_token_of_a_market_can_come_later(exchange):
+    rig = Rig()
+    rig.engine.track("0xm", ["11"], rig.now, constants=CONSTANTS)
+    rig.connect()
+    rig.engine.track("0xm", ["11", "22"], rig.now)
+    rig.drain()
+    assert rig.effects == [OpenLine(1, ("11",)), Subscribe(1, ("22",))]
+    rig.send(exchange.opening())
+    assert_right(rig, exchange)
+
+
+def test_a_market_has_two_tokens(rig):
+    with pytest.raises(ConfigError, match="the two tokens of one market"):
+        rig.engine.track("0xm", ["33"], rig.now)
+    with pytest.raises(ConfigError, match="the two tokens of one market"):
+        rig.engine.track("0xn", ["31", "32", "33"], rig.now)
+
+
+def test_no_more_tokens_are_tracked_than_allowed():
+    with pytest.raises(ConfigError, match="max_tokens=3"):
+        Rig(Exchange(), Exchange("0xn", "33", "44"), max_tokens=3)
+
+
+def test_a_market_that_is_no_longer_wanted_is_forgotten_entirely(rig, exchange):
+    rig.send(exchange.change("BUY", "0.49", "5"))
+    rig.engine.prove("11", rig.now)
+    rig.engine.resync("22", rig.now)
+    rig.engine.untrack("0xm", rig.now)
+    rig.drain()
+    assert rig.effects[-1] == CloseLine(1)
+    assert (rig.engine.tokens, rig.engine.markets) == ({}, {})
+    rig.answer()
+    rig.send(exchange.change("BUY", "0.49", "6"))
+    rig.advance(100)
+    rig.dirty.clear()
+    rig.drain()
+    assert rig.dirty == []
+    assert rig.engine.next_deadline() == float("inf")
+
+
+def test_a_socket_with_other_markets_is_kept(exchange):
+    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
+    rig.engine.untrack("0xm", rig.now)
+    rig.drain()
+    assert rig.effects == [Unsubscribe(1, ("11", "22"))]
+    assert rig.state("33") is BookState.LIVE
+
+
+def test_a_wish_of_a_market_that_is_no_longer_wanted_leaves_no_deadline_behind(rig):
+    while not rig.engine.outbox.books:
+        rig.advance(0.01)
+    rig.engine.untrack("0xm", rig.now)
+    rig.advance(10)
+    assert rig.engine.next_deadline() == float("inf")
+
+
+def test_a_wish_of_a_token_that_was_retired_meanwhile_is_dropped(rig):
+    while not rig.engine.outbox.books:
+        rig.advance(0.01)
+    rig.token("11").retire(Reason.GONE, rig.now)
+    rig.advance(1.0)
+    assert [each.asset_ids for each in rig.pending] == [("22",)]
+
+
+def test_an_answer_to_a_token_that_was_tracked_anew_meanwhile_is_not_believed(rig, exchange):
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    asked_about = rig.token("11").generation
+    rig.engine.untrack("0xm", rig.now)
+    rig.engine.track("0xm", exchange.tokens, rig.now, constants=CONSTANTS)
+    rig.connect(2)
+    rig.token("11").generation = asked_about
+    old = exchange.rest("11")
+    (request,) = rig.pending
+    rig.forget()
+    rig.engine.books(request.request, {"11": old}, rig.now)
+    rig.drain()
+    assert rig.state("11") is BookState.UNPRIMED
+    assert rig.transitions == []
+    rig.engine.books_failed(request.request, rig.now)
+
+
+def test_a_failed_request_of_a_token_that_is_gone_is_counted_and_no_more(rig):
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    rig.engine.untrack("0xm", rig.now)
+    rig.fail()
+    assert rig.engine.counts["failed_requests"] == 1
+
+
+# ---- Sockets -------------------------------------------------------------------------------------------
+
+
+def test_a_disconnect_invalidates_every_book_of_its_socket_at_once_and_no_other(exchange):
+    other = Exchange("0xn", "33", "44")
+    rig = Rig.live(exchange, tokens_per_socket=2)
+    rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
+    rig.connect(2)
+    rig.send(other.opening(), line=2)
+    rig.disconnect(1)
+    for token in exchange.tokens:
+        assert rig.path(token) == ["SUSPECT DISCONNECT", "RESYNCING DISCONNECT"]
+        assert rig.engine.peek(token, rig.now).bids == ()
+        assert rig.token(token).epoch == 1
+    assert rig.path("33") == ["LIVE PROVEN"]
+
+
+def test_a_reconnect_starts_from_a_new_opening_book(rig, exchange):
+    rig.disconnect()
+    exchange.change("BUY", "0.45", "0")
+    rig.connect()
+    rig.send(exchange.opening())
+    assert_right(rig, exchange)
+    assert rig.live_view("11").epoch == 1
+
+
+def test_deltas_of_the_old_connection_are_not_replayed_on_the_new_one(exchange):
+    rig = Rig(exchange, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    rig.disconnect()
+    assert rig.path("11") == []
+    exchange.alter("BUY", "0.46", "0")
+    rig.connect()
+    rig.send(exchange.opening())
+    assert_right(rig, exchange)
+
+
+def test_frames_of_a_socket_that_is_not_open_are_not_believed(rig, exchange):
+    rig.disconnect()
+    rig.send(exchange.opening())
+    assert rig.state("11") is BookState.RESYNCING
+    assert rig.engine.counts["orphaned"] == 1
+
+
+def test_frames_of_an_unknown_socket_are_counted(rig, exchange):
+    for call in (rig.connect, rig.disconnect):
+        call(9)
+    rig.engine.overflow(9, rig.now)
+    rig.send(exchange.change("BUY", "0.49", "5"), line=9)
+    assert rig.engine.counts["orphaned"] == 1
+    assert rig.transitions == []
+
+
+def test_a_market_is_only_believed_on_its_own_socket(exchange):
+    other = Exchange("0xn", "33", "44")
+    rig = Rig(exchange, other, constants=CONSTANTS, tokens_per_socket=2)
+    rig.connect(1)
+    rig.connect(2)
+    rig.send(exchange.opening(), line=2)
+    rig.send(exchange.change("BUY", "0.49", "5"), line=2)
+    assert rig.engine.counts["untracked"] == 4
+    assert rig.state("11") is BookState.UNPRIMED
+
+
+def test_a_lost_opening_book_is_noticed_within_the_deadline_and_asked_from_rest(exchange):
+    rig = Rig(exchange)
+    rig.connect()
+    rig.advance(4.9)
+    assert rig.transitions == []
+    rig.advance(0.2)
+    assert rig.path("11") == ["RESYNCING NO_SNAPSHOT"]
+    assert rig.answer() == 2
+    assert_right(rig, exchange)
+
+
+def test_a_socket_closed_because_its_markets_are_resolved_retires_them_for_ever(rig):
+    rig.disconnect(resolved=True)
+    assert rig.path("11") == rig.path("22") == ["RETIRED RESOLVED"]
+    assert rig.effects == [CloseLine(1)]
+    rig.connect()
+    rig.advance(1000)
+    assert rig.effects == [CloseLine(1)]
+
+
+def test_a_reconnect_leaves_retired_tokens_alone(exchange):
+    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
+    rig.token("11").retire(Reason.GONE, rig.now)
+    rig.drain()
+    rig.disconnect()
+    rig.connect()
+    rig.send(exchange.opening())
+    assert rig.path("11") == ["RETIRED GONE"]
+    assert rig.state("22") is BookState.LIVE
+
+
+def test_a_resolved_market_is_retired_and_leaves_its_socket(exchange):
+    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    rig.send({"event_type": "market_resolved", "market": "0xm", "assets_ids": ["11", "22"]})
+    assert rig.path("11") == ["RETIRED RESOLVED"]
+    assert rig.effects[-1] == Unsubscribe(1, ("11", "22"))
+    assert rig.state("33") is BookState.LIVE
+    rig.advance(1)
+    rig.engine.untrack("0xm", rig.now)
+    assert "11" not in rig.engine.tokens
+
+
+def test_an_overflow_of_the_shells_queue_puts_every_book_of_the_socket_in_doubt(rig):
+    rig.engine.overflow(1, rig.now)
+    rig.drain()
+    assert rig.path("11") == rig.path("22") == ["SUSPECT OVERFLOW"]
+
+
+# ---- Input that is odd or broken -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"event_type": "last_trade_price", "market": "0xother", "price": "0.4", "size": "1", "timestamp": str(START)},
+        {"event_type": "tick_size_change", "market": "0xother", "new_tick_size": "0.001", "timestamp": str(START)},
+        {"event_type": "market_resolved", "market": "0xother"},
+        {"event_type": "new_market"}, {"event_type": "brand_new"}, [], {},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_nothing_unknown_is_fatal_and_nothing_foreign_touches_our_books(rig, message):
+    rig.send(message)
+    rig.advance(1)
+    assert rig.transitions == []
+    assert rig.engine.counts["malformed"] == 0
+
+
+def test_tokens_and_markets_that_are_not_ours_are_counted(rig, exchange):
+    message = exchange.change("BUY", "0.46", "5")
+    message["price_changes"].append(message["price_changes"][0] | {"asset_id": "99"})
+    rig.send(message)
+    rig.send(Exchange("0xother").change("BUY", "0.46", "5"))
+    rig.send(exchange.book("11") | {"asset_id": "99"})
+    rig.send(Exchange("0xother").opening())
+    assert rig.engine.markets["0xm"].untracked == 2
+    assert rig.engine.counts["untracked"] == 4
+    assert_right(rig, exchange)
+
+
+def test_a_book_of_another_markets_token_is_not_taken(exchange):
+    other = Exchange("0xn", "33", "44")
+    rig = Rig.live(exchange, other)
+    rig.send(other.book("33") | {"market": "0xm", "bids": []})
+    rig.send(exchange.message([exchange.entry("33", "0.48", "0", "BUY")]))
+    rig.settle()
+    assert rig.transitions == []
+    assert_right(rig, other)
+
+
+@pytest.mark.parametrize("frame", ["{garbage", b"\xff\xfe", "[1]", '[{"event_type":"book"}]'])
+def test_garbage_that_may_concern_any_book_makes_all_of_its_socket_suspect(rig, exchange, frame):
+    rig.send(frame)
+    assert rig.path("11") == rig.path("22") == ["SUSPECT DECODE_ERROR"]
+    assert rig.engine.counts["malformed"] == 1
+    assert len(rig.warnings) == 1
+    rig.answer()
+    assert_right(rig, exchange)
+
+
+def test_a_broken_message_of_one_market_leaves_the_others_alone(exchange):
+    other = Exchange("0xn", "33", "44")
+    rig = Rig.live(exchange, other)
+    message = exchange.change("BUY", "0.46", "5")
+    message["price_changes"][0]["price"] = "NaN"
+    rig.send(message)
+    assert rig.path("11") == rig.path("22") == ["SUSPECT DECODE_ERROR"]
+    assert rig.path("33") == []
+    assert rig.engine.malformed == {"price_change": 1}
+
+
+def test_a_broken_message_without_a_market_touches_the_tokens_it_names(rig):
+    rig.send({"event_type": "book", "asset_id": "11", "timestamp": "x"})
+    assert rig.path("11") == ["SUSPECT DECODE_ERROR"]
+    assert rig.path("22") == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"price": "-0.4"},
+        {"price": "1"},
+        {"size": "-1"},
+        {"size": "NaN"},
+        {"side": "HOLD"},
+        {"price": 5},
+        {"size": None},
+    ],
+    ids=str,
+)
+def test_a_bad_entry_never_shows_and_the_books_are_replaced_or_proven(rig, exchange, entry):
+    before = truth(exchange, "11")
+    message = exchange.change("BUY", "0.46", "5")
+    message["price_changes"][1].update(entry)
+    rig.send(message)
+    assert rig.path("22") == ["SUSPECT DECODE_ERROR"]
+    assert shown(rig.engine.peek("22", rig.now)) == truth(Exchange(), "22")
+    assert before
+    for _ in range(5):
+        rig.answer()
+        rig.advance(1.0)
+    assert_right(rig, exchange)
+
+
+def test_a_broken_trade_print_casts_no_doubt(rig):
+    rig.send(
+        {"event_type": "last_trade_price", "market": "0xm", "asset_id": "11", "price": "x", "timestamp": str(START)}
+    )
+    assert rig.engine.malformed == {"last_trade_price": 1}
+    assert rig.transitions == []
+
+
+def test_a_trade_price_that_was_announced_proves_the_next_hashes(rig, exchange):
+    exchange.trade = "0.3333"
+    rig.send({
+        "event_type": "last_trade_price", "market": "0xm", "asset_id": "11", "price": "0.3333", "size": "1",
+        "timestamp": str(START),
+    })  # fmt: skip
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    rig.settle()
+    assert rig.live_view("11").settled
+
+
+def test_a_book_of_too_many_levels_is_malformed(exchange):
+    rig = Rig.live(exchange, max_levels=100)
+    levels = [{"price": f"0.{n:04d}", "size": "1"} for n in range(1, 200)]
+    rig.send(exchange.opening_book("11") | {"bids": levels})
+    rig.settle()
+    assert rig.path("11") == ["SUSPECT DECODE_ERROR"]
+
+
+def test_a_frame_of_a_million_levels_is_refused_quickly_and_harms_no_view(exchange):
+    rig = Rig.live(exchange)
+    levels = ",".join(['{"price":"0.48","size":"5"}'] * 1_000_000)
+    frame = f'{{"event_type":"book","market":"0xm","asset_id":"11","timestamp":"1","bids":[{levels}],"asks":[]}}'
+    rig.send(frame)
+    assert rig.path("11") == ["SUSPECT DECODE_ERROR"]
+    rig.answer()
+    assert_right(rig, exchange)
+
+
+def test_a_first_book_that_cannot_be_is_malformed_and_another_is_waited_for(exchange):
+    rig = Rig(exchange, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.opening_book("11") | {"bids": [{"price": "7", "size": "1"}]})
+    assert rig.engine.malformed == {"book": 1}
+    assert rig.state("11") is BookState.UNPRIMED
+    rig.send(exchange.opening())
+    assert_right(rig, exchange)
+
+
+def test_no_more_kinds_are_counted_by_name_than_the_bound(rig):
+    for n in range(3 * engine_module.MAX_KINDS):
+        rig.send({"event_type": f"kind{n}"})
+        rig.send({"event_type": [f"kind{n}"]})
+    assert len(rig.engine.ignored) <= engine_module.MAX_KINDS + 1
+    assert len(rig.engine.malformed) <= engine_module.MAX_KINDS + 1
+    assert rig.engine.counts["ignored"] == rig.engine.counts["malformed"] == 3 * engine_module.MAX_KINDS
+
+
+def test_text_replies_are_counted_by_name(rig):
+    for reply in ("PONG", "PONG", "INVALID OPERATION", "NO NEW ASSETS", "", "[]"):
+        rig.send(reply)
+    assert rig.engine.ignored == {"PONG": 2, "INVALID OPERATION": 1, "NO NEW ASSETS": 1}
+    assert rig.engine.counts["frames"] == 1 + 6
+
+
+# ---- REST ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_to_a_book_that_was_replaced_meanwhile_says_nothing(rig, exchange):
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    stale = exchange.rest("11")
+    exchange.change("BUY", "0.46", "5")
+    rig.disconnect()
+    rig.connect()
+    rig.answer(t11=stale)
+    assert rig.engine.counts["outdated_answers"] == 1
+    assert rig.state("11") is BookState.RESYNCING
+
+
+def test_an_unanswered_request_counts_as_failed_after_the_timeout(rig):
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    (request,) = rig.pending
+    rig.advance(10.0)
+    assert rig.engine.counts["failed_requests"] >= 1
+    rig.engine.books(request.request, {}, rig.now)
+    rig.engine.books_failed(request.request, rig.now)
+    assert rig.engine.counts["late_answers"] == 1
+    assert rig.state("11") is BookState.LIVE
+
+
+def test_tokens_that_failed_within_an_answer_are_not_taken_for_absent(rig):
+    for _ in range(10):
+        rig.engine.resync("11", rig.now)
+        rig.drain()
+        for request in rig.pending:
+            rig.engine.books(request.request, {}, rig.now, failed={"11", "22"})
+        rig.pending.clear()
+    assert rig.state("11") is BookState.RESYNCING
+
+
+def test_routine_probes_are_gathered_into_one_request(exchange):
+    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
+    while not rig.pending:
+        rig.advance(0.01)
+    assert [sorted(each.asset_ids) for each in rig.pending] == [["11", "22", "33", "44"]]
+    assert rig.now - BEGIN == pytest.approx(0.55 * 15 + 0.25, abs=0.05)
+
+
+def test_requests_are_bounded_in_size_and_number():
+    rig = Rig(*(Exchange(f"0x{n}", f"{n}a", f"{n}b") for n in range(1500)), tokens_per_socket=500)
+    for line in range(1, 7):
+        rig.connect(line)
+    rig.advance(5.0)
+    assert [len(each.asset_ids) for each in rig.pending] == [500] * 4
+    asked = {token for each in rig.pending for token in each.asset_ids}
+    assert len(asked) == 2000
+    rig.engine.books(rig.pending[0].request, {}, rig.now)
+    rig.drain()
+    assert len(rig.pending) == 5
+    assert asked.isdisjoint(rig.pending[-1].asset_ids)
+
+
+def test_a_token_is_not_asked_for_twice_at_once(rig):
+    for _ in range(3):
+        rig.engine.prove("11", rig.now)
+    rig.drain()
+    assert [each.asset_ids for each in rig.pending] == [("11",)]
+    rig.answer()
+    assert [each.asset_ids for each in rig.pending] == [("11",)]
+
+
+# ---- Output --------------------------------------------------------------------------------------------
+
+
+def test_what_was_drained_does_not_come_again(rig, exchange):
+    rig.engine.receive(1, json.dumps(exchange.change("BUY", "0.46", "5")), rig.now)
+    rig.engine.prove("11", rig.now)
+    rig.engine.overflow(1, rig.now)
+    assert set(rig.engine.dirty()) == {"11", "22"}
+    assert len(rig.engine.events()) == 2
+    assert next(type(each) for each in rig.engine.effects()) is FetchBooks
+    assert (rig.engine.dirty(), rig.engine.events(), rig.engine.effects()) == ((), [], [])
+
+
+def test_an_engine_without_tokens_has_no_deadline():
+    engine = Engine(EngineConfig(), random.Random(1))
+    assert engine.next_deadline() == float("inf")
+    engine.tick(5.0)
+    assert (engine.effects(), engine.events()) == ([], [])
+
+
+def scripted_step(rig, exchange, rng):
+    """One thing that happens to a mirror, drawn from ``rng``."""
+    number, dice = rig.engine.markets[exchange.market].line, rng.random()
+    if not rig.engine.lines[number].is_open:
+        rig.connect(number)
+        for each in rig.exchanges:
+            rig.send(each.opening(), rig.engine.markets[each.market].line)
+    elif dice < 0.01:
+        rig.disconnect(number)
+    elif dice < 0.03:
+        rig.send(rng.choice(["{garbage", "PONG", '{"event_type":"x"}', "[1]"]), number)
+    else:
+        message = exchange.change("BUY", f"0.{rng.randrange(10, 48)}", str(rng.randrange(4)))
+        if dice > 0.05:
+            rig.send(message, number)
+    if dice < 0.25:
+        rig.answer()
+    elif dice < 0.3:
+        rig.fail()
+    rig.advance(rng.choice([0.0, 0.001, 0.1, 1.0]))
+
+
+def scripted_run(seed):
+    """Minutes of everything; return all that came out, as text."""
+    rng = random.Random(99)
+    exchanges = [Exchange(f"0x{n}", f"{n}1", f"{n}2") for n in range(3)]
+    rig = Rig(*exchanges, seed=seed, scheduled_resync=20, tokens_per_socket=4)
+    views = []
+    for _ in range(800):
+        scripted_step(rig, rng.choice(exchanges), rng)
+        views += [f"{token} {rig.engine.peek(token, rig.now)}" for token in rig.engine.tokens]
+    for each in rig.transitions:
+        assert each.new in LEGAL_TRANSITIONS[each.old]
+    lines = [*map(str, rig.transitions), *map(repr, rig.effects), *map(repr, rig.warnings), *rig.dirty, *views]
+    return "\n".join([*lines, repr(rig.engine.counts), repr(rig.engine.outbox.proofs.as_dict())])
+
+
+def test_the_same_inputs_give_the_same_consequences_byte_for_byte():
+    first = scripted_run(seed=5)
+    assert first == scripted_run(seed=5)
+    assert first.count("LIVE ->") > 20
+    assert first != scripted_run(seed=6)
+
+
+def test_consequences_do_not_depend_on_the_hash_seed_of_the_interpreter():
+    code = (
+        "import hashlib; from tests.core import test_engine; "
+        "print(hashlib.sha256(test_engine.scripted_run(5).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(  # noqa: S603 - this interpreter, and our own code
+            [sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(REPOSITORY)},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(digests) == 1

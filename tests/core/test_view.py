@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+import attrs
+import pytest
+
+from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.states import BookState, Reason
+from polymirror.core.view import BookView, Level
+from polymirror.errors import UnitError
+from tests.core.builders import order_book
+
+BIDS = [("0.40", "10"), ("0.45", "20"), ("0.48", "100")]
+ASKS = [("0.60", "10"), ("0.55", "20"), ("0.52", "50.5")]
+
+
+def view(bids=BIDS, asks=ASKS, proven_at=99.75):
+    return BookView(
+        token="11", market="0xm",  # noqa: S106 - no password
+        state=BookState.LIVE, reason=Reason.PROVEN, epoch=1, settled=True, exchange_time=5,
+        apply_lag=0.01, read_at=100.0, proven_at=proven_at, last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size=100,
+        levels=order_book(bids, asks).levels(),
+    )  # fmt: skip
+
+
+def test_levels_come_best_first():
+    assert view().bids == ((4800, 100_000_000), (4500, 20_000_000), (4000, 10_000_000))
+    assert view().asks == ((5200, 50_500_000), (5500, 20_000_000), (6000, 10_000_000))
+
+
+def test_a_level_reads_as_ints_decimals_and_text():
+    level = view().best_ask
+    assert level == Level(5200, 50_500_000)
+    assert level.decimal == (Decimal("0.52"), Decimal("50.5"))
+    assert str(level) == "0.52 x 50.5"
+
+
+def test_the_top_and_what_follows_from_it():
+    top = view()
+    assert (top.best_bid, top.best_ask) == ((4800, 100_000_000), (5200, 50_500_000))
+    assert top.spread == 400
+    assert top.mid == Decimal("0.5")
+    weighted = (Decimal("0.48") * Decimal("50.5") + Decimal("0.52") * 100) / Decimal("150.5")
+    assert top.microprice == pytest.approx(weighted)
+    assert Decimal("0.48") < top.microprice < Decimal("0.52")
+
+
+def test_a_mid_between_two_units_is_exact():
+    assert view([("0.4801", "1")], [("0.4802", "1")]).mid == Decimal("0.48015")
+
+
+@pytest.mark.parametrize(("bids", "asks"), [([], ASKS), (BIDS, []), ([], [])])
+def test_an_empty_side_has_no_top_and_nothing_follows(bids, asks):
+    empty = view(bids, asks)
+    assert (empty.best_bid is None) is not bids
+    assert (empty.best_ask is None) is not asks
+    assert (empty.spread, empty.mid, empty.microprice) == (None, None, None)
+
+
+def test_depth_counts_up_to_and_including_a_price():
+    assert view().bid_depth(4500) == 120_000_000
+    assert view().bid_depth(4501) == 100_000_000
+    assert view().ask_depth(5500) == 70_500_000
+    assert view().ask_depth(5199) == 0
+
+
+def test_buying_shares_walks_the_asks():
+    fill = view().cost_to_buy(60)
+    assert (fill.shares, fill.unfilled, fill.complete) == (60, 0, True)
+    assert fill.money == Decimal("50.5") * Decimal("0.52") + Decimal("9.5") * Decimal("0.55")
+    assert fill.worst == Decimal("0.55")
+    assert fill.average == fill.money / 60
+
+
+def test_what_is_not_there_is_said():
+    fill = view().cost_to_buy("100")
+    assert (fill.shares, fill.unfilled, fill.complete) == (Decimal("80.5"), Decimal("19.5"), False)
+    assert fill.worst == Decimal("0.6")
+
+
+def test_selling_shares_walks_the_bids():
+    fill = view().proceeds_of_selling(Decimal(110))
+    assert fill.money == 100 * Decimal("0.48") + 10 * Decimal("0.45")
+    assert fill.worst == Decimal("0.45")
+
+
+def test_exactly_one_level_does_not_touch_the_next():
+    assert view().cost_to_buy("50.5").worst == Decimal("0.52")
+    assert view().buy_with("26.26").worst == Decimal("0.52")
+
+
+def test_an_amount_of_money_walks_the_levels():
+    fill = view().buy_with("37.26")
+    assert (fill.shares, fill.money, fill.unfilled) == (Decimal("70.5"), Decimal("37.26"), 0)
+    assert fill.worst == Decimal("0.55")
+    sold = view().sell_for(24)
+    assert (sold.shares, sold.money, sold.worst) == (50, 24, Decimal("0.48"))
+
+
+def test_money_that_is_too_much_or_too_little_is_left():
+    assert view().buy_with(1000).unfilled == 1000 - Decimal("26.26") - 11 - 6
+    dust = view().buy_with("0.0000005")
+    assert (dust.shares, dust.unfilled, dust.worst) == (0, Decimal("0.0000005"), None)
+    rest = view([], [("0.3", "10")]).buy_with("1")
+    assert (rest.shares, rest.unfilled) == (Decimal("3.333333"), Decimal("0.0000001"))
+
+
+def test_nothing_asked_or_nothing_there_gives_an_empty_fill():
+    for fill in (view().cost_to_buy(0), view([], []).cost_to_buy(5), view([], []).sell_for(5), view().buy_with(0)):
+        assert (fill.shares, fill.money, fill.worst, fill.average) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize("call", ["cost_to_buy", "proceeds_of_selling", "buy_with", "sell_for"])
+@pytest.mark.parametrize("amount", [1.5, -1, "NaN", True])
+def test_floats_and_negatives_are_refused(call, amount):
+    with pytest.raises(UnitError):
+        getattr(view(), call)(amount)
+
+
+def test_figures_do_not_depend_on_the_callers_decimal_context():
+    before = view().microprice, view().cost_to_buy(60).average
+    with localcontext() as context:
+        context.prec = 3
+        assert (view().microprice, view().cost_to_buy(60).average) == before
+
+
+def test_a_view_cannot_be_changed():
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        view().epoch = 2
+
+
+def test_the_age_of_the_proof_is_never_negative_and_infinite_without_one():
+    assert view().verified_age == 0.25
+    assert view(proven_at=101.0).verified_age == 0.0
+    assert view(proven_at=None).verified_age == float("inf")
+
+
+def test_a_view_reads_as_one_line():
+    assert str(view()) == "0.48 x 100 | 0.52 x 50.5 (LIVE, proven 250.0 ms ago)"
+    assert str(view([], [], None)) == "no bid | no ask (LIVE, proven never)"

@@ -1,0 +1,580 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import http
+import shutil
+import socket
+import ssl
+import warnings
+
+import pytest
+
+from polymirror.config import StreamConfig
+from polymirror.errors import ConfigError, VenueUnavailable
+from polymirror.venue import connection as connection_module
+from polymirror.venue.stream import CloseKind
+from polymirror.venue.wire import open_wire
+
+pytestmark = pytest.mark.anyio
+
+BOOK = '{"event_type":"book"}'
+QUICK = StreamConfig(close_timeout=0.2, ping_interval=10, data_timeout=30, transport_timeout=45)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def test_the_first_frame_is_the_subscription_and_a_ping_comes_only_after_it(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK)):
+        server = await rig.peer.next()
+        assert await server.recv() == '{"assets_ids":["1","2"],"type":"market"}'
+        await rig.consumer.until(lambda: rig.consumer.opens == 1)
+        assert await rig.time.asleep() == 10
+        rig.time.advance(10)
+        assert await server.recv() == "PING"
+        assert await rig.time.asleep() == 10
+        rig.time.advance(10)
+        assert await server.recv() == "PING"
+
+
+async def test_every_new_connection_asks_for_its_first_frame_anew(rig):
+    texts = iter(["first", "second"])
+    async with rig.peer.running(), rig.running(rig.stream(first_frame=lambda: next(texts))):
+        server = await rig.peer.next()
+        assert await server.recv() == "first"
+        await server.close(1013, "slow consumer: send buffer full")
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        await rig.time.asleep()
+        rig.time.advance(1)
+        assert await (await rig.peer.next()).recv() == "second"
+
+
+async def test_without_a_first_frame_nothing_is_sent_and_no_ping_before_the_first_text(rig):
+    async with rig.peer.running(), rig.running(rig.stream(first_frame=lambda: None, config=QUICK)) as stream:
+        server = await rig.peer.next()
+        await rig.consumer.until(lambda: rig.consumer.opens == 1)
+        await rig.time.asleep()
+        rig.time.advance(10)
+        await rig.time.asleep()
+        stream.send("subscribe")
+        assert await server.recv() == "subscribe"
+        rig.time.advance(10)
+        assert await server.recv() == "PING"
+
+
+async def test_without_a_heartbeat_text_none_is_sent(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK, ping=None)) as stream:
+        server = await rig.opened()
+        assert await rig.time.asleep() == 30
+        stream.send("last")
+        assert await server.recv() == "last"
+
+
+async def test_frames_arrive_in_order_as_bytes_with_the_time_they_were_read(rig):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        server = await rig.peer.next()
+        for number in range(1_000):
+            await server.send(f'{{"n":{number}}}')
+        await server.send(b"\x00\xff")
+        await rig.consumer.until(lambda: len(rig.consumer.frames) == 1_001)
+    assert rig.consumer.frames[:1_000] == [b'{"n":%d}' % number for number in range(1_000)]
+    assert rig.consumer.frames[-1] == b"\x00\xff"
+    assert set(rig.consumer.received_at) == {1_000.0}
+
+
+async def test_on_open_comes_before_frames_and_frames_before_a_regular_close(rig):
+    flood = 5_000
+    async with rig.peer.running(compression=None), rig.running(rig.stream()):
+        server = await rig.opened()
+        # One write, so that the end of the connection is known while most frames still wait.
+        server.transport.write(b"".join([b"\x81\x07" + b'{"n":1}'] * flood))
+        await server.close(1000, "all subscribed assets resolved")
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert [what for what, _ in rig.consumer.log] == ["open"] + ["frame"] * flood + ["close"]
+        cause = rig.consumer.causes[0]
+        assert (cause.kind, cause.code, cause.reason) == (CloseKind.CLOSED, 1000, "all subscribed assets resolved")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1013, "slow consumer: send buffer full"), (1008, "invalid subscription payload")]
+)
+async def test_a_close_frame_is_reported_with_its_code_and_reason(rig, code, reason):
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        await (await rig.opened()).close(code, reason)
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert str(rig.consumer.causes[0]) == f"CLOSED {code}: {reason}"
+        assert stream.counters.closes[CloseKind.CLOSED] == 1
+
+
+async def test_a_broken_connection_is_a_reset(rig):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        server = await rig.opened()
+        server.transport.abort()
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.RESET
+        assert rig.consumer.causes[0].code is None
+
+
+async def test_silence_with_answered_pings_is_data_silence(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK)):
+        server = await rig.opened()
+        for number in range(1, 4):
+            await rig.time.asleep()
+            rig.time.advance(10)
+            if number < 3:
+                assert await server.recv() == "PING"
+                await server.send("PONG")
+                await rig.consumer.until(lambda number=number: len(rig.consumer.frames) == number)
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.DATA_SILENCE
+
+
+async def test_a_late_pong_alone_is_not_death(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK)):
+        server = await rig.opened()
+        for number in range(1, 21):
+            await rig.time.asleep()
+            rig.time.advance(10)
+            assert await server.recv() == "PING"
+            await server.send(BOOK)
+            await rig.consumer.until(lambda number=number: len(rig.consumer.frames) == number)
+        assert not rig.consumer.causes
+
+
+async def test_vouching_makes_silence_honest_until_the_transport_is_silent_too(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK)) as stream:
+        await rig.opened()
+        elapsed = 0.0
+        while not rig.consumer.causes:
+            step = await rig.time.asleep()
+            stream.vouch()
+            rig.time.advance(step)
+            elapsed += step
+            assert elapsed <= 45
+            if elapsed == 45:
+                await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.TRANSPORT_SILENCE
+
+
+async def test_a_protocol_ping_shows_that_the_transport_lives(rig):
+    config = StreamConfig(close_timeout=0.2, data_timeout=1000, transport_timeout=45, ping_interval=300)
+    async with rig.peer.running(), rig.running(rig.stream(config=config)):
+        server = await rig.opened()
+        for _ in range(5):
+            await rig.time.asleep()
+            await (await server.ping())
+            rig.time.advance(40)
+            await (await server.ping())
+        assert not rig.consumer.causes
+
+
+async def test_a_stall_of_the_program_is_not_silence_of_the_socket(rig):
+    async with rig.peer.running(), rig.running(rig.stream(config=QUICK)):
+        server = await rig.opened()
+        await rig.time.asleep()
+        # The frame lies unread in the socket when all timers are overdue at once.
+        sending = asyncio.ensure_future(server.send(BOOK))
+        rig.time.advance(100)
+        await sending
+        await rig.consumer.until(lambda: rig.consumer.frames)
+        await rig.time.asleep()
+        assert not rig.consumer.causes
+
+
+async def test_an_overflow_drops_the_connection_and_counts_every_frame_not_handed_on(rig):
+    config = StreamConfig(close_timeout=0.2, max_queue=100)
+    async with rig.peer.running(compression=None), rig.running(rig.stream(config=config)) as stream:
+        server = await rig.peer.next()
+        with contextlib.suppress(Exception):
+            await server.send('{"opening":1}')
+            await rig.consumer.until(lambda: rig.consumer.frames)
+            # One write, so that one read brings more frames than the queue may hold.
+            server.transport.write(b"".join(b"\x81\x07" + b'{"n":1}' for _ in range(1_000)))
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+        assert stream.counters.deepest_queue == 100
+        assert stream.counters.frames == len(rig.consumer.frames) + stream.counters.discarded
+        assert stream.counters.discarded > 0
+
+
+async def test_bytes_are_bounded_as_well_as_frames(rig):
+    config = StreamConfig(close_timeout=0.2, max_queue_bytes=10_000)
+    async with rig.peer.running(), rig.running(rig.stream(config=config)):
+        await (await rig.opened()).send('{"x":"' + "y" * 20_000 + '"}')
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+
+
+async def test_a_message_over_the_limit_is_an_overflow(rig):
+    config = StreamConfig(close_timeout=0.2, max_message=2_000)
+    async with rig.peer.running(), rig.running(rig.stream(config=config)):
+        await (await rig.opened()).send("x" * 3_000)
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert (rig.consumer.causes[0].kind, rig.consumer.causes[0].code) == (CloseKind.OVERFLOW, 1009)
+
+
+async def test_a_frame_of_several_mebibytes_is_accepted(rig):
+    text = '{"x":"' + "y" * (3 * 2**20) + '"}'
+    async with rig.peer.running(), rig.running(rig.stream()):
+        await (await rig.peer.next()).send(text)
+        await rig.consumer.until(lambda: rig.consumer.frames)
+        assert rig.consumer.frames[0] == text.encode()
+
+
+async def test_a_flood_does_not_starve_other_tasks(rig):
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    flood = 5_000
+    async with rig.peer.running(compression=None), rig.running(rig.stream()):
+        server = await rig.opened()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(other())
+            server.transport.write(b"".join(b"\x81\x07" + b'{"n":1}' for _ in range(flood)))
+            await rig.consumer.until(lambda: len(rig.consumer.frames) == flood)
+            task.cancel()
+    assert turns >= flood / connection_module.MAX_SLICE_FRAMES
+
+
+async def test_texts_are_sent_in_order_behind_the_first_frame(rig):
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        await rig.consumer.until(lambda: rig.consumer.opens == 1)
+        for number in range(50):
+            stream.send(str(number))
+        server = await rig.peer.next()
+        await server.recv()
+        assert [await server.recv() for _ in range(50)] == [str(number) for number in range(50)]
+
+
+async def test_sending_without_a_connection_says_so(rig):
+    stream = rig.stream()
+    with pytest.raises(VenueUnavailable, match="not connected"):
+        stream.send("x")
+    stream.vouch()
+    stream.reconnect("nothing to give up")
+
+
+async def test_sending_more_than_the_bound_ends_the_connection(rig):
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        await rig.consumer.until(lambda: rig.consumer.opens == 1)
+        for _ in range(connection_module.MAX_OUTBOX):
+            stream.send("x")
+        with pytest.raises(VenueUnavailable, match="wait already"):
+            stream.send("x")
+        with pytest.raises(VenueUnavailable, match="ending"):
+            stream.send("x")
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+
+
+async def test_a_requested_reconnect_closes_politely_and_opens_again(rig):
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        server = await rig.opened()
+        stream.reconnect("the snapshot never came")
+        stream.reconnect("twice is once")
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert str(rig.consumer.causes[0]) == "REQUESTED: the snapshot never came"
+        await rig.time.asleep()
+        assert server.close_code == 1000
+        rig.time.advance(1)
+        await rig.consumer.until(lambda: rig.consumer.opens == 2)
+        assert stream.counters.connects == 2
+
+
+async def test_failed_attempts_back_off_with_full_jitter_up_to_the_cap(rig):
+    rig.peer.port = free_port()
+    stream = rig.stream(config=StreamConfig(backoff_base=0.25, backoff_cap=4))
+    async with rig.running(stream):
+        for attempt in range(1, 12):
+            delay = await rig.time.asleep()
+            assert 0 <= delay <= min(4, 0.25 * 2 ** (attempt - 1))
+            rig.time.advance(delay)
+            await asyncio.sleep(0)
+    assert stream.counters.failures >= 11
+    assert stream.counters.connects == 0
+    assert stream.counters.last_cause.kind is CloseKind.OPEN_FAILED
+    assert len(set(rig.time.slept)) == len(rig.time.slept)
+    assert max(rig.time.slept) > 1
+    assert rig.consumer.log == []
+
+
+async def drop_after(rig, seconds: float, attempts: int) -> list[float]:
+    """Let every connection last ``seconds``, and return the waits before the next ones."""
+    waits = []
+    for number in range(1, attempts + 1):
+        server = await rig.opened()
+        await rig.time.asleep()
+        rig.time.advance(seconds)
+        await server.close(1013, "slow consumer")
+        await rig.consumer.until(lambda number=number: len(rig.consumer.causes) == number)
+        waits.append(await rig.time.asleep())
+        rig.time.advance(waits[-1])
+    return waits
+
+
+async def test_connections_that_do_not_last_keep_the_backoff_growing(rig):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        waits = await drop_after(rig, 1.0, 9)
+    assert max(waits) > 2
+
+
+async def test_a_connection_that_lasted_resets_the_backoff(rig):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        waits = await drop_after(rig, 10.0, 9)
+    assert max(waits) <= 0.25
+
+
+async def test_a_refused_handshake_is_retried_after_the_time_the_venue_asked_for(rig):
+    def refuse(connection, _request):
+        response = connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "busy\n")
+        response.headers["Retry-After"] = "7"
+        return response
+
+    async with rig.peer.running(process_request=refuse), rig.running(rig.stream()) as stream:
+        assert 7 <= await rig.time.asleep() <= 7.25
+        assert stream.counters.last_cause.code == 503
+
+
+async def test_handshake_headers_are_made_for_each_attempt(rig):
+    numbers = iter(range(10))
+    async with rig.peer.running(), rig.running(rig.stream(headers=lambda: {"X-Number": str(next(numbers))})):
+        for number in range(2):
+            server = await rig.opened()
+            assert server.request.headers["X-Number"] == str(number)
+            await server.close(1013, "again")
+            await rig.consumer.until(lambda number=number: len(rig.consumer.causes) == number + 1)
+            rig.time.advance(await rig.time.asleep())
+
+
+async def test_a_server_that_closes_but_keeps_the_socket_is_cut_off(rig):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        server = await rig.opened()
+        # A close frame by hand: the server library would close the socket as well.
+        server.transport.write(b"\x88\x02\x03\xe8")
+        server.transport.pause_reading()
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert (rig.consumer.causes[0].kind, rig.consumer.causes[0].code) == (CloseKind.CLOSED, 1000)
+        server.transport.abort()
+
+
+async def test_cancelling_with_a_deaf_server_is_bounded(rig):
+    async with rig.peer.running():
+        async with rig.running(rig.stream()):
+            server = await rig.opened()
+            server.transport.pause_reading()
+            started = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - started < 0.9
+    assert rig.consumer.causes[0].kind is CloseKind.STOPPED
+
+
+async def test_cancelling_at_any_moment_leaves_nothing_behind(rig):
+    # Each round is cancelled some turns of the loop later than the one before, from before the connect on.
+    async with rig.peer.running():
+        for turns in range(60):
+            stream = rig.stream()
+            async with rig.running(stream):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+    assert rig.consumer.paired
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+
+
+@pytest.fixture
+def wires(monkeypatch):
+    """Collects the client's end of every connection."""
+    found = []
+
+    async def remember(*arguments):
+        found.append(await open_wire(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr("polymirror.venue.stream.open_wire", remember)
+    return found
+
+
+async def test_a_second_cancellation_while_hanging_up_leaves_no_socket(rig, wires):
+    async with rig.peer.running():
+        task = asyncio.ensure_future(rig.stream().run())
+        server = await rig.opened()
+        server.transport.pause_reading()
+        task.cancel()
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert wires[0].transport.is_closing()
+        server.transport.abort()
+
+
+async def test_a_closing_handshake_that_ends_well_leaves_no_timer(rig, wires):
+    async with rig.peer.running(), rig.running(rig.stream()):
+        await (await rig.opened()).close(1000, "done")
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert wires[0]._cut_off is None or wires[0]._cut_off.cancelled()
+
+
+async def test_a_stuck_writer_collects_no_pings(rig):
+    config = StreamConfig(close_timeout=0.1, data_timeout=1_000, transport_timeout=1_000)
+    async with rig.peer.running(compression=None), rig.running(rig.stream(config=config)) as stream:
+        server = await rig.opened()
+        server.transport.pause_reading()
+        stream.send("x" * (16 * 2**20))
+        for _ in range(5):
+            await rig.time.asleep()
+            rig.time.advance(10)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert list(stream._connection._outbox) == ["PING"]
+        server.transport.abort()
+
+
+@pytest.mark.parametrize("callback", ["on_open", "on_frame", "on_close", "is_data", "first_frame"])
+async def test_an_exception_of_a_callback_ends_run_with_it(rig, callback):
+    def fail(*_arguments):
+        raise ZeroDivisionError(callback)
+
+    async with rig.peer.running():
+        stream = rig.stream(**{callback: fail})
+        task = asyncio.ensure_future(stream.run())
+        server = await rig.peer.next()
+        if callback in {"on_frame", "is_data"}:
+            await server.send(BOOK)
+        if callback == "on_close":
+            await server.recv()
+            await rig.consumer.until(lambda: rig.consumer.opens == 1)
+            await server.close()
+        with pytest.raises(ZeroDivisionError, match=callback):
+            await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(server.wait_closed(), 2)
+    if callback in {"on_frame", "is_data"}:
+        assert [cause.kind for cause in rig.consumer.causes] == [CloseKind.STOPPED]
+    assert not stream.connected
+
+
+async def test_a_url_or_proxy_that_can_never_work_is_an_error_at_once(rig, monkeypatch):
+    stream = rig.stream()
+    stream._url = "ftp://nowhere"
+    with pytest.raises(ConfigError, match="url"):
+        await stream.run()
+    monkeypatch.setenv("http_proxy", "gopher://proxy.invalid:1")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda _host: False)
+    stream._url = "ws://venue.invalid/ws"
+    with pytest.raises(ConfigError, match="proxy"):
+        await stream.run()
+
+
+async def test_running_twice_at_once_is_refused(rig):
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        await rig.consumer.until(lambda: rig.consumer.opens == 1)
+        with pytest.raises(RuntimeError, match="running already"):
+            await stream.run()
+
+
+async def test_a_server_that_never_answers_the_handshake_is_given_up(rig):
+    async def silent(_reader, writer):
+        held.append(writer)
+
+    held = []
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        rig.peer.port = server.sockets[0].getsockname()[1]
+        async with rig.running(rig.stream(config=StreamConfig(open_timeout=0.1))) as stream:
+            await rig.time.asleep()
+            assert stream.counters.failures == 1
+        for writer in held:
+            writer.transport.abort()
+
+
+async def test_a_connection_that_dies_before_its_first_frame_never_counts_as_open(rig, monkeypatch):
+    async def stillborn(*arguments):
+        wire = await open_wire(*arguments)
+        wire.transport.abort()
+        await wire.wait_closed()
+        return wire
+
+    monkeypatch.setattr("polymirror.venue.stream.open_wire", stillborn)
+    async with rig.peer.running(), rig.running(rig.stream()) as stream:
+        await rig.time.asleep()
+        assert stream.counters.last_cause.kind is CloseKind.OPEN_FAILED
+        assert (stream.counters.connects, stream.counters.failures) == (0, 1)
+    assert rig.consumer.log == []
+
+
+async def test_a_first_frame_that_is_not_taken_in_time_is_a_failed_attempt(rig):
+    rig.peer.deaf = True
+    endless = "x" * (16 * 2**20)
+    config = StreamConfig(close_timeout=0.1, open_timeout=0.3)
+    async with rig.peer.running(compression=None):
+        stream = rig.stream(first_frame=lambda: endless, config=config)
+        async with rig.running(stream):
+            await rig.time.asleep()
+        assert str(stream.counters.last_cause) == "OPEN_FAILED: the first frame was not taken"
+    assert rig.consumer.log == []
+
+
+async def test_a_reconnect_asked_for_by_a_callback_discards_and_counts_what_waits(rig):
+    async with rig.peer.running(compression=None):
+        stream = rig.stream(on_frame=lambda *_: stream.reconnect("the consumer found it wanting"))
+        async with rig.running(stream):
+            server = await rig.opened()
+            server.transport.write(b"".join(b"\x81\x07" + b'{"n":1}' for _ in range(50)))
+            await rig.consumer.until(lambda: rig.consumer.causes)
+            assert rig.consumer.causes[0].kind is CloseKind.REQUESTED
+            assert stream.counters.discarded == 49
+
+
+async def test_an_unknown_certificate_is_refused(rig, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject]
+    made = await asyncio.create_subprocess_exec(
+        *command, "-keyout", key, "-out", certificate, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await made.wait() == 0
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    async with rig.peer.running(ssl=context):
+        stream = rig.stream()
+        stream._url = f"wss://localhost:{rig.peer.port}"
+        async with rig.running(stream):
+            await rig.time.asleep()
+            assert stream.counters.last_cause.kind is CloseKind.OPEN_FAILED
+            assert "CERTIFICATE_VERIFY_FAILED" in stream.counters.last_cause.reason
+    assert rig.consumer.log == []
+
+
+async def test_the_proxy_of_the_environment_is_used(rig, monkeypatch):
+    requests = asyncio.Queue()
+
+    async def proxy(reader, writer):
+        requests.put_nowait(await reader.readline())
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda _host: False)
+    monkeypatch.setenv("no_proxy", "")
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for name in ("https_proxy", "http_proxy", "wss_proxy", "ws_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        stream = rig.stream()
+        stream._url = "wss://venue.invalid/ws/market"
+        async with rig.running(stream):
+            await rig.time.asleep()
+    assert requests.get_nowait() == b"CONNECT venue.invalid:443 HTTP/1.1\r\n"
