@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polymirror.config import EngineConfig
-from polymirror.core.engine import MAX_KINDS, Engine
+from polymirror.core.engine import Engine, count_kind
 from polymirror.core.messages import Book, Ignored, Malformed, PriceChange, decode_frame
 from polymirror.core.outbox import Transition
 from polymirror.core.states import BookState
@@ -131,10 +131,10 @@ class Replay:
         for message in messages:
             if isinstance(message, Malformed):
                 counts["malformed"] += 1
-                self.engine.malformed[message.kind if len(self.engine.malformed) < MAX_KINDS else "others"] += 1
+                count_kind(self.engine.malformed, message.kind)
             elif isinstance(message, Ignored):
                 counts["ignored"] += 1
-                self.engine.ignored[message.kind if len(self.engine.ignored) < MAX_KINDS else "others"] += 1
+                count_kind(self.engine.ignored, message.kind)
 
     def _advance(self) -> None:
         """Let the engine do what was due before the next frame."""

@@ -211,7 +211,7 @@ class Engine:
                 self._retire(market, Reason.RESOLVED, now)
         else:
             self.counts["ignored"] += 1
-            self.ignored[message.kind if len(self.ignored) < MAX_KINDS else "others"] += 1
+            count_kind(self.ignored, message.kind)
 
     def _take_book(self, line: Line, message: Book, now: float) -> None:
         market = self.markets.get(message.market)
@@ -246,7 +246,7 @@ class Engine:
     def _malformed(self, line: Line, message: Malformed, now: float) -> None:
         """Count what could not be read, and doubt only the books that it could have touched."""
         self.counts["malformed"] += 1
-        self.malformed[message.kind if len(self.malformed) < MAX_KINDS else "others"] += 1
+        count_kind(self.malformed, message.kind)
         self.outbox.events.append(Warned(now, f"malformed {message.kind}", message.detail))
         if message.kind in HARMLESS:
             return
@@ -456,3 +456,8 @@ class Engine:
     def states(self) -> Iterable[tuple[str, BookState]]:
         """Yield every token with its state."""
         return ((asset_id, token.state) for asset_id, token in self.tokens.items())
+
+
+def count_kind(counts: Counter[str], kind: str) -> None:
+    """Count input by kind; beyond MAX_KINDS kinds, new ones are counted together."""
+    counts[kind if kind in counts or len(counts) < MAX_KINDS else "others"] += 1

@@ -50,7 +50,7 @@ class Market:
         self._messages = 0
         self._touched: dict[Token, None] = {}
         # Books the stream sent for tokens that have one, and when; compared when the batch is over.
-        self._resent: dict[Token, tuple[BookMessage, float]] = {}
+        self._resent: dict[Token, tuple[BookMessage, OrderBook, float]] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
         self._differences: set[tuple[int, bool]] = set()
         # The tokens' generations for which the differences hold.
@@ -104,10 +104,15 @@ class Market:
         if message.tick_size is not None:
             token.tick = parse_tick(message.tick_size)
         if token.loaded:
+            book = OrderBook.of(message, token.config.max_levels)
             if message.timestamp != self.batch_at:
                 self._open(message.timestamp, now)
             self.heard_at = now
-            self._resent[token] = (message, now)
+            # The price changes of its millisecond come before it or after it, and more may follow.
+            if self._equals_resent(token, message, book, now, now):
+                self._resent.pop(token, None)
+            else:
+                self._resent[token] = (message, book, now)
         else:
             self._prime(token, message, now)
 
@@ -162,8 +167,8 @@ class Market:
             self._check_complement(now, definite=definite)
         if self._resent:
             resent, self._resent = self._resent, {}
-            for token, (message, heard_at) in resent.items():
-                self._check_resent(token, message, heard_at, now)
+            for token, (message, book, heard_at) in resent.items():
+                self._check_resent(token, message, book, heard_at, now)
 
     def drop_batch(self) -> None:
         """Forget the open batch: its socket is gone, or it could not be read."""
@@ -200,21 +205,24 @@ class Market:
             elif not token.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
 
-    def _check_resent(self, token: Token, message: BookMessage, heard_at: float, now: float) -> None:
-        """The stream sent a whole book for a token that has one: it must equal ours."""
-        if not token.loaded or token.state is BookState.RETIRED:
+    def _equals_resent(
+        self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float
+    ) -> bool:
+        """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
+        if not token.loaded or not token.book.same_levels(book):
+            return False
+        self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
+        self._count_own_hash(token, message, book)
+        token.proven(now, ProofKind.BOOK, heard_at)
+        return True
+
+    def _check_resent(
+        self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float
+    ) -> None:
+        """The batch is over: the book that the stream sent in it must equal ours."""
+        if not token.loaded or self._equals_resent(token, message, book, heard_at, now):
             return
         count = self.outbox.count
-        try:
-            book = OrderBook.of(message, token.config.max_levels)
-        except UnitError as error:
-            token.doubt(Reason.DECODE_ERROR, now, str(error))
-            return
-        if token.book.same_levels(book):
-            count(ProofKind.BOOK, Verdict.MATCH)
-            self._count_own_hash(token, message, book)
-            token.proven(now, ProofKind.BOOK, heard_at)
-            return
         if message.timestamp < token.last_at:
             count(ProofKind.BOOK, Verdict.BEHIND)
             return
