@@ -28,6 +28,7 @@ from polymirror.core.states import BookState
 from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
+from polymirror.venue.market import UP_LABELS
 from polymirror.venue.rest import Clob
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
 from polymirror.warnlog import WarnLog
@@ -43,8 +44,6 @@ log = logging.getLogger("polymirror")
 
 ALL_RESOLVED = "all subscribed assets resolved"
 """The venue's reason for closing a socket with code 1000 when nothing on it trades any more."""
-
-FIRST_OUTCOMES = frozenset({"up", "yes"})
 
 FIRST_CLOCK_SAMPLES = 4
 """Samples of the venue's clock taken quickly after the start: each narrows the bounds."""
@@ -192,7 +191,7 @@ class Mirror:
             tick_size=market.tick_size,
             neg_risk=market.neg_risk,
         )
-        by_label = sorted(market.tokens, key=lambda token: token.outcome.lower() not in FIRST_OUTCOMES)
+        by_label = sorted(market.tokens, key=lambda token: token.outcome.lower() not in UP_LABELS)
         asset_ids = [token.id for token in by_label]
         self.engine.track(market.condition_id, asset_ids, self.now(), constants=constants)
         self._markets[market.condition_id] = market
@@ -262,6 +261,12 @@ class Mirror:
         with _as_not_live(self, token):
             await self._until(proven, timeout)
         return self.live(token)
+
+    def resync(self, token: str) -> None:
+        """Throw a book away and build it anew (reason REQUESTED). Raises UnknownToken."""
+        self._check_running()
+        self.engine.resync(token, self.now())
+        self._drain()
 
     async def wait_live(self, *tokens: str, timeout: float = 10.0) -> None:
         """Wait until these tokens (default: all) are LIVE; retired ones are not waited for.

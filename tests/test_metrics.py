@@ -1,0 +1,47 @@
+"""Prometheus metrics: what is scraped is what the mirror counted."""
+
+import subprocess
+import sys
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from polymirror.core.states import BookState
+from polymirror.metrics import MirrorMetrics
+from polymirror.mirror import Mirror
+from polymirror.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
+    registry = CollectorRegistry()
+    async with Simulator(seed=5) as venue:
+        mirror = Mirror.for_slug(*venue.slugs, endpoints=venue.endpoints)
+        metrics = MirrorMetrics(mirror, registry)
+        async with mirror:
+            await mirror.wait_live()
+            mirror.live(mirror.tokens[0])
+            text = generate_latest(registry).decode()
+            assert f'polymirror_books{{state="LIVE"}} {len(mirror.tokens)}.0' in text
+            assert 'polymirror_reads_total{outcome="granted"} 1.0' in text
+            assert 'polymirror_state_transitions_total{from="UNPRIMED",reason="PROVEN",to="LIVE"} 2.0' in text
+            assert 'polymirror_proofs_total{kind="hash",verdict="match"}' in text
+            assert mirror.tokens[0] not in text
+            mirror.resync(mirror.tokens[0])
+            await mirror.wait_live()
+            text = generate_latest(registry).decode()
+            assert 'polymirror_resyncs_total{reason="REQUESTED"} 1.0' in text
+            assert 'polymirror_book_untrusted_seconds_total{reason="REQUESTED"}' in text
+    assert registry.get_sample_value("polymirror_books", {"state": BookState.LIVE.name}) == 0
+    metrics.close()
+    assert generate_latest(registry) == b""
+
+
+def test_without_the_extra_one_line_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['prometheus_client'] = None\n"
+        "try:\n import polymirror.metrics\nexcept ImportError as error:\n print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)  # noqa: S603
+    assert done.stdout == "polymirror.metrics needs an extra: pip install 'polymirror[metrics]'\n"
