@@ -205,9 +205,7 @@ class Market:
             elif not token.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
 
-    def _equals_resent(
-        self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float
-    ) -> bool:
+    def _equals_resent(self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float) -> bool:
         """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
         if not token.loaded or not token.book.same_levels(book):
             return False
@@ -216,9 +214,7 @@ class Market:
         token.proven(now, ProofKind.BOOK, heard_at)
         return True
 
-    def _check_resent(
-        self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float
-    ) -> None:
+    def _check_resent(self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float) -> None:
         """The batch is over: the book that the stream sent in it must equal ours."""
         if not token.loaded or self._equals_resent(token, message, book, heard_at, now):
             return

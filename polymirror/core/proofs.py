@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class ProofKind(Enum):
     """What was compared."""
 
+    # Verdicts are counted several times a frame; an Enum's own hash runs in Python.
+    __hash__ = object.__hash__
+
     INVARIANTS = "invariants"
     """Full depth, against itself: bids below asks. Order and sizes above 0 hold by construction."""
     BBO = "bbo"
@@ -40,6 +43,8 @@ class ProofKind(Enum):
 @unique
 class Verdict(Enum):
     """What a comparison showed."""
+
+    __hash__ = object.__hash__
 
     MATCH = "match"
     HEALED = "healed"

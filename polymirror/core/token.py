@@ -449,10 +449,12 @@ class Token:
         """
         if self.book.crossed():
             return "crossed"
-        stated, tick = self.stated, self.tick_size
-        if stated is not None and tick and not self.hash_proven and stated.size != "0" and PRICES[stated.price] % tick:
-            return f"price {stated.price} is off the grid of {tick}"
-        return ""
+        stated = self.stated
+        if self.hash_proven or stated is None or stated.size == "0":
+            return ""
+        tick = self.tick_size
+        off_grid = tick is not None and PRICES[stated.price] % tick
+        return f"price {stated.price} is off the grid of {tick}" if off_grid else ""
 
     # ---- Reading -----------------------------------------------------------------------------------
 
