@@ -274,7 +274,11 @@ class Resync:
         if self._refreshing:
             self._swap(held)
         self.forget_probe()
+        disputed = token.miss_since is not None
         token.proven(now, ProofKind.PROBE, held.sent_at)
+        if disputed and token.unproven == 0:
+            # REST has this very book, so what the stream stated about it last is void, and its time with it.
+            token.restart_at(held.message.timestamp)
         return True
 
     def _swap(self, held: HeldBook) -> None:

@@ -218,8 +218,11 @@ class Token:
         self.journal.append((undo, change))
         self.unproven += 1
         if at >= self.last_at:
+            if at > self.last_at or self.stated is None:
+                # What repeats an exchange time is no newer evidence, however late it comes.
+                self.stated_at = now
             self.last_at = at
-            self.stated, self.stated_at = change, now
+            self.stated = change
             self.hash_proven = False
         return undo
 
@@ -238,7 +241,7 @@ class Token:
             self.resync.overflowed = True
             self.outbox.rearm[self] = None
             self.buffer_from = at
-        if not self.buffer or at >= self.buffer[-1][0]:
+        if not self.buffer or at > self.buffer[-1][0]:
             self.stated_at = now
         self.buffer.append((at, change))
 
@@ -287,6 +290,14 @@ class Token:
         self.proof = source
         self.only_rest = source.kind is ProofKind.PROBE
 
+    def restart_at(self, at: int) -> None:
+        """Keep the proven levels as a baseline of exchange time ``at`` (ms), and forget what led to them."""
+        self.last_at = self.proven_at_ms = self.resync.baseline_at = at
+        self.stated = None
+        self.hash_proven = False
+        self.journal.clear()
+        self.missed.clear()
+
     # ---- Proofs ------------------------------------------------------------------------------------
 
     def proven(self, now: float, kind: ProofKind, as_of: float) -> None:
@@ -296,15 +307,15 @@ class Token:
         """
         if self.book.crossed():
             return
-        if self.unproven == 0 and self.proof is not None:
-            # The state that is proven already: its proof does not get older.
-            as_of = max(as_of, self.proof.at)
-        else:
+        if self.unproven or self.proof is None:
             # Newer levels can be read from now on.
             self.outbox.dirty[self.asset_id] = None
+            self.proof = Proof(kind, as_of, self.epoch)
+        elif as_of > self.proof.at:
+            # The same levels, proven again: the newest proof counts.
+            self.proof = Proof(kind, as_of, self.epoch)
         self.unproven = 0
         self._proven_levels = None
-        self.proof = Proof(kind, as_of, self.epoch)
         if kind is not ProofKind.PROBE:
             self.only_rest = False
         self.proven_at_ms = self.last_at
@@ -319,14 +330,13 @@ class Token:
         """A past state of the book, ``undos`` ago and changed last at ``at`` (ms), equals the venue's ``book``."""
         if book.crossed():
             return
-        if len(undos) == self.unproven and self.proof is not None:
-            # The state that is proven already: its proof does not get older.
-            as_of = max(as_of, self.proof.at)
-        else:
+        if len(undos) != self.unproven or self.proof is None:
             self.outbox.dirty[self.asset_id] = None
+            self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
+        elif as_of > self.proof.at:
+            self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
         self.unproven = len(undos)
         self._proven_levels = book.levels()
-        self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
         self.proven_at_ms = at
         if self.state is not BookState.LIVE and self.miss_since is None:
             # While the newest state is in dispute, an older one says nothing about it.

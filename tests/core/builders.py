@@ -292,3 +292,23 @@ def truth(exchange: Exchange, token: str) -> tuple[list[str], list[str]]:
 def text(level: tuple[str, str]) -> str:
     price, size = (format(Decimal(each).normalize(), "f") for each in level)
     return f"{price} x {size}"
+
+
+def assert_right(rig, exchange):
+    for asset_id in exchange.tokens:
+        assert shown(rig.live_view(asset_id)) == truth(exchange, asset_id)
+
+
+def without_hashes(message):
+    """The same deltas as in recordings that lack hash and top."""
+    for entry in message["price_changes"]:
+        entry["hash"] = ""
+        del entry["best_bid"], entry["best_ask"]
+    return message
+
+
+def ask(rig):
+    """Ask REST for a proof; the answer is still to come."""
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    assert len(rig.pending) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from polymirror.core.proofs import complement_differences
 from polymirror.core.states import BookState
-from tests.core.builders import CONSTANTS, START, Exchange, Rig, shown, truth
+from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
 
 @pytest.fixture
@@ -15,11 +15,6 @@ def exchange():
 @pytest.fixture
 def rig(exchange):
     return Rig.live(exchange)
-
-
-def assert_right(rig, exchange):
-    for asset_id in exchange.tokens:
-        assert shown(rig.live_view(asset_id)) == truth(exchange, asset_id)
 
 
 def differences(rig):

@@ -1,0 +1,183 @@
+"""The model exchange against the engine, and against engines that were broken on purpose.
+
+A machine that cannot fail proves nothing, so each promise's guard is taken out once, and the machine must
+find it.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
+
+from polymirror.core.engine import Engine
+from polymirror.core.market import Market
+from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.states import BookState
+from polymirror.core.token import Token
+from tests.properties.machine import Machine
+from tests.properties.test_scenarios import flood, hunt_a_ghost, traffic
+
+STEPS = 30
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=100, stateful_step_count=STEPS, deadline=None, print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)  # fmt: skip
+
+HUNT = settings(
+    max_examples=200, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None,
+    phases=[Phase.generate], suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+    verbosity=Verbosity.quiet,
+)  # fmt: skip
+
+
+# ---- Mutants -------------------------------------------------------------------------------------------
+
+
+def no_hash_check(patch):
+    """Every delta is believed."""
+
+    def prove_by_hash(self, now, *, thorough):
+        self.hash_proven = True
+        self.proven(now, ProofKind.HASH, self.stated_at)
+        return True
+
+    patch.setattr(Token, "prove_by_hash", prove_by_hash)
+
+
+def no_proof_age(patch):
+    """Once LIVE, a book is readable however old its proof is."""
+
+    def live(self, asset_id, now, max_proof_age=None):
+        token = self._token(asset_id)
+        if token.state is BookState.LIVE:
+            return self._view(token, now)
+        raise self.refusal(asset_id, now)
+
+    patch.setattr(Engine, "live", live)
+
+
+def resume_after_reconnect(patch):
+    """The book is kept over a lost connection."""
+
+    def disconnected(self, now, detail=""):
+        self.connected = False
+
+    patch.setattr(Token, "disconnected", disconnected)
+
+
+def apply_before_snapshot(patch):
+    """The first delta makes a book."""
+
+    def hold(self, change, at, now):
+        self.loaded = True
+        self.delta(change, at, now)
+        self.proven(now, ProofKind.HASH, now)
+
+    patch.setattr(Token, "_hold", hold)
+
+
+def ignore_complement(patch):
+    """A token that stands still while its complement moves on is not noticed."""
+    patch.setattr(Market, "_check_complement", lambda self, now, *, definite: None)
+
+
+def read_the_newest_levels(patch):
+    """The view shows changes that nothing has proven yet."""
+    patch.setattr(Token, "proven_levels", lambda self: self.book.levels())
+
+
+def proof_dated_at_the_answer(patch):
+    """A REST book counts as proof from when it came, not from when it was asked for."""
+    true_load, true_proven = Token.load, Token.proven
+
+    def load(self, message, book, now, source, *, verifiable):
+        return true_load(self, message, book, now, Proof(source.kind, now, source.epoch), verifiable=verifiable)
+
+    def proven(self, now, kind, as_of):
+        return true_proven(self, now, kind, now)
+
+    patch.setattr(Token, "load", load)
+    patch.setattr(Token, "proven", proven)
+
+
+def resync_what_is_retired(patch):
+    """A settled market is asked for again and again."""
+    patch.setattr(Token, "retire", lambda self, reason, now: self.doubt(reason, now))
+
+
+def keep_every_delta(patch):
+    """The buffer of a book without a baseline has no bound."""
+
+    def hold(self, change, at, now):
+        self.stated_at = now
+        self.buffer = type(self.buffer)([*self.buffer, (at, change)])
+
+    patch.setattr(Token, "_hold", hold)
+
+
+def chance(patch):
+    """Backoff is drawn from ambient randomness."""
+    true_init = Engine.__init__
+
+    def init(self, config, rng):
+        true_init(self, config, Random())
+
+    patch.setattr(Engine, "__init__", init)
+
+
+def crash_on_the_unknown(patch):
+    """An unreadable frame is an exception."""
+
+    def malformed(self, line, message, now):
+        raise ValueError(f"P6: {message.detail}")
+
+    patch.setattr(Engine, "_malformed", malformed)
+
+
+def hunt_with_the_machine():
+    run_state_machine_as_test(Machine, settings=HUNT)
+
+
+@HUNT
+@given(traffic, st.integers(0, 3), st.integers(1, 4))
+def hunt_with_ghosts(flow, number, after):
+    hunt_a_ghost(flow, number, after, busy=False)
+
+
+@settings(HUNT, max_examples=50)
+@given(st.integers(20, 80), st.integers(0, 1))
+def hunt_with_floods(count, number):
+    flood(count, number)
+
+
+MUTANTS = (
+    (no_hash_check, hunt_with_the_machine, "P2: .* never had these levels"),
+    (no_proof_age, hunt_with_the_machine, "P2: the proof is too old"),
+    (resume_after_reconnect, hunt_with_the_machine, "P2: a (book|proof) outlived its connection"),
+    (apply_before_snapshot, hunt_with_the_machine, "P2: .* never had these levels"),
+    (ignore_complement, hunt_with_ghosts, "P2: a ghost"),
+    (read_the_newest_levels, hunt_with_the_machine, "P2: .* never had these levels"),
+    (proof_dated_at_the_answer, hunt_with_the_machine, "P2: nothing could prove anything"),
+    (resync_what_is_retired, hunt_with_the_machine, "P5: "),
+    (keep_every_delta, hunt_with_floods, "P3: the buffer outgrew its bound"),
+    (chance, hunt_with_the_machine, "P4: "),
+    (crash_on_the_unknown, hunt_with_the_machine, "P6: "),
+)
+
+
+@pytest.mark.parametrize(("mutant", "hunt", "promise"), MUTANTS, ids=lambda each: getattr(each, "__name__", ""))
+def test_an_engine_without_this_guard_is_found_out(mutant, hunt, promise, monkeypatch):
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, ValueError), match=promise):
+        hunt()
+
+
+@pytest.mark.parametrize("hunt", [hunt_with_ghosts, hunt_with_floods])
+def test_the_same_hunts_find_nothing_in_the_engine_as_it_is(hunt):
+    hunt()
