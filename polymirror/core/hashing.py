@@ -42,7 +42,7 @@ COMMON_TICK_SIZES: Final = ("0.01", "0.001")
 """The tick sizes of all recorded crypto markets."""
 
 MAX_DISTRUST: Final = 3
-"""REST books in a row that no known dialect explains before hashes count as unverifiable."""
+"""REST answers in a row that no known dialect explains before hashes count as unverifiable."""
 
 
 def trade_price_wire(price: int) -> str:
@@ -60,8 +60,10 @@ class DialectBook:
     def __init__(self) -> None:
         # The dialect in use; None until learnt, and again when whole books stop matching it.
         self.current: Dialect | None = None
-        # REST books in a row that matched nothing: reaching MAX_DISTRUST ends `current`.
+        # REST answers in a row that matched nothing: reaching MAX_DISTRUST ends `current`.
         self._distrust = 0
+        # When the newest of them was asked for.
+        self._distrusted_at = float("-inf")
 
     @property
     def verifiable(self) -> bool:
@@ -79,8 +81,12 @@ class DialectBook:
         self.current = dialect
         self._distrust = 0
 
-    def unexplained(self) -> None:
+    def unexplained(self, asked_at: float) -> None:
         """Note that a REST book matched no dialect."""
+        if asked_at == self._distrusted_at:
+            # One broken answer may hold many books.
+            return
+        self._distrusted_at = asked_at
         self._distrust += 1
         if self._distrust >= MAX_DISTRUST:
             self.current = None
@@ -153,8 +159,10 @@ class MarketHash:
         self.last_trade_price = found
         return True
 
-    def learn(self, message: BookMessage, book: OrderBook) -> bool | None:
+    def learn(self, message: BookMessage, book: OrderBook, asked_at: float | None = None) -> bool | None:
         """Prove a whole book as the venue sent it, learning dialect, constants and last trade price.
+
+        ``asked_at`` is when REST was asked for it; None for a book from the stream.
 
         Return True when its hash is explained, False when the dialect is known and the hash differs,
         None when nothing known explains it (unverifiable).
@@ -166,9 +174,9 @@ class MarketHash:
         if self._explain(message, book):
             return True
         known = self.verifiable
-        if message.min_order_size is not None:
+        if asked_at is not None:
             # Only REST books tell every field, so only they can show that the dialect has changed.
-            self._dialects.unexplained()
+            self._dialects.unexplained(asked_at)
         if not known or not self._dialects.verifiable:
             return None
         # What came with a wrong hash may be wrong itself.

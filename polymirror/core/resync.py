@@ -45,6 +45,9 @@ PROBE_RETRY: Final = 1.0
 MAX_ABSENCES: Final = 3
 """REST answers without this token, in a row, before a token that had a book is retired."""
 
+ABSENT_FOR: Final = 10.0
+"""Seconds between the first and the last of these answers, at least: retiring is final, and REST may err for a while."""
+
 MAX_ABSENCES_UNPRIMED: Final = 40
 """The same for a token that never had a book: a new market may be unknown to REST for minutes."""
 
@@ -76,6 +79,7 @@ class Resync:
         self.baseline_at = 0
         # REST answers in a row that did not have this token.
         self.absences = 0
+        self._absent_since = 0.0
         # An answer that waits for the stream, and until when.
         self.held: HeldBook | None = None
         self.held_until = _NEVER
@@ -173,6 +177,8 @@ class Resync:
     def absent(self, now: float) -> None:
         """REST answered, and knows no book for this token: settled, or too new."""
         token = self.token
+        if not self.absences:
+            self._absent_since = now
         self.absences += 1
         if token.state in (BookState.UNPRIMED, BookState.RESYNCING):
             limit = MAX_ABSENCES if self._had_book else MAX_ABSENCES_UNPRIMED
@@ -181,7 +187,7 @@ class Resync:
             return
         else:
             limit = MAX_ABSENCES - 1
-        if self.absences >= limit:
+        if self.absences >= limit and now - self._absent_since >= ABSENT_FOR:
             token.retire(Reason.GONE, now)
         else:
             self.failed(now)
@@ -198,7 +204,7 @@ class Resync:
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
             self.failed(now)
             return False
-        explained = token.hashes.learn(message, book)
+        explained = token.hashes.learn(message, book, sent_at)
         if explained is False:
             # Cut or altered on the way: neither a baseline nor a witness.
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)

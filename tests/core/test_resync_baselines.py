@@ -142,11 +142,23 @@ def retire_by_absence(rig, limit):
     return None
 
 
-def test_a_token_that_had_a_book_is_retired_after_a_few_404s(rig):
+def test_a_token_that_had_a_book_is_retired_after_a_few_404s_over_a_while(rig):
     rig.engine.resync("11", rig.now)
     rig.drain()
-    assert retire_by_absence(rig, 10) == resync_module.MAX_ABSENCES
+    began = rig.now
+    assert retire_by_absence(rig, 30) >= resync_module.MAX_ABSENCES
+    assert resync_module.ABSENT_FOR <= rig.now - began < 3 * resync_module.ABSENT_FOR
     assert rig.path("11")[-1] == "RETIRED GONE"
+
+
+def test_a_token_that_rest_loses_for_a_moment_is_not_retired(rig):
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    for _ in range(resync_module.MAX_ABSENCES + 1):
+        while not rig.pending:
+            rig.advance(0.05)
+        rig.answer("11", "22")
+    assert rig.state("11") is BookState.RESYNCING
 
 
 def test_a_token_that_never_had_a_book_is_given_much_longer(exchange):
@@ -163,7 +175,7 @@ def test_a_live_book_with_levels_is_not_retired_by_an_odd_404(rig):
     assert rig.state("11") is BookState.LIVE
 
 
-def test_a_live_book_that_was_emptied_is_retired_by_two_404s(rig, exchange):
+def test_a_live_book_that_was_emptied_is_retired_by_404s_over_a_while(rig, exchange):
     for price in list(exchange.bids):
         rig.send(exchange.change("BUY", price, "0"))
     for price in list(exchange.asks):
@@ -172,7 +184,7 @@ def test_a_live_book_that_was_emptied_is_retired_by_two_404s(rig, exchange):
     ask(rig)
     rig.answer("11", "22")
     assert rig.state("11") is BookState.LIVE
-    ask(rig)
+    rig.advance(resync_module.ABSENT_FOR)
     rig.answer("11", "22")
     assert rig.path("11") == ["RETIRED GONE"]
 
