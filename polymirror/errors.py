@@ -24,7 +24,7 @@ reason, age and epoch of a refused book. They never carry credentials.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polymirror.core.states import BookState, Reason
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 class PolymirrorError(Exception):
     """The root of all errors raised by this library."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default an exception is rebuilt from its message alone, which is not what our constructors take:
+        # one that comes back from a worker process would break the pool instead of being raised.
+        return _rebuild, (type(self), self.args, vars(self))
 
 
 class ConfigError(PolymirrorError, ValueError):
@@ -41,7 +46,7 @@ class ConfigError(PolymirrorError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}={value!r} is not allowed: it must be {allowed}")
+        super().__init__(f"{field}={_shorten(repr(value), 200)} is not allowed: it must be {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
@@ -173,6 +178,12 @@ class BadResponse(VenueError):  # noqa: N818
         super().__init__(f"{call}: {detail}")
         self.call = call
         self.status = status
+
+
+def _rebuild(kind: type[PolymirrorError], args: tuple[object, ...], state: dict[str, object]) -> PolymirrorError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 def _shorten(value: object, limit: int = 48) -> str:

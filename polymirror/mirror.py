@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
+from polymirror.clockwatch import watch_clock
 from polymirror.config import Endpoints, MirrorConfig
 from polymirror.core.checksum import Constants
 from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
@@ -44,9 +45,6 @@ log = logging.getLogger("polymirror")
 
 ALL_RESOLVED = "all subscribed assets resolved"
 """The venue's reason for closing a socket with code 1000 when nothing on it trades any more."""
-
-FIRST_CLOCK_SAMPLES = 4
-"""Samples of the venue's clock taken quickly after the start: each narrows the bounds."""
 
 
 class Mirror:
@@ -112,7 +110,9 @@ class Mirror:
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
                 await self._look_up_wanted()
-                self._spawn(self._watch_clock(), "clock")
+                self._spawn(
+                    watch_clock(self.clob, self.engine, self.config.clock_interval, self._warn_of_clock), "clock"
+                )
                 self._stack = stack.pop_all()
         return self
 
@@ -322,7 +322,6 @@ class Mirror:
 
     def updates(self, *tokens: str) -> Subscription:
         """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
-        self._check_not_stopped()
         return self._subscribers.subscribe(tokens, self._describe)
 
     def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
@@ -330,7 +329,6 @@ class Mirror:
 
         Returns a function that removes the callback. An exception in it is logged.
         """
-        self._check_not_stopped()
         return self._subscribers.call(callback, tokens)
 
     def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
@@ -338,11 +336,6 @@ class Mirror:
         key = object()
         self._on_transition[key] = callback
         return lambda: self._on_transition.pop(key, None) and None
-
-    def _check_not_stopped(self) -> None:
-        # Before the start is early, not wrong: whoever subscribes then misses nothing.
-        if self._stopped:
-            raise MirrorClosed("the mirror was stopped: nothing changes any more")
 
     def _describe(self, token: str, conflated: int) -> Update | None:
         book = self.engine.tokens.get(token)
@@ -473,17 +466,8 @@ class Mirror:
             self.engine.books(request, answer.books, self.now(), failed=answer.failed)
         self._drain()
 
-    async def _watch_clock(self) -> None:
-        """Sample the venue's clock: often at first, then now and then."""
-        samples = 0
-        while True:
-            try:
-                time_ = await self.clob.time()
-                self.engine.clock.server_time(time_.seconds, time_.sent, time_.received)
-            except VenueError as error:
-                self._warnings.warn("time", str(error), self.now())
-            samples += 1
-            await asyncio.sleep(0.37 if samples < FIRST_CLOCK_SAMPLES else self.config.clock_interval)
+    def _warn_of_clock(self, detail: str) -> None:
+        self._warnings.warn("time", detail, self.now())
 
 
 @contextmanager
@@ -492,7 +476,7 @@ def _alone() -> Iterator[None]:
     try:
         yield
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
 
 @contextmanager

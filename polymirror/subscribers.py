@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
-from polymirror.errors import ConfigError
+from polymirror.errors import ConfigError, MirrorClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -114,9 +114,10 @@ class Subscribers:
         # Changed tokens that the callbacks have not been told of yet.
         self._pending: dict[str, int] = {}
         self._scheduled = False
+        self._closed = False
 
     def subscribe(self, tokens: Iterable[str], describe: Callable[[str, int], Update | None]) -> Subscription:
-        """Add an iterator. Raises ConfigError beyond the limit."""
+        """Add an iterator. Raises ConfigError beyond the limit, and MirrorClosed after the end."""
         self._check_room()
         subscription = Subscription(self, tokens, describe)
         self._subscriptions[subscription] = None
@@ -127,7 +128,7 @@ class Subscribers:
         self._subscriptions.pop(subscription, None)
 
     def call(self, callback: Callable[[Update], None], tokens: Iterable[str]) -> Callable[[], None]:
-        """Add a callback; return a function that removes it. Raises ConfigError beyond the limit."""
+        """Add a callback; return a function that removes it. Raises as :meth:`subscribe` does."""
         self._check_room()
         key = object()
         self._callbacks[key] = (callback, frozenset(tokens))
@@ -151,7 +152,8 @@ class Subscribers:
             subscription.forget(tokens)
 
     def close(self) -> None:
-        """End all iterations and forget all callbacks."""
+        """End all iterations, forget all callbacks, and take no more."""
+        self._closed = True
         for subscription in tuple(self._subscriptions):
             subscription.close()
         self._callbacks.clear()
@@ -174,6 +176,8 @@ class Subscribers:
                     log.exception("an update callback failed")
 
     def _check_room(self) -> None:
+        if self._closed:
+            raise MirrorClosed("the mirror was stopped: nothing changes any more")
         count = len(self._subscriptions) + len(self._callbacks)
         if count >= self._limit:
             raise ConfigError("subscribers", count + 1, f"at most max_subscribers={self._limit}")

@@ -7,13 +7,16 @@ the library's checksum, book, token or engine: what judges them must not repeat 
 
 from polymirror.simulator.exchange import Exchange
 from polymirror.simulator.fault_kinds import FAULTS, make_faults
-from polymirror.simulator.faults import Fault, FaultLine, Plan
+from polymirror.simulator.faults import ClientFault, Fault, FaultLine, Plan
+from polymirror.simulator.market import Ending
 from polymirror.simulator.server import Simulator
 from polymirror.simulator.session import Session
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 
 __all__ = [
     "FAULTS",
+    "ClientFault",
+    "Ending",
     "Exchange",
     "ExchangeConfig",
     "Fault",

@@ -17,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from polymirror.simulator.frames import Call, Close, Frame, Item, Reset
+from polymirror.simulator.pace_faults import SLOW_CONSUMER
 from polymirror.simulator.rest import Desk
 from polymirror.simulator.session import Session
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 MAX_SEND_QUEUE = 20_000
 """Items waiting for a slow reader; one more and the venue closes with 1013, as it really does."""
-
-SLOW_CONSUMER = Close(1013, "slow consumer: send buffer full")
 
 MAX_PAUSE = 0.02
 """The pump looks at the clock at least this often, in seconds."""
@@ -108,6 +107,10 @@ class Hub:
 
     async def talk(self, websocket: WebSocket) -> None:
         """Serve one client until either side ends it."""
+        if self.line.refuses(self.exchange.now_ms):
+            # Closing before accepting answers the handshake with 403.
+            await websocket.close()
+            return
         await websocket.accept()
         connection = Connection(Session(self.exchange), self.line.open_link())
         self.connections.add(connection)

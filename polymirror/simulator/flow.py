@@ -127,11 +127,11 @@ class Flow:
         return Group(tuple(self._tweak(ladders, tick) for _ in range(count)))
 
     def _walk(self, at_ms: int) -> None:
-        seconds = (at_ms - self._walked_ms) / 1000
-        if seconds <= 0:
+        passed_ms = at_ms - self._walked_ms
+        if passed_ms <= 0:
             return
         self._walked_ms = at_ms
-        fair = self.fair + self.rng.gauss(0.0, self.config.volatility * ONE_PRICE * math.sqrt(seconds))
+        fair = self.fair + self.rng.gauss(0.0, self.config.volatility * ONE_PRICE * math.sqrt(passed_ms / 1000))
         low = self.config.fair_low * ONE_PRICE
         high = ONE_PRICE - low
         if fair < low:
@@ -147,13 +147,17 @@ class Flow:
 
     def _follow(self, ladders: Sequence[Ladder], tick: int) -> list[Change]:
         """Bring the touch to where the fair price is: withdraw what is too dear, bid what is cheap."""
+        targets = self._target(0, tick), self._target(1, tick)
+        tops = [ladders[0].best, ladders[1].best]
+        if tops[0] == targets[0] and tops[1] == targets[1]:
+            return []
         rng = self.rng
         withdrawn: list[Change] = []
         placed: list[Change] = []
-        tops = [ladders[0].best, ladders[1].best]
         for side in (0, 1):
-            prices, target = ladders[side].prices, self._target(side, tick)
+            target = targets[side]
             if tops[side] > target:
+                prices = ladders[side].prices
                 left = len(prices)
                 while left and prices[left - 1] > target and len(withdrawn) < MAX_GROUP - 2:
                     if left == 1 and rng.random() < 0.9:
@@ -162,7 +166,7 @@ class Flow:
                     withdrawn.append(Change(side, prices[left], 0))
                 tops[side] = prices[left - 1] if left else 0
         for side in (0, 1):
-            target = self._target(side, tick)
+            target = targets[side]
             if tops[side] < target and rng.random() < 0.5:
                 steps = (target - tops[side] - 1) // tick
                 price = target - tick * rng.randint(0, min(steps, 2))
@@ -215,4 +219,4 @@ class Flow:
         return Change(side, prices[index], size - lot if lot < size and rng.random() < 0.5 else size + lot)
 
     def _lot(self) -> int:
-        return self.rng.choice(LOTS) * ONE_SIZE
+        return LOTS[int(self.rng.random() * len(LOTS))] * ONE_SIZE

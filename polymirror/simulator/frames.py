@@ -17,9 +17,15 @@ NEW_MARKET = "new_market"
 MARKET_RESOLVED = "market_resolved"
 OPENING = "opening"
 REPLY = "reply"
+CLOSING = "closing"
 
 CUSTOM_KINDS = frozenset({BEST_BID_ASK, NEW_MARKET, MARKET_RESOLVED})
 """Kinds that only a connection with ``custom_feature_enabled`` receives."""
+
+ALL_KINDS = (
+    *(BOOK, PRICE_CHANGE, LAST_TRADE_PRICE, TICK_SIZE_CHANGE, BEST_BID_ASK, NEW_MARKET, MARKET_RESOLVED),
+    *(OPENING, REPLY, CLOSING),
+)
 
 FULL_DEPTH_KINDS = frozenset({BOOK, OPENING})
 """Kinds that carry whole books."""
@@ -30,7 +36,7 @@ class Frame(NamedTuple):
 
     ``kind`` is one of the constants of this module, ``market`` the condition id it is about (empty
     for an opening array or a plain-text reply), ``token`` the asset id if it is about one token
-    only. ``at_ms`` is the exchange time at which it was sent; ``delay_ms`` is extra time on the
+    only. ``at_ms`` is the time it states, by the exchange's clock; ``delay_ms`` is extra time on the
     way, added by faults. A transport keeps the order of the frames of one connection.
     """
 
@@ -49,11 +55,21 @@ class Close(NamedTuple):
     reason: str
     delay_ms: int = 0
 
+    @property
+    def kind(self) -> str:
+        """What all endings of a connection share."""
+        return CLOSING
+
 
 class Reset(NamedTuple):
     """The connection dies without a close frame. ``delay_ms`` as in :class:`Frame`."""
 
     delay_ms: int = 0
+
+    @property
+    def kind(self) -> str:
+        """What all endings of a connection share."""
+        return CLOSING
 
 
 Item = Frame | Close | Reset

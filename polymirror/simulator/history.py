@@ -1,7 +1,8 @@
-"""The truth about one token's book over time, small enough to keep.
+"""The truth about one market's books over time, small enough to keep.
 
-Remembers by digest which states a book had and until when, so that the question "was the book
+Remembers by digest which states the books had and until when, so that the question "was the book
 exactly this at some time since then?" costs one look-up. Old states are forgotten after a horizon.
+The two books of a market are mirror images, so one history serves both. The market keeps it.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ from attrs import define, field
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ONE_PRICE = 10_000
+
 Digest = tuple[int, int]
-"""The sums over a book's bids and over its asks."""
+"""The sums over a book's bids and over its asks, these as the bids of the other token that they mirror."""
 
 MAX_STATES = 1_000_000
-"""More states than this are never kept for one token, however long the horizon."""
+"""More states than this are never kept for one market, however long the horizon."""
 
 
 def digest(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> Digest:
     """The digest of levels given as (price, size) in wire units, in any order."""
-    return sum(map(hash, bids)), sum(map(hash, asks))
+    return sum(map(hash, bids)), sum([hash((ONE_PRICE - price, size)) for price, size in asks])
 
 
 @define(eq=False)
 class History:
-    """The states of one token's book, and when each of them was replaced last."""
+    """The states of one book, and when each of them was replaced last."""
 
     horizon_ms: int
     current: Digest = (0, 0)

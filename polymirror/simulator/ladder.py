@@ -38,15 +38,13 @@ def size_text(size: int) -> str:
 class Ladder:
     """The bids of one token, worst first, which is also the order in which the wire lists them.
 
-    ``bid_digest`` and ``ask_digest`` are sums over the levels, of this token's view and of the
-    mirrored one. Two books with equal digests are equal for every practical purpose (the summands
-    are 64-bit hashes), so a state can be remembered in a few bytes.
+    ``digest`` is a sum over the levels. Two ladders with equal digests are equal for every practical
+    purpose (the summands are 64-bit hashes), so a state can be remembered in a few bytes.
     """
 
     prices: list[int] = field(factory=list)
     sizes: list[int] = field(factory=list)
-    bid_digest: int = 0
-    ask_digest: int = 0
+    digest: int = 0
     _bid_texts: list[str] = field(factory=list)
     _ask_texts: list[str] = field(factory=list)
     # The joined fragments; None after a change until somebody asks again.
@@ -70,18 +68,15 @@ class Ladder:
         old = self.sizes[index] if index < len(prices) and prices[index] == price else 0
         if old == size:
             return old
-        mirrored = ONE_PRICE - price
         if old:
-            self.bid_digest -= hash((price, old))
-            self.ask_digest -= hash((mirrored, old))
+            self.digest -= hash((price, old))
         self._bids_json = self._asks_json = None
         if not size:
             del prices[index], self.sizes[index], self._bid_texts[index], self._ask_texts[index]
             return old
-        self.bid_digest += hash((price, size))
-        self.ask_digest += hash((mirrored, size))
+        self.digest += hash((price, size))
         tail = f'","size":"{size_text(size)}"}}'
-        bid, ask = f'{{"price":"{PRICE_TEXTS[price]}{tail}', f'{{"price":"{PRICE_TEXTS[mirrored]}{tail}'
+        bid, ask = f'{{"price":"{PRICE_TEXTS[price]}{tail}', f'{{"price":"{PRICE_TEXTS[ONE_PRICE - price]}{tail}'
         if old:
             self.sizes[index] = size
             self._bid_texts[index] = bid

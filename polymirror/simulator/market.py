@@ -12,14 +12,14 @@ from enum import Enum
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, PRICE_CHANGE, TICK_SIZE_CHANGE, Frame
-from polymirror.simulator.history import History
+from polymirror.simulator.history import Digest, History
 from polymirror.simulator.ladder import ONE_PRICE, PRICE_TEXTS, Ladder, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from polymirror.simulator.flow import Change, Flow, Group, Trade
 
@@ -37,6 +37,22 @@ class Phase(Enum):
     """Past its end: the book is emptied, the outcome is not known yet."""
     RESOLVED = "resolved"
     """Settled: no order book exists any more."""
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a market ends."""
+
+    empties: bool = True
+    """Whether a burst of removals empties the book first."""
+    resolve_delay_ms: int = 2_000
+    """From the emptied book to the resolution, when its order book ceases to exist."""
+    announced: bool = True
+    """Whether ``market_resolved`` is sent."""
+    announce_delay_ms: int = 0
+    """From the resolution to its announcement."""
+    closes: bool = True
+    """Whether connections with nothing but ended markets are closed with 1000."""
 
 
 @define(eq=False)
@@ -61,13 +77,31 @@ class Market:
     trade_price: str = ""
     last_trade_side: str = ""
     changed_ms: int = 0
+    # Lets the next batch happen; made once, because it is put down again after each.
+    trade: Callable[[int, list[Frame]], None] = field(init=False)
     # Decided one batch ahead when a hash had to contain it already.
     planned: Group | None = None
-    histories: tuple[History, History] = field(init=False)
+    # The keys that are hashed: today ten; nine and six have been seen.
+    hashed_keys: int = 10
+    # How it ends, once that is decided; and whether its connections may be closed.
+    ending: Ending | None = None
+    over: bool = False
+    # The truth of the first token; that of the second is its mirror image.
+    history: History = field(init=False)
+    # The beginnings of texts, which never change, and their ends with what they were made from.
+    _heads: tuple[str, str] = field(init=False)
+    _change_heads: tuple[str, str] = field(init=False)
+    _last_tail: tuple[tuple[int, int, str], str] = ((0, 0, ""), "")
 
     def __attrs_post_init__(self) -> None:
         """Start with two empty books."""
-        self.histories = (History(self.history_ms), History(self.history_ms))
+        self.history = History(self.history_ms)
+        first, second = (
+            f'{{"market":"{self.condition_id}","asset_id":"{token}","timestamp":"' for token in self.tokens
+        )
+        self._heads = (first, second)
+        first, second = (f'{{"asset_id":"{token}", "price":"' for token in self.tokens)
+        self._change_heads = (first, second)
 
     # The truth.
 
@@ -76,18 +110,17 @@ class Market:
         for change in changes:
             self.ladders[change.side].set(change.price, change.size)
         self.changed_ms = at_ms
-        first, second = self.ladders
-        self.histories = (
-            History(self.history_ms, (first.bid_digest, second.ask_digest)),
-            History(self.history_ms, (second.bid_digest, first.ask_digest)),
-        )
+        self.history = History(self.history_ms, (self.ladders[0].digest, self.ladders[1].digest))
 
     def apply(self, change: Change, at_ms: int) -> None:
         """Change one level; both tokens have a new state from now on."""
-        self.ladders[change.side].set(change.price, change.size)
         first, second = self.ladders
-        self.histories[0].record((first.bid_digest, second.ask_digest), at_ms)
-        self.histories[1].record((second.bid_digest, first.ask_digest), at_ms)
+        self.ladders[change.side].set(change.price, change.size)
+        self.history.record((first.digest, second.digest), at_ms)
+
+    def was(self, index: int, state: Digest, since_ms: int) -> bool:
+        """Whether the book of a token was in this state at any time from ``since_ms`` on."""
+        return self.history.was((state[1], state[0]) if index else state, since_ms)
 
     def levels(self, index: int) -> tuple[Levels, Levels]:
         """Bids and asks of the first (0) or the second (1) token."""
@@ -95,8 +128,16 @@ class Market:
 
     def best(self, index: int) -> tuple[str, str]:
         """Best bid and best ask as the wire writes them: "0" and "1" for an empty side."""
-        other = self.ladders[1 - index].best
-        return PRICE_TEXTS[self.ladders[index].best], PRICE_TEXTS[ONE_PRICE - other]
+        first, second = self.tops
+        if index:
+            first, second = second, first
+        return PRICE_TEXTS[first], PRICE_TEXTS[ONE_PRICE - second]
+
+    @property
+    def tops(self) -> tuple[int, int]:
+        """The highest bids of the two tokens in 1/10,000; 0 where there is none."""
+        first, second = self.ladders[0].prices, self.ladders[1].prices
+        return first[-1] if first else 0, second[-1] if second else 0
 
     @property
     def tick_text(self) -> str:
@@ -107,17 +148,20 @@ class Market:
 
     def book_hash(self, index: int, at_ms: int) -> str:
         """The venue's hash of a token's whole book at this timestamp."""
-        return sha1(self._ten_keys(index, at_ms, "").encode(), usedforsecurity=False).hexdigest()
+        text = f'{self._heads[index]}{at_ms}","hash":"",{self._sides(index)}{self._tail(self.hashed_keys)}'
+        return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def rest_book(self, index: int) -> str:
         """The REST form: all ten keys, with the time and the hash of the last change."""
-        return self._ten_keys(index, self.changed_ms, self.book_hash(index, self.changed_ms))
+        at_ms = self.changed_ms
+        book_hash = self.book_hash(index, at_ms)
+        return f'{self._heads[index]}{at_ms}","hash":"{book_hash}",{self._sides(index)}{self._tail(10)}'
 
     def opening_book(self, index: int) -> str:
         """The form that a new subscription gets, an element of its opening array."""
         return (
-            f'{{"market":"{self.condition_id}","asset_id":"{self.tokens[index]}","timestamp":"{self.changed_ms}",'
-            f'"hash":"{self.book_hash(index, self.changed_ms)}",{self._sides(index)},"tick_size":"{self.tick_text}",'
+            f'{self._heads[index]}{self.changed_ms}","hash":"{self.book_hash(index, self.changed_ms)}",'
+            f'{self._sides(index)},"tick_size":"{self.tick_text}",'
             f'"event_type":"book","last_trade_price":"{self.trade_price}"}}'
         )
 
@@ -133,12 +177,9 @@ class Market:
         self, group: Group, at_ms: int, hashes: tuple[str, str], *, sell_first: bool
     ) -> list[Frame]:
         """One message for each change; all of them state the top and the hash of the batch's end."""
-        tails = []
-        for index in (0, 1):
-            bid, ask = self.best(index)
-            tails.append(f'", "hash":"{hashes[index]}", "best_bid":"{bid}", "best_ask":"{ask}"}}')
-        first, second = (f'{{"asset_id":"{token}", "price":"' for token in self.tokens)
-        heads = (first, second)
+        first, second = self.tops
+        tails = _tail_of(hashes[0], first, second), _tail_of(hashes[1], second, first)
+        heads = self._change_heads
         start = f'{{"market":"{self.condition_id}", "price_changes":['
         end = f'], "timestamp":"{at_ms}", "event_type":"price_change"}}'
         frames = []
@@ -186,9 +227,21 @@ class Market:
     def _sides(self, index: int) -> str:
         return f'"bids":[{self.ladders[index].bids_json()}],"asks":[{self.ladders[1 - index].asks_json()}]'
 
-    def _ten_keys(self, index: int, at_ms: int, book_hash: str) -> str:
-        return (
-            f'{{"market":"{self.condition_id}","asset_id":"{self.tokens[index]}","timestamp":"{at_ms}",'
-            f'"hash":"{book_hash}",{self._sides(index)},"min_order_size":"{MIN_ORDER_SIZE}",'
-            f'"tick_size":"{self.tick_text}","neg_risk":false,"last_trade_price":"{self.trade_price}"}}'
-        )
+    def _tail(self, keys: int) -> str:
+        """The keys after the levels, as far as this many keys go."""
+        made_of = (keys, self.tick, self.trade_price)
+        if self._last_tail[0] != made_of:
+            self._last_tail = (made_of, self._new_tail(keys))
+        return self._last_tail[1]
+
+    def _new_tail(self, keys: int) -> str:
+        if keys < 9:
+            return "}"
+        constants = f',"min_order_size":"{MIN_ORDER_SIZE}","tick_size":"{PRICE_TEXTS[self.tick]}","neg_risk":false'
+        return constants + ("}" if keys < 10 else f',"last_trade_price":"{self.trade_price}"}}')
+
+
+def _tail_of(book_hash: str, top: int, other_top: int) -> str:
+    """The end of a change: what it states about the token's book."""
+    bid, ask = PRICE_TEXTS[top], PRICE_TEXTS[ONE_PRICE - other_top]
+    return f'", "hash":"{book_hash}", "best_bid":"{bid}", "best_ask":"{ask}"}}'

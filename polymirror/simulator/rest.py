@@ -7,7 +7,7 @@ The ASGI app and a simulated network both use it. Faults change the answers on t
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from polymirror.simulator.catalogue import OUTCOMES
 from polymirror.simulator.frames import Answer, Call
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_BOOKS = 500
 """More tokens than this in one POST are refused."""
+
+MANY = {"/prices": "/price", "/midpoints": "/midpoint", "/spreads": "/spread"}
+"""The calls about many tokens, and the call about one that each repeats."""
 
 NO_BOOK = "No orderbook exists for the requested token id"
 
@@ -46,10 +49,10 @@ class Desk:
         """The venue's answer, with the exchange as it is now."""
         path = call.path.rstrip("/") or "/"
         if call.method == "POST":
-            return self._books(call) if path == "/books" else _error(405, "Method Not Allowed")
+            return self._for_many(path, call)
         if path in self._by_token:
             return self._for_token(call.query.get("token_id", ""), path, call)
-        simple: dict[str, object] = {"/time": self._exchange.now_ms // 1000, "/ok": "OK", "/": "OK"}
+        simple: dict[str, object] = {"/time": self._exchange.stated_ms() // 1000, "/ok": "OK", "/": "OK"}
         return _json(simple[path]) if path in simple else self._look_up(path, call)
 
     def _look_up(self, path: str, call: Call) -> Answer:
@@ -75,23 +78,42 @@ class Desk:
             return _error(404, NO_BOOK)
         return self._by_token[path](market, market.tokens.index(token), call)
 
-    def _books(self, call: Call) -> Answer:
+    def _for_many(self, path: str, call: Call) -> Answer:
+        """The calls that name their tokens in the body; unknown and settled ones are left out."""
+        if path not in {"/books", *MANY}:
+            return _error(405, "Method Not Allowed")
         try:
-            wanted = json.loads(call.body)
-            tokens = [entry["token_id"] for entry in wanted]
-        except (ValueError, TypeError, KeyError):
+            wanted = [(entry["token_id"], str(entry.get("side", "")).upper()) for entry in json.loads(call.body)]
+        except (ValueError, TypeError, KeyError, AttributeError):
             return _error(400, "Invalid payload")
-        if not all(isinstance(token, str) for token in tokens):
+        if not all(isinstance(token, str) for token, _ in wanted):
             return _error(400, "Invalid payload")
-        if len(tokens) > MAX_BOOKS:
+        if len(wanted) > MAX_BOOKS:
             return _error(400, "Payload exceeds the limit")
-        books = (self._exchange.rest_book(token) for token in dict.fromkeys(tokens))
-        return Answer(200, f"[{','.join(book for book in books if book is not None)}]\n")
+        if path == "/books":
+            books = (self._exchange.rest_book(token) for token in dict.fromkeys(token for token, _ in wanted))
+            return Answer(200, f"[{','.join(book for book in books if book is not None)}]\n")
+        return self._map(path, wanted)
+
+    def _map(self, path: str, wanted: list[tuple[str, str]]) -> Answer:
+        """Prices, midpoints or spreads by token; prices by side as well."""
+        found: dict[str, object] = {}
+        for token, side in wanted:
+            single = self._for_token(token, MANY[path], Call("GET", MANY[path], {"token_id": token, "side": side}))
+            if single.status == 400:
+                return single
+            if single.status != 200:
+                continue
+            [value] = json.loads(single.body).values()
+            if path == "/prices":
+                value = {**cast("dict[str, str]", found.get(token, {})), side: value}
+            found[token] = value
+        return _json(found)
 
     def _discover(self, path: str, call: Call) -> Answer:
         kinds = {"/markets": market_object, "/events": event_object}
         if path in kinds:
-            market = self._exchange.market_by_slug(call.query.get("slug", ""))
+            market = self._wanted_market(call)
             # Settled markets are hidden unless they are asked for.
             wanted_closed = call.query.get("closed", "false").lower() == "true"
             shown = market is not None and wanted_closed == (market.phase is Phase.RESOLVED)
@@ -102,6 +124,12 @@ class Desk:
         if kind is None or found is None:
             return Answer(404, json.dumps({"type": "not found error", "error": "slug not found"}))
         return _json(kind(found))
+
+    def _wanted_market(self, call: Call) -> Market | None:
+        token = call.query.get("clob_token_ids", "")
+        if self._exchange.knows(token):
+            return self._exchange.market_of(token)
+        return self._exchange.market_by_slug(call.query.get("slug", ""))
 
 
 def _json(value: object) -> Answer:

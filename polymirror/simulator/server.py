@@ -110,6 +110,7 @@ class Simulator:
             raise MissingExtra("the simulated venue", "simulator") from error
 
         self.exchange = self._new_exchange()
+        self.line.attach(self.exchange)
         hub = Hub(self.exchange, self.line, self._clock)
         listener = socket.create_server((HOST, self._wanted_port), backlog=1024)
         self.port = listener.getsockname()[1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polymirror.simulator.frames import CUSTOM_KINDS, NEW_MARKET, OPENING, REPLY, Close, Frame, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from polymirror.simulator.exchange import Exchange
 
@@ -43,7 +43,7 @@ class Session:
         self._tokens: dict[str, None] = {}
         # Traffic is per market: it flows while any of a market's tokens is subscribed.
         self._markets: dict[str, int] = {}
-        self._resolved_seen = exchange.resolved_count
+        self._over_seen = exchange.over_count
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -61,12 +61,14 @@ class Session:
         message = _parsed(text)
         return [_reply("INVALID MESSAGE", now_ms)] if message is None else self._operate(message, now_ms)
 
-    def outgoing(self, frames: Iterable[Frame]) -> list[Item]:
+    def outgoing(self, frames: Sequence[Frame]) -> list[Item]:
         """Those of the exchange's frames that this connection receives, and the closing if it ends.
 
         Call it after every step of the exchange, even when the step sent nothing.
         """
         if self.closed or not self.subscribed:
+            return []
+        if not frames and self._exchange.over_count == self._over_seen:
             return []
         markets, custom = self._markets, self.custom_features
         items: list[Item] = [
@@ -75,8 +77,8 @@ class Session:
             if (frame.kind not in CUSTOM_KINDS and frame.market in markets)
             or (custom and (frame.market in markets or frame.kind == NEW_MARKET))
         ]
-        if self._exchange.resolved_count != self._resolved_seen:
-            self._resolved_seen = self._exchange.resolved_count
+        if self._exchange.over_count != self._over_seen:
+            self._over_seen = self._exchange.over_count
             items += self._close_when_resolved()
         return items
 
@@ -130,8 +132,8 @@ class Session:
 
     def _close_when_resolved(self) -> list[Item]:
         known = [token for token in self._tokens if self._exchange.knows(token)]
-        over = bool(known) and all(self._exchange.is_resolved(token) for token in known)
-        return self._close(ALL_RESOLVED) if over and self._exchange.config.close_when_resolved else []
+        over = bool(known) and all(self._exchange.is_over(token) for token in known)
+        return self._close(ALL_RESOLVED) if over else []
 
     def _close(self, close: Close) -> list[Item]:
         self.closed = True

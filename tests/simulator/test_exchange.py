@@ -220,7 +220,7 @@ def test_the_truth_is_remembered_from_the_moment_asked_for_and_no_longer() -> No
     assert not exchange.was_true(token, *old, exchange.now_ms)
     run(exchange, 10)
     assert not exchange.was_true(token, *old, start)
-    assert len(exchange.markets[0].histories[0]) < 5 * 20 * 3
+    assert len(exchange.markets[0].history) < 5 * 20 * 3
     assert not exchange.was_true(token, *exchange.truth(exchange.tokens[1]), exchange.now_ms)
 
 
@@ -252,7 +252,7 @@ def test_a_caller_may_sum_levels_once_and_ask_by_the_digest() -> None:
     assert not exchange.was_digest_true(token, (0, 0), 0)
     bids, _ = exchange.truth(token)
     assert not exchange.was_true(token, bids, (), 0)
-    assert len(exchange.markets[0].histories[1]) == 0
+    assert len(exchange.markets[0].history) == 0
 
 
 def test_truth_is_best_first_and_uncrossed() -> None:

@@ -31,7 +31,7 @@ def test_a_ladder_is_the_dict_of_its_changes_in_wire_order_for_both_tokens(chang
     assert ladder.bids() == levels
     assert ladder.asks() == mirrored
     assert ladder.best == (levels[0][0] if levels else 0)
-    assert (ladder.bid_digest, ladder.ask_digest) == digest(levels, mirrored)
+    assert (ladder.digest, ladder.digest) == digest(levels, mirrored)
     as_wire = [{"price": PRICE_TEXTS[p], "size": size_text(s)} for p, s in reversed(levels)]
     assert json.loads(f"[{ladder.bids_json()}]") == as_wire
     as_wire = [{"price": PRICE_TEXTS[p], "size": size_text(s)} for p, s in reversed(mirrored)]

@@ -93,6 +93,41 @@ def test_small_calls_agree_with_the_truth() -> None:
     assert compact["fd"] == {"r": 0.07, "e": 1, "to": True}
 
 
+def test_calls_about_many_tokens_say_what_the_calls_about_one_say() -> None:
+    exchange, desk = venue()
+
+    def post(path: str, *entries: dict[str, str]) -> Answer:
+        return desk.answer(Call("POST", path, {}, json.dumps(entries).encode()))
+
+    tokens = [{"token_id": token} for token in (*exchange.tokens, UNKNOWN)]
+    for many, one, key in (("/midpoints", "/midpoint", "mid"), ("/spreads", "/spread", "spread")):
+        singles = {token: body(get(desk, one, token_id=token))[key] for token in exchange.tokens}
+        assert body(post(many, *tokens)) == singles
+    token = exchange.tokens[0]
+    sides = {side: body(get(desk, "/price", token_id=token, side=side))["price"] for side in ("BUY", "SELL")}
+    asked = [{"token_id": token, "side": side} for side in ("BUY", "sell")]
+    assert body(post("/prices", *asked, {"token_id": UNKNOWN, "side": "BUY"})) == {token: sides}
+    assert error(post("/prices", {"token_id": token})) == (400, "Invalid side")
+    assert error(post("/midpoints", {"token_id": "x"})) == (400, "Invalid token id")
+    assert error(post("/spreads", *[{"token_id": token}] * 501)) == (400, "Payload exceeds the limit")
+    assert error(post("/spreads", {"token": token})) == (400, "Invalid payload")
+
+
+def test_discovery_finds_the_market_of_a_token_open_or_settled() -> None:
+    exchange, desk = venue()
+    token, other = exchange.tokens[1], exchange.tokens[2]
+    [market] = body(get(desk, "/markets", clob_token_ids=token))
+    assert token in json.loads(market["clobTokenIds"])
+    assert body(get(desk, "/markets", clob_token_ids=token, closed="true")) == []
+    assert body(get(desk, "/markets", clob_token_ids=UNKNOWN)) == []
+    exchange.settle(exchange.slugs[0], resolve_delay_ms=0)
+    exchange.step(exchange.now_ms + 100)
+    assert body(get(desk, "/markets", clob_token_ids=token)) == []
+    [closed] = body(get(desk, "/markets", clob_token_ids=token, closed="true"))
+    assert (closed["slug"], closed["closed"]) == (market["slug"], True)
+    assert body(get(desk, "/markets", clob_token_ids=other))[0]["slug"] == exchange.slugs[1]
+
+
 def test_errors_have_the_venues_status_and_text() -> None:
     exchange, desk = venue()
     missing = (404, "No orderbook exists for the requested token id")

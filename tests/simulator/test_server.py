@@ -6,18 +6,27 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from websockets.exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidStatus,
+    WebSocketException,
+)
 
 from polymirror.errors import MissingExtra
-from polymirror.simulator import Exchange, Fault, FaultLine, Plan, Session, Simulator
+from polymirror.simulator import FAULTS, Exchange, Fault, FaultLine, Plan, Session, Simulator, make_faults
 from polymirror.simulator.app import Connection
 from polymirror.simulator.delta_faults import LostDelta
 from polymirror.simulator.frames import Answer, Call, Close, Frame
 from polymirror.simulator.link_faults import Disconnect
+from polymirror.simulator.venue_faults import VenueFault
 from tests.simulator.naive import NaiveClient
 
 pytestmark = pytest.mark.anyio
@@ -122,9 +131,46 @@ async def test_a_reset_arrives_without_a_close_frame() -> None:
     async with Simulator(seed=2, rate=50, faults=[fault]) as venue, connect(venue.endpoints.stream) as socket:
         await socket.send(subscription(venue))
         with pytest.raises(ConnectionClosedError) as closed:
-            await asyncio.wait_for(socket.recv(), 5)
+            await read_to_the_end(socket)
     assert closed.value.rcvd is None
     assert fault.injected == 1
+
+
+async def test_a_refused_attempt_to_connect_ends_with_an_http_error() -> None:
+    fault = make_faults(["refused_connection"], plan=Plan())[0]
+    async with Simulator(seed=2, faults=[fault]) as venue:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(venue.endpoints.stream)
+        fault.plan = Plan(end_ms=0)
+        async with connect(venue.endpoints.stream) as socket:
+            await socket.send(subscription(venue))
+            assert await socket.recv()
+    assert fault.injected == 1
+
+
+async def test_every_fault_on_the_wire_runs_over_real_sockets() -> None:
+    wanted = sorted(i for i, kind in FAULTS.items() if kind.over_sockets and not issubclass(kind, VenueFault))
+    # A client that stops reading before it closes would wait for the answer to its closing in vain.
+    roomy: dict[str, Any] = {"max_size": 2**23, "max_queue": None}
+    async with Simulator(seed=2, rate=200) as venue, httpx.AsyncClient(trust_env=False) as http:
+        for fault_id in wanted:
+            venue.line.faults = make_faults([fault_id], plan=Plan(share=0.5, length_ms=50))
+            with suppress(WebSocketException, OSError, TimeoutError):
+                async with connect(venue.endpoints.stream, **roomy) as socket, asyncio.timeout(0.03):
+                    await socket.send(subscription(venue))
+                    await socket.send("PING")
+                    while True:
+                        await socket.recv()
+            with suppress(httpx.TransportError):
+                await http.get(f"{venue.endpoints.clob}/book", params={"token_id": venue.tokens[0]}, timeout=0.03)
+        # Nothing of it is left: the venue serves the next client as if nothing had been.
+        venue.line.faults = ()
+        async with connect(venue.endpoints.stream) as socket:
+            await socket.send(subscription(venue))
+            client = NaiveClient()
+            while client.seen["batches"] < 20:
+                client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+    assert client.seen["top_right"] == client.seen["top"] > 0
 
 
 class Hang(Fault):

@@ -1,0 +1,33 @@
+"""Faults of the client's own process, for worlds and shells that run one.
+
+They change nothing on the wire; whoever runs the client asks and applies them, under a virtual clock
+only. Listed in :mod:`polymirror.simulator.fault_kinds`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from polymirror.simulator.fault_base import ClientFault
+
+
+class StalledLoop(ClientFault):
+    """The client's event loop is blocked by user code, so frames wait and clocks go on.
+
+    Not a fault of the venue: every program does it that computes or waits in a callback.
+    """
+
+    id: ClassVar[str] = "stalled_loop"
+    default_share: ClassVar[float] = 0.0005
+    default_length_ms: ClassVar[int] = 1_500
+
+    @property
+    def max_delay_ms(self) -> int:
+        """The longest stall."""
+        return self.plan.length_ms
+
+    def stall_ms(self, now_ms: int) -> int:
+        """Between a quarter of the planned length and all of it, when it strikes; else 0."""
+        if not self.strikes(now_ms):
+            return 0
+        return self.rng.randint(max(1, self.plan.length_ms // 4), max(1, self.plan.length_ms))

@@ -1,0 +1,65 @@
+"""How a simulated market ends: the emptying of its book, its resolution, and the news of it.
+
+Each step is an event of the exchange's agenda. The exchange starts it, at the appointed time or when
+somebody asks; the variants are those that published studies of the venue saw.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from polymirror.simulator.catalogue import resolution
+from polymirror.simulator.flow import Change, Group
+from polymirror.simulator.market import Phase
+
+if TYPE_CHECKING:
+    from polymirror.simulator.agenda import Output
+    from polymirror.simulator.exchange import Exchange
+    from polymirror.simulator.market import Ending, Market
+
+EMPTYING_PER_MS = 25
+"""How many levels of a settled book are removed in one millisecond."""
+
+
+def end_market(exchange: Exchange, market: Market, ending: Ending, at_ms: int, out: Output) -> None:
+    """Stop trading and begin the ending, unless another one began before."""
+    if market.ending is not None:
+        return
+    market.ending = ending
+    market.phase = Phase.CLOSING
+    if ending.empties:
+        _empty(exchange, market, at_ms, out)
+    else:
+        exchange.agenda.add(at_ms + ending.resolve_delay_ms, partial(_resolve, exchange, market, ending))
+
+
+def _empty(exchange: Exchange, market: Market, at_ms: int, out: Output) -> None:
+    """Remove some levels of a book that ended; come back in a millisecond until none is left."""
+    doomed = [Change(side, p, 0) for side in (0, 1) for p in reversed(market.ladders[side].prices)]
+    group = Group(tuple(doomed[:EMPTYING_PER_MS]))
+    for change in group.changes:
+        market.apply(change, at_ms)
+    stated_ms = market.changed_ms = at_ms + exchange.clock_offset_ms
+    hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
+    out += market.price_change_frames(group, stated_ms, hashes, sell_first=False)
+    if len(doomed) > EMPTYING_PER_MS:
+        exchange.agenda.add(at_ms + 1, partial(_empty, exchange, market))
+    elif market.ending is not None:
+        delay_ms = market.ending.resolve_delay_ms
+        exchange.agenda.add(at_ms + delay_ms, partial(_resolve, exchange, market, market.ending))
+
+
+def _resolve(exchange: Exchange, market: Market, ending: Ending, at_ms: int, out: Output) -> None:
+    """From now on there is an outcome and no order book."""
+    market.phase = Phase.RESOLVED
+    market.winner = 0 if market.flow.fair >= 5_000 else 1
+    exchange.agenda.add(at_ms + ending.announce_delay_ms, partial(_say_farewell, exchange, market, ending))
+    del out
+
+
+def _say_farewell(exchange: Exchange, market: Market, ending: Ending, at_ms: int, out: Output) -> None:
+    market.over = ending.closes
+    exchange.over_count += ending.closes
+    if ending.announced:
+        out.append(resolution(market, at_ms + exchange.clock_offset_ms))

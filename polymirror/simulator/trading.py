@@ -1,0 +1,124 @@
+"""What a batch of a simulated market is: changes, their hashes, a trade, and what is told of them.
+
+The venue's habits of timing are here: prices and grids that enter a hash before they are announced,
+hashes that are taken a moment too late, whole books with every trade. The exchange's agenda calls it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.simulator.flow import COARSE_TICK, FINE_TICK, Group, Trade
+from polymirror.simulator.market import Phase
+
+if TYPE_CHECKING:
+    import random
+
+    from polymirror.simulator.agenda import Output
+    from polymirror.simulator.exchange import Exchange
+    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.market import Market
+
+FINE_ABOVE = 9_600
+"""A market whose price passes 0.96 (or 0.04) gets the finer grid."""
+
+SELL_FIRST_SHARE = 0.03
+"""The share of price changes that list the selling entry first."""
+
+MAX_PRINT_DELAY_MS = 30
+MAX_TICK_DELAY_MS = 20
+
+
+@frozen(eq=False)
+class Trading:
+    """The trading of all markets of an exchange."""
+
+    _exchange: Exchange
+    _rng: random.Random
+
+    def next_batch(self, market: Market, at_ms: int, out: Output) -> None:
+        """Let what the traders of a market do at this time happen, and put down their next time."""
+        exchange = self._exchange
+        if market.phase is not Phase.TRADING:
+            return
+        if at_ms < exchange.paused_until_ms:
+            # Everybody returns within the first second, in no particular order.
+            back_ms = exchange.paused_until_ms + self._rng.randint(1, 1_000)
+            exchange.agenda.add(back_ms, market.trade)
+            return
+        group = market.planned or market.flow.next_group(market.ladders, market.tick, at_ms)
+        market.planned = None
+        if group.trade is not None and at_ms < exchange.post_only_until_ms:
+            group = Group(group.changes)
+        next_ms = at_ms + market.flow.next_delay_ms()
+        late = self._rng.random() < exchange.config.hash_one_change_late
+        before = market.tops
+        for change in group.changes:
+            market.apply(change, at_ms)
+        stated_ms = market.changed_ms = at_ms + exchange.clock_offset_ms
+        trade = group.trade
+        if trade is not None:
+            self._note_trade(market, trade, at_ms, out)
+        if market.tick == COARSE_TICK:
+            self._note_tick(market, at_ms, out)
+        fault = self._late_fault(at_ms) if exchange.late_hashes and trade is None else None
+        if trade is None and (late or fault is not None):
+            next_ms = at_ms + self._rng.randint(1, 2)
+            hashes = self._hashes_after_next(market, stated_ms, next_ms, fault)
+        else:
+            hashes = (market.book_hash(0, stated_ms), market.book_hash(1, stated_ms))
+        sell_first = self._rng.random() < SELL_FIRST_SHARE
+        out += market.price_change_frames(group, stated_ms, hashes, sell_first=sell_first)
+        if trade is not None:
+            out += (market.book_frame(index, stated_ms, hashes[index]) for index in (0, 1))
+        if trade is not None or market.tops != before:
+            out += (market.best_frame(index, stated_ms) for index in (1, 0))
+        exchange.agenda.add(next_ms, market.trade)
+
+    def _late_fault(self, at_ms: int) -> Fault | None:
+        return next((fault for fault in self._exchange.late_hashes if fault.is_due(at_ms)), None)
+
+    def _hashes_after_next(self, market: Market, stated_ms: int, next_ms: int, fault: Fault | None) -> tuple[str, str]:
+        """What the venue states when it hashes a moment too late: the next change is in already."""
+        plan = market.flow.next_group(market.ladders, market.tick, next_ms)
+        market.planned = plan
+        if plan.trade is not None:
+            return market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
+        if fault is not None:
+            fault.strike()
+        olds = [(c.side, c.price, market.ladders[c.side].set(c.price, c.size)) for c in plan.changes]
+        hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
+        for side, price, old in reversed(olds):
+            market.ladders[side].set(price, old)
+        return hashes
+
+    def _note_trade(self, market: Market, trade: Trade, at_ms: int, out: Output) -> None:
+        price = 10_000 - trade.price if trade.maker_mirrored else trade.price
+        market.trade_price = f"{price / 10_000:.3f}"
+        market.last_trade_side = "BUY" if trade.bought else "SELL"
+        frame = partial(market.trade_frame, trade, transaction=f"0x{self._rng.getrandbits(256):064x}")
+        if self._exchange.config.late_trade_price:
+            delay_ms = self._rng.randint(0, MAX_PRINT_DELAY_MS)
+            self._exchange.agenda.add(
+                at_ms + delay_ms, lambda when, late: late.append(frame(at_ms=when + self._exchange.clock_offset_ms))
+            )
+        else:
+            out.append(frame(at_ms=at_ms + self._exchange.clock_offset_ms))
+
+    def _note_tick(self, market: Market, at_ms: int, out: Output) -> None:
+        """The finer grid near zero and one, often told twice, often a moment after it entered the hash."""
+        if max(market.tops) <= FINE_ABOVE:
+            return
+        market.tick = FINE_TICK
+        delay_ms = self._rng.randint(1, MAX_TICK_DELAY_MS) if self._exchange.config.late_tick_size else 0
+        again = self._rng.random() < 0.5
+        tell = partial(self._exchange.announce_tick, market, COARSE_TICK, FINE_TICK)
+        if delay_ms:
+            self._exchange.agenda.add(at_ms + delay_ms, tell)
+        else:
+            tell(at_ms, out)
+        if again:
+            self._exchange.agenda.add(at_ms + delay_ms + self._rng.randint(1, 120), tell)

@@ -1,0 +1,143 @@
+"""The line that carries faults: cheap, independent, counted, and always the same for the same seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymirror.simulator import FAULTS, Exchange, ExchangeConfig, Fault, FaultLine, Plan, make_faults
+from polymirror.simulator.fault_base import MAX_HELD, Link
+from polymirror.simulator.frames import Close, Frame, Item
+from tests.simulator.fault_rig import QUIET, Rig, rig
+
+ON_STREAM = sorted(i for i, kind in FAULTS.items() if kind.outgoing is not Fault.outgoing and i != "crossed_messages")
+
+
+class Direct(FaultLine):
+    """A line that calls every fault for every item."""
+
+    def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
+        if link.dead:
+            return []
+        for fault in self.faults:
+            items = fault.outgoing(link, items, now_ms)
+        return self._until_the_end(link, items)
+
+
+@pytest.mark.parametrize("fault_id", ON_STREAM)
+@pytest.mark.parametrize("share", [0.003, 0.2, 1.0])
+def test_leaving_out_calls_changes_nothing(fault_id: str, share: float) -> None:
+    config = ExchangeConfig(seed=1, markets=2, flow=QUIET)
+    plan = Plan(share=share, length_ms=300, start_ms=config.start_ms + 1_000, end_ms=config.start_ms + 4_000)
+    usual, direct = (
+        Rig(line(make_faults([fault_id], plan=plan)), Exchange(config)).run(5) for line in (FaultLine, Direct)
+    )
+    for each in (usual, direct):
+        each.connect()
+        each.run(1)
+    assert usual.arrived == direct.arrived
+    assert usual.line.injected == direct.line.injected
+
+
+def test_a_fault_draws_the_same_whether_others_are_there_or_not() -> None:
+    plan = Plan(share=0.02)
+    alone = rig("late_trade_price", plan).run(20)
+    others = rig(["lost_delta", "late_trade_price", "garbage_frame"], plan).run(20)
+    assert alone.line.injected["late_trade_price"] == others.line.injected["late_trade_price"] > 0
+    assert others.line.injected["lost_delta"] > 5
+
+
+def test_a_line_asks_no_fault_while_none_is_near() -> None:
+    venue = rig("lost_delta", Plan(share=1e-9))
+    venue.run(1)
+    asked: list[int] = []
+    fault = venue.line.faults[0]
+    fault.outgoing = lambda link, items, now_ms: asked.append(now_ms) or items  # type: ignore[method-assign,func-returns-value]
+    venue.run(5)
+    assert asked == []
+
+
+def test_a_plan_may_be_replaced_while_the_venue_runs() -> None:
+    venue = rig("lost_delta", Plan(end_ms=0)).run(2)
+    assert venue.arrived == venue.sent
+    fault = venue.line.faults[0]
+    fault.plan = Plan(share=1.0)
+    before = len(venue.sent)
+    venue.run(2)
+    lost = [item for item in venue.sent[before:] if item.kind == "price_change"]
+    assert fault.injected == len(lost) > 20
+    assert venue.arrived == [item for item in venue.sent if item not in lost]
+    fault.plan = Plan(share=0.0)
+    venue.run(2)
+    assert fault.injected == len(lost)
+
+
+def test_a_plan_about_a_token_leaves_the_other_markets_alone() -> None:
+    token = Exchange(rig([]).exchange.config).tokens[0]
+    venue = rig("lost_delta", Plan(share=1.0, tokens=frozenset({token}))).run(2)
+    assert venue.line.injected["lost_delta"] > 10
+    market = venue.exchange.market_of(token).condition_id
+    assert {f.market for f in venue.sent if f not in venue.arrived and isinstance(f, Frame)} == {market}
+
+
+def test_shares_are_kept_on_average() -> None:
+    venue = rig("garbage_frame", Plan(share=0.1)).run(40)
+    deltas = sum(item.kind == "price_change" for item in venue.sent)
+    assert 0.07 < venue.line.injected["garbage_frame"] / deltas < 0.13
+
+
+def test_the_faults_of_a_line_may_be_replaced_before_or_after_it_is_attached() -> None:
+    venue = rig([])
+    venue.line.faults = make_faults(["tick_change", "lost_delta"], plan=Plan())
+    venue.run(6)
+    assert all(venue.line.injected.values())
+    assert set(venue.line.injected) == {"tick_change", "lost_delta"}
+
+
+def test_a_fault_of_a_user_needs_no_more_than_a_method() -> None:
+    class Shouting(Fault):
+        id = "shouting"
+
+        def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
+            return [item._replace(text=item.text.upper()) if isinstance(item, Frame) else item for item in items]
+
+    venue = Rig(FaultLine([Shouting()])).run(1)
+    assert [f.text for f in venue.arrived if isinstance(f, Frame)] == [
+        f.text.upper() for f in venue.sent if isinstance(f, Frame)
+    ]
+
+
+def test_nothing_arrives_after_a_closing() -> None:
+    line = FaultLine()
+    link = line.open_link()
+    frame = Frame("x", "book")
+    assert line.outgoing(link, [frame, Close(1000, "over"), frame], 0) == [frame, Close(1000, "over")]
+    assert line.outgoing(link, [frame], 0) == []
+    assert line.next_ms(link) is None
+
+
+def test_faults_can_be_combined_are_counted_by_id_and_hold_little() -> None:
+    venue = rig(sorted(FAULTS), seed=3)
+    links = [venue.line.open_link() for _ in range(3)]
+    for _ in range(300):
+        now = venue.now + 100
+        sent = venue.exchange.step(now)
+        for link in links:
+            venue.line.outgoing(link, list(sent), now)
+            assert sum(len(spell.held) for spell in link.spells.values()) < 500
+        venue.call("/books")
+        venue.line.stall_ms(now)
+        venue.line.refuses(now)
+    assert set(venue.line.injected) == set(FAULTS)
+    assert sum(count > 0 for count in venue.line.injected.values()) > 20
+    assert venue.line.max_delay_ms == sum(fault.max_delay_ms for fault in venue.line.faults) > 10_000
+
+
+def test_what_a_fault_holds_back_is_bounded() -> None:
+    fault, link, frame = Fault(), Link(1), Frame("x", "price_change")
+    for _ in range(MAX_HELD):
+        fault.hold(link, frame, 1_000)
+    assert fault.release(link, 0) == []
+    fault.hold(link, frame, 1_000)
+    assert len(fault.release(link, 0)) == MAX_HELD + 1
+    assert link.spells == {}
+    assert fault.release(link, 2_000) == fault.release_all(link) == []

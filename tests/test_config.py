@@ -1,0 +1,143 @@
+"""The settings: every field is checked, and a refusal names field, value and range."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import attrs
+import pytest
+
+from polymirror import ConfigError, Endpoints, EngineConfig, Mirror, MirrorConfig, RestConfig, StreamConfig
+
+NUMBERS = (EngineConfig, StreamConfig, RestConfig, MirrorConfig)
+RANGE = re.compile(r"between ([\d.e+]+) and ([\d.e+]+) (\S.*)$")
+
+
+def numeric_fields():
+    for config in NUMBERS:
+        for each in attrs.fields(config):
+            if each.type in ("float", "int", float, int):
+                yield pytest.param(config, each.name, id=f"{config.__name__}.{each.name}")
+
+
+def refusal(config, name, value) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        config(**{name: value})
+    error = caught.value
+    assert error.field == name
+    assert error.value is value
+    assert str(error).startswith(f"{name}={repr(value)[:12]}")
+    assert str(error).endswith(f" is not allowed: it must be {error.allowed}")
+    return error
+
+
+def allowed_range(config, name) -> tuple[float, float]:
+    match = RANGE.search(refusal(config, name, None).allowed)
+    assert match, "a range names both ends and the unit"
+    return float(match[1]), float(match[2])
+
+
+@pytest.mark.parametrize(("config", "name"), list(numeric_fields()))
+def test_a_number_out_of_its_range_is_refused_and_both_ends_are_allowed(config, name) -> None:
+    low, high = allowed_range(config, name)
+    whole = isinstance(getattr(config(), name), int)
+    step = 1 if whole else 1e-9
+    for value in (low - step, high * (1 + 1e-9) + (1 if whole else 0), -1, math.inf, -math.inf, math.nan):
+        refusal(config, name, int(value) if whole and math.isfinite(value) else value)
+    for value in (low, high):
+        kept = int(value) if whole else value
+        assert getattr(config(**{name: kept}), name) == kept
+    assert low <= getattr(config(), name) <= high
+
+
+@pytest.mark.parametrize(("config", "name"), list(numeric_fields()))
+def test_what_is_no_number_is_refused(config, name) -> None:
+    for value in ("1", None, True, False, [1], 1j):
+        refusal(config, name, value)
+    if isinstance(getattr(config(), name), int):
+        low, _ = allowed_range(config, name)
+        refusal(config, name, float(low) + 1.0)
+
+
+def test_every_field_of_every_class_is_checked() -> None:
+    for config in (*NUMBERS, Endpoints):
+        for each in attrs.fields(config):
+            refusal(config, each.name, object())
+
+
+@pytest.mark.parametrize("name", ["engine", "stream", "rest", "endpoints"])
+def test_a_part_must_be_of_its_own_class(name) -> None:
+    wrong = StreamConfig() if name != "stream" else RestConfig()
+    for value in (wrong, None, {}, "x"):
+        assert type(getattr(MirrorConfig(), name)).__name__ in refusal(MirrorConfig, name, value).allowed
+
+
+def test_a_seed_is_a_whole_number_or_none_and_custom_features_a_bool() -> None:
+    for value in ("1", 1.0, True, b"x"):
+        refusal(MirrorConfig, "seed", value)
+    for value in (1, 0, None, "yes"):
+        refusal(MirrorConfig, "custom_features", value)
+    assert MirrorConfig(seed=-5).seed == -5
+    assert MirrorConfig(custom_features=False).custom_features is False
+
+
+@pytest.mark.parametrize("name", ["stream", "clob", "gamma"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "example.org",
+        "//example.org",
+        "ftp://example.org",
+        "{scheme}://",
+        "{scheme}:///path",
+        "{scheme}://:8080",
+        "{scheme}://[::1",
+        "{scheme}://example.org:99999",
+        "{scheme}://example.org:0",
+        "{scheme}://example.org:port",
+        " {scheme}://example.org",
+        "{scheme}://example.org ",
+        "{scheme}://exam\nple.org",
+        "{scheme}://example.org/#part",
+        7,
+        b"{scheme}://example.org",
+    ],
+)
+def test_what_is_no_usable_url_is_refused(name, value) -> None:
+    scheme = "wss" if name == "stream" else "https"
+    given = value.replace("{scheme}", scheme) if isinstance(value, str) else value
+    assert f"starts with {scheme}" in refusal(Endpoints, name, given).allowed
+
+
+def test_each_service_has_its_own_schemes() -> None:
+    Endpoints(stream="ws://127.0.0.1:1/ws/market", clob="http://[::1]:1", gamma="https://example.org/base")
+    refusal(Endpoints, "stream", "https://example.org")
+    refusal(Endpoints, "clob", "wss://example.org")
+    refusal(Endpoints, "gamma", "ws://example.org")
+
+
+@pytest.mark.parametrize("config", [*NUMBERS, Endpoints])
+def test_settings_are_frozen_and_equal_when_their_values_are(config) -> None:
+    name = attrs.fields(config)[0].name
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(config(), name, None)
+    assert config() == config()
+    with pytest.raises(TypeError):
+        config(no_such_setting=1)
+    with pytest.raises(TypeError):
+        config(1)
+
+
+def test_a_mirror_takes_endpoints_apart_from_its_settings_and_checks_them() -> None:
+    elsewhere = Endpoints(clob="http://127.0.0.1:1")
+    assert Mirror(endpoints=elsewhere).config.endpoints == elsewhere
+    assert Mirror(config=MirrorConfig(seed=3), endpoints=elsewhere).config.seed == 3
+    with pytest.raises(ConfigError, match="endpoints"):
+        Mirror(endpoints="http://127.0.0.1:1")
+
+
+def test_a_seed_is_drawn_and_kept_when_none_is_given() -> None:
+    assert Mirror(config=MirrorConfig(seed=7)).seed == 7
+    assert Mirror().seed != Mirror().seed
