@@ -130,7 +130,7 @@ class StreamConfig:
     """Full-jitter backoff between connection attempts: the first upper bound."""
     backoff_cap: float = field(default=30.0, validator=_between(0.001, 600, "seconds"))
     """Full-jitter backoff between connection attempts: the last upper bound."""
-    healthy_after: float = field(default=10.0, validator=_between(0.01, 3600, "seconds"))
+    healthy_after: float = field(default=2.0, validator=_between(0.01, 3600, "seconds"))
     """A connection that lasted this long resets the backoff."""
     max_message: int = field(default=16 * 2**20, validator=_count(1024, 2**30, "bytes"))
     """The largest message accepted. An opening frame of 600 tokens exceeds 1 MiB."""

@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 
 WHERE = "Another venue"
+SOAK = "Over real sockets"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")]
 Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
@@ -158,13 +159,27 @@ def torture(
     fault: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only these faults; may be repeated. [default: all]")
     ] = None,
+    sockets: Annotated[
+        bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=2, max=86_400, help="How long.", rich_help_panel=SOAK)] = 60.0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="What goes wrong. [default: drawn]", rich_help_panel=SOAK)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run fault storms under a virtual clock and check every promise.
 
     One seed decides everything, on every machine. Exits with 1 if a promise was broken, after showing the seed, the
     faults that matter and what led to it.
+
+    With --sockets the whole mirror runs against the simulated exchange through proxies that do to real connections
+    what networks do; what is left behind is looked for, too.
     """
+    if sockets:
+        from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup
+
+        raise typer.Exit(run_soak(seconds=seconds, seed=seed, tokens=tokens, faults=fault or (), json=json))
     from polymirror.commands.torture import run_torture  # noqa: PLC0415 - startup
 
     code = run_torture(seeds=seeds, start=start, minutes=minutes, tokens=tokens, faults=fault or (), json=json)

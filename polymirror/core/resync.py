@@ -46,7 +46,10 @@ MAX_ABSENCES: Final = 3
 """REST answers without this token, in a row, before a token that had a book is retired."""
 
 ABSENT_FOR: Final = 10.0
-"""Seconds between the first and the last of these answers, at least: retiring is final, and REST may err for a while."""
+"""Seconds between the first and the last of these answers, at least: retiring is final, and REST may err a while."""
+
+EMPTY_ABSENT_FOR: Final = 2.0
+"""The same for a token whose book was empty: that is how a settlement begins."""
 
 MAX_ABSENCES_UNPRIMED: Final = 40
 """The same for a token that never had a book: a new market may be unknown to REST for minutes."""
@@ -80,6 +83,8 @@ class Resync:
         # REST answers in a row that did not have this token.
         self.absences = 0
         self._absent_since = 0.0
+        # The last book had no level at all.
+        self.emptied = False
         # An answer that waits for the stream, and until when.
         self.held: HeldBook | None = None
         self.held_until = _NEVER
@@ -125,7 +130,7 @@ class Resync:
         config = self.token.config
         if self.token.state is BookState.LIVE:
             again = PROBE_RETRY * (0.5 + self.token.outbox.rng.random())
-            self.token.probed_at = now - config.max_proof_age * config.probe_fraction + again
+            self.token.probed_at = now - self.token.probe_interval + again
             self.token.outbox.rearm[self.token] = None
         if self.token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
             return
@@ -182,12 +187,13 @@ class Resync:
         self.absences += 1
         if token.state in (BookState.UNPRIMED, BookState.RESYNCING):
             limit = MAX_ABSENCES if self._had_book else MAX_ABSENCES_UNPRIMED
-        elif token.book.bids.keys or token.book.asks.keys:
+        elif not token.is_empty:
             # It still trades as far as we know: proof age decides, not one odd answer.
             return
         else:
             limit = MAX_ABSENCES - 1
-        if self.absences >= limit and now - self._absent_since >= ABSENT_FOR:
+        patience = EMPTY_ABSENT_FOR if self.emptied or token.is_empty else ABSENT_FOR
+        if self.absences >= limit and now - self._absent_since >= patience:
             token.retire(Reason.GONE, now)
         else:
             self.failed(now)

@@ -40,6 +40,9 @@ HEAL_CHANGES = 3
 MAX_PENDING_HASHES = 4
 """Missed hashes watched at once."""
 
+EMPTY_PROBE_INTERVAL = 2.0
+"""Seconds between probes of a book without any level."""
+
 JOURNAL_MS = 5_000
 """Changes older than this (exchange time) leave the journal: no REST answer lags further."""
 
@@ -151,6 +154,8 @@ class Token:
 
     def clear(self) -> None:
         """Forget the book; the epoch grows."""
+        if self.loaded:
+            self.resync.emptied = self.is_empty
         self.epoch += 1
         self.generation += 1
         self.loaded = False
@@ -323,6 +328,9 @@ class Token:
         journal = self.journal
         while journal and journal[0][0].at < self.last_at - JOURNAL_MS:
             journal.popleft()
+        if self.is_empty:
+            # Perhaps settled: the next probe is due sooner.
+            self.outbox.rearm[self] = None
         if self.state is not BookState.LIVE:
             self._become_live(now)
 
@@ -410,7 +418,7 @@ class Token:
         if self.state is BookState.LIVE and self.proof is not None:
             proven = self.proof.at
             due = min(proven + config.max_proof_age, self.refresh_at)
-            due = min(due, max(proven, self.probed_at) + config.max_proof_age * config.probe_fraction)
+            due = min(due, max(proven, self.probed_at) + self.probe_interval)
             if self.miss_since is not None:
                 due = min(due, self.miss_since + config.hash_grace)
         elif self.state is BookState.SUSPECT:
@@ -418,6 +426,17 @@ class Token:
         else:
             due = self.resync.due
         return min(due, self.resync.held_until)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the book has no level at all: the venue empties a book when its market is settled."""
+        return self.loaded and not self.book.bids.keys and not self.book.asks.keys
+
+    @property
+    def probe_interval(self) -> float:
+        """Seconds after which a proof is followed by a probe: soon for an empty book, which may be settled."""
+        usual = self.config.max_proof_age * self.config.probe_fraction
+        return min(usual, EMPTY_PROBE_INTERVAL) if self.is_empty else usual
 
     def on_time(self, now: float) -> None:
         """Do what is due."""
@@ -435,7 +454,7 @@ class Token:
             self.doubt(self.miss_reason, now, f"for {now - self.miss_since:.3f} s")
         elif now >= self.refresh_at:
             self.resync.refresh(now)
-        elif now >= max(proven, self.probed_at) + config.max_proof_age * config.probe_fraction:
+        elif now >= max(proven, self.probed_at) + self.probe_interval:
             self.probed_at = now
             self.outbox.want(self, Want.ROUTINE)
 

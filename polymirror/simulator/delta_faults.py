@@ -56,6 +56,11 @@ class DuplicatedDelta(LostDelta):
     id: ClassVar[str] = "duplicated_delta"
     default_share: ClassVar[float] = 0.01
 
+    @property
+    def max_delay_ms(self) -> int:
+        """Where another fault loses the first copy, the second one is all that comes."""
+        return MAX_DUPLICATE_MS
+
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Send some price changes a second time, a little later."""
         passed: list[Item] = [*self.release(link, now_ms), *items]

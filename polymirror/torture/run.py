@@ -1,0 +1,173 @@
+"""Running one seed: the world, the promises that are checked, and what was measured."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define
+
+from polymirror.core.engine import Engine
+from polymirror.core.states import BookState
+from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.torture.world import Violation, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from polymirror.simulator.frames import Item
+    from polymirror.torture.storm import Episode, Storm
+
+HEAL_BOUND = 25.0
+"""Within this many seconds of calm every book must be LIVE or retired."""
+
+DETECT_WITHIN = 30.0
+"""A strike that has led to no doubt after this many seconds was harmless."""
+
+PROMPT = 2.0
+"""Seconds within which a wrong book must be doubted once a frame has shown it."""
+
+PROMPT_FAULTS = frozenset({fault for fault, kind in FAULTS.items() if kind.hash_visible} | {"frozen_token"})
+"""Faults that the next delta shows: by its hash, or by the complement that moves alone."""
+
+_DONE = (BookState.LIVE, BookState.RETIRED)
+
+
+@define
+class SeedResult:
+    """What one seed showed. Plain values, so that processes can pass it on."""
+
+    seed: int
+    seconds: float
+    violations: list[Violation] = Factory(list)
+    faults: Counter[str] = Factory(Counter)
+    reads: int = 0
+    refused: int = 0
+    wrong_live_seconds: float = 0.0
+    detect: dict[str, list[float]] = Factory(dict)
+    recover: list[float] = Factory(list)
+    transitions: int = 0
+    trace: str = ""
+
+
+class Watched(World):
+    """A world that notes strikes, and how long it takes until they are doubted."""
+
+    def __init__(self, storm: Storm, episodes: Iterable[Episode], engine_class: Callable[..., Engine] = Engine) -> None:
+        # Strikes not yet followed by a doubt: fault, market, when it could first be seen.
+        self.strikes: list[tuple[str, str, float]] = []
+        self.detect: dict[str, list[float]] = {}
+        # Set before the base class begins to send.
+        self._unseen: dict[str, list[str]] = {}
+        self._solo = storm.solo
+        faults = [episode.build(storm.exchange.start_ms, storm.seed) for episode in episodes]
+        self._alone = [fault for fault in faults if fault.id == storm.solo]
+        super().__init__(storm.exchange, faults, seed=storm.seed, network=storm.network, engine_class=engine_class)
+
+    def pass_faults(self, link: Any, items: list[Item]) -> list[Item]:
+        """Let items pass the faults; in a solo seed note whose market was struck."""
+        if not self._solo:
+            return super().pass_faults(link, items)
+        before = sum(fault.injected for fault in self._alone)
+        passed = super().pass_faults(link, items)
+        if sum(fault.injected for fault in self._alone) > before:
+            gone = [item for item in items if item not in passed]
+            for item in gone or items:
+                market = getattr(item, "market", "")
+                if market:
+                    self._unseen.setdefault(market, []).append(self._solo)
+        return passed
+
+    def arrived(self, market: str) -> None:
+        """A frame of a market arrived: from now on an earlier strike can be seen."""
+        if self.strikes:
+            self._clear(market)
+        for fault in self._unseen.pop(market, ()):
+            self.strikes.append((fault, market, self.seconds))
+
+    def _clear(self, market: str) -> None:
+        """Forget strikes that did no harm; those that did and were not doubted in time are violations."""
+        tokens = list(self.engine.markets[market].tokens.values())
+        readable = any(token.state is BookState.LIVE for token in tokens)
+        proven = min((token.proof.at if token.proof else 0.0 for token in tokens), default=0.0)
+        kept = []
+        for strike in self.strikes:
+            fault, struck, seen = strike
+            bound = PROMPT if fault in PROMPT_FAULTS else self.engine_config.max_proof_age + PROMPT
+            harmless = not readable or proven >= seen
+            if struck != market or (self.seconds - seen <= bound and not harmless):
+                kept.append(strike)
+            elif not harmless:
+                detail = f"{fault} seen at {seen:.3f} s is not doubted after {bound:g} s"
+                self.tally.violations.append(Violation("faults are doubted in time", self.seconds, market, detail))
+        self.strikes = kept
+
+    def doubted(self, token: str) -> None:
+        """A book left LIVE: strikes on its market are detected."""
+        market = self._market_of[token].condition_id
+        for strike in [each for each in self.strikes if each[1] == market]:
+            self.strikes.remove(strike)
+            if self.seconds - strike[2] <= DETECT_WITHIN:
+                self.detect.setdefault(strike[0], []).append(self.seconds - strike[2])
+
+
+def run_storm(
+    storm: Storm, episodes: Iterable[Episode] | None = None, engine_class: Callable[..., Engine] = Engine
+) -> SeedResult:
+    """Run one seed, or some of its episodes, and check every promise."""
+    chosen = storm.episodes if episodes is None else tuple(episodes)
+    result = SeedResult(storm.seed, storm.seconds)
+    world = Watched(storm, chosen, engine_class)
+    try:
+        for start, end in storm.calms():
+            world.run(start - world.seconds)
+            _check_bounds(world)
+            _wait_healed(world, result, start, end)
+        world.run(storm.seconds - world.seconds)
+    except Exception as error:  # noqa: BLE001 - any exception out of the engine breaks a promise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        detail = f"{type(error).__name__}: {error} ({where.name}:{where.lineno})"
+        world.tally.violations.append(Violation("nothing is raised", world.seconds, "", detail))
+    tally = world.tally
+    result.violations = tally.violations[:100]
+    result.faults = Counter(world.fault_counts())
+    result.reads, result.refused = tally.reads, tally.refused
+    result.wrong_live_seconds = tally.wrong_live_seconds
+    result.detect = world.detect
+    result.transitions = tally.transitions
+    result.trace = world.trace()
+    return result
+
+
+def _wait_healed(world: World, result: SeedResult, start: float, end: float) -> None:
+    """Measure how long the calm takes to make every book LIVE or retired."""
+    while world.seconds < end:
+        waiting = [token for token, state in world.engine.states() if state not in _DONE]
+        if not waiting:
+            result.recover.append(max(0.0, world.seconds - start))
+            return
+        if world.seconds - start > HEAL_BOUND:
+            for token in waiting:
+                state = world.engine.tokens[token]
+                detail = f"{state.state.name} {state.reason.name} {HEAL_BOUND:g} s after the last fault"
+                world.tally.violations.append(Violation("books heal", world.seconds, token, detail))
+            return
+        world.run(0.05)
+
+
+def _check_bounds(world: World) -> None:
+    """Check that nothing holds more than it may."""
+    engine, config = world.engine, world.engine_config
+    for token in engine.tokens.values():
+        sizes = {
+            "buffer": (len(token.buffer), config.max_buffered_deltas),
+            "journal": (len(token.journal), config.max_journal),
+            "levels": (max(len(token.book.bids.keys), len(token.book.asks.keys)), config.max_levels),
+        }
+        for name, (size, limit) in sizes.items():
+            if size > limit:
+                detail = f"{name} holds {size}, more than {limit}"
+                world.tally.violations.append(Violation("bounds hold", world.seconds, token.asset_id, detail))
+    if len(engine.outbox.books) > len(engine.tokens):
+        world.tally.violations.append(Violation("bounds hold", world.seconds, "", "more wishes than tokens"))

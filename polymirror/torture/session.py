@@ -1,0 +1,89 @@
+"""Many seeds on all cores: fault storms, their report, and what a violation is reduced to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+
+from polymirror.torture.report import Report
+from polymirror.torture.run import SeedResult, Watched, run_storm
+from polymirror.torture.shrink import shrink
+from polymirror.torture.storm import draw_storm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from polymirror.torture.storm import Episode
+
+TRACE_LINES = 40
+"""Transitions that are shown before a violation."""
+
+
+@define
+class Torture:
+    """A run of ``seeds`` seeds from ``start`` on, each ``minutes`` of virtual time with ``tokens`` books."""
+
+    seeds: int
+    start: int = 0
+    minutes: float = 10.0
+    tokens: int = 20
+    faults: tuple[str, ...] = ()
+    jobs: int = Factory(lambda: os.cpu_count() or 1)
+    report: Report = Factory(Report)
+    elapsed: float = 0.0
+
+    def run(self) -> Iterator[SeedResult]:
+        """Run all seeds, yielding each result as it comes, in the order of the seeds."""
+        began = time.perf_counter()
+        # Fork would copy the threads and sockets of whoever calls; a seed needs neither.
+        with ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn")) as pool:
+            # Few seeds ahead at a time: an interrupt need not wait for all of them.
+            waiting = deque(pool.submit(run_seed, self._order(n)) for n in range(min(self.seeds, 2 * self.jobs)))
+            submitted = len(waiting)
+            while waiting:
+                result = waiting.popleft().result()
+                if submitted < self.seeds:
+                    waiting.append(pool.submit(run_seed, self._order(submitted)))
+                    submitted += 1
+                self.report.add(result)
+                self.elapsed = time.perf_counter() - began
+                yield result
+
+    def _order(self, number: int) -> tuple[int, float, int, tuple[str, ...]]:
+        return self.start + number, self.minutes, self.tokens, self.faults
+
+    def explain(self, result: SeedResult) -> str:
+        """Reduce a seed's violation to the faults that matter, and show what led to it."""
+        storm = draw_storm(result.seed, self.minutes, self.tokens, self.faults)
+        episodes = shrink(storm)
+        again = run_storm(storm, episodes)
+        violation = (again.violations or result.violations)[0]
+        lines = [
+            f"seed={result.seed} minutes={self.minutes:g} tokens={self.tokens}",
+            f"broken at {violation.at:.6f} s: {violation.promise}: {violation.detail}",
+            "faults that matter:",
+            *(f"  {episode}" for episode in episodes),
+            "transitions before:",
+            *(f"  {line}" for line in trace_before(storm.seed, self, episodes, violation.at, violation.token)),
+        ]
+        return "\n".join(lines)
+
+
+def trace_before(seed: int, torture: Torture, episodes: Sequence[Episode], at: float, token: str) -> list[str]:
+    """Return the last transitions of a token (of all, if none is named) up to a moment."""
+    storm = draw_storm(seed, torture.minutes, torture.tokens, torture.faults)
+    world = Watched(storm, episodes)
+    world.run(at)
+    return [str(event) for event in world.log if not token or event.token == token][-TRACE_LINES:]
+
+
+def run_seed(order: tuple[int, float, int, tuple[str, ...]]) -> SeedResult:
+    """Run one seed; in a process of its own."""
+    seed, minutes, tokens, faults = order
+    return run_storm(draw_storm(seed, minutes, tokens, faults))

@@ -1,0 +1,161 @@
+"""Deliberately broken engines: a torture that cannot catch these proves nothing.
+
+Each mutant is a context in which one guard of the core is gone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from attrs import evolve
+
+from polymirror.core.book import OrderBook
+from polymirror.core.engine import Engine
+from polymirror.core.hashing import MarketHash
+from polymirror.core.market import Market
+from polymirror.core.proofs import ProofKind
+from polymirror.core.resync import Resync
+from polymirror.core.states import BookState, Reason
+from polymirror.core.token import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextmanager
+def no_hash_check() -> Iterator[None]:
+    """Every announced hash counts as matched."""
+    with patch.object(MarketHash, "prove", lambda *_: True):
+        yield
+
+
+@contextmanager
+def no_proof_age() -> Iterator[None]:
+    """A proof never gets old: neither reads nor timers look at its age."""
+
+    def live(engine: Engine, asset_id: str, now: float, _max_proof_age: float | None = None) -> Any:
+        token = engine.tokens[asset_id]
+        if token.state is BookState.LIVE and token.proof is not None:
+            # As a script would: what I have is what there is.
+            return engine._view(token, min(now, token.proof.at))
+        raise engine.refusal(asset_id, now)
+
+    original = Token.__init__
+
+    def init(token: Token, *args: Any) -> None:
+        original(token, *args)
+        token.config = evolve(token.config, max_proof_age=3600)
+
+    with patch.object(Engine, "live", live), patch.object(Token, "__init__", init):
+        yield
+
+
+@contextmanager
+def apply_before_snapshot() -> Iterator[None]:
+    """A delta without a baseline starts a book of its own."""
+    original = Token.delta
+
+    def delta(token: Token, change: Any, at: int, now: float) -> Any:
+        if not token.loaded and token.state is not BookState.RETIRED:
+            token.loaded, token.book = True, OrderBook()
+            undo = original(token, change, at, now)
+            if token.proof is None:
+                token.resync.done(now)
+                token.move(BookState.LIVE, Reason.PROVEN, now)
+                token.proven(now, ProofKind.BOOK, now)
+            return undo
+        return original(token, change, at, now)
+
+    with patch.object(Token, "delta", delta):
+        yield
+
+
+@contextmanager
+def resume_after_reconnect() -> Iterator[None]:
+    """After a reconnect the old book goes on, as if nothing could have happened meanwhile."""
+    original = Token.subscribed
+
+    def subscribed(token: Token, now: float) -> None:
+        if token.loaded:
+            token.connected = True
+            token.proven(now, ProofKind.BOOK, now)
+        else:
+            original(token, now)
+
+    with patch.object(Token, "disconnected", lambda *_: None), patch.object(Token, "subscribed", subscribed):
+        yield
+
+
+@contextmanager
+def ignore_complement() -> Iterator[None]:
+    """The two tokens of a market are never compared."""
+    with patch.object(Market, "_check_complement", lambda *_, **__: None):
+        yield
+
+
+@contextmanager
+def serve_the_tip() -> Iterator[None]:
+    """Reads return the newest levels, proven or not."""
+    with patch.object(Token, "proven_levels", lambda token: token.book.levels()):
+        yield
+
+
+@contextmanager
+def trust_any_baseline() -> Iterator[None]:
+    """A REST book is a proof whatever its age, and nothing that contradicts it matters."""
+
+    def compare(resync: Resync, held: Any, now: float) -> bool:
+        token = resync.token
+        token.book = held.book
+        token.generation += 1
+        token.proven(now, ProofKind.BOOK, now)
+        return True
+
+    with patch.object(Resync, "_compare", compare):
+        yield
+
+
+@contextmanager
+def never_give_up_a_doubt() -> Iterator[None]:
+    """A SUSPECT book waits for ever for a proof that does not come."""
+    original = Token.on_time
+
+    def on_time(token: Token, now: float) -> None:
+        if token.state is not BookState.SUSPECT:
+            original(token, now)
+
+    def next_due(token: Token) -> float:
+        return float("inf") if token.state is BookState.SUSPECT else _next_due(token)
+
+    with (
+        patch.object(Token, "on_time", on_time),
+        patch.object(Token, "next_due", next_due),
+        patch.object(Resync, "_mismatch", lambda *_: None),
+    ):
+        yield
+
+
+_next_due = Token.next_due
+
+
+@contextmanager
+def no_hash_grace() -> Iterator[None]:
+    """A hash that does not fit is never held against the book."""
+    with patch.object(Token, "disagrees", lambda *_: None), patch.object(Token, "hash_missed", lambda *_: None):
+        yield
+
+
+MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "no_hash_check": (no_hash_check, ("lost_delta", "reordered_deltas")),
+    "no_proof_age": (no_proof_age, ("frozen_token", "silent_socket")),
+    "apply_before_snapshot": (apply_before_snapshot, ("lost_opening", "disconnect")),
+    "resume_after_reconnect": (resume_after_reconnect, ("disconnect", "lost_opening", "refused_connection")),
+    "ignore_complement": (ignore_complement, ("frozen_token",)),
+    "serve_the_tip": (serve_the_tip, ("lost_delta",)),
+    "trust_any_baseline": (trust_any_baseline, ("frozen_token", "lost_delta", "garbage_frame")),
+    "never_give_up_a_doubt": (never_give_up_a_doubt, ("lost_delta",)),
+    "no_hash_grace": (no_hash_grace, ("lost_delta",)),
+}
+"""Each mutant, and faults among which it must be caught."""

@@ -1,0 +1,112 @@
+"""The torture: it is deterministic, it holds the promises, and it can fail."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.torture.report import Report, quantiles
+from polymirror.torture.run import run_storm
+from polymirror.torture.session import Torture
+from polymirror.torture.shrink import shrink
+from polymirror.torture.storm import draw_storm
+from tests.simulation.mutants import MUTANTS
+
+MAX_SEEDS = 16
+"""A mutant must be caught within this many seeds."""
+
+TRACE = """
+from polymirror.torture.run import run_storm
+from polymirror.torture.storm import draw_storm
+print(run_storm(draw_storm(5, 1.0, 8)).trace)
+"""
+
+
+def test_a_seed_gives_the_same_trace_whatever_the_hash_seed_of_the_process() -> None:
+    traces = {
+        subprocess.run(  # noqa: S603 - our own interpreter and text
+            [sys.executable, "-c", TRACE],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "77")
+    }
+    assert len(traces) == 1
+    assert len(traces.pop().strip()) == 64
+
+
+def test_different_seeds_give_different_traces() -> None:
+    assert run_storm(draw_storm(1, 1.0, 4)).trace != run_storm(draw_storm(3, 1.0, 4)).trace
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_storm_breaks_a_promise(seed: int) -> None:
+    result = run_storm(draw_storm(seed * 7 + 1, 2.0, 10))
+    assert not result.violations, f"seed {result.seed}: {result.violations[0]}"
+    assert result.reads > result.refused
+    assert result.wrong_live_seconds == 0
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_each_fault_strikes_and_breaks_no_promise(fault: str) -> None:
+    struck = 0
+    for seed in range(0, 24, 2):
+        result = run_storm(draw_storm(seed, 1.0, 8, [fault]))
+        assert not result.violations, f"seed {seed}: {result.violations[0]}"
+        struck += result.faults[fault]
+        if struck:
+            break
+    assert struck, f"{fault} never struck"
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_a_broken_engine_is_caught(name: str) -> None:
+    mutant, faults = MUTANTS[name]
+    with mutant():
+        caught = any(run_storm(draw_storm(seed, 3.0, 6, faults)).violations for seed in range(MAX_SEEDS))
+    assert caught, f"{name} breaks no promise in {MAX_SEEDS} seeds"
+
+
+def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
+    mutant, _ = MUTANTS["serve_the_tip"]
+    ids = ["lost_delta", "rest_503", "rest_429"]
+    storms = (draw_storm(seed, 2.0, 6, ids) for seed in range(1, 40, 2))
+    storm = next(storm for storm in storms if {each.fault for each in storm.episodes} == set(ids))
+    with mutant():
+        assert run_storm(storm).violations
+        episodes = shrink(storm)
+        assert run_storm(storm, episodes).violations
+    assert [each.fault for each in episodes] == ["lost_delta"]
+
+
+def test_seeds_are_spread_over_processes_and_summed_up_in_order() -> None:
+    torture = Torture(seeds=4, start=2, minutes=1.0, tokens=4, jobs=2)
+    assert [result.seed for result in torture.run()] == [2, 3, 4, 5]
+    summary = torture.report.as_dict(torture.elapsed, list(FAULTS))
+    assert summary["seeds"] == 4
+    assert summary["violations"] == 0
+    assert summary["virtual_hours"] == pytest.approx(4 / 60, abs=0.001)
+    assert set(summary["faults_by_id"]) == set(FAULTS)
+    assert summary["speedup_over_real_time"] > 1
+
+
+def test_a_violation_is_explained_by_seed_faults_and_transitions() -> None:
+    torture = Torture(seeds=1, minutes=3.0, tokens=6, faults=("lost_delta",))
+    mutant, _ = MUTANTS["serve_the_tip"]
+    with mutant():
+        result = run_storm(draw_storm(0, 3.0, 6, ["lost_delta"]))
+        text = torture.explain(result)
+    assert "seed=0" in text
+    assert "lost_delta" in text
+    assert "UNPRIMED -> LIVE" in text
+
+
+def test_quantiles_of_nothing_are_nothing() -> None:
+    assert quantiles([]) == {}
+    assert quantiles([3.0, 1.0, 2.0]) == {"p50": 2.0, "p99": 3.0, "max": 3.0}
+    assert Report().as_dict(0.0, [])["speedup_over_real_time"] == 0.0
