@@ -90,11 +90,11 @@ class EngineConfig:
     """How long a SUSPECT book may wait for a clearing proof before it is resynced."""
     probe_hold: float = field(default=1.5, validator=_between(0.1, 30, "seconds"))
     """How long a REST book that we have not seen may be ahead of the stream."""
-    request_timeout: float = field(default=10.0, validator=_between(0.5, 120, "seconds"))
+    request_timeout: float = field(default=5.0, validator=_between(0.5, 120, "seconds"))
     """After this long without an answer a book request is counted as failed."""
     resync_backoff_base: float = field(default=0.25, validator=_between(0.01, 60, "seconds"))
     """Full-jitter backoff between failed resyncs: the first upper bound."""
-    resync_backoff_cap: float = field(default=30.0, validator=_between(0.1, 600, "seconds"))
+    resync_backoff_cap: float = field(default=5.0, validator=_between(0.1, 600, "seconds"))
     """Full-jitter backoff between failed resyncs: the last upper bound."""
     scheduled_resync: float = field(default=300.0, validator=_between(5, 86_400, "seconds"))
     """The mean time between make-before-break refreshes of a book (jittered by a quarter)."""

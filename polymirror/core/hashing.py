@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve
+from attrs import define, evolve
 
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.units import PRICE_SCALE, TICK_SIZES
@@ -52,6 +52,19 @@ def trade_price_wire(price: int) -> str:
 
 
 _GRID: Final = ("", *(trade_price_wire(p) for p in range(10, PRICE_SCALE, 10)))
+
+
+@define
+class MissedHash:
+    """An announced hash that did not fit yet: the venue may have hashed a change or two late."""
+
+    at: int
+    """Exchange time of its delta in ms: the hash is over this timestamp."""
+    announced: str
+    heard_at: float
+    """When it was heard, in seconds on the mirror's clock: what it proves is proven as of then."""
+    left: int
+    """Messages that may still make it fit."""
 
 
 class DialectBook:

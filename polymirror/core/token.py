@@ -17,9 +17,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import define
-
 from polymirror.core.book import OrderBook, Undo
+from polymirror.core.hashing import MissedHash
 from polymirror.core.outbox import Transition, Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.resync import Resync
@@ -45,16 +44,6 @@ EMPTY_PROBE_INTERVAL = 2.0
 
 JOURNAL_MS = 5_000
 """Changes older than this (exchange time) leave the journal: no REST answer lags further."""
-
-
-@define
-class MissedHash:
-    """An announced hash that did not fit yet."""
-
-    at: int
-    announced: str
-    heard_at: float
-    left: int
 
 
 class Token:

@@ -40,10 +40,13 @@ AT_CONNECT = frozenset(
 )
 """Faults that need a new connection to strike."""
 
+CUTTING = AT_CONNECT | {"disconnect", "close_1000", "close_1008", "close_1013", "slow_reader", "refused_connection"}
+"""Faults that end connections: more of them only tests the backoff."""
+
 CUTS = 0.005
 """The share of frames at which a connection is cut to give them a chance."""
 
-MAX_FREQUENT = 3
+MAX_FREQUENT = 4
 """How many of them at once."""
 
 MAX_FAULTS_AT_ONCE = 6
@@ -130,7 +133,7 @@ def draw_storm(seed: int, minutes: float, tokens: int, ids: Sequence[str] = ()) 
             begin = start + rng.random() * STORM / 3
             end = start + STORM * (2 + rng.random()) / 3
             share = min(1.0, FAULTS[fault].default_share * BURST * rng.choice((0.5, 1.0, 2.0)))
-            if fault == solo and fault not in FREQUENT and fault not in AT_CONNECT:
+            if fault == solo and fault not in FREQUENT and fault not in CUTTING:
                 share = min(1.0, share * ALONE)
             if fault in background:
                 share = CUTS if fault == "disconnect" else max(share, rng.choice((0.1, 0.15, 0.25)))
