@@ -426,8 +426,8 @@ class Mirror:
             engine.connected(line, now)
             self._drain()
 
-        def on_frame(data: bytes | str, _received_at: float) -> None:
-            engine.receive(line, data, time.monotonic())
+        def on_frame(data: bytes | str, received_at: float) -> None:
+            engine.receive(line, data, time.monotonic(), received_at)
             self._drain()
 
         def on_close(now: float, cause: CloseCause) -> None:

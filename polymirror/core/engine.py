@@ -164,8 +164,12 @@ class Engine:
         self._suspect_line(number, Reason.OVERFLOW, now, "")
         self._settle(now)
 
-    def receive(self, number: int, data: bytes | str, now: float) -> None:
-        """Take one frame of a socket."""
+    def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None) -> None:
+        """Take one frame of a socket.
+
+        ``read_at`` is when it was read from the socket, if it had to wait since (default: now): proofs that rest on
+        it are as old as that.
+        """
         self.counts["frames"] += 1
         line = self.lines.get(number)
         if line is None or not line.is_open:
@@ -180,21 +184,21 @@ class Engine:
                     continue
                 self._take_lag(line, message.at, now)
                 try:
-                    market.deltas(message, now)
+                    market.deltas(message, now, read_at)
                 except UnitError as error:
                     market.drop_batch()
                     ids = tuple(change.asset_id for change in message.price_changes or ())
                     self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
                 self._note_batch(market)
             else:
-                self._rare(line, message, now)
+                self._rare(line, message, now, read_at)
         self._settle(now)
 
-    def _rare(self, line: Line, message: Rare, now: float) -> None:
+    def _rare(self, line: Line, message: Rare, now: float, read_at: float | None) -> None:
         """Take any message but a price change."""
         if isinstance(message, Book):
             self.counts["snapshots"] += 1
-            self._take_book(line, message, now)
+            self._take_book(line, message, now, read_at)
         elif isinstance(message, Malformed):
             self._malformed(line, message, now)
         elif isinstance(message, Trade):
@@ -213,13 +217,13 @@ class Engine:
             self.counts["ignored"] += 1
             count_kind(self.ignored, message.kind)
 
-    def _take_book(self, line: Line, message: Book, now: float) -> None:
+    def _take_book(self, line: Line, message: Book, now: float, read_at: float | None) -> None:
         market = self.markets.get(message.market)
         if market is None or market.line != line.number:
             self.counts["untracked"] += 1
             return
         try:
-            market.whole_book(message, now)
+            market.whole_book(message, now, read_at)
         except UnitError as error:
             self._malformed(line, Malformed("book", str(error), message.market, (message.asset_id,)), now)
         self._note_batch(market)

@@ -65,8 +65,12 @@ class Market:
 
     # ---- Messages ----------------------------------------------------------------------------------
 
-    def deltas(self, message: PriceChange, now: float) -> None:
-        """Apply a price change. Raises UnitError if an entry is bad; entries before it are applied."""
+    def deltas(self, message: PriceChange, now: float, read_at: float | None = None) -> None:
+        """Apply a price change. Raises UnitError if an entry is bad; entries before it are applied.
+
+        ``read_at`` is when it was read from the socket, if it had to wait since: what it proves is proven as of then.
+        """
+        heard_at = now if read_at is None else read_at
         if message.at != self.batch_at or self._messages >= self.outbox.config.max_batch_messages:
             self._open(message.at, now)
         self._messages += 1
@@ -78,7 +82,7 @@ class Market:
             if token is None:
                 self.untracked += 1
                 continue
-            undo = token.delta(change, message.at, now)
+            undo = token.delta(change, message.at, heard_at)
             if undo is not None:
                 undos.append((token, undo))
                 touched[token] = None
@@ -93,8 +97,9 @@ class Market:
             if (held := token.resync.held) is not None:
                 token.resync.recheck(held, now)
 
-    def whole_book(self, message: BookMessage, now: float) -> None:
+    def whole_book(self, message: BookMessage, now: float, read_at: float | None = None) -> None:
         """Take a book from the stream: a baseline, or a chance to prove. Raises UnitError if it is bad."""
+        heard_at = now if read_at is None else read_at
         token = self.tokens.get(message.asset_id)
         if token is None:
             self.untracked += 1
@@ -109,20 +114,21 @@ class Market:
                 self._open(message.timestamp, now)
             self.heard_at = now
             # The price changes of its millisecond come before it or after it, and more may follow.
-            if self._equals_resent(token, message, book, now, now):
+            if self._equals_resent(token, message, book, heard_at, now):
                 self._resent.pop(token, None)
             else:
-                self._resent[token] = (message, book, now)
+                self._resent[token] = (message, book, heard_at)
         else:
-            self._prime(token, message, now)
+            self._prime(token, message, heard_at, now)
 
-    def _prime(self, token: Token, message: BookMessage, now: float) -> None:
+    def _prime(self, token: Token, message: BookMessage, heard_at: float, now: float) -> None:
         book = OrderBook.of(message, token.config.max_levels)
         explained = self._count_own_hash(token, message, book)
         if explained is False:
             token.resync.failed(now)
             return
-        if token.load(message, book, now, Proof(ProofKind.BOOK, now, token.epoch), verifiable=explained is True):
+        source = Proof(ProofKind.BOOK, heard_at, token.epoch)
+        if token.load(message, book, now, source, verifiable=explained is True):
             self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
             if token.stated is not None:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.

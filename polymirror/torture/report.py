@@ -38,6 +38,7 @@ class Report:
     wrong_live_seconds: float = 0.0
     detect: dict[str, list[float]] = Factory(dict)
     recover: list[float] = Factory(list)
+    retire: list[float] = Factory(list)
     reads: int = 0
     refused: int = 0
     _traces: dict[int, str] = Factory(dict)
@@ -52,6 +53,7 @@ class Report:
         for fault, values in result.detect.items():
             self.detect.setdefault(fault, []).extend(values)
         self.recover.extend(result.recover)
+        self.retire.extend(result.retire)
         self.reads += result.reads
         self.refused += result.refused
         self._traces[result.seed] = result.trace
@@ -76,6 +78,7 @@ class Report:
             "wrong_live_seconds": round(self.wrong_live_seconds, 6),
             "detect_seconds": {fault: quantiles(values) for fault, values in sorted(self.detect.items())},
             "recover_seconds": quantiles(self.recover),
+            "settled_seconds": quantiles(self.retire),
             "reads": self.reads,
             "refused_reads": self.refused,
             "speedup_over_real_time": round(self.virtual_seconds / elapsed, 1) if elapsed else 0.0,

@@ -47,6 +47,7 @@ class SeedResult:
     wrong_live_seconds: float = 0.0
     detect: dict[str, list[float]] = Factory(dict)
     recover: list[float] = Factory(list)
+    retire: list[float] = Factory(list)
     transitions: int = 0
     trace: str = ""
 
@@ -141,11 +142,15 @@ def run_storm(
 
 
 def _wait_healed(world: World, result: SeedResult, start: float, end: float) -> None:
-    """Measure how long the calm takes to make every book LIVE or retired."""
+    """Measure how long the calm takes: until books that still trade are LIVE, and until the others are retired."""
+    recovered = False
     while world.seconds < end:
         waiting = [token for token, state in world.engine.states() if state not in _DONE]
-        if not waiting:
+        if not recovered and not any(world.trades(token) for token in waiting):
+            recovered = True
             result.recover.append(max(0.0, world.seconds - start))
+        if not waiting:
+            result.retire.append(max(0.0, world.seconds - start))
             return
         if world.seconds - start > HEAL_BOUND:
             for token in waiting:

@@ -59,6 +59,9 @@ OK = 200
 CLOCK_EVERY = 20 * MICRO
 """How often a client asks for the venue's time."""
 
+CLOCK_IN_DOUBT = 3 * MICRO
+"""The same while a book is in doubt, as :mod:`polymirror.clockwatch` does."""
+
 WATCH_EVERY = MICRO
 """How often a client looks whether its socket is silent."""
 
@@ -374,7 +377,8 @@ class World:
                 )
 
         self._at(self.now + self._latency(), received)
-        self._at(self.now + CLOCK_EVERY, self._ask_time)
+        doubt = any(state in (BookState.SUSPECT, BookState.RESYNCING) for _, state in self.engine.states())
+        self._at(self.now + (CLOCK_IN_DOUBT if doubt else CLOCK_EVERY), self._ask_time)
 
     # ---- The shell ---------------------------------------------------------------------------------
 
@@ -464,6 +468,10 @@ class World:
     def trace(self) -> str:
         """A hash over all transitions so far: equal for equal runs, on every machine."""
         return self._trace.hexdigest()
+
+    def trades(self, token: str) -> bool:
+        """Whether the token's market still has an order book at the exchange."""
+        return not self.exchange.is_over(token)
 
     def states(self) -> dict[BookState, int]:
         """How many books are in each state."""

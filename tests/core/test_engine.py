@@ -428,3 +428,16 @@ def test_an_engine_without_tokens_has_no_deadline():
     assert engine.next_deadline() == float("inf")
     engine.tick(5.0)
     assert (engine.effects(), engine.events()) == ([], [])
+
+
+def test_a_frame_that_waited_proves_the_book_as_of_when_it_was_read():
+    exchange = Exchange()
+    rig = Rig(exchange, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.opening())
+    rig.advance(1)
+    rig.engine.receive(1, json.dumps(exchange.change("BUY", "0.4", "7")), rig.now, rig.now - 0.4)
+    assert rig.engine.live("11", rig.now).verified_age == pytest.approx(0.4)
+    rig.advance(1)
+    rig.engine.receive(1, json.dumps(exchange.opening_book("11")), rig.now, rig.now - 0.3)
+    assert rig.engine.live("11", rig.now).verified_age == pytest.approx(0.3)
