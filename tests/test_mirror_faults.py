@@ -143,6 +143,7 @@ async def test_a_venue_that_restarts_has_its_books_refused_at_once_and_live_agai
 @pytest.mark.parametrize("how", ["announced", "closed", "gone"])
 async def test_a_settled_market_is_retired_its_socket_closed_and_nothing_is_asked_any_more(how, monkeypatch) -> None:
     monkeypatch.setattr(resync, "ABSENT_FOR", 0.1)
+    monkeypatch.setattr(resync, "EMPTY_ABSENT_FOR", 0.1)
     config = Simulator(seed=3, rate=50)._config
     config = evolve(config, announce_resolution=how == "announced", close_when_resolved=how != "gone")
     async with (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
     from polymirror.core.messages import Book
+    from polymirror.core.states import BookState
 
 Side = list[tuple[int, int]]
 """Levels as (price in 1/10,000, size in 1/1,000,000), in any order."""
@@ -127,6 +128,10 @@ class Peer:
             self._effects.append(OpenLine(LINE, tuple(asset_ids)))
         line.asset_ids += tuple(asset_ids)
         self.add(condition_id, asset_ids)
+
+    def states(self) -> tuple[tuple[str, BookState], ...]:
+        """No peer tells a state for each book."""
+        return ()
 
     def connected(self, number: int, now: float) -> None:
         """The socket is open."""
