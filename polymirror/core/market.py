@@ -55,12 +55,15 @@ class Market:
         self._differences: set[tuple[int, bool]] = set()
         # The tokens' generations for which the differences hold.
         self._compared = (-1, -1)
+        # The share of the usual interval after which both tokens are probed.
+        self._jitter = 1.0 - outbox.rng.random() / 4
         # Entries for tokens of this market that nobody tracks.
         self.untracked = 0
 
     def add(self, asset_id: str) -> Token:
         """Add a token (a market has two)."""
         token = self.tokens[asset_id] = Token(asset_id, self.hashes, self.outbox)
+        token.jitter = self._jitter
         return token
 
     # ---- Messages ----------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ class Token:
         self.refresh_at = float("inf")
         # When REST was last asked to prove this book.
         self.probed_at = float("-inf")
+        # Spreads the probes of markets that were primed together; set by the market.
+        self.jitter = 1.0
         self.resync = Resync(self)
 
     # ---- State -------------------------------------------------------------------------------------
@@ -424,7 +426,7 @@ class Token:
     @property
     def probe_interval(self) -> float:
         """Seconds after which a proof is followed by a probe: soon for an empty book, which may be settled."""
-        usual = self.config.max_proof_age * self.config.probe_fraction
+        usual = self.config.max_proof_age * self.config.probe_fraction * self.jitter
         return min(usual, EMPTY_PROBE_INTERVAL) if self.is_empty else usual
 
     def on_time(self, now: float) -> None:

@@ -381,6 +381,8 @@ def test_tokens_that_failed_within_an_answer_are_not_taken_for_absent(rig):
 
 def test_routine_probes_are_gathered_into_one_request(exchange):
     rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
+    for token in rig.engine.tokens.values():
+        token.jitter = 1.0
     while not rig.pending:
         rig.advance(0.01)
     assert [sorted(each.asset_ids) for each in rig.pending] == [["11", "22", "33", "44"]]
