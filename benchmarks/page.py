@@ -111,12 +111,6 @@ def render(matrix: Matrix) -> str:
     return "".join(parts)
 
 
-def _sums(matrix: Matrix) -> str:
-    columns = matrix.columns
-    rows = [[metric.title, *(_number(matrix.total(metric, column)) for column in columns)] for metric in METRICS]
-    return _table(["sum over all faults", *(column.title for column in columns)], rows)
-
-
 def _method() -> str:
     return METHOD.format(
         markets=MARKETS,

@@ -38,8 +38,8 @@ def _metrics() -> Iterable[Metric]:
             yield Metric(
                 f"wrong_{depth}_{limit:g}",
                 f"Wrong but readable, {what}, {limit:g} s",
-                f"Seconds in which a book could be read whose {what} the exchange had at no time within the last "
-                f"{limit:g} s and the delay of the network.",
+                f"Seconds in which a book could be read although at no time within the last {limit:g} s and the delay "
+                f"of the network did the exchange have exactly these {what}.",
                 depth,
                 limit,
             )

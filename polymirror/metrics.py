@@ -62,6 +62,11 @@ class MirrorMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, as they are now."""
         engine, mirror = self._mirror.engine, self._mirror
+        # Tokens that were removed meanwhile are nobody's outage any more.
+        self._since = {token: entry for token, entry in self._since.items() if token in engine.tokens}
+        untrusted = self._untrusted.copy()
+        for left, reason in self._since.values():
+            untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
         states = Counter(state.name for _, state in engine.states())
         books = GaugeMetricFamily("polymirror_books", "Books by state.", labels=["state"])
         for state in BookState:
@@ -75,7 +80,7 @@ class MirrorMetrics(Collector):
         yield self._counter("polymirror_state_transitions", "Changes of state.",
                             self._transitions.items(), ["from", "to", "reason"])  # fmt: skip
         yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
-                            (((reason,), n) for reason, n in self._untrusted.items()), ["reason"])  # fmt: skip
+                            (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
                             (((kind.value, verdict.value), n) for (kind, verdict), n in engine.outbox.proofs.items()),
                             ["kind", "verdict"])  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from polymirror.errors import PolymirrorError
+from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,9 +152,13 @@ def serve(
 @app.command()
 def torture(
     *,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to run.")] = 20,
-    start: Annotated[int, typer.Option(min=0, max=2**31, help="The first seed.")] = 0,
-    minutes: Annotated[float, typer.Option(min=1, max=1_440, help="Virtual time of each seed.")] = 10.0,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="How many seeds to run. [default: 20]")
+    ] = None,
+    start: Annotated[int | None, typer.Option(min=0, max=2**31, help="The first seed. [default: 0]")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, max=1_440, help="Virtual time of each seed. [default: 10]")
+    ] = None,
     tokens: Annotated[int, typer.Option(min=2, max=2_000, help="How many books; two for each market.")] = 20,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only these faults; may be repeated. [default: all]")
@@ -162,7 +166,9 @@ def torture(
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
     ] = False,
-    seconds: Annotated[float, typer.Option(min=2, max=86_400, help="How long.", rich_help_panel=SOAK)] = 60.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=2, max=86_400, help="How long. [default: 60]", rich_help_panel=SOAK)
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**32 - 1, help="What goes wrong. [default: drawn]", rich_help_panel=SOAK)
     ] = None,
@@ -176,14 +182,29 @@ def torture(
     With --sockets the whole mirror runs against the simulated exchange through proxies that do to real connections
     what networks do; what is left behind is looked for, too.
     """
+    from polymirror.simulator.fault_kinds import check_ids  # noqa: PLC0415 - startup
+
+    faults = tuple(fault or ())
+    check_ids(faults, over_sockets=sockets)
     if sockets:
+        _refuse_options("without", seeds=seeds, start=start, minutes=minutes)
         from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup
 
-        raise typer.Exit(run_soak(seconds=seconds, seed=seed, tokens=tokens, faults=fault or (), json=json))
+        raise typer.Exit(run_soak(seconds=seconds or 60.0, seed=seed, tokens=tokens, faults=faults, json=json))
+    _refuse_options("with", seconds=seconds, seed=seed)
     from polymirror.commands.torture import run_torture  # noqa: PLC0415 - startup
 
-    code = run_torture(seeds=seeds, start=start, minutes=minutes, tokens=tokens, faults=fault or (), json=json)
+    code = run_torture(
+        seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=faults, json=json
+    )
     raise typer.Exit(code)
+
+
+def _refuse_options(word: str, **options: float | None) -> None:
+    """Refuse options of the other mode: one that does nothing would mislead."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name}", value, f"given only {word} --sockets")
 
 
 def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, gamma: str | None) -> Endpoints:

@@ -131,7 +131,7 @@ def print_summary(name: str, summary: dict[str, Any], console: Console) -> None:
     verdicts = ("match", "healed", "behind", "unverifiable", "mismatch")
     kinds = {
         "hash": "hash", "bbo": "bbo", "complement": "complement",
-        "resent books": "resent_books", "invariants": "invariants",
+        "books": "resent_books", "invariants": "invariants",
     }  # fmt: skip
     for verdict in verdicts:
         proofs.add_column(verdict, justify="right")

@@ -50,13 +50,18 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     table = Table(title="Faults", title_justify="left", box=None, pad_edge=False)
     for heading in ("fault", "injected", "doubted p50", "p99", "max"):
         table.add_column(heading, justify="left" if heading == "fault" else "right")
-    for fault, count in summary["faults_by_id"].items():
+    struck = {fault: count for fault, count in summary["faults_by_id"].items() if count}
+    for fault, count in struck.items():
         found = summary["detect_seconds"].get(fault, {})
         table.add_row(fault, f"{count:,}", *(f"{found[key]:.2f} s" if found else "" for key in ("p50", "p99", "max")))
     console.print(table)
-    heal = summary["recover_seconds"]
+    rest = [fault for fault in summary["faults_by_id"] if fault not in struck]
+    if rest:
+        console.print(f"\nnot struck: {', '.join(rest)}", highlight=False)
+    heal, noun = summary["recover_seconds"], "seed" if summary["seeds"] == 1 else "seeds"
     console.print(
-        f"\n{summary['seeds']} seeds from {summary['start']}, {summary['virtual_hours']:g} virtual hours "
+        "\ndoubted: from the first frame that could show a strike until its book left LIVE\n"
+        f"{summary['seeds']} {noun} from {summary['start']}, {summary['virtual_hours']:g} virtual hours "
         f"({summary['speedup_over_real_time']:g}x real time), {summary['faults_injected']:,} faults\n"
         f"{summary['reads']:,} reads, {summary['refused_reads']:,} refused, "
         f"{summary['wrong_live_seconds']:g} s in which a wrong book was readable\n"

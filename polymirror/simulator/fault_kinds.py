@@ -60,9 +60,14 @@ def make_faults(ids: Iterable[str], *, seed: int = 0, plan: Plan | None = None) 
 
     Raises :class:`~polymirror.errors.ConfigError` for an unknown id, naming those that exist.
     """
-    made = []
+    wanted = tuple(ids)
+    check_ids(wanted)
+    return tuple(FAULTS[fault](plan, seed=seed) for fault in wanted)
+
+
+def check_ids(ids: Iterable[str], *, over_sockets: bool = False) -> None:
+    """Raise :class:`~polymirror.errors.ConfigError` for a fault that does not exist, or not over real sockets."""
+    allowed = [fault for fault, kind in FAULTS.items() if kind.over_sockets or not over_sockets]
     for wanted in ids:
-        if wanted not in FAULTS:
-            raise ConfigError("faults", wanted, f"one of {', '.join(FAULTS)}")
-        made.append(FAULTS[wanted](plan, seed=seed))
-    return tuple(made)
+        if wanted not in allowed:
+            raise ConfigError("faults", wanted, f"one of {', '.join(allowed)}")

@@ -64,8 +64,10 @@ class Torture:
         episodes = shrink(storm)
         again = run_storm(storm, episodes)
         violation = (again.violations or result.violations)[0]
+        only = "".join(f" --fault {fault}" for fault in self.faults)
+        options = f"--start {result.seed} --minutes {self.minutes:g} --tokens {self.tokens}{only}"
         lines = [
-            f"seed={result.seed} minutes={self.minutes:g} tokens={self.tokens}",
+            f"seed={result.seed}: polymirror torture --seeds 1 {options}",
             f"broken at {violation.at:.6f} s: {violation.promise}: {violation.detail}",
             "faults that matter:",
             *(f"  {episode}" for episode in episodes),

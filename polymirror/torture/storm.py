@@ -132,7 +132,9 @@ def draw_storm(seed: int, minutes: float, tokens: int, ids: Sequence[str] = ()) 
         for fault in [*chosen, *background]:
             begin = start + rng.random() * STORM / 3
             end = start + STORM * (2 + rng.random()) / 3
-            share = min(1.0, FAULTS[fault].default_share * BURST * rng.choice((0.5, 1.0, 2.0)))
+            # Attempts to connect are few, and their share is high already: more of it would be a black-out.
+            often = 1.0 if fault in AT_CONNECT else BURST
+            share = min(1.0, FAULTS[fault].default_share * often * rng.choice((0.5, 1.0, 2.0)))
             if fault == solo and fault not in FREQUENT and fault not in CUTTING:
                 share = min(1.0, share * ALONE)
             if fault in background:

@@ -1,0 +1,77 @@
+"""``polymirror torture``: mistakes are one line, a run is summed up, and a broken promise is told."""
+
+import json
+
+import pytest
+
+from polymirror.commands.app import run
+from tests.simulation.mutants import MUTANTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fault", "nosuch"], "nosuch"),
+        (["--sockets", "--fault", "stalled_loop"], "stalled_loop"),
+        (["--seconds", "5"], "--seconds"),
+        (["--seed", "5"], "--seed"),
+        (["--sockets", "--minutes", "5"], "--minutes"),
+        (["--sockets", "--start", "5"], "--start"),
+        (["--seeds", "0"], "--seeds"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(arguments, said, capsys):
+    assert run(["torture", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_json_is_one_object_with_what_was_checked(capsys):
+    assert run(["torture", "--seeds", "2", "--start", "3", "--minutes", "1", "--tokens", "4", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    for key in (
+        "seeds", "violations", "virtual_hours", "faults_injected", "faults_by_id", "wrong_live_seconds",
+        "detect_seconds", "recover_seconds", "speedup_over_real_time", "trace",
+    ):  # fmt: skip
+        assert key in summary
+    assert summary["seeds"] == 2
+    assert summary["violations"] == 0
+    assert summary["start"] == 3
+
+
+def test_a_summary_for_people_fits_80_columns_and_names_what_never_struck(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["torture", "--seeds", "1", "--minutes", "1", "--tokens", "4", "--fault", "duplicated_delta"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "1 seed from 0" in out
+    assert "0 violations" in out
+
+
+def test_a_broken_promise_exits_with_1_and_shows_how_to_repeat_it(capsys, monkeypatch):
+    from polymirror.torture import session  # noqa: PLC0415 - patched below
+
+    class InThisProcess:
+        def __init__(self, *_args, **_options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def submit(self, work, order):
+            result = work(order)
+            return type("Done", (), {"result": lambda _self: result})()
+
+    monkeypatch.setattr(session, "ProcessPoolExecutor", InThisProcess)
+    mutant, _ = MUTANTS["serve_the_tip"]
+    with mutant():
+        arguments = ["--seeds", "1", "--minutes", "3", "--tokens", "6", "--fault", "lost_delta"]
+        assert run(["torture", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "polymirror torture --seeds 1 --start 0 --minutes 3 --tokens 6 --fault lost_delta" in out
+    assert "a granted read equals a real state" in out
