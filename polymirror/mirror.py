@@ -67,8 +67,9 @@ class Mirror:
         self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
         # Decides all jitter: a run with the same seed and inputs does the same.
         self.seed = secrets.randbits(32) if config.seed is None else config.seed
-        self._rng = random.Random(self.seed)  # noqa: S311 - jitter
-        self.engine = Engine(self.config.engine, self._rng)
+        self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
+        # Its own: what sockets and calls draw depends on the network's timing.
+        self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
         # What was asked for before the start.
         self._wanted = (tuple(markets), tuple(slugs), tuple(tokens))
         self._markets: dict[str, Market] = {}
@@ -458,8 +459,10 @@ class Mirror:
 
     async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
         try:
-            answer = await self.clob.books(asset_ids)
-        except VenueError as error:
+            # The engine waits no longer: an answer after that would only keep a place.
+            async with asyncio.timeout(self.config.engine.request_timeout):
+                answer = await self.clob.books(asset_ids)
+        except (VenueError, TimeoutError) as error:
             self._warnings.warn("books", str(error), self.now())
             self.engine.books_failed(request, self.now())
         else:

@@ -28,6 +28,7 @@ from polymirror.core.messages import (
 )
 from polymirror.core.outbox import Outbox, Transition, Want, Warned
 from polymirror.core.requests import Requests
+from polymirror.core.resync import FROM_THE_FUTURE_MS
 from polymirror.core.states import BookState, Reason
 from polymirror.core.timers import Deadlines
 from polymirror.core.view import BookView
@@ -72,6 +73,8 @@ class Engine:
         self._deadlines: Deadlines[Token] = Deadlines()
         # Markets with an open batch, the one that was quiet for longest first.
         self._open: dict[Market, None] = {}
+        # All books of the socket were doubted for the frame at hand.
+        self._line_doubted = False
         self.requests = Requests(self.outbox, config.request_timeout)
 
     # ---- Tokens ------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class Engine:
         line = self.lines.get(number)
         if line is None:
             return
-        line.is_open, line.opened_at, line.frames, line.lag = True, now, 0, None
+        line.is_open, line.lag, line.newest_at = True, None, 0
         for market in line.markets.values():
             for token in market.tokens.values():
                 if token.state is not BookState.RETIRED:
@@ -151,7 +154,7 @@ class Engine:
         line.is_open = line.lagging = False
         for market in tuple(line.markets.values()):
             for token in market.tokens.values():
-                if resolved:
+                if resolved and token.resync.had_book:
                     token.retire(Reason.RESOLVED, now)
                 elif token.state is not BookState.RETIRED:
                     token.disconnected(now, why)
@@ -175,7 +178,7 @@ class Engine:
         if line is None or not line.is_open:
             self.counts["orphaned"] += 1
             return
-        line.frames += 1
+        self._line_doubted = False
         for message in decode_frame(data):
             if isinstance(message, PriceChange):
                 market = self.markets.get(message.market)
@@ -235,6 +238,10 @@ class Engine:
             self._open[market] = None
 
     def _take_lag(self, line: Line, at: int, now: float) -> None:
+        if line.newest_at - FROM_THE_FUTURE_MS < at < line.newest_at:
+            # Late in its own order (a duplicate, say): that is not the socket's lag.
+            return
+        line.newest_at = at
         line.lag, line.lag_at = self.clock.frame(at, now), now
         if (line.lag > self.config.max_apply_lag) is not line.lagging:
             self._toggle_lagging(line, now)
@@ -260,7 +267,9 @@ class Engine:
             # A message about one token says the same about its complement.
             for token in dict.fromkeys([*named, *(market.tokens.values() if market else ())]):
                 token.missed_input(Reason.DECODE_ERROR, now, message.detail)
-        else:
+        elif not self._line_doubted:
+            # Once a frame: a hostile one may have thousands of elements.
+            self._line_doubted = True
             self._suspect_line(line.number, Reason.DECODE_ERROR, now, message.detail)
 
     def _suspect_line(self, number: int, reason: Reason, now: float, detail: str) -> None:
@@ -379,9 +388,9 @@ class Engine:
     def _resubscribe(self, now: float) -> None:
         tokens, self.outbox.resubscribe = self.outbox.resubscribe, {}
         markets = dict.fromkeys(self.markets[token.hashes.market] for token in tokens)
-        replace = any(token.resync.needs_new_socket for token in tokens)
+        failing = {self.markets[token.hashes.market].line for token in tokens if token.resync.needs_new_socket}
         for market, line in [(each, self.lines[each.line]) for each in markets if each.line is not None]:
-            if replace and now >= line.replaced_at + REPLACE_INTERVAL:
+            if line.number in failing and now >= line.replaced_at + REPLACE_INTERVAL:
                 line.replaced_at = now
                 self._effects.append(Reconnect(line.number, "resubscribing did not help"))
             else:

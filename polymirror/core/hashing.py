@@ -94,6 +94,10 @@ class DialectBook:
         self.current = dialect
         self._distrust = 0
 
+    def confirmed(self) -> None:
+        """Note that the stream proved a book in the dialect in use."""
+        self._distrust = 0
+
     def unexplained(self, asked_at: float) -> None:
         """Note that a REST book matched no dialect."""
         if asked_at == self._distrusted_at:
@@ -142,7 +146,10 @@ class MarketHash:
     def prove(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
         """Whether the book has the announced hash, with what is known now. One SHA-1."""
         template = self._template(asset_id)
-        return template is not None and template.digest(timestamp, book, self.last_trade_price) == announced
+        if template is None or template.digest(timestamp, book, self.last_trade_price) != announced:
+            return False
+        self._dialects.confirmed()
+        return True
 
     def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
         """Whether the book has the announced hash with any candidate; learn from the match.
@@ -170,6 +177,7 @@ class MarketHash:
         if found is None:
             return False
         self.last_trade_price = found
+        self._dialects.confirmed()
         return True
 
     def learn(self, message: BookMessage, book: OrderBook, asked_at: float | None = None) -> bool | None:
@@ -190,7 +198,7 @@ class MarketHash:
         if asked_at is not None:
             # Only REST books tell every field, so only they can show that the dialect has changed.
             self._dialects.unexplained(asked_at)
-        if not known or not self._dialects.verifiable:
+        if not known:
             return None
         # What came with a wrong hash may be wrong itself.
         self.constants = before or self.constants

@@ -21,8 +21,8 @@ class Line:
     number: int
     markets: dict[str, Market] = Factory(dict)
     is_open: bool = False
-    opened_at: float = float("-inf")
-    frames: int = 0
+    # The newest exchange time of a price change since it opened, ms.
+    newest_at: int = 0
     # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
     lag: float | None = None
     lagging: bool = False

@@ -19,7 +19,7 @@ from polymirror.core.outbox import Want, Warned
 from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
-from polymirror.core.units import parse_tick
+from polymirror.core.units import PRICES, parse_tick
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -91,12 +91,11 @@ class Market:
                 touched[token] = None
         self._mirror(undos)
         dirty = self.outbox.dirty
-        for token, _ in undos:
+        for token in dict.fromkeys(token for token, _ in undos):
             dirty[token.asset_id] = None
             if token.missed:
                 token.heal(now)
-            if not token.hash_proven:
-                token.prove_by_hash(now, thorough=False)
+            token.prove_by_hash(now, thorough=False)
             if (held := token.resync.held) is not None:
                 token.resync.recheck(held, now)
 
@@ -191,7 +190,7 @@ class Market:
         count, stated = self.outbox.count, token.stated
         if not token.hash_proven and not token.prove_by_hash(now, thorough=True):
             token.hash_missed(now)
-        impossible = token.violation()
+        impossible = _violation(token)
         if impossible:
             count(ProofKind.INVARIANTS, Verdict.MISMATCH)
             token.doubt(Reason.INVARIANT_FAIL, now, impossible)
@@ -216,7 +215,7 @@ class Market:
 
     def _equals_resent(self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float) -> bool:
         """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
-        if not token.loaded or not token.book.same_levels(book):
+        if not token.loaded or message.timestamp < token.last_at or not token.book.same_levels(book):
             return False
         self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
         self._count_own_hash(token, message, book)
@@ -303,3 +302,19 @@ class Market:
                 token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self._differences)} levels")
             else:
                 token.disagrees(Reason.COMPLEMENT_MISMATCH, now)
+
+
+def _violation(token: Token) -> str:
+    """Name what is impossible about a book at the end of a batch, or return "".
+
+    Order and sizes above 0 hold by construction. A new price off the grid is impossible unless the hash fits:
+    then only the news of a finer grid is missing.
+    """
+    if token.book.crossed():
+        return "crossed"
+    stated = token.stated
+    if token.hash_proven or stated is None or stated.size == "0":
+        return ""
+    tick = token.tick_size
+    off_grid = tick is not None and PRICES[stated.price] % tick
+    return f"price {stated.price} is off the grid of {tick}" if off_grid else ""

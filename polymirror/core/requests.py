@@ -56,11 +56,14 @@ class Requests:
     def make(self, now: float) -> list[FetchBooks]:
         """Turn wishes into requests, as far as there is room. Those without a book come first."""
         wishes = self._outbox.books
+        room = MAX_REQUESTS - len(self._under_way)
+        if room <= 0:
+            self.due = _NEVER
+            return []
         for token in [t for t in wishes if t.state is BookState.RETIRED]:
             del wishes[token]
         ready = [token for token in wishes if token not in self._asked]
-        room = MAX_REQUESTS - len(self._under_way)
-        if not ready or room <= 0:
+        if not ready:
             self.due = _NEVER
             return []
         if len(ready) < MAX_BOOKS_PER_REQUEST and all(wishes[token] is Want.ROUTINE for token in ready):

@@ -39,6 +39,9 @@ UNHEARD_BEFORE_REPLACING: Final = 4
 ATTEMPTS_BEFORE_REPLACING: Final = 6
 """Failed attempts at a baseline after which a socket that cannot deliver one is replaced."""
 
+FROM_THE_FUTURE_MS: Final = 60_000
+"""A book that is newer than REST by more than this carries a timestamp that was never true."""
+
 PROBE_RETRY: Final = 1.0
 """Mean seconds until a probe that failed or said nothing is repeated."""
 
@@ -98,8 +101,16 @@ class Resync:
         self._had_book = False
 
     @property
+    def had_book(self) -> bool:
+        """Whether the token was ever LIVE."""
+        return self._had_book
+
+    @property
     def needs_new_socket(self) -> bool:
         """Whether subscribing anew was tried often enough in vain."""
+        if self.absences:
+            # REST does not know it either: the socket is not to blame.
+            return False
         return self.attempt > ATTEMPTS_BEFORE_REPLACING or self.unheard >= UNHEARD_BEFORE_REPLACING
 
     # ---- Baselines ---------------------------------------------------------------------------------
@@ -160,7 +171,10 @@ class Resync:
             self._give_up(self.held, now)
         if now < self.due or token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
             return
-        if self.overflowed:
+        if token.lagging and token.loaded:
+            # The book is not to blame: it becomes LIVE when its socket has caught up.
+            self.due = now + token.config.suspect_grace
+        elif self.overflowed:
             token.start_resync(Reason.OVERFLOW, now, gap=True)
         elif token.state is BookState.UNPRIMED:
             token.start_resync(Reason.NO_SNAPSHOT, now, gap=False)
@@ -211,8 +225,8 @@ class Resync:
             self.failed(now)
             return False
         explained = token.hashes.learn(message, book, sent_at)
-        if explained is False:
-            # Cut or altered on the way: neither a baseline nor a witness.
+        if explained is False or (explained is None and token.hashes.verifiable):
+            # Cut or altered on the way, or without the hash that all others have: neither baseline nor witness.
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
             self.failed(now)
             return False
@@ -237,15 +251,27 @@ class Resync:
     def _compare(self, held: HeldBook, now: float) -> bool:
         """Join a REST book to our history. Hold it if it is not in there."""
         token, stamp = self.token, held.message.timestamp
-        if self._matches_tip(held, now):
-            return True
-        if stamp < token.proven_at_ms:
-            token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
-            self.failed(now)
+        if token.state is BookState.SUSPECT and held.sent_at < token.doubted_at:
+            # Asked before the doubt: says nothing about it.
+            token.outbox.want(token, Want.URGENT)
             return False
-        undos = self._changes_since(held)
-        if undos is not None and len(undos) > token.unproven:
-            # A state inside the millisecond of what is proven, and before it.
+        # An order that was placed and cancelled makes levels equal again: an older book is no newer proof.
+        in_dispute = token.miss_since is not None or token.state is not BookState.LIVE
+        older = stamp < token.last_at and not (in_dispute and token.last_at - stamp > FROM_THE_FUTURE_MS)
+        if not older and self._matches_tip(held, now):
+            return True
+        joined = self._join(held, now)
+        if joined is None:
+            self.held, self.held_until = held, now + token.config.probe_hold
+            token.outbox.rearm[token] = None
+        return joined is True
+
+    def _join(self, held: HeldBook, now: float) -> bool | None:
+        """Find a REST book in our past: True if it is there, False if it says nothing or differs, None if unknown."""
+        token, stamp = self.token, held.message.timestamp
+        undos = self._changes_since(held) if stamp >= token.proven_at_ms else None
+        if stamp < token.proven_at_ms or (undos is not None and len(undos) > token.unproven):
+            # Older than what is proven, if only inside its millisecond.
             token.outbox.count(ProofKind.PROBE, Verdict.BEHIND)
             self.failed(now)
             return False
@@ -254,13 +280,17 @@ class Resync:
             self._disagreed_at = None
             token.proven_past(undos, held.book, stamp, now, held.sent_at)
             return True
-        if held.message.hash and any(change.hash == held.message.hash for _, change in token.journal):
+        if self._was_announced(held.message):
             # The stream announced this very book, and ours was never equal to it.
             self._mismatch(held, now)
             return False
-        self.held, self.held_until = held, now + token.config.probe_hold
-        token.outbox.rearm[token] = None
-        return False
+        return None
+
+    def _was_announced(self, message: BookMessage) -> bool:
+        """Whether the stream announced this book's hash, for a batch that is over."""
+        token = self.token
+        over = token.last_at if token.miss_since is None else token.last_at + 1
+        return any(change.hash == message.hash for undo, change in token.journal if undo.at < over and change.hash)
 
     def _changes_since(self, held: HeldBook) -> list[Undo] | None:
         """Return the changes since our book stood like the REST book; None if it never did.
@@ -308,7 +338,8 @@ class Resync:
 
     def recheck(self, held: HeldBook, now: float) -> None:
         """The book changed while an answer is held: has the stream got there?"""
-        self._matches_tip(held, now)
+        if held.message.timestamp >= self.token.last_at:
+            self._matches_tip(held, now)
 
     def _give_up(self, held: HeldBook, now: float) -> None:
         """The stream had its time and never showed the held book."""

@@ -77,6 +77,11 @@ class Token:
         self.only_rest = False
         # The newest delta's own hash fitted.
         self.hash_proven = False
+        # Exchange time of the newest buffered delta, ms.
+        self.held_at = 0
+        # When the book was doubted last, and whether deltas may be missing since it was LIVE.
+        self.doubted_at = float("-inf")
+        self.missed_deltas = False
         # Grows whenever the book is replaced or cleared, and with each subscription: what was asked
         # before belongs to another generation.
         self.generation = 0
@@ -120,6 +125,7 @@ class Token:
 
     def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
         """Make a LIVE book SUSPECT; other states have no trust to lose."""
+        self.doubted_at = now
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
             self.outbox.want(self, Want.URGENT)
@@ -128,6 +134,7 @@ class Token:
         """Input that may have been about this book could not be taken."""
         if self.state in (BookState.LIVE, BookState.SUSPECT):
             self.doubt(reason, now, detail)
+            self.missed_deltas = True
         elif self.state is not BookState.RETIRED:
             # A baseline on its way may not know of it: only one that is newer counts.
             newest = self.buffer[-1][0] if self.buffer else 0
@@ -155,8 +162,8 @@ class Token:
         self.journal.clear()
         self.unproven = 0
         self._proven_levels = self._tip_levels = None
-        self.proof = None
-        self.miss_since = None
+        self.proof = self.miss_since = None
+        self.missed_deltas = False
         self.missed.clear()
         self.resync.forget_probe()
 
@@ -214,9 +221,11 @@ class Token:
         self.journal.append((undo, change))
         self.unproven += 1
         if at >= self.last_at:
-            if at > self.last_at or self.stated is None:
-                # What repeats an exchange time is no newer evidence, however late it comes.
+            # What repeats an exchange time is no newer evidence, however late it comes.
+            if at > self.last_at:
                 self.stated_at = now
+            elif self.stated is None and self.proof is not None:
+                self.stated_at = min(now, self.proof.at)
             self.last_at = at
             self.stated = change
             self.hash_proven = False
@@ -237,8 +246,8 @@ class Token:
             self.resync.overflowed = True
             self.outbox.rearm[self] = None
             self.buffer_from = at
-        if not self.buffer or at > self.buffer[-1][0]:
-            self.stated_at = now
+        if not self.buffer or at > self.held_at:
+            self.held_at, self.stated_at = at, now
         self.buffer.append((at, change))
 
     def load(self, message: BookMessage, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
@@ -343,6 +352,7 @@ class Token:
 
     def _become_live(self, now: float) -> None:
         if not self.lagging:
+            self.missed_deltas = False
             self.resync.done(now)
             self.move(BookState.LIVE, Reason.PROVEN, now)
 
@@ -435,7 +445,11 @@ class Token:
         if self.state is BookState.LIVE and self.proof is not None:
             self._on_time_live(now, self.proof.at)
         elif self.state is BookState.SUSPECT and now >= self.since + self.config.suspect_grace:
-            self.start_resync(self.reason, now, gap=self.reason in (Reason.DECODE_ERROR, Reason.OVERFLOW))
+            if self.lagging:
+                # Building it anew would lag as much: wait until the socket has caught up.
+                self.since = now
+            else:
+                self.start_resync(self.reason, now, gap=self.missed_deltas)
 
     def _on_time_live(self, now: float, proven: float) -> None:
         config = self.config
@@ -460,21 +474,6 @@ class Token:
         proven = self.hashes.constants
         shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
         return min((tick for tick in (self.tick, shown) if tick), default=None)
-
-    def violation(self) -> str:
-        """Name what is impossible about the book at the end of a batch, or return "".
-
-        Order and sizes above 0 hold by construction. A new price off the grid is impossible unless the hash
-        fits: then only the news of a finer grid is missing.
-        """
-        if self.book.crossed():
-            return "crossed"
-        stated = self.stated
-        if self.hash_proven or stated is None or stated.size == "0":
-            return ""
-        tick = self.tick_size
-        off_grid = tick is not None and PRICES[stated.price] % tick
-        return f"price {stated.price} is off the grid of {tick}" if off_grid else ""
 
     # ---- Reading -----------------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from polymirror.core.proofs import Proof
     from polymirror.core.states import BookState, Reason
 
+ONE_UNIT = Decimal("0.000001")
+"""The smallest size, in shares; at most as much money buys it."""
+
 # Quotients (mid, averages) are rounded to 28 digits whatever the caller's decimal context is.
 _EXACT = Context(prec=28)
 
@@ -64,8 +67,8 @@ class Fill:
 
     @property
     def complete(self) -> bool:
-        """Whether everything asked for is there."""
-        return not self.unfilled
+        """Whether everything asked for is there, but for money too little to buy one unit of size."""
+        return self.unfilled < ONE_UNIT
 
     @property
     def average(self) -> Decimal | None:

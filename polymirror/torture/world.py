@@ -377,8 +377,15 @@ class World:
                 )
 
         self._at(self.now + self._latency(), received)
+        self._at(self.now + CLOCK_IN_DOUBT, lambda: self._recheck_time(self.now + CLOCK_EVERY - CLOCK_IN_DOUBT))
+
+    def _recheck_time(self, due: int) -> None:
+        """Sample again when it is time, or at once while a book is in doubt."""
         doubt = any(state in (BookState.SUSPECT, BookState.RESYNCING) for _, state in self.engine.states())
-        self._at(self.now + (CLOCK_IN_DOUBT if doubt else CLOCK_EVERY), self._ask_time)
+        if doubt or self.now >= due:
+            self._ask_time()
+        else:
+            self._at(self.now + CLOCK_IN_DOUBT, lambda: self._recheck_time(due))
 
     # ---- The shell ---------------------------------------------------------------------------------
 

@@ -443,3 +443,19 @@ def test_a_frame_that_waited_proves_the_book_as_of_when_it_was_read():
     rig.advance(1)
     rig.engine.receive(1, json.dumps(exchange.opening_book("11")), rig.now, rig.now - 0.3)
     assert rig.engine.live("11", rig.now).verified_age == pytest.approx(0.3)
+
+
+def test_wishes_wait_while_the_most_allowed_requests_are_under_way():
+    exchange = Exchange()
+    rig = Rig.live(exchange)
+    others = [Exchange(f"0x{n}", f"{n}1", f"{n}2") for n in range(3, 6)]
+    rig.exchanges = (exchange, *others)
+    for other in others:
+        rig.engine.track(other.market, other.tokens, rig.now, constants=CONSTANTS)
+        rig.send(other.opening())
+    tokens = list(rig.engine.tokens)
+    for token in tokens[:5]:
+        rig.engine.prove(token, rig.now)
+    rig.drain()
+    assert [len(each.asset_ids) for each in rig.pending] == [1, 1, 1, 1]
+    assert rig.engine.next_deadline() < rig.now + rig.engine.config.request_timeout + 1e-9

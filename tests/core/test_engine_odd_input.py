@@ -171,3 +171,19 @@ def test_text_replies_are_counted_by_name(rig):
         rig.send(reply)
     assert rig.engine.ignored == {"PONG": 2, "INVALID OPERATION": 1, "NO NEW ASSETS": 1}
     assert rig.engine.counts["frames"] == 1 + 6
+
+
+def test_a_frame_with_many_unreadable_elements_doubts_the_socket_once(monkeypatch):
+    from polymirror.core.engine import Engine  # noqa: PLC0415 - patched below
+
+    doubts = []
+    original = Engine._suspect_line
+    monkeypatch.setattr(Engine, "_suspect_line", lambda *args: (doubts.append(1), original(*args)))
+    exchange = Exchange()
+    rig = Rig.live(exchange)
+    rig.send("[1, 2, 3]")
+    assert rig.state("11") is BookState.SUSPECT
+    assert rig.engine.counts["malformed"] == 3
+    assert len(doubts) == 1
+    rig.send("[4]")
+    assert len(doubts) == 2

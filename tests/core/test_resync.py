@@ -161,8 +161,10 @@ def test_a_book_that_the_stream_announced_and_ours_never_equalled_is_a_mismatch_
     exchange.alter("BUY", "0.45", "7")
     rig.send(exchange.change("BUY", "0.30", "5"))
     assert not rig.live_view("11").settled
-    ask(rig)
-    rig.answer()
+    answer = exchange.rest("11")
+    rig.advance(2 * rig.engine.config.batch_window)
+    rig.token("11").resync.answer(answer, rig.now, rig.now)
+    rig.drain()
     assert rig.path("11") == ["SUSPECT PROBE_MISMATCH", "RESYNCING PROBE_MISMATCH", "LIVE PROVEN"]
     assert shown(rig.live_view("11")) == truth(exchange, "11")
     assert rig.engine.outbox.resyncs == {"PROBE_MISMATCH": 1}
@@ -342,3 +344,43 @@ def test_a_refresh_does_not_go_back_to_an_older_spelling(rig, exchange):
     ask(rig)
     rig.answer(t11=old)
     assert (rig.token("11").epoch, rig.state("11")) == (epoch, BookState.LIVE)
+
+
+def test_a_rest_book_of_an_open_batch_is_held_not_held_against_the_book(rig, exchange):
+    exchange.alter("BUY", "0.45", "7")
+    rig.send(exchange.change("BUY", "0.30", "5"))
+    ask(rig)
+    rig.answer()
+    assert rig.path("11") == []
+    assert rig.token("11").resync.held is not None
+
+
+def test_an_older_rest_book_with_the_same_levels_is_behind_and_no_fresh_proof(rig, exchange):
+    old = exchange.rest("11")
+    rig.send(exchange.change("BUY", "0.49", "7"))
+    rig.send(exchange.change("BUY", "0.49", "0"))
+    proven = rig.token("11").proof.at
+    rig.advance(1)
+    rig.token("11").resync.answer(old, rig.now, rig.now)
+    assert rig.token("11").proof.at == proven
+    assert rig.verdicts("probe") == {"behind": 1}
+
+
+def test_a_rest_book_without_a_hash_is_no_baseline_while_hashes_are_understood(rig, exchange):
+    rig.engine.resync("11", rig.now)
+    cut = exchange.rest("11", hash="", bids=[])
+    rig.token("11").resync.answer(cut, rig.now, rig.now)
+    assert rig.state("11") is BookState.RESYNCING
+    assert not rig.token("11").loaded
+
+
+def test_an_answer_that_was_asked_for_before_the_doubt_does_not_clear_it(rig, exchange):
+    before = rig.now
+    answer = exchange.rest("11")
+    rig.advance(0.5)
+    rig.send('{"event_type":"price_change","market"')
+    assert rig.state("11") is BookState.SUSPECT
+    rig.token("11").resync.answer(answer, before, rig.now)
+    assert rig.state("11") is BookState.SUSPECT
+    rig.token("11").resync.answer(answer, rig.now, rig.now)
+    assert rig.state("11") is BookState.LIVE

@@ -379,3 +379,28 @@ def test_a_token_that_is_added_to_a_late_socket_is_not_live_before_it_has_caught
     rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
     rig.send(other.opening())
     assert rig.state("33") is BookState.UNPRIMED
+
+
+def test_a_socket_that_stays_late_is_waited_for_and_its_books_are_not_built_anew(rig, exchange):
+    rig.send(exchange.change("BUY", "0.49", "5"))
+    late = [exchange.change("BUY", "0.49", str(n)) for n in range(6, 46)]
+    rig.advance(3.0)
+    for frame in late:
+        rig.send(frame)
+        rig.advance(0.25)
+    assert rig.path("11") == ["SUSPECT APPLY_LAG"]
+    assert rig.engine.outbox.resyncs == {}
+
+
+def test_a_book_that_is_primed_on_a_late_socket_waits_for_it_too(rig, exchange):
+    rig.engine.resync("11", rig.now)
+    token = rig.token("11")
+    token.lagging = True
+    token.resync.answer(exchange.rest("11"), rig.now, rig.now)
+    assert token.loaded
+    assert token.state is BookState.RESYNCING
+    due = token.resync.due
+    token.on_time(due)
+    assert token.loaded
+    assert token.resync.due > due
+    assert rig.engine.outbox.resyncs == {"REQUESTED": 1}
