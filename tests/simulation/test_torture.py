@@ -55,8 +55,8 @@ def test_no_storm_breaks_a_promise(seed: int) -> None:
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_each_fault_strikes_and_breaks_no_promise(fault: str) -> None:
     struck = 0
-    for seed in range(0, 24, 2):
-        result = run_storm(draw_storm(seed, 1.0, 8, [fault]))
+    for seed in range(0, 60, 2):
+        result = run_storm(draw_storm(seed, 2.0, 8, [fault]))
         assert not result.violations, f"seed {seed}: {result.violations[0]}"
         struck += result.faults[fault]
         if struck:
