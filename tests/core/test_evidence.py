@@ -1,0 +1,60 @@
+"""Evidence that is older than it looks must not make a book younger, and one mistake must not cost the neighbours."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymirror.core import hashing
+from polymirror.core.states import BookState
+from tests.core.builders import CONSTANTS, Exchange, Rig
+
+
+@pytest.fixture
+def exchange():
+    return Exchange()
+
+
+@pytest.fixture
+def rig(exchange):
+    return Rig.live(exchange)
+
+
+def test_an_older_book_from_the_stream_with_the_same_levels_is_no_fresh_proof(rig, exchange):
+    old = exchange.opening_book("11")
+    rig.send(exchange.change("BUY", "0.49", "7"))
+    rig.send(exchange.change("BUY", "0.49", "0"))
+    proven = rig.token("11").proof.at
+    rig.advance(1)
+    rig.send([old])
+    rig.advance(0.1)
+    assert rig.token("11").proof.at == proven
+
+
+def test_hashes_that_fit_on_the_stream_keep_the_dialect_through_bad_answers(rig, exchange):
+    for size in range(1, 3 * hashing.MAX_DISTRUST):
+        rig.token("11").resync.answer(exchange.rest("11", hash="0" * 40), rig.now + size, rig.now)
+        rig.send(exchange.change("BUY", "0.49", str(size)))
+    assert rig.token("11").hashes.verifiable
+
+
+def test_a_late_duplicate_in_one_market_is_no_lag_of_the_others(rig, exchange):
+    late = exchange.change("BUY", "0.49", "5")
+    rig.send(late)
+    other = Exchange("0xn", "33", "44")
+    rig.exchanges = (exchange, other)
+    rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
+    rig.send(other.opening())
+    rig.advance(3)
+    rig.send(exchange.change("BUY", "0.49", "6"))
+    rig.send(late)
+    assert "SUSPECT APPLY_LAG" not in rig.path("33")
+    assert rig.state("11") is BookState.LIVE
+
+
+def test_a_market_that_was_just_added_is_not_retired_with_those_that_are_resolved(rig, exchange):
+    other = Exchange("0xn", "33", "44")
+    rig.exchanges = (exchange, other)
+    rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
+    rig.engine.disconnected(1, rig.now, "all subscribed assets resolved", resolved=True)
+    assert rig.state("11") is BookState.RETIRED
+    assert rig.state("33") is BookState.UNPRIMED
