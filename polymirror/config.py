@@ -108,6 +108,9 @@ class EngineConfig:
     """Deltas kept for a token while it waits for its baseline."""
     max_journal: int = field(default=512, validator=_count(16, 100_000, "changes"))
     """Recent changes kept for a token, to go back to its last proven state."""
+    prove_both_hashes: bool = field(default=False, validator=_instance(bool, "True or False"))
+    """Whether a change that both tokens of a market share is proven by the hashes of both. By one of them, if False:
+    the other book is then proven as its exact mirror image, and its own hash is tried now and then."""
     max_levels: int = field(default=10_000, validator=_count(1, 10_000, "levels a side"))
     """A book with more levels on a side than this is refused as malformed."""
     max_batch_messages: int = field(default=1_000, validator=_count(1, 100_000, "messages"))

@@ -72,7 +72,7 @@ class MirrorMetrics(Collector):
         for state in BookState:
             books.add_metric([state.name], states[state.name])
         yield books
-        yield self._counter("polymirror_frames", "Frames received.", [((), engine.counts["frames"])], [])
+        yield self._counter("polymirror_frames", "Frames received.", [((), engine.frames)], [])
         yield self._counter("polymirror_ignored", "Valid input of no use, by kind.",
                             (((kind,), n) for kind, n in engine.ignored.items()), ["kind"])  # fmt: skip
         yield self._counter("polymirror_malformed", "Input that could not be read, by kind.",
@@ -82,7 +82,7 @@ class MirrorMetrics(Collector):
         yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
-                            (((kind.value, verdict.value), n) for (kind, verdict), n in engine.outbox.proofs.items()),
+                            (((kind.value, verdict.value), n) for (kind, verdict), n in engine.outbox.proofs.by_verdict().items()),
                             ["kind", "verdict"])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
                             (((reason,), n) for reason, n in engine.outbox.resyncs.items()), ["reason"])  # fmt: skip

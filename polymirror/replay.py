@@ -35,6 +35,7 @@ _ENVELOPES = ("frame", "raw", "payload")
 _TIMES = (("recv_ms", 1e3), ("recv_wall_ts", 1e3), ("t_wall_ns", 1e9))
 
 REPLAY_CONFIG = EngineConfig(
+    prove_both_hashes=True,
     max_proof_age=3600, suspect_grace=60, first_snapshot_timeout=300, scheduled_resync=86_400,
     request_timeout=120, tokens_per_socket=500, max_apply_lag=60,
 )  # fmt: skip
@@ -95,7 +96,7 @@ class Replay:
 
         states = Counter(state.name for _, state in engine.states())
         return {
-            "frames": engine.counts["frames"],
+            "frames": engine.frames,
             "deltas": self.deltas,
             "snapshots": engine.counts["snapshots"],
             "tokens": len(engine.tokens),

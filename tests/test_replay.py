@@ -88,7 +88,7 @@ def test_the_same_recording_gives_the_same_transitions():
 
 def test_progress_is_reported_after_each_line():
     exchange = Exchange()
-    counts = [each.engine.counts["frames"] for each in replay_lines(recording(exchange, changes=3))]
+    counts = [each.engine.frames for each in replay_lines(recording(exchange, changes=3))]
     assert counts == [1, 2, 3, 4, 4]
 
 

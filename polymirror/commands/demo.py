@@ -132,7 +132,7 @@ def _sum_up(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads:
         "resyncs": dict(sorted(outbox.resyncs.items())),
         "proofs": outbox.proofs.as_dict(),
         "faults": {name: count for name, count in venue.line.injected.items() if count},
-        "frames": mirror.engine.counts["frames"],
+        "frames": mirror.engine.frames,
         "malformed": mirror.engine.counts["malformed"],
         "ignored": mirror.engine.counts["ignored"],
     }
@@ -159,7 +159,7 @@ def _picture(run: Run, watched: Watched, reads: Reads, mirror: Mirror) -> Dashbo
 
 def _footer(reads: Reads, mirror: Mirror) -> list[Text]:
     proofs: dict[str, int] = {}
-    for (kind, _), count in mirror.engine.outbox.proofs.items():
+    for (kind, _), count in mirror.engine.outbox.proofs.by_verdict().items():
         proofs[kind.value] = proofs.get(kind.value, 0) + count
     style = "bold red" if reads.wrong else "bold green"
     counts = Text.assemble(

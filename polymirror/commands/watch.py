@@ -110,7 +110,7 @@ async def _tell_progress(session: Session, console: Console, watched: Watched) -
 def _picture(session: Session, title: str, watched: Watched, mirror: Mirror) -> Dashboard:
     engine = mirror.engine
     proofs: dict[str, int] = {}
-    for (_, verdict), count in engine.outbox.proofs.items():
+    for (_, verdict), count in engine.outbox.proofs.by_verdict().items():
         proofs[verdict.value] = proofs.get(verdict.value, 0) + count
     lines = {market.line for market in engine.markets.values()}
     open_lines = sum(
@@ -118,7 +118,7 @@ def _picture(session: Session, title: str, watched: Watched, mirror: Mirror) -> 
     )
     known = engine.clock.uncertainty
     clock = "" if known is None else f", venue clock known to {known * 1000:.0f} ms"
-    frames = f"frames {engine.counts['frames']:,}   malformed {engine.counts['malformed']:,}"
+    frames = f"frames {engine.frames:,}   malformed {engine.counts['malformed']:,}"
     return Dashboard(
         title=title,
         status=f"{open_lines} open socket{'' if open_lines == 1 else 's'}{clock}; Ctrl-C ends",
@@ -147,7 +147,7 @@ def _sum_up(watched: Watched, mirror: Mirror) -> dict[str, Any]:
         "transitions": watched.transitions,
         "resyncs": dict(sorted(engine.outbox.resyncs.items())),
         "proofs": engine.outbox.proofs.as_dict(),
-        "frames": engine.counts["frames"],
+        "frames": engine.frames,
         "ignored": engine.counts["ignored"],
         "malformed": engine.counts["malformed"],
     }

@@ -15,6 +15,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct
+
+from polymirror.core.messages import Change
 from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
 from polymirror.errors import UnitError
 
@@ -34,7 +37,7 @@ class Levels(NamedTuple):
     ask_sizes: tuple[int, ...]
 
 
-class Undo(NamedTuple):
+class Undo(Struct, gc=False):
     """What a change replaced: enough to take it back."""
 
     at: int
@@ -44,12 +47,14 @@ class Undo(NamedTuple):
     old: int
     """The size before the change; 0 means the level was absent."""
     new: int
+    change: Change
+    """The delta itself."""
 
 
 class Side:
     """The levels of one side, best last."""
 
-    __slots__ = ("keys", "sizes", "wires")
+    __slots__ = ("_text", "keys", "sizes", "wires")
 
     def __init__(self) -> None:
         # Sorted ascending: the last key is the best level.
@@ -58,10 +63,13 @@ class Side:
         self.sizes: list[int] = []
         # {"price":"0.48","size":"5"} exactly as the venue spells it, parallel to keys.
         self.wires: list[str] = []
+        # The wires joined, while they have not changed: most changes touch one side, and a hash needs both.
+        self._text: str | None = None
 
     def set(self, key: int, size: int, wire: str) -> int:
         """Make ``size`` the size at ``key``; 0 removes the level. Return the size before."""
         keys = self.keys
+        self._text = None
         i = bisect_left(keys, key)
         if i < len(keys) and keys[i] == key:
             old = self.sizes[i]
@@ -77,6 +85,37 @@ class Side:
             self.sizes.insert(i, size)
             self.wires.insert(i, wire)
         return 0
+
+    def set_mirrored(self, mirror: Side, key: int, size: int, wire: str, mirror_wire: str) -> int:
+        """Do what :meth:`set` does for this side and for one with equal levels at once: one search serves both."""
+        keys = self.keys
+        self._text = mirror._text = None
+        i = bisect_left(keys, key)
+        if i < len(keys) and keys[i] == key:
+            old = self.sizes[i]
+            if size:
+                self.sizes[i] = mirror.sizes[i] = size
+                self.wires[i] = wire
+                mirror.wires[i] = mirror_wire
+            else:
+                del keys[i], self.sizes[i], self.wires[i]
+                del mirror.keys[i], mirror.sizes[i], mirror.wires[i]
+            return old
+        if size:
+            keys.insert(i, key)
+            self.sizes.insert(i, size)
+            self.wires.insert(i, wire)
+            mirror.keys.insert(i, key)
+            mirror.sizes.insert(i, size)
+            mirror.wires.insert(i, mirror_wire)
+        return 0
+
+    def text(self) -> str:
+        """Return the levels' JSON texts, joined by commas."""
+        text = self._text
+        if text is None:
+            text = self._text = ",".join(self.wires)
+        return text
 
     def size_at(self, key: int) -> int:
         """Return the size at ``key``, 0 where there is no level."""
@@ -98,6 +137,7 @@ class Side:
         self.keys = keys
         self.sizes = [row[1] for row in rows]
         self.wires = [row[2] for row in rows]
+        self._text = None
 
 
 class OrderBook:
@@ -120,18 +160,19 @@ class OrderBook:
         book.asks.load(message.asks, is_bid=False)
         return book
 
-    def change(self, side: str, price_wire: str, size_wire: str, at: int) -> Undo:
+    def change(self, change: Change, at: int) -> Undo:
         """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
+        price_wire, size_wire, side = change.price, change.size, change.side
         price = PRICES[price_wire]
         size = SIZES[size_wire]
         if not 0 < price < PRICE_SCALE:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
         if side == "BUY":
-            return Undo(at=at, is_bid=True, key=price, old=self.bids.set(price, size, wire), new=size)
+            return Undo(at, True, price, self.bids.set(price, size, wire), size, change)  # noqa: FBT003
         if side == "SELL":
             key = PRICE_SCALE - price
-            return Undo(at=at, is_bid=False, key=key, old=self.asks.set(key, size, wire), new=size)
+            return Undo(at, False, key, self.asks.set(key, size, wire), size, change)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
 
     def crossed(self) -> bool:

@@ -90,8 +90,8 @@ class HashTemplate:
         """Return the hash of a book as 40 lower-case hex digits."""
         state = self._start.copy()
         state.update(
-            f"{timestamp}{self._before_levels}{','.join(book.bids.wires)}"
-            f'],"asks":[{",".join(book.asks.wires)}{self._before_trade}'
+            f"{timestamp}{self._before_levels}{book.bids.text()}"
+            f'],"asks":[{book.asks.text()}{self._before_trade}'
             f"{last_trade_price if self.has_last_trade else ''}{self._close}".encode()
         )
         return state.hexdigest()
@@ -103,8 +103,8 @@ class HashTemplate:
         """
         prefix = self._start.copy()
         prefix.update(
-            f"{timestamp}{self._before_levels}{','.join(book.bids.wires)}"
-            f'],"asks":[{",".join(book.asks.wires)}{self._before_trade}'.encode()
+            f"{timestamp}{self._before_levels}{book.bids.text()}"
+            f'],"asks":[{book.asks.text()}{self._before_trade}'.encode()
         )
         close = self._close
         for candidate in candidates:

@@ -15,6 +15,10 @@ DRIFT_MS_PER_S: Final = 0.05
 """How fast the lower bound is given up: 50 ppm, more than clocks drift."""
 
 
+FRESH_SECONDS: Final = 0.1
+"""Bounds younger than this (seconds) are used as they are: they have slackened by 5 us at most."""
+
+
 class VenueClock:
     """Estimates ``exchange_ms - 1000 * now``. All bounds in ms."""
 
@@ -24,6 +28,14 @@ class VenueClock:
         # /time answers do not allow an offset above this; None: never asked.
         self.high: float | None = None
         self._updated = 0.0
+
+    def behind(self, sent_ms: int, now: float) -> float | None:
+        """Return a frame's lag in seconds, or None if the bounds must be moved first: :meth:`frame` does it."""
+        low = self.low
+        if low is None or now >= self._updated + FRESH_SECONDS:
+            return None
+        behind = low - (sent_ms - now * 1000.0)
+        return behind / 1000.0 if behind >= 0.0 else None
 
     def frame(self, sent_ms: int, now: float) -> float:
         """Take a frame's timestamp; return its lag in seconds, never negative."""

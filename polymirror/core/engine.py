@@ -24,7 +24,7 @@ from polymirror.core.messages import (
     PriceChange,
     TickSizeChange,
     Trade,
-    decode_frame,
+    decode,
 )
 from polymirror.core.outbox import Outbox, Transition, Want, Warned
 from polymirror.core.requests import Requests
@@ -64,8 +64,9 @@ class Engine:
         self.tokens: dict[str, Token] = {}
         self.markets: dict[str, Market] = {}
         self.lines = Lines(config.tokens_per_socket)
-        # frames, deltas, snapshots, ignored, malformed, untracked...
+        # snapshots, ignored, malformed, untracked...; frames are counted apart, since each one is.
         self.counts: Counter[str] = Counter()
+        self.frames = 0
         # Ignored and malformed input by kind; bounded by MAX_KINDS.
         self.ignored: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
@@ -173,29 +174,46 @@ class Engine:
         ``read_at`` is when it was read from the socket, if it had to wait since (default: now): proofs that rest on
         it are as old as that.
         """
-        self.counts["frames"] += 1
-        line = self.lines.get(number)
+        self.frames += 1
+        line = self.lines.by_number.get(number)
         if line is None or not line.is_open:
             self.counts["orphaned"] += 1
             return
-        self._line_doubted = False
-        for message in decode_frame(data):
-            if isinstance(message, PriceChange):
-                market = self.markets.get(message.market)
-                if market is None or market.line != number:
-                    self.counts["untracked"] += len(message.price_changes or ())
-                    continue
-                self._take_lag(line, message.at, now)
-                try:
-                    market.deltas(message, now, read_at)
-                except UnitError as error:
-                    market.drop_batch()
-                    ids = tuple(change.asset_id for change in message.price_changes or ())
-                    self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
-                self._note_batch(market)
-            else:
-                self._rare(line, message, now, read_at)
+        found = decode(data)
+        if isinstance(found, PriceChange):
+            self._price_change(line, found, now, read_at)
+        else:
+            self._line_doubted = False
+            for message in found:
+                if isinstance(message, PriceChange):
+                    self._price_change(line, message, now, read_at)
+                else:
+                    self._rare(line, message, now, read_at)
         self._settle(now)
+
+    def _price_change(self, line: Line, message: PriceChange, now: float, read_at: float | None) -> None:
+        """Take the message that nearly all frames are."""
+        market = self.markets.get(message.market)
+        if market is None or market.line != line.number:
+            self.counts["untracked"] += len(message.price_changes or ())
+            return
+        at = message.at
+        behind = self.clock.behind(at, now)
+        if behind is not None and line.newest_at <= at and not line.lagging and behind <= self.config.max_apply_lag:
+            line.newest_at, line.lag, line.lag_at = at, behind, now
+        else:
+            self._take_lag(line, at, now)
+        try:
+            checked = market.deltas(message, now, read_at)
+        except UnitError as error:
+            market.drop_batch()
+            ids = tuple(change.asset_id for change in message.price_changes or ())
+            self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
+            checked = False
+        if not checked:
+            self._note_batch(market)
+        elif self._open:
+            self._open.pop(market, None)
 
     def _rare(self, line: Line, message: Rare, now: float, read_at: float | None) -> None:
         """Take any message but a price change."""

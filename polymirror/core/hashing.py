@@ -73,8 +73,8 @@ class DialectBook:
     def __init__(self) -> None:
         # The dialect in use; None until learnt, and again when whole books stop matching it.
         self.current: Dialect | None = None
-        # REST answers in a row that matched nothing: reaching MAX_DISTRUST ends `current`.
-        self._distrust = 0
+        # REST answers in a row that matched nothing, and no match on the stream: MAX_DISTRUST of them end `current`.
+        self.distrust = 0
         # When the newest of them was asked for.
         self._distrusted_at = float("-inf")
 
@@ -92,11 +92,7 @@ class DialectBook:
     def explained(self, dialect: Dialect) -> None:
         """Note that a whole book matched."""
         self.current = dialect
-        self._distrust = 0
-
-    def confirmed(self) -> None:
-        """Note that the stream proved a book in the dialect in use."""
-        self._distrust = 0
+        self.distrust = 0
 
     def unexplained(self, asked_at: float) -> None:
         """Note that a REST book matched no dialect."""
@@ -104,8 +100,8 @@ class DialectBook:
             # One broken answer may hold many books.
             return
         self._distrusted_at = asked_at
-        self._distrust += 1
-        if self._distrust >= MAX_DISTRUST:
+        self.distrust += 1
+        if self.distrust >= MAX_DISTRUST:
             self.current = None
 
 
@@ -148,7 +144,7 @@ class MarketHash:
         template = self._template(asset_id)
         if template is None or template.digest(timestamp, book, self.last_trade_price) != announced:
             return False
-        self._dialects.confirmed()
+        self._dialects.distrust = 0
         return True
 
     def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
@@ -177,7 +173,7 @@ class MarketHash:
         if found is None:
             return False
         self.last_trade_price = found
-        self._dialects.confirmed()
+        self._dialects.distrust = 0
         return True
 
     def learn(self, message: BookMessage, book: OrderBook, asked_at: float | None = None) -> bool | None:
@@ -209,7 +205,9 @@ class MarketHash:
         tick = message.tick_size
         if message.min_order_size is not None and message.neg_risk is not None:
             known_tick = "0.01" if self.constants is None else self.constants.tick_size
-            self.constants = Constants(message.min_order_size, tick or known_tick, message.neg_risk)
+            told = Constants(message.min_order_size, tick or known_tick, message.neg_risk)
+            # Kept if it is equal: what is known by identity stays valid.
+            self.constants = self.constants if told == self.constants else told
         elif tick is not None and self.constants is not None:
             self.constants = evolve(self.constants, tick_size=tick)
         elif tick is not None:
@@ -263,11 +261,12 @@ class MarketHash:
         return self._failed_grids % GRID_RATION == 0
 
     def _template(self, asset_id: str) -> HashTemplate | None:
-        key = (self._dialects.current, self.constants)
-        if key != self._template_of:
+        dialect, constants = self._template_of
+        if dialect is not self._dialects.current or constants is not self.constants:
+            # Compared by identity: this runs with each change, and templates are made within microseconds.
             self._templates.clear()
-            self._template_of = key
+            dialect, constants = self._template_of = (self._dialects.current, self.constants)
         template = self._templates.get(asset_id)
-        if template is None and key[0] is not None and key[1] is not None:
-            template = self._templates[asset_id] = HashTemplate(key[0], self.market, asset_id, key[1])
+        if template is None and dialect is not None and constants is not None:
+            template = self._templates[asset_id] = HashTemplate(dialect, self.market, asset_id, constants)
         return template

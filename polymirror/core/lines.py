@@ -42,32 +42,32 @@ class Lines:
 
     def __init__(self, tokens_per_line: int) -> None:
         self._limit = tokens_per_line
-        self._lines: dict[int, Line] = {}
+        self.by_number: dict[int, Line] = {}
         self._load: dict[int, int] = {}
         self._serial = 0
 
     def __getitem__(self, number: int) -> Line:
-        return self._lines[number]
+        return self.by_number[number]
 
     def get(self, number: int) -> Line | None:
         """Return a socket, or None if it is gone."""
-        return self._lines.get(number)
+        return self.by_number.get(number)
 
     def all(self) -> tuple[Line, ...]:
         """Return all sockets, oldest first."""
-        return tuple(self._lines.values())
+        return tuple(self.by_number.values())
 
     def assign(self, market: Market, tokens: int) -> tuple[Line, bool]:
         """Return the socket for ``tokens`` more tokens of this market, and whether it is new."""
         if market.line is not None:
             self._load[market.line] += tokens
-            return self._lines[market.line], False
+            return self.by_number[market.line], False
         number = next((n for n, load in self._load.items() if load + tokens <= self._limit), 0)
         if not number:
             self._serial = number = self._serial + 1
-            self._lines[number] = Line(number)
+            self.by_number[number] = Line(number)
             self._load[number] = 0
-        line = self._lines[number]
+        line = self.by_number[number]
         new = not line.markets
         line.markets[market.condition_id] = market
         self._load[number] += tokens
@@ -78,10 +78,10 @@ class Lines:
         """Take a market off its socket; return the socket if nothing is left on it."""
         if market.line is None:
             return None
-        line, market.line = self._lines[market.line], None
+        line, market.line = self.by_number[market.line], None
         del line.markets[market.condition_id]
         self._load[line.number] -= len(market.tokens)
         if line.markets:
             return None
-        del self._lines[line.number], self._load[line.number]
+        del self.by_number[line.number], self._load[line.number]
         return line

@@ -12,9 +12,10 @@ levels differ is kept up to date with each change, so the full-depth comparison 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from polymirror.core.book import OrderBook
+from polymirror.core.mirrored import take_mirrored
 from polymirror.core.outbox import Want, Warned
 from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
@@ -23,6 +24,8 @@ from polymirror.core.units import PRICES, parse_tick
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from polymirror.core.book import Undo
     from polymirror.core.hashing import MarketHash
     from polymirror.core.messages import Book as BookMessage
@@ -47,14 +50,21 @@ class Market:
         self.batch_at = 0
         # When the open batch's newest message came.
         self.heard_at = 0.0
-        self._messages = 0
+        # Messages of the open batch.
+        self.messages = 0
         self._touched: dict[Token, None] = {}
         # Books the stream sent for tokens that have one, and when; compared when the batch is over.
         self._resent: dict[Token, tuple[BookMessage, OrderBook, float]] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
-        self._differences: set[tuple[int, bool]] = set()
-        # The tokens' generations for which the differences hold.
-        self._compared = (-1, -1)
+        self.differences: set[tuple[int, bool]] = set()
+        # The sum of the tokens' generations for which the differences hold.
+        self.compared = -1
+        # Each token that is tracked together with its complement, by asset id: (it, its complement).
+        self.pairs: dict[str, tuple[Token, Token]] = {}
+        # How the open batch was counted, if it was one message that was checked at once; else None.
+        self.checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None = None
+        # Whose turn it is to be proven by its own hash.
+        self.turn = 0
         # The share of the usual interval after which both tokens are probed.
         self._jitter = 1.0 - outbox.rng.random() / 4
         # Entries for tokens of this market that nobody tracks.
@@ -64,34 +74,51 @@ class Market:
         """Add a token (a market has two)."""
         token = self.tokens[asset_id] = Token(asset_id, self.hashes, self.outbox)
         token.jitter = self._jitter
+        if len(self.tokens) == PAIR:
+            one, other = self.tokens.values()
+            self.pairs = {one.asset_id: (one, other), other.asset_id: (other, one)}
         return token
 
     # ---- Messages ----------------------------------------------------------------------------------
 
-    def deltas(self, message: PriceChange, now: float, read_at: float | None = None) -> None:
+    def deltas(self, message: PriceChange, now: float, read_at: float | None = None) -> bool:
         """Apply a price change. Raises UnitError if an entry is bad; entries before it are applied.
 
         ``read_at`` is when it was read from the socket, if it had to wait since: what it proves is proven as of then.
+        Return whether all is checked already: then nothing is left to be done when the batch is over.
         """
         heard_at = now if read_at is None else read_at
-        if message.at != self.batch_at or self._messages >= self.outbox.config.max_batch_messages:
-            self._open(message.at, now)
-        self._messages += 1
+        changes, at = message.price_changes or [], message.at
+        if len(changes) == PAIR and at > self.batch_at:
+            first, second = changes
+            if take_mirrored(self, first, second, at, heard_at, now):
+                return self.checked_as is not None
+        config = self.outbox.config
+        if self.checked_as is not None and at == self.batch_at and now <= self.heard_at + config.batch_window:
+            self._reopen()
+        elif self.checked_as is not None or at != self.batch_at or self.messages >= config.max_batch_messages:
+            self._open(at, now)
+        self.messages += 1
         self.heard_at = now
-        touched, tokens = self._touched, self.tokens
         undos: list[tuple[Token, Undo]] = []
-        for change in message.price_changes or ():
-            token = tokens.get(change.asset_id)
+        for change in changes:
+            token = self.tokens.get(change.asset_id)
             if token is None:
                 self.untracked += 1
                 continue
-            undo = token.delta(change, message.at, heard_at)
+            undo = token.delta(change, at, heard_at)
             if undo is not None:
                 undos.append((token, undo))
-                touched[token] = None
+                self._touched[token] = None
         self._mirror(undos)
+        self.changed(dict.fromkeys([token for token, _ in undos]), now)
+        return False
+
+    def changed(self, tokens: Iterable[Token], now: float) -> None:
+        """Books have changed, and are to be checked when the batch is over: try to prove them now."""
         dirty = self.outbox.dirty
-        for token in dict.fromkeys(token for token, _ in undos):
+        for token in tokens:
+            self._touched[token] = None
             dirty[token.asset_id] = None
             if token.missed:
                 token.heal(now)
@@ -114,6 +141,8 @@ class Market:
             book = OrderBook.of(message, token.config.max_levels)
             if message.timestamp != self.batch_at:
                 self._open(message.timestamp, now)
+            elif self.checked_as is not None:
+                self._reopen()
             self.heard_at = now
             # The price changes of its millisecond come before it or after it, and more may follow.
             if self._equals_resent(token, message, book, heard_at, now):
@@ -136,6 +165,8 @@ class Market:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 if token.last_at != self.batch_at:
                     self._open(token.last_at, now)
+                elif self.checked_as is not None:
+                    self._reopen()
                 self.heard_at = now
                 self._touched[token] = None
             if explained is None and message.hash:
@@ -164,9 +195,22 @@ class Market:
             self.close(now, definite=True)
         self.batch_at = at
 
+    def _reopen(self) -> None:
+        """More comes in a batch that was counted as checked: it is checked, and counted, when it is over."""
+        counted, self.checked_as = self.checked_as, None
+        if counted is not None:
+            proofs = self.outbox.proofs
+            setattr(proofs, counted, getattr(proofs, counted) - 1)
+            hashes = {"proven_pairs": 1, "proven_twice": 2, "unhashed_pairs": 0}[counted]
+            for token in [*self.tokens.values()]:
+                self._touched[token] = None
+            for _ in range(hashes):
+                self.outbox.count(ProofKind.HASH, Verdict.MATCH)
+
     def close(self, now: float, *, definite: bool) -> None:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
-        self.batch_at = self._messages = 0
+        self.batch_at = self.messages = 0
+        self.checked_as = None
         touched, self._touched = self._touched, {}
         for token in touched:
             if token.loaded:
@@ -180,11 +224,12 @@ class Market:
 
     def drop_batch(self) -> None:
         """Forget the open batch: its socket is gone, or it could not be read."""
-        self.batch_at = self._messages = 0
+        self.batch_at = self.messages = 0
+        self.checked_as = None
         self._touched.clear()
         self._resent.clear()
         # Changes before a bad entry were applied, and are not in the differences.
-        self._compared = (-1, -1)
+        self.compared = -1
 
     def _check(self, token: Token, now: float, *, definite: bool) -> None:
         count, stated = self.outbox.count, token.stated
@@ -262,11 +307,12 @@ class Market:
         if pair is None:
             return
         one, other = pair
-        if self._compared != (one.generation, other.generation):
-            self._compared = (one.generation, other.generation)
-            self._differences = complement_differences(one.book, other.book)
+        if self.compared != one.generation + other.generation:
+            # Both only grow, so an equal sum means equal parts.
+            self.compared = one.generation + other.generation
+            self.differences = complement_differences(one.book, other.book)
             return
-        differences = self._differences
+        differences = self.differences
         if len(undos) == PAIR:
             (first, a), (second, b) = undos
             if first is not second and a.key == b.key and a.is_bid is not b.is_bid and a.new == b.new:
@@ -289,7 +335,7 @@ class Market:
         if pair is None:
             return
         self._mirror([])
-        if not self._differences:
+        if not self.differences:
             self.outbox.count(ProofKind.COMPLEMENT, Verdict.MATCH)
             return
         self.outbox.count(ProofKind.COMPLEMENT, Verdict.MISMATCH)
@@ -299,7 +345,7 @@ class Market:
             doubtful = [min(pair, key=lambda token: token.last_at)]
         for token in doubtful:
             if definite:
-                token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self._differences)} levels")
+                token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self.differences)} levels")
             else:
                 token.disagrees(Reason.COMPLEMENT_MISMATCH, now)
 

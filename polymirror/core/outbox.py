@@ -91,4 +91,4 @@ class Outbox:
 
     def count(self, kind: ProofKind, verdict: Verdict) -> None:
         """Count one verdict."""
-        self.proofs[kind, verdict] += 1
+        self.proofs.count(kind, verdict)

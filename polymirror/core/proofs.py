@@ -11,7 +11,7 @@ from collections import Counter
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from msgspec import Struct
 
 from polymirror.core.units import PRICE_SCALE, PRICES
 
@@ -56,8 +56,7 @@ class Verdict(Enum):
     """REST answered with a book older than what is proven already: says nothing."""
 
 
-@frozen
-class Proof:
+class Proof(Struct, frozen=True, gc=False):
     """One successful comparison. ``at`` is in seconds on the mirror's monotonic clock."""
 
     kind: ProofKind
@@ -65,14 +64,42 @@ class Proof:
     epoch: int
 
 
-class Tally(Counter[tuple[ProofKind, Verdict]]):
+class Tally:
     """Counts of verdicts by kind."""
+
+    __slots__ = ("_counts", "proven_pairs", "proven_twice", "unhashed_pairs")
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[ProofKind, Verdict]] = Counter()
+        # Whole batches with one verdict each: a count of its own for each check would cost more than the check.
+        # Batches of two mirrored books in which everything fitted, with one token's hash tried,
+        self.proven_pairs = 0
+        # with both hashes tried,
+        self.proven_twice = 0
+        # and with no hash to try.
+        self.unhashed_pairs = 0
+
+    def count(self, kind: ProofKind, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self._counts[kind, verdict] += 1
+
+    def by_verdict(self) -> dict[tuple[ProofKind, Verdict], int]:
+        """Return all counts above 0, in a fixed order."""
+        pairs = self.proven_pairs + self.proven_twice + self.unhashed_pairs
+        counts = self._counts + Counter({
+            (ProofKind.INVARIANTS, Verdict.MATCH): 2 * pairs,
+            (ProofKind.BBO, Verdict.MATCH): 2 * pairs,
+            (ProofKind.COMPLEMENT, Verdict.MATCH): pairs,
+            (ProofKind.HASH, Verdict.MATCH): self.proven_pairs + 2 * self.proven_twice,
+            (ProofKind.HASH, Verdict.UNVERIFIABLE): 2 * self.unhashed_pairs,
+        })  # fmt: skip
+        return {each: counts[each] for each in sorted(counts, key=lambda each: (each[0].value, each[1].value))}
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """Return ``{kind: {verdict: n}}`` with the values' names."""
         table: dict[str, dict[str, int]] = {}
-        for kind, verdict in sorted(self, key=lambda each: (each[0].value, each[1].value)):
-            table.setdefault(kind.value, {})[verdict.value] = self[kind, verdict]
+        for (kind, verdict), n in self.by_verdict().items():
+            table.setdefault(kind.value, {})[verdict.value] = n
         return table
 
 

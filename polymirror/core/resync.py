@@ -290,7 +290,7 @@ class Resync:
         """Whether the stream announced this book's hash, for a batch that is over."""
         token = self.token
         over = token.last_at if token.miss_since is None else token.last_at + 1
-        return any(change.hash == message.hash for undo, change in token.journal if undo.at < over and change.hash)
+        return any(undo.change.hash == message.hash for undo in token.journal if undo.at < over and undo.change.hash)
 
     def _changes_since(self, held: HeldBook) -> list[Undo] | None:
         """Return the changes since our book stood like the REST book; None if it never did.
@@ -298,7 +298,7 @@ class Resync:
         Several states share a millisecond, and REST may show any of them.
         """
         token, stamp, wanted = self.token, held.message.timestamp, held.book.levels()
-        undos = [undo for undo, _ in token.journal]
+        undos = list(token.journal)
         first = len(undos)
         while first and undos[first - 1].at > stamp:
             first -= 1
@@ -332,6 +332,9 @@ class Resync:
         token.book = held.book
         token.epoch += 1
         token.generation += 1
+        if held.message.timestamp > token.last_at:
+            # A delta that repeats this time is as old as the answer, not as the last delta before it.
+            token.stated_at = held.sent_at
         token.last_at = self.baseline_at = held.message.timestamp
         token.outbox.resyncs[Reason.SCHEDULED.name] = token.outbox.resyncs.get(Reason.SCHEDULED.name, 0) + 1
         token.outbox.dirty[token.asset_id] = None

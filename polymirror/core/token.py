@@ -89,8 +89,8 @@ class Token:
         self.buffer: deque[tuple[int, Change]] = deque()
         # The buffer holds every delta with a timestamp above this (ms); None: from the subscription on.
         self.buffer_from: int | None = None
-        # Changes applied to the book, oldest first, with their deltas.
-        self.journal: deque[tuple[Undo, Change]] = deque(maxlen=self.config.max_journal)
+        # Changes applied to the book, oldest first.
+        self.journal: deque[Undo] = deque(maxlen=self.config.max_journal)
         # How many of the journal's newest changes came after the proven state.
         self.unproven = 0
         # The proven levels, once built, while the book has moved on.
@@ -174,7 +174,7 @@ class Token:
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
         self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
-        kept = [] if gap else [(undo.at, change) for undo, change in self.journal][-self.config.max_buffered_deltas :]
+        kept = [] if gap else [(undo.at, undo.change) for undo in self.journal][-self.config.max_buffered_deltas :]
         if self.loaded or gap:
             self.buffer = deque(kept, maxlen=self.config.max_buffered_deltas)
             self.buffer_from = kept[0][0] if kept else self.last_at or None
@@ -210,7 +210,12 @@ class Token:
             return None
         if at < self.last_at and self._superseded(change, at):
             return None
-        undo = self.book.change(change.side, change.price, change.size, at)
+        undo = self.book.change(change, at)
+        self.follow(undo, at, now)
+        return undo
+
+    def follow(self, undo: Undo, at: int, now: float) -> None:
+        """Note a change that was just made in the book: nothing proves it yet."""
         if self.unproven == 0:
             # Free when a reader copied the levels since the last change.
             self._proven_levels = self._tip_levels
@@ -218,7 +223,7 @@ class Token:
             # The journal is about to lose the way back.
             self._proven_levels = self.book_levels_before_unproven(including=undo)
         self._tip_levels = None
-        self.journal.append((undo, change))
+        self.journal.append(undo)
         self.unproven += 1
         if at >= self.last_at:
             # What repeats an exchange time is no newer evidence, however late it comes.
@@ -227,9 +232,25 @@ class Token:
             elif self.stated is None and self.proof is not None:
                 self.stated_at = min(now, self.proof.at)
             self.last_at = at
-            self.stated = change
+            self.stated = undo.change
             self.hash_proven = False
-        return undo
+
+    def follow_proven(self, undo: Undo, at: int, now: float, proof: Proof) -> None:
+        """Note a change of a calm book that was proven at once: :meth:`follow` and :meth:`proven` in one."""
+        self.journal.append(undo)
+        self._tip_levels = self._proven_levels = None
+        self.unproven = 0
+        self.last_at = self.proven_at_ms = at
+        self.stated = undo.change
+        self.stated_at = now
+        self.hash_proven = True
+        self.proof = proof
+        self.only_rest = False
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the book is LIVE and nothing about it is disputed or waited for."""
+        return self.state is BookState.LIVE and self.miss_since is None and not self.missed and self.resync.held is None
 
     def _superseded(self, change: Change, at: int) -> bool:
         """Whether an out-of-order delta must not be applied: in the book already, or overtaken."""
@@ -237,7 +258,7 @@ class Token:
             return True
         is_bid, price = change.side == "BUY", PRICES[change.price]
         key = price if is_bid else PRICE_SCALE - price
-        return any(undo.at > at and undo.key == key and undo.is_bid is is_bid for undo, _ in self.journal)
+        return any(undo.at > at and undo.key == key and undo.is_bid is is_bid for undo in self.journal)
 
     def _hold(self, change: Change, at: int, now: float) -> None:
         """Buffer a delta until there is a baseline. A full buffer starts over: nothing is lost silently."""
@@ -325,9 +346,6 @@ class Token:
             self.only_rest = False
         self.proven_at_ms = self.last_at
         self.miss_since = None
-        journal = self.journal
-        while journal and journal[0][0].at < self.last_at - JOURNAL_MS:
-            journal.popleft()
         if self.is_empty:
             # Perhaps settled: the next probe is due sooner.
             self.outbox.rearm[self] = None
@@ -441,6 +459,9 @@ class Token:
 
     def on_time(self, now: float) -> None:
         """Do what is due."""
+        journal = self.journal
+        while len(journal) > self.unproven and journal[0].at < self.last_at - JOURNAL_MS:
+            journal.popleft()
         self.resync.on_time(now)
         if self.state is BookState.LIVE and self.proof is not None:
             self._on_time_live(now, self.proof.at)
@@ -471,15 +492,17 @@ class Token:
 
         The hash has a new tick before its event comes, and a grid only ever gets finer.
         """
-        proven = self.hashes.constants
+        proven, tick = self.hashes.constants, self.tick
         shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
-        return min((tick for tick in (self.tick, shown) if tick), default=None)
+        if tick is None or shown is None:
+            return tick or shown
+        return min(tick, shown)
 
     # ---- Reading -----------------------------------------------------------------------------------
 
     def book_levels_before_unproven(self, including: Undo | None = None) -> Levels:
         """Rebuild the proven levels from the book and the journal."""
-        undos = [undo for undo, _ in list(self.journal)[len(self.journal) - self.unproven :]]
+        undos = list(self.journal)[len(self.journal) - self.unproven :]
         return self.book.levels_before(undos if including is None else [*undos, including])
 
     def proven_levels(self) -> Levels:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import field, frozen
+from attrs import frozen
+from msgspec import Struct
 
+from polymirror.core.book import Levels
+from polymirror.core.proofs import Proof
+from polymirror.core.states import BookState, Reason
 from polymirror.core.units import (
     MONEY_SCALE,
     PRICE_SCALE,
@@ -26,9 +30,6 @@ from polymirror.core.units import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polymirror.core.book import Levels
-    from polymirror.core.proofs import Proof
-    from polymirror.core.states import BookState, Reason
 
 ONE_UNIT = Decimal("0.000001")
 """The smallest size, in shares; at most as much money buys it."""
@@ -76,8 +77,7 @@ class Fill:
         return _EXACT.divide(self.money, self.shares) if self.shares else None
 
 
-@frozen(kw_only=True, eq=False)
-class BookView:
+class BookView(Struct, frozen=True, eq=False, gc=False, kw_only=True):
     """One token's book as it was proven. Prices in 1/10,000, sizes in 1/1,000,000, times in seconds."""
 
     token: str
@@ -100,7 +100,8 @@ class BookView:
     """The proof that these levels rest on."""
     tick_size: int | None
     """The price grid in 1/10,000."""
-    _levels: Levels = field(repr=False)
+    levels: Levels
+    """The raw keys and sizes, best last. For tools; whoever trades reads what is below."""
 
     @property
     def verified_age(self) -> float:
@@ -110,25 +111,25 @@ class BookView:
     @property
     def bids(self) -> tuple[Level, ...]:
         """All bids, best first."""
-        raw = self._levels
+        raw = self.levels
         return tuple(map(Level, reversed(raw.bid_keys), reversed(raw.bid_sizes)))
 
     @property
     def asks(self) -> tuple[Level, ...]:
         """All asks, best first."""
-        raw = self._levels
+        raw = self.levels
         return tuple(Level(PRICE_SCALE - k, s) for k, s in zip(reversed(raw.ask_keys), reversed(raw.ask_sizes)))  # noqa: B905 - equal lengths by construction
 
     @property
     def best_bid(self) -> Level | None:
         """The highest bid, or None."""
-        raw = self._levels
+        raw = self.levels
         return Level(raw.bid_keys[-1], raw.bid_sizes[-1]) if raw.bid_keys else None
 
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask, or None."""
-        raw = self._levels
+        raw = self.levels
         return Level(PRICE_SCALE - raw.ask_keys[-1], raw.ask_sizes[-1]) if raw.ask_keys else None
 
     @property
@@ -175,6 +176,10 @@ class BookView:
     def sell_for(self, money: Decimal | int | str) -> Fill:
         """Walk the bids until the proceeds are ``money`` pUSD. Raises UnitError for floats and negatives."""
         return _walk_money(self.bids, decimal_to_units("money", money, 10))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "levels")
+        return f"BookView({shown})"
 
     def __str__(self) -> str:
         age = "never" if self.proven_at is None else f"{self.verified_age * 1000:.1f} ms ago"

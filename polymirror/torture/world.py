@@ -35,6 +35,7 @@ from polymirror.simulator.history import digest
 from polymirror.simulator.market import MIN_ORDER_SIZE
 from polymirror.simulator.rest import Desk
 from polymirror.simulator.session import ALL_RESOLVED, Session
+from polymirror.simulator.virtual import NetworkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -64,14 +65,6 @@ CLOCK_IN_DOUBT = 3 * MICRO
 
 WATCH_EVERY = MICRO
 """How often a client looks whether its socket is silent."""
-
-
-@frozen(kw_only=True)
-class NetworkConfig:
-    """The way between venue and client, in milliseconds, each way."""
-
-    latency_ms: int = 20
-    jitter_ms: int = 30
 
 
 @frozen
@@ -437,7 +430,7 @@ class World:
         except NotLive:
             tally.refused += 1
             return
-        levels = view._levels  # noqa: SLF001 - the cheapest way to see whether they changed
+        levels = view.levels
         known = self._known.get(token)
         if known is None or known[0] is not levels:
             bids = zip(levels.bid_keys, levels.bid_sizes, strict=True)

@@ -19,7 +19,7 @@ from polymirror.core.checksum import Constants
 from polymirror.core.effects import FetchBooks
 from polymirror.core.engine import Engine
 from polymirror.core.messages import Book as BookMessage
-from polymirror.core.messages import WireLevel, decode_books
+from polymirror.core.messages import Change, WireLevel, decode_books
 from polymirror.core.outbox import Transition, Warned
 from polymirror.core.states import BookState
 
@@ -56,6 +56,11 @@ def wire(levels: Pairs) -> list[dict[str, str]]:
 
 def complement(price: str) -> str:
     return format((1 - Decimal(price)).normalize(), "f")
+
+
+def changed(book, side, price, size, at):
+    """Apply one delta to a book and return what it replaced."""
+    return book.change(Change("11", price, size, side), at)
 
 
 def order_book(bids: Pairs = (), asks: Pairs = ()) -> OrderBook:

@@ -8,7 +8,12 @@ from polymirror.core.book import Levels, OrderBook, Side, wire_level
 from polymirror.core.messages import Book as BookMessage
 from polymirror.core.messages import WireLevel
 from polymirror.errors import UnitError
-from tests.core.builders import order_book
+from tests.core.builders import changed, order_book
+
+
+def replaced(*args):
+    undo = changed(*args)
+    return undo.at, undo.is_bid, undo.key, undo.old, undo.new
 
 
 def test_levels_in_any_order_are_sorted_with_the_best_last():
@@ -50,19 +55,19 @@ def test_more_levels_than_allowed_are_refused_before_they_are_read():
 
 def test_a_change_inserts_replaces_and_removes_and_tells_what_was_there():
     book = order_book([("0.4", "1")])
-    assert book.change("BUY", "0.45", "2", 7) == (7, True, 4500, 0, 2_000_000)
-    assert book.change("BUY", "0.45", "3.5", 8) == (8, True, 4500, 2_000_000, 3_500_000)
+    assert replaced(book, "BUY", "0.45", "2", 7) == (7, True, 4500, 0, 2_000_000)
+    assert replaced(book, "BUY", "0.45", "3.5", 8) == (8, True, 4500, 2_000_000, 3_500_000)
     assert book.bids.wires[-1] == '{"price":"0.45","size":"3.5"}'
-    assert book.change("BUY", "0.45", "0", 9) == (9, True, 4500, 3_500_000, 0)
+    assert replaced(book, "BUY", "0.45", "0", 9) == (9, True, 4500, 3_500_000, 0)
     assert book.bids.keys == [4000]
-    assert book.change("SELL", "0.45", "1", 9) == (9, False, 5500, 0, 1_000_000)
+    assert replaced(book, "SELL", "0.45", "1", 9) == (9, False, 5500, 0, 1_000_000)
     assert book.asks.keys == [5500]
 
 
 def test_removing_a_level_that_is_not_there_changes_nothing():
     book = order_book([("0.4", "1")])
-    assert book.change("BUY", "0.3", "0", 1).old == 0
-    assert book.change("SELL", "0.9", "0", 1).old == 0
+    assert changed(book, "BUY", "0.3", "0", 1).old == 0
+    assert changed(book, "SELL", "0.9", "0", 1).old == 0
     assert book.levels() == Levels((4000,), (1_000_000,), (), ())
 
 
@@ -75,8 +80,21 @@ def test_a_bad_change_is_refused_and_changes_nothing(side, price, size):
     book = order_book([("0.4", "1")], [("0.6", "1")])
     before = book.levels()
     with pytest.raises(UnitError):
-        book.change(side, price, size, 1)
+        changed(book, side, price, size, 1)
     assert book.levels() == before
+
+
+def test_a_level_set_together_with_its_mirror_image_is_set_as_if_alone():
+    rng = random.Random(4)
+    alone, side, mirror = Side(), Side(), Side()
+    for n in range(500):
+        key, size = rng.randrange(1, 20), rng.randrange(3)
+        assert side.set_mirrored(mirror, key, size, f"mine {n}", f"image {n}") == alone.set(key, size, f"mine {n}")
+        assert (side.keys, side.sizes, side.wires) == (alone.keys, alone.sizes, alone.wires)
+        assert (mirror.keys, mirror.sizes) == (alone.keys, alone.sizes)
+        assert mirror.wires == [wire.replace("mine", "image") for wire in alone.wires]
+        assert side.text() == ",".join(side.wires)
+        assert mirror.text() == ",".join(mirror.wires)
 
 
 def test_the_size_at_a_price_is_zero_where_there_is_no_level():
@@ -112,7 +130,7 @@ def test_every_past_state_can_be_rebuilt_from_the_changes():
     states, undos = [book.levels()], []
     for at in range(300):
         price = f"0.{rng.randrange(1, 30):02d}" if rng.random() < 0.5 else f"0.{rng.randrange(60, 99)}"
-        undos.append(book.change("BUY" if price < "0.5" else "SELL", price, str(rng.randrange(3)), at))
+        undos.append(changed(book, "BUY" if price < "0.5" else "SELL", price, str(rng.randrange(3)), at))
         states.append(book.levels())
     for n, state in enumerate(states):
         assert book.levels_before(undos[n:]) == state

@@ -170,7 +170,7 @@ def test_text_replies_are_counted_by_name(rig):
     for reply in ("PONG", "PONG", "INVALID OPERATION", "NO NEW ASSETS", "", "[]"):
         rig.send(reply)
     assert rig.engine.ignored == {"PONG": 2, "INVALID OPERATION": 1, "NO NEW ASSETS": 1}
-    assert rig.engine.counts["frames"] == 1 + 6
+    assert rig.engine.frames == 1 + 6
 
 
 def test_a_frame_with_many_unreadable_elements_doubts_the_socket_once(monkeypatch):

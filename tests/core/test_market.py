@@ -4,7 +4,7 @@ import pytest
 
 from polymirror.core.proofs import complement_differences
 from polymirror.core.states import BookState
-from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
+from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, changed, shown, truth
 
 
 @pytest.fixture
@@ -45,15 +45,39 @@ def test_inside_a_batch_hash_and_top_may_already_describe_its_end(rig, exchange)
     assert "mismatch" not in rig.verdicts("hash")
 
 
-def test_a_batch_is_closed_by_the_next_timestamp(rig, exchange):
+def test_a_message_that_proves_all_is_checked_at_once(rig, exchange):
+    rig.send(exchange.change("BUY", "0.46", "9"))
+    rig.settle()
+    for n in range(2, 5):
+        rig.send(exchange.change("BUY", "0.46", str(n)))
+        assert rig.verdicts("bbo") == {"match": 2 * n}
+        assert rig.verdicts("complement") == {"match": n}
+        assert rig.engine.next_deadline() > rig.now + 1
+
+
+def test_a_batch_that_goes_on_after_a_message_that_proved_all_is_counted_once(rig, exchange):
     rig.send(exchange.change("BUY", "0.46", "5"))
+    rig.send(exchange.change("BUY", "0.47", "5", at=exchange.at))
     assert rig.verdicts("bbo") == {}
-    rig.send(exchange.change("BUY", "0.47", "5"))
+    rig.settle()
     assert rig.verdicts("bbo") == {"match": 2}
+    assert rig.verdicts("complement") == {"match": 1}
+    assert rig.transitions == []
+
+
+def test_a_batch_is_closed_by_the_next_timestamp(rig, exchange):
+    first, second = (exchange.change("BUY", "0.46", size, at=START + 9) for size in "56")
+    rig.send(first)
+    rig.send(second)
+    assert rig.verdicts("bbo") == {}
+    rig.send(exchange.change("BUY", "0.47", "5", at=START + 11))
+    assert rig.verdicts("bbo") == {"match": 4}
 
 
 def test_a_batch_is_closed_by_a_few_milliseconds(rig, exchange):
-    rig.send(exchange.change("BUY", "0.46", "5"))
+    first, second = (exchange.change("BUY", "0.46", size, at=START + 9) for size in "56")
+    rig.send(first)
+    rig.send(second)
     assert rig.engine.next_deadline() == rig.now + rig.engine.config.batch_window
     rig.advance(0.9 * rig.engine.config.batch_window)
     assert rig.verdicts("bbo") == {}
@@ -219,7 +243,7 @@ def test_tokens_that_are_both_proven_at_one_time_are_believed_whatever_the_compl
     message = exchange.change("BUY", "0.46", "5")
     other.at = exchange.at
     rig.send(message)
-    rig.token("22").book.change("SELL", "0.53", "9", START)
+    changed(rig.token("22").book, "SELL", "0.53", "9", START)
     rig.token("22").generation += 1
     rig.settle()
     assert rig.verdicts("complement") == {"mismatch": 1}
@@ -245,7 +269,7 @@ def test_the_differing_levels_are_kept_up_to_date_by_every_kind_of_message(rig, 
     ]  # fmt: skip
     for step in steps:
         rig.send(step)
-        assert market._differences == differences(rig)
+        assert market.differences == differences(rig)
     assert differences(rig) == {(3300, True)}
 
 
@@ -265,7 +289,7 @@ def test_differences_are_right_again_after_a_message_with_a_bad_entry(rig, excha
     rig.send(message)
     assert rig.path("11") == ["SUSPECT DECODE_ERROR"]
     rig.send(exchange.change("BUY", "0.44", "5"))
-    assert rig.engine.markets["0xm"]._differences == differences(rig) == {(4700, True)}
+    assert rig.engine.markets["0xm"].differences == differences(rig) == {(4700, True)}
 
 
 def test_one_token_alone_has_no_complement():

@@ -4,7 +4,7 @@ import pytest
 
 from polymirror.core.proofs import ProofKind, Tally, Verdict, bbo_agrees, complement_differences
 from polymirror.errors import UnitError
-from tests.core.builders import Exchange, order_book
+from tests.core.builders import Exchange, changed, order_book
 
 BOTH = ([("0.48", "1")], [("0.52", "1")])
 
@@ -48,17 +48,19 @@ def test_mirror_images_have_no_differences():
 def test_each_differing_level_is_named_with_its_side():
     exchange = Exchange()
     up, down = (order_book(*exchange.sides(token)) for token in exchange.tokens)
-    up.change("BUY", "0.30", "5", 1)
-    up.change("SELL", "0.60", "99", 1)
-    down.change("SELL", "0.52", "0", 1)
+    changed(up, "BUY", "0.30", "5", 1)
+    changed(up, "SELL", "0.60", "99", 1)
+    changed(down, "SELL", "0.52", "0", 1)
     assert complement_differences(up, down) == {(3000, True), (4000, False), (4800, True)}
     assert complement_differences(down, up) == {(3000, False), (4000, True), (4800, False)}
 
 
 def test_a_tally_lists_verdicts_by_kind_in_one_order():
     tally = Tally()
-    tally[ProofKind.PROBE, Verdict.MATCH] += 2
-    tally[ProofKind.BBO, Verdict.MISMATCH] += 1
-    tally[ProofKind.BBO, Verdict.MATCH] += 3
+    tally.count(ProofKind.PROBE, Verdict.MATCH)
+    tally.count(ProofKind.PROBE, Verdict.MATCH)
+    tally.count(ProofKind.BBO, Verdict.MISMATCH)
+    for _ in range(3):
+        tally.count(ProofKind.BBO, Verdict.MATCH)
     assert list(tally.as_dict().items()) == [("bbo", {"match": 3, "mismatch": 1}), ("probe", {"match": 2})]
     assert list(tally.as_dict()["bbo"]) == ["match", "mismatch"]

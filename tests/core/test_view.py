@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
-import attrs
 import pytest
 
 from polymirror.core.proofs import Proof, ProofKind
@@ -125,8 +124,15 @@ def test_figures_do_not_depend_on_the_callers_decimal_context():
         assert (view().microprice, view().cost_to_buy(60).average) == before
 
 
+def test_a_view_shows_what_it_is_and_not_all_its_levels():
+    text = repr(view())
+    assert text.startswith("BookView(token=")
+    assert "epoch=" in text
+    assert "levels" not in text
+
+
 def test_a_view_cannot_be_changed():
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         view().epoch = 2
 
 

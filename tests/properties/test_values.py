@@ -43,6 +43,7 @@ from polymirror.core.units import (
 )
 from polymirror.core.view import BookView
 from polymirror.errors import DecodeError, UnitError
+from tests.core.builders import changed
 from tests.properties.model import make_market, stamp
 
 prices = st.integers(0, PRICE_SCALE)
@@ -107,7 +108,7 @@ changes = st.lists(
 
 
 def apply(book: OrderBook, rows: list[tuple[str, int, int]], at: int = 1) -> list:
-    return [book.change(side, price_to_wire(p), size_to_wire(s), at + i) for i, (side, p, s) in enumerate(rows)]
+    return [changed(book, side, price_to_wire(p), size_to_wire(s), at + i) for i, (side, p, s) in enumerate(rows)]
 
 
 def built(rows: list[tuple[str, int, int]]) -> OrderBook:

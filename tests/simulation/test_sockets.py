@@ -7,6 +7,7 @@ import json
 import socket
 import time
 
+import msgspec
 import pytest
 
 from polymirror import clockwatch
@@ -146,8 +147,7 @@ class Stale(Mirror):
     def live(self, token, max_proof_age=None):
         view = super().live(token, max_proof_age)
         first = self.__dict__.setdefault("first", {}).setdefault(token, view)
-        object.__setattr__(view, "_levels", first._levels)
-        return view
+        return msgspec.structs.replace(view, levels=first.levels)
 
 
 async def test_a_mirror_that_serves_what_is_no_longer_true_is_caught(monkeypatch) -> None:

@@ -1,0 +1,123 @@
+"""The usual message, taken in one go: an order and its mirror image, alone in a new batch of two calm books.
+
+Most messages are of this kind: two entries, one for each token of a market, that say the same. It means for them
+what :meth:`Market.deltas` and :meth:`Market.close` do for any message, and a test holds the two ways together;
+but the level is searched once, one SHA-1 proves both books, since they are exact mirror images, and what is checked
+when a batch is over is checked at once. Whatever is not exactly so is left to the long way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from polymirror.core.book import Undo
+from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
+from polymirror.errors import UnitError
+
+if TYPE_CHECKING:
+    from polymirror.core.market import Market
+    from polymirror.core.messages import Change
+    from polymirror.core.token import Token
+
+TURNS: Final = 8
+"""The second token's own hash is tried with one message in this many; else it is proven as the mirror image."""
+
+# Looked up in an Enum they cost as much as a level's search.
+_HASH: Final = ProofKind.HASH
+_COMPLEMENT: Final = ProofKind.COMPLEMENT
+
+
+def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fifth of the whole
+    market: Market, first: Change, second: Change, at: int, heard_at: float, now: float
+) -> bool:
+    """Take two entries whose exchange time ``at`` (ms) is later than the open batch's. False: not usual.
+
+    False means that no level has changed. ``market.checked_as`` then tells whether anything is left to be checked
+    when the batch is over.
+    """
+    pair = market.pairs.get(first.asset_id)
+    if pair is None:
+        return False
+    one, other = pair
+    if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
+        return False
+    try:
+        price, size = PRICES[first.price], SIZES[first.size]
+        best_bid, best_ask = PRICES[first.best_bid], PRICES[first.best_ask]  # type: ignore[index]  # None raises
+        mirrored = (PRICES[second.price], PRICES[second.best_bid], PRICES[second.best_ask])  # type: ignore[index]
+    except (UnitError, TypeError):
+        return False
+    if not 0 < price < PRICE_SCALE or mirrored[0] + price != PRICE_SCALE:
+        return False
+    if first.side == "BUY" and second.side == "SELL":
+        is_bid, key = True, price
+    elif first.side == "SELL" and second.side == "BUY":
+        is_bid, key = False, PRICE_SCALE - price
+    else:
+        return False
+    if market.batch_at and market.checked_as is None:
+        # A later message is proof that nothing more of the open batch is to come.
+        market.close(now, definite=True)
+    if market.differences or market.compared != one.generation + other.generation:
+        return False
+    if not (one.is_calm and other.is_calm):
+        return False
+    bids, asks = one.book.bids, one.book.asks
+    mine, image = (bids, other.book.asks) if is_bid else (asks, other.book.bids)
+    wire = f'{{"price":"{first.price}","size":"{first.size}"}}'
+    image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
+    old = mine.set_mirrored(image, key, size, wire, image_wire)
+    undo, image_undo = Undo(at, is_bid, key, old, size, first), Undo(at, not is_bid, key, old, size, second)
+    top_bid = bids.keys[-1] if bids.keys else 0
+    top_ask = PRICE_SCALE - asks.keys[-1] if asks.keys else PRICE_SCALE
+    market.batch_at, market.heard_at, market.messages = at, now, 1
+    market.checked_as = None
+    dirty = market.outbox.dirty
+    dirty[one.asset_id] = dirty[other.asset_id] = None
+    if (
+        top_bid == best_bid < best_ask == top_ask
+        and mirrored[1] + best_ask == PRICE_SCALE == mirrored[2] + best_bid
+        and _check(market, one, other, undo, image_undo, heard_at)
+    ):
+        if not size and one.is_empty:
+            # Perhaps settled: the next probe is due sooner.
+            market.outbox.rearm[one] = market.outbox.rearm[other] = None
+        return True
+    # Something needs more than a look: the changes are made, the rest goes the long way.
+    one.follow(undo, at, heard_at)
+    other.follow(image_undo, at, heard_at)
+    market.changed((one, other), now)
+    return True
+
+
+def _check(market: Market, one: Token, other: Token, undo: Undo, image_undo: Undo, heard_at: float) -> bool:
+    """Prove both books, or find that there is no hash to prove them by. False: there is, and it does not fit."""
+    hashes, at, first, second = market.hashes, undo.at, undo.change, image_undo.change
+    tally = market.outbox.proofs
+    if first.hash and hashes.prove(one.asset_id, at, one.book, first.hash):
+        market.turn = turn = (market.turn + 1) % TURNS
+        kind = _COMPLEMENT
+        if not turn or market.outbox.config.prove_both_hashes:
+            if not hashes.prove(other.asset_id, at, other.book, second.hash):
+                return False
+            kind = _HASH
+            tally.proven_twice += 1
+            market.checked_as = "proven_twice"
+        else:
+            tally.proven_pairs += 1
+            market.checked_as = "proven_pairs"
+        one.follow_proven(undo, at, heard_at, Proof(_HASH, heard_at, one.epoch))
+        other.follow_proven(image_undo, at, heard_at, Proof(kind, heard_at, other.epoch))
+        return True
+    if hashes.verifiable and (first.hash or second.hash):
+        return False
+    for token in (one, other):
+        tick = token.tick_size
+        if undo.new and tick is not None and undo.key % tick:
+            return False
+    one.follow(undo, at, heard_at)
+    other.follow(image_undo, at, heard_at)
+    tally.unhashed_pairs += 1
+    market.checked_as = "unhashed_pairs"
+    return True
