@@ -16,7 +16,7 @@ DRIFT_MS_PER_S: Final = 0.05
 
 
 FRESH_SECONDS: Final = 0.1
-"""Bounds younger than this (seconds) are used as they are: they have slackened by 5 us at most."""
+"""Bounds younger than this are used as they are: they have slackened by 5 us at most."""
 
 
 class VenueClock:
@@ -28,20 +28,15 @@ class VenueClock:
         # /time answers do not allow an offset above this; None: never asked.
         self.high: float | None = None
         self._updated = 0.0
-
-    def behind(self, sent_ms: int, now: float) -> float | None:
-        """Return a frame's lag in seconds, or None if the bounds must be moved first: :meth:`frame` does it."""
-        low = self.low
-        if low is None or now >= self._updated + FRESH_SECONDS:
-            return None
-        behind = low - (sent_ms - now * 1000.0)
-        return behind / 1000.0 if behind >= 0.0 else None
+        # Until then (seconds) the bounds may be used as they are.
+        self.fresh_until = float("-inf")
 
     def frame(self, sent_ms: int, now: float) -> float:
         """Take a frame's timestamp; return its lag in seconds, never negative."""
         seen = sent_ms - now * 1000.0
         drift = max(0.0, now - self._updated) * DRIFT_MS_PER_S
         self._updated = max(self._updated, now)
+        self.fresh_until = self._updated + FRESH_SECONDS
         believed = seen
         if self.high is not None:
             # One timestamp from the future must not make every later frame look late.

@@ -24,7 +24,7 @@ from polymirror.core.messages import (
     PriceChange,
     TickSizeChange,
     Trade,
-    decode,
+    decode_frame,
 )
 from polymirror.core.outbox import Outbox, Transition, Want, Warned
 from polymirror.core.requests import Requests
@@ -179,28 +179,30 @@ class Engine:
         if line is None or not line.is_open:
             self.counts["orphaned"] += 1
             return
-        found = decode(data)
-        if isinstance(found, PriceChange):
-            self._price_change(line, found, now, read_at)
-        else:
-            self._line_doubted = False
-            for message in found:
-                if isinstance(message, PriceChange):
-                    self._price_change(line, message, now, read_at)
-                else:
-                    self._rare(line, message, now, read_at)
-        self._settle(now)
+        self._line_doubted = False
+        for message in decode_frame(data):
+            if isinstance(message, PriceChange):
+                self._price_change(line, message, now, read_at)
+            else:
+                self._rare(line, message, now, read_at)
+        outbox = self.outbox
+        if outbox.rearm or outbox.books or outbox.resubscribe or now >= self.requests.due:
+            self._settle(now)
 
     def _price_change(self, line: Line, message: PriceChange, now: float, read_at: float | None) -> None:
         """Take the message that nearly all frames are."""
-        market = self.markets.get(message.market)
+        market, at = self.markets.get(message.market), message.at
         if market is None or market.line != line.number:
             self.counts["untracked"] += len(message.price_changes or ())
             return
-        at = message.at
-        behind = self.clock.behind(at, now)
-        if behind is not None and line.newest_at <= at and not line.lagging and behind <= self.config.max_apply_lag:
-            line.newest_at, line.lag, line.lag_at = at, behind, now
+        low = self.clock.low
+        if low is not None and now < self.clock.fresh_until and not line.lagging and line.newest_at <= at:
+            lag = now - (at - low) / 1000.0
+            if 0.0 <= lag <= self.config.max_apply_lag:
+                # The usual frame moves no bound and changes no state.
+                line.newest_at, line.lag, line.lag_at = at, lag, now
+            else:
+                self._take_lag(line, at, now)
         else:
             self._take_lag(line, at, now)
         try:

@@ -41,6 +41,12 @@ COMMON_MIN_ORDER_SIZES: Final = ("5", "15", "1", "10", "20", "50", "100")
 COMMON_TICK_SIZES: Final = ("0.01", "0.001")
 """The tick sizes of all recorded crypto markets."""
 
+HEAL_CHANGES: Final = 3
+"""Messages after a hash miss within which the announced hash may still fit."""
+
+MAX_PENDING_HASHES: Final = 4
+"""Missed hashes of one token that are watched at once."""
+
 MAX_DISTRUST: Final = 3
 """REST answers in a row that no known dialect explains before hashes count as unverifiable."""
 
@@ -139,9 +145,23 @@ class MarketHash:
         """Note an announced tick size; the next match tells whether the hash has it already."""
         self._next_tick = tick_size
 
+    def finer_tick(self, announced: int | None) -> int | None:
+        """Return the finer of an announced tick size (1/10,000) and the one that the hash shows.
+
+        The hash has a new tick before its event comes, and a grid only ever gets finer.
+        """
+        proven = self.constants
+        shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
+        if announced is None or shown is None:
+            return announced or shown
+        return min(announced, shown)
+
     def prove(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
         """Whether the book has the announced hash, with what is known now. One SHA-1."""
-        template = self._template(asset_id)
+        template = self._templates.get(asset_id)
+        dialect, constants = self._template_of
+        if template is None or dialect is not self._dialects.current or constants is not self.constants:
+            template = self._template(asset_id)
         if template is None or template.digest(timestamp, book, self.last_trade_price) != announced:
             return False
         self._dialects.distrust = 0

@@ -141,8 +141,7 @@ class Market:
             book = OrderBook.of(message, token.config.max_levels)
             if message.timestamp != self.batch_at:
                 self._open(message.timestamp, now)
-            elif self.checked_as is not None:
-                self._reopen()
+            self._reopen()
             self.heard_at = now
             # The price changes of its millisecond come before it or after it, and more may follow.
             if self._equals_resent(token, message, book, heard_at, now):
@@ -165,8 +164,7 @@ class Market:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 if token.last_at != self.batch_at:
                     self._open(token.last_at, now)
-                elif self.checked_as is not None:
-                    self._reopen()
+                self._reopen()
                 self.heard_at = now
                 self._touched[token] = None
             if explained is None and message.hash:
@@ -196,16 +194,16 @@ class Market:
         self.batch_at = at
 
     def _reopen(self) -> None:
-        """More comes in a batch that was counted as checked: it is checked, and counted, when it is over."""
-        counted, self.checked_as = self.checked_as, None
-        if counted is not None:
-            proofs = self.outbox.proofs
-            setattr(proofs, counted, getattr(proofs, counted) - 1)
-            hashes = {"proven_pairs": 1, "proven_twice": 2, "unhashed_pairs": 0}[counted]
-            for token in [*self.tokens.values()]:
-                self._touched[token] = None
-            for _ in range(hashes):
-                self.outbox.count(ProofKind.HASH, Verdict.MATCH)
+        """Take back what was counted for the open batch: more has come, so it is checked when it is over."""
+        if self.checked_as is None:
+            return
+        proofs, counted = self.outbox.proofs, self.checked_as
+        setattr(proofs, counted, getattr(proofs, counted) - 1)
+        for _ in range({"proven_pairs": 1, "proven_twice": 2, "unhashed_pairs": 0}[counted]):
+            # The hashes did fit.
+            proofs.count(ProofKind.HASH, Verdict.MATCH)
+        self._touched = dict.fromkeys(self.tokens.values())
+        self.checked_as = None
 
     def close(self, now: float, *, definite: bool) -> None:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""

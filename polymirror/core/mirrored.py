@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.core.book import Undo
 from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.states import BookState
 from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
 from polymirror.errors import UnitError
 
@@ -26,6 +27,7 @@ TURNS: Final = 8
 # Looked up in an Enum they cost as much as a level's search.
 _HASH: Final = ProofKind.HASH
 _COMPLEMENT: Final = ProofKind.COMPLEMENT
+_LIVE: Final = BookState.LIVE
 
 
 def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fifth of the whole
@@ -43,12 +45,13 @@ def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fif
     if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
         return False
     try:
-        price, size = PRICES[first.price], SIZES[first.size]
+        price, size, image_price = PRICES[first.price], SIZES[first.size], PRICES[second.price]
         best_bid, best_ask = PRICES[first.best_bid], PRICES[first.best_ask]  # type: ignore[index]  # None raises
-        mirrored = (PRICES[second.price], PRICES[second.best_bid], PRICES[second.best_ask])  # type: ignore[index]
+        image_bid, image_ask = PRICES[second.best_bid], PRICES[second.best_ask]  # type: ignore[index]
     except (UnitError, TypeError):
+        # The long way says what is wrong.
         return False
-    if not 0 < price < PRICE_SCALE or mirrored[0] + price != PRICE_SCALE:
+    if not 0 < price < PRICE_SCALE or image_price + price != PRICE_SCALE:
         return False
     if first.side == "BUY" and second.side == "SELL":
         is_bid, key = True, price
@@ -61,7 +64,17 @@ def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fif
         market.close(now, definite=True)
     if market.differences or market.compared != one.generation + other.generation:
         return False
-    if not (one.is_calm and other.is_calm):
+    if (
+        one.state is not _LIVE
+        or other.state is not _LIVE
+        or one.miss_since is not None
+        or other.miss_since is not None
+        or one.missed
+        or other.missed
+        or one.resync.held is not None
+        or other.resync.held is not None
+    ):
+        # Something is disputed, or waited for.
         return False
     bids, asks = one.book.bids, one.book.asks
     mine, image = (bids, other.book.asks) if is_bid else (asks, other.book.bids)
@@ -77,7 +90,7 @@ def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fif
     dirty[one.asset_id] = dirty[other.asset_id] = None
     if (
         top_bid == best_bid < best_ask == top_ask
-        and mirrored[1] + best_ask == PRICE_SCALE == mirrored[2] + best_bid
+        and image_bid + best_ask == PRICE_SCALE == image_ask + best_bid
         and _check(market, one, other, undo, image_undo, heard_at)
     ):
         if not size and one.is_empty:
@@ -110,11 +123,13 @@ def _check(market: Market, one: Token, other: Token, undo: Undo, image_undo: Und
         one.follow_proven(undo, at, heard_at, Proof(_HASH, heard_at, one.epoch))
         other.follow_proven(image_undo, at, heard_at, Proof(kind, heard_at, other.epoch))
         return True
-    if hashes.verifiable and (first.hash or second.hash):
+    if (first.hash or second.hash) and hashes.verifiable:
         return False
-    for token in (one, other):
-        tick = token.tick_size
-        if undo.new and tick is not None and undo.key % tick:
+    if undo.new:
+        tick = one.tick_size
+        if tick is not None and undo.key % tick:
+            return False
+        if other.tick is not one.tick and (tick := other.tick_size) is not None and undo.key % tick:
             return False
     one.follow(undo, at, heard_at)
     other.follow(image_undo, at, heard_at)

@@ -45,6 +45,9 @@ FROM_THE_FUTURE_MS: Final = 60_000
 PROBE_RETRY: Final = 1.0
 """Mean seconds until a probe that failed or said nothing is repeated."""
 
+EMPTY_PROBE_INTERVAL: Final = 2.0
+"""Seconds between probes of a book without any level: its market may be settled."""
+
 MAX_ABSENCES: Final = 3
 """REST answers without this token, in a row, before a token that had a book is retired."""
 

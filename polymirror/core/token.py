@@ -18,12 +18,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from polymirror.core.book import OrderBook, Undo
-from polymirror.core.hashing import MissedHash
+from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
 from polymirror.core.outbox import Transition, Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
-from polymirror.core.resync import Resync
+from polymirror.core.resync import EMPTY_PROBE_INTERVAL, Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
-from polymirror.core.units import PRICE_SCALE, PRICES, TICK_SIZES
+from polymirror.core.units import PRICE_SCALE, PRICES
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from polymirror.core.messages import Book as BookMessage
     from polymirror.core.messages import Change
     from polymirror.core.outbox import Outbox
-
-HEAL_CHANGES = 3
-"""Changes after a hash miss within which the announced hash may still fit."""
-
-MAX_PENDING_HASHES = 4
-"""Missed hashes watched at once."""
-
-EMPTY_PROBE_INTERVAL = 2.0
-"""Seconds between probes of a book without any level."""
 
 JOURNAL_MS = 5_000
 """Changes older than this (exchange time) leave the journal: no REST answer lags further."""
@@ -246,11 +237,6 @@ class Token:
         self.hash_proven = True
         self.proof = proof
         self.only_rest = False
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether the book is LIVE and nothing about it is disputed or waited for."""
-        return self.state is BookState.LIVE and self.miss_since is None and not self.missed and self.resync.held is None
 
     def _superseded(self, change: Change, at: int) -> bool:
         """Whether an out-of-order delta must not be applied: in the book already, or overtaken."""
@@ -488,15 +474,8 @@ class Token:
 
     @property
     def tick_size(self) -> int | None:
-        """The price grid in 1/10,000: the finer of what was announced and what the hash shows.
-
-        The hash has a new tick before its event comes, and a grid only ever gets finer.
-        """
-        proven, tick = self.hashes.constants, self.tick
-        shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
-        if tick is None or shown is None:
-            return tick or shown
-        return min(tick, shown)
+        """The price grid in 1/10,000: the finer of what was announced and what the hash shows."""
+        return self.hashes.finer_tick(self.tick)
 
     # ---- Reading -----------------------------------------------------------------------------------
 

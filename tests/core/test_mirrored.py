@@ -1,0 +1,126 @@
+"""The quick way of the usual message. That it comes to the same as the long way is tested in tests/simulation."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymirror.core import mirrored
+from polymirror.core.proofs import ProofKind
+from polymirror.core.resync import EMPTY_PROBE_INTERVAL
+from polymirror.core.states import BookState
+from tests.core.builders import START, Exchange, Rig, assert_right
+
+
+@pytest.fixture
+def exchange():
+    return Exchange()
+
+
+@pytest.fixture
+def rig(exchange):
+    rig = Rig.live(exchange)
+    # The first message of a market goes the long way, which compares both books once.
+    rig.send(exchange.change("BUY", "0.46", "7"))
+    rig.settle()
+    return rig
+
+
+def unhashed(message):
+    for entry in message["price_changes"]:
+        entry["hash"] = ""
+    return message
+
+
+def pairs(rig):
+    proofs = rig.engine.outbox.proofs
+    return proofs.proven_pairs, proofs.proven_twice, proofs.unhashed_pairs
+
+
+def proof_kinds(rig):
+    return [rig.live_view(token).last_proof.kind for token in ("11", "22")]
+
+
+def test_one_hash_proves_both_books_and_the_others_is_tried_in_its_turn(rig, exchange):
+    kinds = []
+    for n in range(mirrored.TURNS):
+        rig.send(exchange.change("BUY", "0.46", str(n + 8)))
+        kinds.append(proof_kinds(rig))
+        assert_right(rig, exchange)
+    assert kinds.count([ProofKind.HASH, ProofKind.COMPLEMENT]) == mirrored.TURNS - 1
+    assert kinds.count([ProofKind.HASH, ProofKind.HASH]) == 1
+    assert pairs(rig) == (mirrored.TURNS - 1, 1, 0)
+
+
+def test_a_token_whose_own_hash_never_fits_is_doubted_though_its_mirror_image_is_proven(rig, exchange):
+    for n in range(mirrored.TURNS + 1):
+        message = exchange.change("BUY", "0.46", str(n + 8))
+        message["price_changes"][1]["hash"] = "0" * 40
+        rig.send(message)
+        rig.settle()
+    rig.advance(rig.engine.config.hash_grace)
+    assert (rig.state("11"), rig.path("22")[0]) == (BookState.LIVE, "SUSPECT HASH_MISMATCH")
+
+
+def test_the_usual_message_without_hashes_is_checked_at_once_and_proves_nothing(rig, exchange):
+    before = rig.live_view("11")
+    rig.send(unhashed(exchange.change("BUY", "0.46", "8")))
+    assert pairs(rig) == (0, 0, 1)
+    assert rig.verdicts("hash")["unverifiable"] == 2
+    view = rig.live_view("11")
+    assert (view.levels, view.settled) == (before.levels, False)
+    # What is taken away needs no grid.
+    rig.send(unhashed(exchange.change("BUY", "0.46", "0")))
+    assert pairs(rig) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("finer", ["11", "22"])
+def test_a_price_off_the_grid_needs_a_hash(rig, exchange, finer):
+    other = "22" if finer == "11" else "11"
+    # Only one of the tokens was told of a finer grid.
+    rig.engine.markets["0xm"].hashes.constants = None
+    rig.token(finer).tick, rig.token(other).tick = 10, 100
+    rig.send(unhashed(exchange.change("BUY", "0.465", "8")))
+    assert pairs(rig) == (0, 0, 0)
+    rig.settle()
+    assert rig.path(other) == ["SUSPECT INVARIANT_FAIL"]
+
+
+def test_books_that_are_emptied_are_probed_soon(rig, exchange):
+    for price in list(exchange.bids):
+        rig.send(exchange.change("BUY", price, "0"))
+    for price in list(exchange.asks):
+        rig.send(exchange.change("SELL", price, "0"))
+    assert rig.token("11").is_empty
+    assert rig.engine.next_deadline() <= rig.now + EMPTY_PROBE_INTERVAL
+
+
+def test_a_top_that_is_not_the_stated_one_is_counted_when_the_batch_is_over(rig, exchange):
+    message = exchange.change("BUY", "0.46", "8")
+    message["price_changes"][0]["best_bid"] = "0.11"
+    rig.send(message)
+    assert pairs(rig) == (0, 0, 0)
+    rig.settle()
+    assert rig.verdicts("bbo")["mismatch"] == 1
+    assert rig.transitions == []
+
+
+def test_a_baseline_of_the_time_of_a_checked_message_is_checked_with_it(rig, exchange):
+    at = START + 50
+    rig.send(exchange.change("BUY", "0.46", "8", at=at))
+    assert pairs(rig) == (1, 0, 0)
+    rig.engine.resync("22", rig.now)
+    # What the baseline is to catch up with: the batch goes on.
+    rig.send(exchange.message([exchange.change("BUY", "0.46", "9", at=at)["price_changes"][1]], at=at))
+    rig.send(exchange.book("22", at=at))
+    rig.settle()
+    assert pairs(rig) == (0, 0, 0)
+    assert rig.verdicts("complement") == {"match": 1, "mismatch": 1}
+
+
+def test_a_book_that_is_given_up_inside_a_batch_is_not_checked_when_it_is_over(rig, exchange):
+    rig.send(exchange.change("BUY", "0.46", "8", at=START + 50))
+    rig.send(exchange.change("BUY", "0.46", "9", at=START + 50))
+    rig.engine.resync("22", rig.now)
+    before = rig.verdicts("invariants")["match"]
+    rig.settle()
+    assert rig.verdicts("invariants")["match"] == before + 1
