@@ -9,9 +9,11 @@ from polymirror.simulator.exchange import Exchange
 from polymirror.simulator.fault_kinds import FAULTS, make_faults
 from polymirror.simulator.faults import ClientFault, Fault, FaultLine, Plan
 from polymirror.simulator.market import Ending
+from polymirror.simulator.oracle import OracleTick, PriceProcess
+from polymirror.simulator.rounds import Round
 from polymirror.simulator.server import Simulator
 from polymirror.simulator.session import Session
-from polymirror.simulator.settings import ExchangeConfig, FlowConfig
+from polymirror.simulator.settings import ExchangeConfig, FlowConfig, OracleConfig, RoundsConfig
 
 __all__ = [
     "FAULTS",
@@ -22,7 +24,12 @@ __all__ = [
     "Fault",
     "FaultLine",
     "FlowConfig",
+    "OracleConfig",
+    "OracleTick",
     "Plan",
+    "PriceProcess",
+    "Round",
+    "RoundsConfig",
     "Session",
     "Simulator",
     "make_faults",

@@ -25,6 +25,8 @@ class Agenda:
         # The number keeps the order of events in the same millisecond.
         self._events: list[tuple[int, int, Callable[[int, Output], None]]] = []
         self._added = 0
+        # The time of the last event that happened, or that happens just now.
+        self.at_ms = 0
 
     def add(self, at_ms: int, event: Callable[[int, Output], None]) -> None:
         """Let ``event`` happen at this exchange time; it is told the time and where to put frames."""
@@ -40,4 +42,5 @@ class Agenda:
         events = self._events
         while events and events[0][0] <= until_ms:
             at_ms, _, event = heappop(events)
+            self.at_ms = at_ms
             event(at_ms, out)

@@ -37,7 +37,7 @@ def _markets(config: ExchangeConfig, rng: random.Random) -> Iterator[Market]:
         yield Market(
             index=index,
             condition_id=f"0x{rng.getrandbits(256):064x}",
-            tokens=(_token_id(rng), _token_id(rng)),
+            tokens=(token_id(rng), token_id(rng)),
             slug=f"{ASSETS[coin]}-updown-15m-{start // 1000}",
             asset=ASSETS[coin],
             window_start_ms=start,
@@ -47,7 +47,8 @@ def _markets(config: ExchangeConfig, rng: random.Random) -> Iterator[Market]:
         )
 
 
-def _token_id(rng: random.Random) -> str:
+def token_id(rng: random.Random) -> str:
+    """An asset id in the venue's form: a long decimal number."""
     return str(rng.randrange(10**75, 2**256))
 
 
@@ -58,20 +59,34 @@ def _dumps(payload: dict[str, object]) -> str:
 def announcement(rng: random.Random, at_ms: int) -> Frame:
     """A market somewhere on the platform that nobody here subscribed to."""
     condition = f"0x{rng.getrandbits(256):064x}"
-    tokens = [_token_id(rng), _token_id(rng)]
+    tokens = [token_id(rng), token_id(rng)]
     start = at_ms // QUARTER_MS * QUARTER_MS // 1000 + 86_400
     asset = rng.choice(ASSETS)
     slug = f"{asset}-updown-15m-{start}"
+    numbers = rng.randrange(1_000_000, 9_999_999), rng.randrange(100_000, 999_999)
+    return _announcement(numbers, condition, tokens, f"{asset.upper()} Up or Down", slug, at_ms)
+
+
+def listing(market: Market, at_ms: int) -> Frame:
+    """A market of this exchange, told to everybody when it comes into being."""
+    numbers = 3_000_000 + market.index, 800_000 + market.index
+    question = f"{market.asset.upper()} Up or Down"
+    return _announcement(numbers, market.condition_id, list(market.tokens), question, market.slug, at_ms)
+
+
+def _announcement(
+    numbers: tuple[int, int], condition: str, tokens: list[str], question: str, slug: str, at_ms: int
+) -> Frame:
     text = _dumps(
         {
-            "id": str(rng.randrange(1_000_000, 9_999_999)),
-            "question": f"{asset.upper()} Up or Down",
+            "id": str(numbers[0]),
+            "question": question,
             "market": condition,
             "slug": slug,
             "description": "",
             "assets_ids": tokens,
             "outcomes": list(OUTCOMES),
-            "event_message": {"id": str(rng.randrange(100_000, 999_999)), "ticker": slug, "slug": slug, "title": slug},
+            "event_message": {"id": str(numbers[1]), "ticker": slug, "slug": slug, "title": slug},
             "timestamp": str(at_ms),
             "event_type": NEW_MARKET,
             "tags": ["crypto", "up-or-down"],

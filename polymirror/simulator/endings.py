@@ -53,7 +53,10 @@ def _empty(exchange: Exchange, market: Market, at_ms: int, out: Output) -> None:
 def _resolve(exchange: Exchange, market: Market, ending: Ending, at_ms: int, out: Output) -> None:
     """From now on there is an outcome and no order book."""
     market.phase = Phase.RESOLVED
-    market.winner = 0 if market.flow.fair >= 5_000 else 1
+    if exchange.rounds is not None and market.round is not None:
+        exchange.rounds.resolve(market, at_ms)
+    else:
+        market.winner = 0 if market.flow.fair >= 5_000 else 1
     exchange.agenda.add(at_ms + ending.announce_delay_ms, partial(_say_farewell, exchange, market, ending))
     del out
 

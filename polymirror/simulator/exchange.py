@@ -9,8 +9,9 @@ way. Habits (what is sent when) follow recordings and published measurements of 
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from polymirror.errors import UnknownToken
 from polymirror.simulator.agenda import Agenda, Output
@@ -18,13 +19,16 @@ from polymirror.simulator.catalogue import announcement, list_markets
 from polymirror.simulator.endings import end_market
 from polymirror.simulator.history import digest
 from polymirror.simulator.market import Ending, Levels, Market, Phase
-from polymirror.simulator.settings import ExchangeConfig
-from polymirror.simulator.trading import Trading
+from polymirror.simulator.oracle import PriceProcess
+from polymirror.simulator.rounds import Rounds
+from polymirror.simulator.settings import START_PRICES, ExchangeConfig
+from polymirror.simulator.trading import TakerOrder, Trading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.rounds import Round
 
 
 class Exchange:
@@ -42,15 +46,22 @@ class Exchange:
         self.post_only_until_ms = 0
         # Faults that may let a hash contain the next change already.
         self.late_hashes: list[Fault] = []
+        # What was sent and not handed out yet: the events of a step, and what a taker did between two steps.
+        self._unsent: Output = []
         self._rng = random.Random(self.config.seed)
-        self.markets = list_markets(self.config, self._rng)
-        self._by_token = {token: (m, index) for m in self.markets for index, token in enumerate(m.tokens)}
-        self._by_condition = {m.condition_id: m for m in self.markets}
-        self._by_slug = {m.slug: m for m in self.markets}
+        # The prices that decide rounds, and the rounds; without rounds nothing depends on the prices.
+        self.oracle = _oracle(self.config)
+        self.rounds = None if self.config.rounds is None else Rounds(self, self.config.rounds)
+        self.markets: tuple[Market, ...] = ()
+        self._by_token: dict[str, tuple[Market, int]] = {}
+        self._by_condition: dict[str, Market] = {}
+        self._by_slug: dict[str, Market] = {}
         self.agenda = Agenda()
         self._trading = Trading(self, self._rng)
-        for market in self.markets:
-            self._open(market)
+        if self.rounds is None:
+            self.add_markets(list_markets(self.config, self._rng), self.now_ms)
+        else:
+            self.rounds.begin()
         if self.config.new_market_every_ms is not None:
             self.agenda.add(self.now_ms + self._announcement_gap(), self._announce_market)
 
@@ -58,15 +69,15 @@ class Exchange:
 
     def next_event_ms(self) -> int | None:
         """When something happens next, in Unix milliseconds; ``None``: never again."""
-        return self.agenda.next_ms()
+        return self.now_ms if self._unsent else self.agenda.next_ms()
 
     def step(self, now_ms: int) -> Output:
         """Let everything up to and including ``now_ms`` happen; return what was sent, in order.
 
         A time before the last one is taken as the last one.
         """
-        out: Output = []
-        self.agenda.run(now_ms, out)
+        self.agenda.run(now_ms, self._unsent)
+        out, self._unsent = self._unsent, []
         self.now_ms = max(self.now_ms, now_ms)
         return out
 
@@ -78,7 +89,7 @@ class Exchange:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """All asset ids, the two of a market next to each other."""
+        """All asset ids, the two of a market next to each other; of rounds those that can be looked up."""
         return tuple(token for market in self.markets for token in market.tokens)
 
     @property
@@ -134,6 +145,18 @@ class Exchange:
         """The market with this condition id, if there is one."""
         return self._by_condition.get(condition_id)
 
+    def round_of(self, condition_id: str) -> Round | None:
+        """The round behind a market, also long after it was settled; ``None`` when there is none."""
+        return None if self.rounds is None else self.rounds.known.get(condition_id)
+
+    def outcome(self, condition_id: str) -> str | None:
+        """The token that pays, once the market is resolved; of a round also when its market is gone."""
+        known = self.round_of(condition_id)
+        if known is not None:
+            return known.winner if known.resolved else None
+        market = self._by_condition.get(condition_id)
+        return None if market is None or market.winner is None else market.tokens[market.winner]
+
     # What clients ask for.
 
     def opening_books(self, tokens: Iterable[str]) -> str:
@@ -151,6 +174,59 @@ class Exchange:
 
     # What may be made to happen.
 
+    def take(
+        self,
+        token: str,
+        side: Literal["BUY", "SELL"],
+        limit_price: int,
+        shares: int,
+        at_ms: int,
+        *,
+        all_or_nothing: bool,
+    ) -> list[tuple[int, int]]:
+        """Match a taker's order against the makers at ``at_ms``; return its fills as (price, shares), best first.
+
+        ``limit_price`` is the worst acceptable price of the token in 1/10,000, ``shares`` and the sizes
+        returned are in 1/1,000,000. With ``all_or_nothing`` (FOK) less than all of it is none of it; without
+        (FAK) the rest is dropped. Everything up to ``at_ms`` happens first, and a time in the past means now;
+        the next :meth:`step` returns what was sent meanwhile and what this trade broadcasts. The book shows
+        orders for the other token in the mirror, so they are matched too. No fill while the market is not
+        trading, the engine is away, or orders are only placed (post-only). Raises
+        :class:`~polymirror.errors.UnknownToken` for a token of no market.
+        """
+        market, index = self._find(token)
+        # An event of the agenda may call this: then the agenda is at its time already, the exchange not yet.
+        now_ms = max(self.now_ms, self.agenda.at_ms)
+        if at_ms > now_ms:
+            self.agenda.run(at_ms, self._unsent)
+            now_ms = self.now_ms = at_ms
+        if market.phase is not Phase.TRADING or now_ms < max(self.paused_until_ms, self.post_only_until_ms):
+            return []
+        order = TakerOrder(side == "BUY", limit_price, shares, all_or_nothing)
+        return self._trading.take(market, index, order, now_ms, self._unsent)
+
+    def add_markets(self, markets: Sequence[Market], at_ms: int) -> None:
+        """Let markets come into being and trade from now on."""
+        if self.markets:
+            # What is hashed is a matter of the venue, not of a market.
+            for market in markets:
+                market.hashed_keys = self.markets[0].hashed_keys
+        self.markets += tuple(markets)
+        self._by_token |= {token: (m, index) for m in markets for index, token in enumerate(m.tokens)}
+        self._by_condition |= {m.condition_id: m for m in markets}
+        self._by_slug |= {m.slug: m for m in markets}
+        for market in markets:
+            self._open(market, at_ms)
+
+    def remove_market(self, market: Market) -> None:
+        """Forget a market: from now on it is as unknown as one that never was."""
+        self.markets = tuple(each for each in self.markets if each is not market)
+        for token in market.tokens:
+            self._by_token.pop(token, None)
+        self._by_condition.pop(market.condition_id, None)
+        if self._by_slug.get(market.slug) is market:
+            del self._by_slug[market.slug]
+
     def settle(
         self, slug: str | None = None, *, resolve_delay_ms: int | None = None, ending: Ending | None = None
     ) -> None:
@@ -161,7 +237,7 @@ class Exchange:
         """
         for market in self.markets:
             if slug is None or market.slug == slug:
-                how = ending or self._usual_ending(resolve_delay_ms)
+                how = ending or self.usual_ending(resolve_delay_ms)
                 self.agenda.add(self.now_ms, partial(end_market, self, market, how))
 
     def change_tick(self, market: Market, tick: int, at_ms: int, out: Output, *, announced: bool = True) -> None:
@@ -175,6 +251,15 @@ class Exchange:
         stated_ms = at_ms + self.clock_offset_ms
         out += [market.tick_frame(index, stated_ms, old, new) for index in (0, 1)]
 
+    def usual_ending(self, resolve_delay_ms: int | None = None) -> Ending:
+        """How markets end by default; ``resolve_delay_ms`` replaces the configured one."""
+        config = self.config
+        return Ending(
+            resolve_delay_ms=config.resolve_delay_ms if resolve_delay_ms is None else resolve_delay_ms,
+            announced=config.announce_resolution,
+            closes=config.close_when_resolved,
+        )
+
     # Events.
 
     def _find(self, token: str) -> tuple[Market, int]:
@@ -183,22 +268,14 @@ class Exchange:
         except KeyError:
             raise UnknownToken(token) from None
 
-    def _usual_ending(self, resolve_delay_ms: int | None = None) -> Ending:
-        config = self.config
-        return Ending(
-            resolve_delay_ms=config.resolve_delay_ms if resolve_delay_ms is None else resolve_delay_ms,
-            announced=config.announce_resolution,
-            closes=config.close_when_resolved,
-        )
-
-    def _open(self, market: Market) -> None:
+    def _open(self, market: Market, at_ms: int) -> None:
         config, agenda = self.config, self.agenda
-        market.begin(market.flow.seed(market.tick), self.now_ms)
+        market.begin(market.flow.seed(market.tick), at_ms)
         market.trade = partial(self._trading.next_batch, market)
-        agenda.add(self.now_ms + market.flow.next_delay_ms(), market.trade)
-        if config.settle_after_ms is not None:
+        agenda.add(at_ms + market.flow.next_delay_ms(), market.trade)
+        if config.settle_after_ms is not None and market.round is None:
             end_ms = config.start_ms + config.settle_after_ms
-            agenda.add(end_ms, partial(end_market, self, market, self._usual_ending()))
+            agenda.add(end_ms, partial(end_market, self, market, self.usual_ending()))
 
     def _announcement_gap(self) -> int:
         return max(1, round(self._rng.expovariate(1 / (self.config.new_market_every_ms or 1_000))))
@@ -206,3 +283,10 @@ class Exchange:
     def _announce_market(self, at_ms: int, out: Output) -> None:
         out.append(announcement(self._rng, at_ms + self.clock_offset_ms))
         self.agenda.add(at_ms + self._announcement_gap(), self._announce_market)
+
+
+def _oracle(config: ExchangeConfig) -> PriceProcess:
+    """The prices of all usual assets and of those that have rounds."""
+    assets = START_PRICES if config.rounds is None else (*START_PRICES, *config.rounds.assets)
+    prices = {asset: Decimal(100) for asset in assets} | dict(START_PRICES) | dict(config.oracle.start_prices)
+    return PriceProcess(config.seed, prices, start_ms=config.start_ms, config=config.oracle)

@@ -111,7 +111,7 @@ class Flow:
 
     def next_group(self, ladders: Sequence[Ladder], tick: int, at_ms: int) -> Group:
         """What the traders do at this time, given the book as it is."""
-        self._walk(at_ms)
+        self.move(at_ms)
         rng, config = self.rng, self.config
         moves = self._follow(ladders, tick)
         if moves:
@@ -126,7 +126,8 @@ class Flow:
             count = 2 if draw < 0.96 else 3 if draw < 0.99 else rng.randint(4, MAX_GROUP)
         return Group(tuple(self._tweak(ladders, tick) for _ in range(count)))
 
-    def _walk(self, at_ms: int) -> None:
+    def move(self, at_ms: int) -> None:
+        """Let the fair price wander until this time."""
         passed_ms = at_ms - self._walked_ms
         if passed_ms <= 0:
             return

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from polymirror.simulator.catalogue import OUTCOMES
 from polymirror.simulator.ladder import ONE_PRICE
-from polymirror.simulator.market import MIN_ORDER_SIZE, Phase
+from polymirror.simulator.market import MIN_ORDER_SIZE
 
 if TYPE_CHECKING:
     from polymirror.simulator.market import Market
 
 NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP", "doge": "Dogecoin", "bnb": "BNB"}
 TWAP_SECONDS = 60
+HOURLY = "1h"
 
 
 def _iso(unix_ms: int) -> str:
@@ -33,14 +34,55 @@ def _title(market: Market) -> str:
     return f"{name} Up or Down - {start:%B} {start.day}, {start:%H:%M}-{end:%H:%M} UTC"
 
 
+def _duration(market: Market) -> str:
+    return "15m" if market.round is None else market.round.label
+
+
+def _twap_seconds(market: Market) -> int:
+    return TWAP_SECONDS if market.round is None else market.round.twap_s
+
+
 def _resolution_source(market: Market) -> str:
-    return f"https://data.chain.link/streams/{market.asset}-usd-twap-{TWAP_SECONDS}s-streams"
+    if _duration(market) == HOURLY:
+        return f"https://www.binance.com/en/trade/{market.asset.upper()}_USDT"
+    seconds = _twap_seconds(market)
+    return f"https://data.chain.link/streams/{market.asset}-usd" + (f"-twap-{seconds}s-streams" if seconds else "")
+
+
+def _oracle_settings(market: Market) -> dict[str, Any]:
+    """What decides the market; hourly markets and those on the price itself state only the source."""
+    seconds, duration = _twap_seconds(market), _duration(market)
+    if not seconds or duration == HOURLY:
+        return {}
+    config_id = f"{market.asset}-{duration}-twap-{seconds}"
+    return {
+        "cryptoMarketConfigId": config_id,
+        "cryptoMarketConfig": {
+            "id": config_id,
+            "asset": market.asset,
+            "duration": duration,
+            "twapEnabled": True,
+            "twapLookbackSeconds": seconds,
+        },
+    }
+
+
+def _metadata(market: Market) -> dict[str, Any]:
+    """The official prices at the start and the end of a round, each from the moment it is published."""
+    this = market.round
+    found: dict[str, Any] = {}
+    if this is not None and this.strike_published and this.strike is not None:
+        found["priceToBeat"] = float(this.strike)
+    if this is not None and this.outcome_published and this.final is not None:
+        found["finalPrice"] = float(this.final)
+    return found
 
 
 def market_object(market: Market) -> dict[str, Any]:
     """A market as ``/markets`` gives it."""
-    closed = market.phase is Phase.RESOLVED
-    prices = ["0.5", "0.5"] if market.winner is None else ["1" if market.winner == i else "0" for i in (0, 1)]
+    closed = market.closed
+    winner = market.winner if closed else None
+    prices = ["0.5", "0.5"] if winner is None else ["1" if winner == i else "0" for i in (0, 1)]
     bid, ask = (float(text) for text in market.best(0))
     found: dict[str, Any] = {
         "id": str(3_000_000 + market.index),
@@ -68,14 +110,7 @@ def market_object(market: Market) -> dict[str, Any]:
         "feeSchedule": {"exponent": 1, "rate": 0.07, "takerOnly": True, "rebateRate": 0.2},
         "makerBaseFee": 1000,
         "takerBaseFee": 1000,
-        "cryptoMarketConfigId": f"{market.asset}-15m-twap-{TWAP_SECONDS}",
-        "cryptoMarketConfig": {
-            "id": f"{market.asset}-15m-twap-{TWAP_SECONDS}",
-            "asset": market.asset,
-            "duration": "15m",
-            "twapEnabled": True,
-            "twapLookbackSeconds": TWAP_SECONDS,
-        },
+        **_oracle_settings(market),
         "bestBid": bid,
         "bestAsk": ask,
         "umaResolutionStatuses": "[]",
@@ -91,6 +126,7 @@ def market_object(market: Market) -> dict[str, Any]:
 
 def event_object(market: Market) -> dict[str, Any]:
     """The event around a market, as ``/events`` gives it."""
+    duration = _duration(market)
     return {
         "id": str(800_000 + market.index),
         "ticker": market.slug,
@@ -101,11 +137,11 @@ def event_object(market: Market) -> dict[str, Any]:
         "startTime": _iso(market.window_start_ms),
         "endDate": _iso(market.window_end_ms),
         "active": True,
-        "closed": market.phase is Phase.RESOLVED,
+        "closed": market.closed,
         "enableOrderBook": True,
         "negRisk": False,
         "markets": [market_object(market)],
-        "series": [{"slug": f"{market.asset}-up-or-down-15m", "recurrence": "15m"}],
-        "seriesSlug": f"{market.asset}-up-or-down-15m",
-        "eventMetadata": {},
+        "series": [{"slug": f"{market.asset}-up-or-down-{duration}", "recurrence": duration}],
+        "seriesSlug": f"{market.asset}-up-or-down-{duration}",
+        "eventMetadata": _metadata(market),
     }

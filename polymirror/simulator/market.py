@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polymirror.simulator.flow import Change, Flow, Group, Trade
+    from polymirror.simulator.rounds import Round
 
 Levels = tuple[tuple[int, int], ...]
 """(price in 1/10,000, size in 1/1,000,000), best first."""
@@ -86,6 +87,8 @@ class Market:
     # How it ends, once that is decided; and whether its connections may be closed.
     ending: Ending | None = None
     over: bool = False
+    # The window that its outcome depends on, if it is one of a rolling series.
+    round: Round | None = None
     # The truth of the first token; that of the second is its mirror image.
     history: History = field(init=False)
     # The beginnings of texts, which never change, and their ends with what they were made from.
@@ -102,6 +105,11 @@ class Market:
         self._heads = (first, second)
         first, second = (f'{{"asset_id":"{token}", "price":"' for token in self.tokens)
         self._change_heads = (first, second)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the discovery service knows that it is settled; of a round it learns that late."""
+        return self.phase is Phase.RESOLVED and (self.round is None or self.round.outcome_published)
 
     # The truth.
 

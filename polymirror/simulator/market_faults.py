@@ -113,6 +113,10 @@ class Settlement(MarketFault):
     id: ClassVar[str] = "settlement"
     default_share: ClassVar[float] = 0.002
 
+    def suits(self, market: Market) -> bool:
+        """A round ends at its time: before that there is no outcome. How it ends is up to chance."""
+        return market.round is None or market.round.winner is not None
+
     def befall(self, exchange: Exchange, market: Market, at_ms: int, out: Output) -> None:
         """End this market."""
         end_market(exchange, market, self.ending(), at_ms, out)

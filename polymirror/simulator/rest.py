@@ -116,7 +116,7 @@ class Desk:
             market = self._wanted_market(call)
             # Settled markets are hidden unless they are asked for.
             wanted_closed = call.query.get("closed", "false").lower() == "true"
-            shown = market is not None and wanted_closed == (market.phase is Phase.RESOLVED)
+            shown = market is not None and wanted_closed == market.closed
             return _json([kinds[path](market)] if market is not None and shown else [])
         head, _, slug = path.rpartition("/")
         kind = kinds.get(head.removesuffix("/slug")) if head.endswith("/slug") else None

@@ -6,6 +6,8 @@ Frozen, checked on construction; a value out of range raises
 
 from __future__ import annotations
 
+from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -13,6 +15,8 @@ from attrs import field, frozen
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from attrs import Attribute
 
 DEFAULT_START_MS = 1_790_000_100_000
@@ -22,6 +26,24 @@ QUARTER_MS = 900_000
 """The length of one market window in milliseconds."""
 
 MAX_MARKETS = 10_000
+
+WINDOW_SECONDS = (300, 900, 3_600)
+"""The lengths of up/down windows whose slugs the simulator knows how to make."""
+
+MAX_ROUND_ASSETS = 50
+
+START_PRICES: Mapping[str, Decimal] = MappingProxyType(
+    {
+        "btc": Decimal(65_000),
+        "eth": Decimal(2_000),
+        "sol": Decimal(90),
+        "xrp": Decimal("1.40"),
+        "doge": Decimal("0.15"),
+        "bnb": Decimal(700),
+        "hype": Decimal(30),
+    }
+)
+"""Where the oracle's prices start by default, in dollars."""
 
 
 def _range(low: float, high: float, unit: str, *, optional: bool = False) -> Any:
@@ -76,6 +98,89 @@ class FlowConfig:
         return cls(rate=0.5, density=0.15, delete_share=0.2, trade_share=0.03)
 
 
+def _prices(_self: object, attribute: Attribute[Any], value: Mapping[str, Decimal]) -> None:
+    for asset, price in value.items():
+        if not asset.isalnum() or not isinstance(price, Decimal) or not Decimal("0.0001") <= price <= Decimal(10**7):
+            raise ConfigError(f"{attribute.name}[{asset!r}]", price, "a Decimal between 0.0001 and 10000000 dollars")
+
+
+def _asset_names(_self: object, attribute: Attribute[Any], value: tuple[str, ...]) -> None:
+    good = isinstance(value, tuple) and 0 < len(value) <= MAX_ROUND_ASSETS and len(set(value)) == len(value)
+    if not good or not all(isinstance(name, str) and name.isalnum() and name == name.lower() for name in value):
+        raise ConfigError(attribute.name, value, f"1 to {MAX_ROUND_ASSETS} different lower-case names such as btc")
+
+
+def _window(_self: object, attribute: Attribute[Any], value: int | tuple[int, ...]) -> None:
+    for seconds in value if isinstance(value, tuple) else (value,):
+        if seconds not in WINDOW_SECONDS:
+            raise ConfigError(attribute.name, value, f"made of {', '.join(map(str, WINDOW_SECONDS))} seconds")
+
+
+@frozen(kw_only=True)
+class OracleConfig:
+    """How the prices move that decide the markets.
+
+    The defaults follow recordings of the relayed Bitcoin stream: on a quiet day one standard deviation of
+    0.5 basis points in a second (times the root of the time for longer), on a lively one 0.95, with fat tails.
+    """
+
+    start_prices: Mapping[str, Decimal] = field(default=START_PRICES, validator=_prices)
+    """Where each price starts, in dollars. An asset that is not named starts at 100."""
+    tick_ms: int = field(default=1_000, validator=_whole(100, 60_000, "milliseconds"))
+    """One price each so many milliseconds, on the grid of Unix time. The venue's relay: one a second."""
+    volatility: float = field(default=0.00006, validator=_range(0, 0.01, "of the price per square root of a second"))
+    """How far a price wanders in a second between jumps, one standard deviation."""
+    jumps_per_hour: float = field(default=12.0, validator=_range(0, 3_600, "jumps an hour"))
+    """How often a price jumps, on average."""
+    jump_size: float = field(default=0.0006, validator=_range(0, 0.2, "of the price"))
+    """The mean size of a jump, up or down; sizes are exponential."""
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over one second, jumps included, as a share of the price."""
+        return float((self.volatility**2 + self.jumps_per_hour / 3_600 * 2 * self.jump_size**2) ** 0.5)
+
+
+@frozen(kw_only=True)
+class RoundsConfig:
+    """Rolling up/down markets: one after the other for each asset, decided by the oracle's prices.
+
+    They replace the markets that :class:`ExchangeConfig` describes. Delays marked "about" are drawn for each
+    market, up to 15 % shorter or longer.
+    """
+
+    assets: tuple[str, ...] = field(default=("btc", "eth", "sol", "xrp"), validator=_asset_names)
+    """The assets that have markets, in lower case."""
+    window_s: int = field(default=900, validator=_window)
+    """The length of a window: 300, 900 or 3600 seconds."""
+    more_windows_s: tuple[int, ...] = field(default=(), validator=_window)
+    """Further lengths that run at the same time."""
+    ahead: int = field(default=1, validator=_whole(0, 96, "windows"))
+    """How many windows besides the current one are listed and trade already. At the venue a day's worth."""
+    flow: FlowConfig = field(factory=lambda: FlowConfig(rate=1.0, volatility=0.001))
+    """How orders arrive in a running window; ``volatility`` is the makers' disagreement with the fair price."""
+    quiet_share: float = field(default=0.2, validator=_range(0.001, 1, "of the rate"))
+    """How much of the rate a market sees before its window opens."""
+    lag_s: float = field(default=55.0, validator=_range(0, 3_600, "seconds"))
+    """How old the oracle's price is by which makers quote: their reaction lag."""
+    twap_s: int = field(default=60, validator=_whole(0, 300, "seconds"))
+    """The look-back of the average that decides 5 and 15 minute windows; 0: the price itself, as until August 2026."""
+    strike_delay_s: float = field(default=10.0, validator=_range(0, 600, "seconds"))
+    """About how long after the opening the discovery service tells the official strike."""
+    settle_delay_s: float = field(default=130.0, validator=_range(0, 3_600, "seconds"))
+    """About how long a market trades on after its window. Seen: resolved 115 to 155 seconds after the end."""
+    publish_delay_s: float = field(default=20.0, validator=_range(0, 3_600, "seconds"))
+    """About how long after the resolution the discovery service tells it. Seen: closed 51 seconds to 8 minutes
+    after the end."""
+    keep_s: float = field(default=3_600.0, validator=_range(1, 10**7, "seconds"))
+    """How long a resolved market can still be looked up. Its outcome is known for longer."""
+
+    @property
+    def windows_s(self) -> tuple[int, ...]:
+        """All lengths of windows, each once."""
+        return tuple(dict.fromkeys((self.window_s, *self.more_windows_s)))
+
+
 @frozen(kw_only=True)
 class ExchangeConfig:
     """The whole exchange: its markets, its habits and its ends."""
@@ -106,3 +211,8 @@ class ExchangeConfig:
     """Mean time between platform-wide ``new_market`` announcements; ``None``: none."""
     history_ms: int = field(default=60_000, validator=_whole(100, 3_600_000, "milliseconds"))
     """How far back :meth:`~polymirror.simulator.exchange.Exchange.was_true` remembers."""
+    rounds: RoundsConfig | None = None
+    """Rolling up/down markets instead of ``markets`` that never end by themselves; ``flow`` and
+    ``settle_after_ms`` do not apply to them."""
+    oracle: OracleConfig = field(factory=OracleConfig)
+    """The prices that decide rounds; they are there without rounds, too."""

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from polymirror.simulator.flow import COARSE_TICK, FINE_TICK, Group, Trade
+from polymirror.simulator.flow import COARSE_TICK, FINE_TICK, Change, Group, Trade
+from polymirror.simulator.ladder import ONE_PRICE
 from polymirror.simulator.market import Phase
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterable, Sequence
 
     from polymirror.simulator.agenda import Output
     from polymirror.simulator.exchange import Exchange
@@ -30,6 +32,40 @@ SELL_FIRST_SHARE = 0.03
 
 MAX_PRINT_DELAY_MS = 30
 MAX_TICK_DELAY_MS = 20
+
+
+@frozen
+class TakerOrder:
+    """An order that takes what rests in the book and leaves nothing there itself.
+
+    ``limit`` is the worst acceptable price of the token in 1/10,000, ``size`` in 1/1,000,000 shares;
+    ``all_or_nothing`` is the venue's FOK, otherwise FAK.
+    """
+
+    buys: bool
+    limit: int
+    size: int
+    all_or_nothing: bool
+
+
+def _match(market: Market, index: int, order: TakerOrder) -> tuple[list[tuple[int, int]], Group]:
+    """What a taker of this token gets, as (price, size) in the token's terms, and how the book changes."""
+    side = 1 - index if order.buys else index
+    ladder = market.ladders[side]
+    left = order.size
+    fills: list[tuple[int, int]] = []
+    changes: list[Change] = []
+    for price, size in ladder.bids():
+        own = ONE_PRICE - price if order.buys else price
+        if left <= 0 or (own > order.limit if order.buys else own < order.limit):
+            break
+        taken = min(left, size)
+        left -= taken
+        fills.append((own, taken))
+        changes.append(Change(side, price, size - taken))
+    if order.all_or_nothing and left > 0:
+        return [], Group(())
+    return fills, Group(tuple(changes))
 
 
 @frozen(eq=False)
@@ -78,6 +114,33 @@ class Trading:
             out += (market.best_frame(index, stated_ms) for index in (1, 0))
         exchange.agenda.add(next_ms, market.trade)
 
+    def take(self, market: Market, index: int, order: TakerOrder, at_ms: int, out: Output) -> list[tuple[int, int]]:
+        """Let somebody take orders of makers now; return the fills as (price, size), best first.
+
+        It is a batch as any other: the changed levels, a print for each of them, both whole books, the tops.
+        """
+        fills, group = _match(market, index, order)
+        if not fills:
+            return []
+        before = market.tops
+        for change in group.changes:
+            market.apply(change, at_ms)
+        stated_ms = market.changed_ms = at_ms + self._exchange.clock_offset_ms
+        side = 1 - index if order.buys else index
+        prints = [
+            Trade(side, ONE_PRICE - price if order.buys else price, size, order.buys, self._rng.random() < 0.5)
+            for price, size in fills
+        ]
+        self._note_prints(market, prints, at_ms, out)
+        if market.tick == COARSE_TICK:
+            self._note_tick(market, at_ms, out)
+        hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
+        out += market.price_change_frames(group, stated_ms, hashes, sell_first=not order.buys)
+        out += (market.book_frame(each, stated_ms, hashes[each]) for each in (0, 1))
+        if market.tops != before:
+            out += (market.best_frame(each, stated_ms) for each in (1, 0))
+        return fills
+
     def _late_fault(self, at_ms: int) -> Fault | None:
         return next((fault for fault in self._exchange.late_hashes if fault.is_due(at_ms)), None)
 
@@ -96,17 +159,24 @@ class Trading:
         return hashes
 
     def _note_trade(self, market: Market, trade: Trade, at_ms: int, out: Output) -> None:
-        price = 10_000 - trade.price if trade.maker_mirrored else trade.price
-        market.trade_price = f"{price / 10_000:.3f}"
-        market.last_trade_side = "BUY" if trade.bought else "SELL"
-        frame = partial(market.trade_frame, trade, transaction=f"0x{self._rng.getrandbits(256):064x}")
+        self._note_prints(market, [trade], at_ms, out)
+
+    def _note_prints(self, market: Market, trades: Sequence[Trade], at_ms: int, out: Output) -> None:
+        """The trades of one taker: the last one's price enters the hash, all are told in their order."""
+        last = trades[-1]
+        price = ONE_PRICE - last.price if last.maker_mirrored else last.price
+        market.trade_price = f"{price / ONE_PRICE:.3f}"
+        market.last_trade_side = "BUY" if last.bought else "SELL"
+        transaction = f"0x{self._rng.getrandbits(256):064x}"
+        tell = partial(self._print, market, tuple(trades), transaction)
         if self._exchange.config.late_trade_price:
-            delay_ms = self._rng.randint(0, MAX_PRINT_DELAY_MS)
-            self._exchange.agenda.add(
-                at_ms + delay_ms, lambda when, late: late.append(frame(at_ms=when + self._exchange.clock_offset_ms))
-            )
+            self._exchange.agenda.add(at_ms + self._rng.randint(0, MAX_PRINT_DELAY_MS), tell)
         else:
-            out.append(frame(at_ms=at_ms + self._exchange.clock_offset_ms))
+            tell(at_ms, out)
+
+    def _print(self, market: Market, trades: Iterable[Trade], transaction: str, at_ms: int, out: Output) -> None:
+        stated_ms = at_ms + self._exchange.clock_offset_ms
+        out += [market.trade_frame(trade, stated_ms, transaction) for trade in trades]
 
     def _note_tick(self, market: Market, at_ms: int, out: Output) -> None:
         """The finer grid near zero and one, often told twice, often a moment after it entered the hash."""
