@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from polymirror.core.book import Levels, OrderBook, Side, wire_level
+from polymirror.core.book import Levels, OrderBook, Side
 from polymirror.core.messages import Book as BookMessage
 from polymirror.core.messages import WireLevel
 from polymirror.errors import UnitError
@@ -27,7 +27,10 @@ def test_levels_in_any_order_are_sorted_with_the_best_last():
 
 def test_wires_keep_the_venues_spelling():
     book = order_book([(".48", "5.00")])
-    assert book.bids.wires == ['{"price":".48","size":"5.00"}'] == [wire_level(".48", "5.00")]
+    assert book.bids.wires == ['{"price":".48","size":"5.00"}']
+    assert order_book([(".48", "5.00"), ("0.4", "1")]).bids.text() == (
+        '{"price":"0.4","size":"1"},{"price":".48","size":"5.00"}'
+    )
 
 
 @pytest.mark.parametrize(
