@@ -208,7 +208,7 @@ class Arena(World):
             view = engine.live(token, self.seconds, max_proof_age)
         except NotLive:
             return None
-        levels = view._levels  # noqa: SLF001 - the same object as long as nothing changed
+        levels = view.levels  # the same object as long as nothing changed
         seen = self._seen.get(token)
         if seen is None or seen[0] is not levels:
             bids = list(zip(levels.bid_keys, levels.bid_sizes, strict=True))

@@ -7,7 +7,6 @@ tell. The mirror runs it as a task; what samples mean is for :mod:`polymirror.co
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.states import BookState
@@ -31,8 +30,10 @@ RECHECK_SECONDS: Final = 3.0
 _DOUBTED = (BookState.SUSPECT, BookState.RESYNCING)
 
 
-async def watch_clock(clob: Clob, engine: Engine, interval: float, warn: Callable[[str], None]) -> None:
-    """Take a sample at least every ``interval`` seconds, until cancelled; ``warn`` is told of failures."""
+async def watch_clock(
+    clob: Clob, engine: Engine, interval: float, warn: Callable[[str], None], now: Callable[[], float]
+) -> None:
+    """Take a sample at least every ``interval`` seconds of ``now``, until cancelled; ``warn`` is told of failures."""
     samples = 0
     while True:
         try:
@@ -44,8 +45,8 @@ async def watch_clock(clob: Clob, engine: Engine, interval: float, warn: Callabl
         if samples < FIRST_SAMPLES:
             await asyncio.sleep(FIRST_SECONDS)
             continue
-        due = time.monotonic() + interval
-        while (rest := due - time.monotonic()) > 0:
+        due = now() + interval
+        while (rest := due - now()) > 0:
             await asyncio.sleep(min(rest, RECHECK_SECONDS))
             if any(state in _DOUBTED for _, state in engine.states()):
                 break

@@ -11,9 +11,8 @@ import asyncio
 import logging
 import random
 import secrets
-import time
 from collections import Counter
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -27,19 +26,22 @@ from polymirror.core.messages import subscription, subscription_change
 from polymirror.core.outbox import Transition
 from polymirror.core.states import BookState
 from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
+from polymirror.raising import alone, as_not_live
 from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
+from polymirror.venue.network import REAL
 from polymirror.venue.rest import Clob
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
 from polymirror.warnlog import WarnLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
 
     from polymirror.core.token import Token
     from polymirror.core.view import BookView
+    from polymirror.venue.network import Network
 
 log = logging.getLogger("polymirror")
 
@@ -51,7 +53,8 @@ class Mirror:
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
-    at the venue when the mirror starts. ``endpoints`` replaces those of ``config``.
+    at the venue when the mirror starts. ``endpoints`` replaces those of ``config``, ``network`` the real
+    sockets and clocks.
     """
 
     def __init__(
@@ -62,9 +65,12 @@ class Mirror:
         tokens: Iterable[str] = (),
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
+        network: Network | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else config
         self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
+        self._network = REAL if network is None else network
+        self._monotonic = self._network.monotonic
         # Decides all jitter: a run with the same seed and inputs does the same.
         self.seed = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
@@ -76,8 +82,9 @@ class Mirror:
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._subscribers = Subscribers(self.config.max_subscribers)
         self._on_transition: dict[object, Callable[[Transition], None]] = {}
-        # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
-        self._waiters: set[asyncio.Future[None]] = set()
+        # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here. In order, as
+        # the tasks below, so that a run in virtual time repeats itself.
+        self._waiters: dict[asyncio.Future[None], None] = {}
         self._warnings = WarnLog()
         # Granted and refused reads since the start.
         self.reads: Counter[str] = Counter()
@@ -87,14 +94,20 @@ class Mirror:
         self._draining = False
         self._stack: AsyncExitStack | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         # True from the end of the block on: nothing is started any more, neither a task nor a timer.
         self._stopped = False
 
     @classmethod
-    def for_slug(cls, *slugs: str, config: MirrorConfig | None = None, endpoints: Endpoints | None = None) -> Self:
+    def for_slug(
+        cls,
+        *slugs: str,
+        config: MirrorConfig | None = None,
+        endpoints: Endpoints | None = None,
+        network: Network | None = None,
+    ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``."""
-        return cls(slugs=slugs, config=config, endpoints=endpoints)
+        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
 
     # ---- Life --------------------------------------------------------------------------------------
 
@@ -102,18 +115,17 @@ class Mirror:
         """Start. Raises VenueError if a slug or token cannot be looked up."""
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
-        rest, endpoints = self.config.rest, self.config.endpoints
-        with _alone():
+        service = (self.config.rest, self.config.endpoints)
+        with alone():
             async with AsyncExitStack() as stack:
-                self.clob = await stack.enter_async_context(Clob(rest, endpoints, rng=self._rng))
-                self.gamma = await stack.enter_async_context(Gamma(rest, endpoints, rng=self._rng))
+                self.clob = await stack.enter_async_context(Clob(*service, rng=self._rng, network=self._network))
+                self.gamma = await stack.enter_async_context(Gamma(*service, rng=self._rng, network=self._network))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
                 await self._look_up_wanted()
-                self._spawn(
-                    watch_clock(self.clob, self.engine, self.config.clock_interval, self._warn_of_clock), "clock"
-                )
+                interval, warn = self.config.clock_interval, self._warn_of_clock
+                self._spawn(watch_clock(self.clob, self.engine, interval, warn, self._monotonic), "clock")
                 self._stack = stack.pop_all()
         return self
 
@@ -133,7 +145,7 @@ class Mirror:
         stack, self._stack = self._stack, None
         if stack is None:
             return
-        with _alone():
+        with alone():
             if kind is not None and issubclass(kind, asyncio.CancelledError):
                 # Perhaps the group cancelled the body because a task failed: let it tell.
                 await stack.__aexit__(kind, error, trace)
@@ -157,18 +169,17 @@ class Mirror:
             work.close()
             raise MirrorClosed("use the mirror inside 'async with'")
         task = self._group.create_task(work, name=f"polymirror {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
     def _check_running(self) -> None:
         if self._group is None or self._stopped:
             raise MirrorClosed("use the mirror inside 'async with'")
 
-    @staticmethod
-    def now() -> float:
+    def now(self) -> float:
         """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
-        return time.monotonic()
+        return self._monotonic()
 
     # ---- Markets -----------------------------------------------------------------------------------
 
@@ -231,7 +242,7 @@ class Mirror:
         (default and upper bound: the configured age), and UnknownToken.
         """
         try:
-            view = self.engine.live(token, time.monotonic(), max_proof_age)
+            view = self.engine.live(token, self._monotonic(), max_proof_age)
         except NotLive:
             self.reads["refused"] += 1
             raise
@@ -259,7 +270,7 @@ class Mirror:
                 raise self.engine.refusal(token, self.now())
             return book.state is BookState.LIVE and book.proof is not None and book.proof.at >= asked
 
-        with _as_not_live(self, token):
+        with as_not_live(self, token):
             await self._until(proven, timeout)
         return self.live(token)
 
@@ -295,7 +306,7 @@ class Mirror:
         """
         view = self.live(token, max_proof_age)
         if not view.settled:
-            with _as_not_live(self, token):
+            with as_not_live(self, token):
                 await self._until(lambda: self._book(token).unproven == 0, timeout)
             view = self.live(token, max_proof_age)
         return view
@@ -306,11 +317,11 @@ class Mirror:
                 # A waiter that was woken just before the end would wait again, for nothing.
                 self._check_running()
                 waiter = asyncio.get_running_loop().create_future()
-                self._waiters.add(waiter)
+                self._waiters[waiter] = None
                 try:
                     await waiter
                 finally:
-                    self._waiters.discard(waiter)
+                    self._waiters.pop(waiter, None)
 
     def _book(self, token: str) -> Token:
         book = self.engine.tokens.get(token)
@@ -416,7 +427,7 @@ class Mirror:
                 self._spawn(self._fetch(request, ids), f"books {request}")
 
     def _open(self, line: int) -> None:
-        engine = self.engine
+        engine, monotonic = self.engine, self._monotonic
 
         def first_frame() -> str | None:
             known = engine.lines.get(line)
@@ -428,7 +439,7 @@ class Mirror:
             self._drain()
 
         def on_frame(data: bytes | str, received_at: float) -> None:
-            engine.receive(line, data, time.monotonic(), received_at)
+            engine.receive(line, data, monotonic(), received_at)
             self._drain()
 
         def on_close(now: float, cause: CloseCause) -> None:
@@ -446,6 +457,7 @@ class Mirror:
             config=self.config.stream,
             rng=self._rng,
             name=f"line {line}",
+            network=self._network,
         )
         self._streams[line] = (stream, self._spawn(stream.run(), f"line {line}"))
 
@@ -463,7 +475,7 @@ class Mirror:
             async with asyncio.timeout(self.config.engine.request_timeout):
                 answer = await self.clob.books(asset_ids)
         except (VenueError, TimeoutError) as error:
-            self._warnings.warn("books", str(error), self.now())
+            self._warnings.warn("books", str(error) or "no answer in time", self.now())
             self.engine.books_failed(request, self.now())
         else:
             self.engine.books(request, answer.books, self.now(), failed=answer.failed)
@@ -471,21 +483,3 @@ class Mirror:
 
     def _warn_of_clock(self, detail: str) -> None:
         self._warnings.warn("time", detail, self.now())
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Raise what made a task fail as it is: callers expect no group of errors."""
-    try:
-        yield
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors.exceptions[0].__cause__
-
-
-@contextmanager
-def _as_not_live(mirror: Mirror, token: str) -> Iterator[None]:
-    """Turn a time-out into the refusal that says what the book lacked."""
-    try:
-        yield
-    except TimeoutError:
-        raise mirror.engine.refusal(token, mirror.now(), detail="no proof in time") from None

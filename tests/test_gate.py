@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from polymirror import BookState, BookView, ConfigError, Gate, LeaseLost, NotLive, Reason, UnknownToken
 from polymirror.simulator import FAULTS, Plan, Simulator
@@ -120,12 +120,12 @@ async def books() -> Books:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         await mirror.wait_live(timeout=PATIENCE)
         view = mirror.live(mirror.tokens[0])
-    return Books(evolve(view, read_at=view.proven_at + 0.1))
+    return Books(replace(view, read_at=view.proven_at + 0.1))
 
 
 async def test_a_check_refuses_a_book_with_a_change_that_is_not_proven_yet(books) -> None:
     async with Gate(books).lease(books.view.token) as lease:
-        settled, books.view = books.view, evolve(books.view, settled=False)
+        settled, books.view = books.view, replace(books.view, settled=False)
         with pytest.raises(LeaseLost, match="a newer change is not proven yet"):
             lease.check()
         books.view = settled
@@ -135,7 +135,7 @@ async def test_a_check_refuses_a_book_with_a_change_that_is_not_proven_yet(books
 async def test_a_check_refuses_a_proof_that_grew_older_than_the_lease_allows(books) -> None:
     async with Gate(books, max_proof_age=9).lease(books.view.token, max_proof_age=0.25) as lease:
         lease.check()
-        books.view = evolve(books.view, read_at=books.view.proven_at + 0.3)
+        books.view = replace(books.view, read_at=books.view.proven_at + 0.3)
         with pytest.raises(LeaseLost, match=r"STALE., proven 0\.300 s ago, allowed 0\.25 s") as lost:
             lease.check()
         assert isinstance(lost.value.__cause__, NotLive)

@@ -50,7 +50,7 @@ async def test_it_ends_within_a_second_and_leaves_no_task_socket_or_timer() -> N
             started = time.monotonic()
         assert time.monotonic() - started < 1.0
         assert mirror._timer is None or mirror._timer.cancelled()
-        assert mirror._waiters == set()
+        assert not mirror._waiters
         mirror._set_timer(mirror.now() + 60)
         assert mirror._timer is None
         async for _ in kept:

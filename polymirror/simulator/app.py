@@ -1,4 +1,4 @@
-"""The simulated venue as an ASGI app: the market WebSocket and the HTTP calls, on a real clock.
+"""The simulated venue as an ASGI app: the market WebSocket, the feeds and the HTTP calls, on a real clock.
 
 Carries frames and answers between the pure parts and Starlette, adds the transport's own habits
 (bounded send buffers, closings, resets) and nothing else. :mod:`polymirror.simulator.server` runs it.
@@ -16,13 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
-from polymirror.simulator.frames import Call, Close, Frame, Item, Reset
+from polymirror.simulator.frames import MAX_HANG, Call, Close, Frame, Item, Reset
 from polymirror.simulator.pace_faults import SLOW_CONSUMER
 from polymirror.simulator.rest import Desk
+from polymirror.simulator.services import MARKET_PATH, answer_call, feeds_by_path
 from polymirror.simulator.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from polymirror.simulator.exchange import Exchange
     from polymirror.simulator.faults import FaultLine, Link
+    from polymirror.simulator.services import Feed, FeedSession, Service
 
 MAX_SEND_QUEUE = 20_000
 """Items waiting for a slow reader; one more and the venue closes with 1013, as it really does."""
@@ -37,30 +39,37 @@ MAX_SEND_QUEUE = 20_000
 MAX_PAUSE = 0.02
 """The pump looks at the clock at least this often, in seconds."""
 
-MAX_HANG = 60.0
-"""How long a call that is never answered is kept open, in seconds."""
-
 TRANSPORT = "polymirror.transport"
 
 
 @define(eq=False)
 class Connection:
-    """One client's socket: its session, its faults, and what waits to be sent."""
+    """One client's socket: its session, its faults (none on a feed), and what waits to be sent."""
 
-    session: Session
-    link: Link
+    session: Session | FeedSession
+    link: Link | None
     queue: asyncio.Queue[tuple[float, Item]] = field(factory=lambda: asyncio.Queue(MAX_SEND_QUEUE))
 
     def offer(self, items: list[Item], now: float) -> None:
         """Queue items for the sender; a full queue ends the connection."""
         for item in items:
             if self.queue.full():
-                self.session.closed = self.link.dead = True
-                while not self.queue.empty():
-                    self.queue.get_nowait()
-                self.queue.put_nowait((now, SLOW_CONSUMER))
+                self.end_with(SLOW_CONSUMER, now)
                 return
             self.queue.put_nowait((now + item.delay_ms / 1000, item))
+
+    def end_with(self, item: Item, now: float) -> None:
+        """End the connection with this item, instead of whatever waits to be sent."""
+        self.leave()
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self.queue.put_nowait((now, item))
+
+    def leave(self) -> None:
+        """Send nothing any more."""
+        self.session.closed = True
+        if self.link is not None:
+            self.link.dead = True
 
 
 class Hub:
@@ -69,9 +78,18 @@ class Hub:
     ``clock`` gives Unix seconds.
     """
 
-    def __init__(self, exchange: Exchange, line: FaultLine, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        line: FaultLine,
+        clock: Callable[[], float],
+        feeds: Iterable[Feed] = (),
+        services: Iterable[Service] = (),
+    ) -> None:
         self.exchange = exchange
         self.line = line
+        self.feeds = feeds_by_path(feeds)
+        self.services = tuple(services)
         self.desk = Desk(exchange)
         self.connections: set[Connection] = set()
         self._clock = clock
@@ -84,26 +102,32 @@ class Hub:
         now_ms = int(now * 1000)
         frames = self.exchange.step(now_ms)
         for connection in tuple(self.connections):
-            items = self.line.outgoing(connection.link, connection.session.outgoing(frames), now_ms)
-            connection.offer(items, now)
+            session, link = connection.session, connection.link
+            if isinstance(session, Session) and link is not None:
+                connection.offer(self.line.outgoing(link, session.outgoing(frames), now_ms), now)
+            elif not isinstance(session, Session) and not session.closed:
+                connection.offer(session.outgoing(now_ms), now)
 
     async def pump(self) -> None:
         """Advance whenever something is due, until cancelled."""
         while True:
             self.advance()
-            due = [self.line.next_ms(connection.link) for connection in self.connections]
+            due = [self._due_ms(connection) for connection in self.connections]
             times = [at for at in (self.exchange.next_event_ms(), *due) if at is not None]
             pause = min(times) / 1000 - self._clock() if times else MAX_PAUSE
             await asyncio.sleep(min(max(pause, 0.001), MAX_PAUSE))
+
+    def _due_ms(self, connection: Connection) -> int | None:
+        if connection.link is not None:
+            return self.line.next_ms(connection.link)
+        session = connection.session
+        return None if isinstance(session, Session) or session.closed else session.next_ms()
 
     def hang_up(self) -> None:
         """Reset every connection at once: the venue goes away."""
         self._over.set()
         for connection in self.connections:
-            connection.session.closed = connection.link.dead = True
-            while not connection.queue.empty():
-                connection.queue.get_nowait()
-            connection.queue.put_nowait((0.0, Reset()))
+            connection.end_with(Reset(), 0.0)
 
     async def talk(self, websocket: WebSocket) -> None:
         """Serve one client until either side ends it."""
@@ -111,8 +135,19 @@ class Hub:
             # Closing before accepting answers the handshake with 403.
             await websocket.close()
             return
+        await self._converse(websocket, Connection(Session(self.exchange), self.line.open_link()))
+
+    async def feed(self, websocket: WebSocket) -> None:
+        """Serve one client of a feed until either side ends it."""
+        feed = self.feeds[websocket.url.path]
+        session = feed.open(dict(websocket.headers), dict(websocket.query_params), int(self._clock() * 1000))
+        if isinstance(session, int):
+            await websocket.send_denial_response(Response(status_code=session))
+            return
+        await self._converse(websocket, Connection(session, None))
+
+    async def _converse(self, websocket: WebSocket, connection: Connection) -> None:
         await websocket.accept()
-        connection = Connection(Session(self.exchange), self.line.open_link())
         self.connections.add(connection)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -123,11 +158,15 @@ class Hub:
                 sender.cancel()
         finally:
             self.connections.discard(connection)
+            connection.leave()
 
     async def call(self, request: Request) -> Response:
         """Answer one HTTP call."""
-        call = Call(request.method, request.url.path, dict(request.query_params), await request.body())
-        answer = self.line.answer(call, self.desk.answer(call), self.exchange.now_ms)
+        query, headers = dict(request.query_params), dict(request.headers)
+        call = Call(request.method, request.url.path, query, await request.body(), headers)
+        # A service that takes orders must meet the exchange as it is now.
+        self.advance()
+        answer = answer_call(self.services, self.desk, self.line, call, self.exchange.now_ms)
         pause = MAX_HANG if answer.hangs else answer.delay_ms / 1000
         if pause:
             with suppress(TimeoutError):
@@ -144,9 +183,13 @@ class Hub:
                 if message["type"] == "websocket.disconnect":
                     return
                 text = message.get("text")
-                items = connection.session.receive("" if text is None else text, self.exchange.now_ms)
-                items = self.line.outgoing(connection.link, items, self.exchange.now_ms)
-                connection.offer(items, self._clock())
+                connection.offer(self._answer(connection, "" if text is None else text), self._clock())
+
+    def _answer(self, connection: Connection, text: str) -> list[Item]:
+        link, session = connection.link, connection.session
+        if link is None:
+            return [] if session.closed else session.receive(text, int(self._clock() * 1000))
+        return self.line.outgoing(link, session.receive(text, self.exchange.now_ms), self.exchange.now_ms)
 
     async def _send(self, websocket: WebSocket, connection: Connection) -> None:
         with suppress(WebSocketDisconnect):
@@ -166,11 +209,12 @@ class Hub:
 
 
 def build_app(hub: Hub) -> ASGIApp:
-    """The ASGI app of one venue: ``/ws/market`` and every HTTP call."""
+    """The ASGI app of one venue: ``/ws/market``, its feeds and every HTTP call."""
     app = Starlette(
         routes=[
-            WebSocketRoute("/ws/market", hub.talk),
-            Route("/{path:path}", hub.call, methods=["GET", "POST"]),
+            WebSocketRoute(MARKET_PATH, hub.talk),
+            *(WebSocketRoute(path, hub.feed) for path in hub.feeds),
+            Route("/{path:path}", hub.call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ]
     )
 

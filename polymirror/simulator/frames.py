@@ -6,7 +6,11 @@ and a transport (real sockets, or a network under a virtual clock) carries them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BOOK = "book"
 PRICE_CHANGE = "price_change"
@@ -72,17 +76,24 @@ class Reset(NamedTuple):
         return CLOSING
 
 
+MAX_HANG = 60.0
+"""How long a call that is never answered is kept open before its connection breaks, in seconds."""
+
 Item = Frame | Close | Reset
 """Anything that can happen to the receiving end of a connection."""
 
 
 class Call(NamedTuple):
-    """One HTTP request: the method, the path without the host, the query and the body."""
+    """One HTTP request: the method, the path without the host, the query, the body, and the headers.
+
+    Names of headers are in lower case.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     body: bytes = b""
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Answer(NamedTuple):

@@ -19,11 +19,14 @@ from polymirror.errors import MissingExtra
 from polymirror.simulator.exchange import Exchange
 from polymirror.simulator.fault_kinds import make_faults
 from polymirror.simulator.faults import Fault, FaultLine
+from polymirror.simulator.services import MARKET_PATH, made_for
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
+
+    from polymirror.simulator.services import Feed, Makes, Service
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 1
@@ -36,7 +39,8 @@ class Simulator:
     mean number of batches a second for each; ``faults`` are fault ids or fault objects; ``port`` 0
     means any free one; ``settle_after`` is the number of seconds after which all markets end.
     ``config`` replaces ``seed``, ``markets``, ``rate`` and ``settle_after`` (its ``start_ms`` is
-    replaced by the present). ``clock`` gives Unix seconds.
+    replaced by the present). ``clock`` gives Unix seconds. ``feeds`` and ``services`` are served beside
+    the venue's own (:mod:`polymirror.simulator.services`), or a function makes them for its exchange.
 
     Entering makes a fresh ``exchange`` from the same settings, so look at it inside only. The plan of
     a fault object may be replaced while the venue runs.
@@ -53,6 +57,8 @@ class Simulator:
         settle_after: float | None = None,
         config: ExchangeConfig | None = None,
         clock: Callable[[], float] = time.time,
+        feeds: Makes[Feed] = (),
+        services: Makes[Service] = (),
     ) -> None:
         settle_ms = None if settle_after is None else int(settle_after * 1000)
         given = config or ExchangeConfig(
@@ -61,6 +67,8 @@ class Simulator:
         self._clock = clock
         self._config = given
         self._wanted_port = port
+        self._feeds = feeds
+        self._services = services
         self.line = FaultLine(f if isinstance(f, Fault) else make_faults([f], seed=given.seed)[0] for f in faults)
         self.exchange = self._new_exchange()
         # The bound port; 0 before the start.
@@ -73,8 +81,16 @@ class Simulator:
         if not self.port:
             message = "the simulator has no address before it is started: use it with 'async with'"
             raise RuntimeError(message)
-        base = f"http://{HOST}:{self.port}"
-        return Endpoints(stream=f"ws://{HOST}:{self.port}/ws/market", clob=base, gamma=base)
+        return Endpoints(stream=self.stream_url(MARKET_PATH), clob=self.base_url, gamma=self.base_url)
+
+    @property
+    def base_url(self) -> str:
+        """Where the HTTP services are, once it is started."""
+        return f"http://{HOST}:{self.port}"
+
+    def stream_url(self, path: str) -> str:
+        """Return where the feed with this path is, once the venue is started."""
+        return f"ws://{HOST}:{self.port}{path}"
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -111,7 +127,8 @@ class Simulator:
 
         self.exchange = self._new_exchange()
         self.line.attach(self.exchange)
-        hub = Hub(self.exchange, self.line, self._clock)
+        feeds, services = made_for(self.exchange, self._feeds), made_for(self.exchange, self._services)
+        hub = Hub(self.exchange, self.line, self._clock, feeds, services)
         listener = socket.create_server((HOST, self._wanted_port), backlog=1024)
         self.port = listener.getsockname()[1]
         settings = uvicorn.Config(

@@ -15,7 +15,7 @@ from attrs import frozen
 from polymirror.simulator.fault_kinds import FAULTS
 from polymirror.simulator.faults import Plan
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
-from polymirror.torture.world import NetworkConfig
+from polymirror.simulator.virtual import NetworkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

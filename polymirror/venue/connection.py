@@ -20,11 +20,11 @@ from polymirror.venue.inbox import Inbox
 from polymirror.venue.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from polymirror.config import StreamConfig
+    from polymirror.venue.network import AnyWire, Network
     from polymirror.venue.stream import StreamCounters
-    from polymirror.venue.wire import Wire
 
 MAX_OUTBOX: Final = 1_000
 """Texts that wait to be sent. A writer this far behind has lost the other side."""
@@ -50,11 +50,10 @@ class Connection:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: AnyWire,
         *,
         config: StreamConfig,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
+        network: Network,
         is_data: Callable[[bytes], bool],
         on_frame: Callable[[bytes, float], None],
         ping: str | None,
@@ -62,8 +61,8 @@ class Connection:
     ) -> None:
         self._wire = wire
         self._config = config
-        self._clock = clock
-        self._sleep = sleep
+        self._clock = clock = network.monotonic
+        self._sleep = network.sleep
         self._is_data = is_data
         self._on_frame = on_frame
         self._ping = ping

@@ -8,23 +8,22 @@ are read in :mod:`polymirror.venue.market`. Called by the mirror, the command li
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 from polymirror.errors import BadResponse, MarketNotFound
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import FeeSchedule, Market, Oracle, Token, parse_market
+from polymirror.venue.network import REAL
 from polymirror.venue.windows import Interval, Window, window_slugs
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
-    import httpx
-
     from polymirror.config import Endpoints, RestConfig
+    from polymirror.venue.network import Network
 
 __all__ = ["FeeSchedule", "Gamma", "Interval", "Market", "Oracle", "Token", "Window", "window_slugs"]
 
@@ -34,7 +33,7 @@ class Gamma:
 
     Every call may raise :class:`~polymirror.errors.RateLimited`, :class:`~polymirror.errors.VenueUnavailable` and
     :class:`~polymirror.errors.BadResponse` once its retries are spent. A market that is not found may be found
-    later: asking more often than each 30 seconds is of no use. ``transport`` replaces the network in tests.
+    later: asking more often than each 30 seconds is of no use. ``network`` carries them and has the clocks.
     """
 
     def __init__(
@@ -43,12 +42,9 @@ class Gamma:
         endpoints: Endpoints,
         *,
         rng: random.Random,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        wall: Callable[[], float] = time.time,
-        transport: httpx.AsyncBaseTransport | None = None,
+        network: Network = REAL,
     ) -> None:
-        self._http = Http(endpoints.gamma, config, rng=rng, clock=clock, sleep=sleep, wall=wall, transport=transport)
+        self._http = Http(endpoints.gamma, config, rng=rng, network=network)
 
     @property
     def counters(self) -> HttpCounters:

@@ -21,10 +21,11 @@ from polymirror.venue.fields import parse_json
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from polymirror.config import RestConfig
+    from polymirror.venue.network import Network
 
 T = TypeVar("T")
 
@@ -72,28 +73,23 @@ class Http:
         config: RestConfig,
         *,
         rng: random.Random,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-        wall: Callable[[], float],
-        transport: httpx.AsyncBaseTransport | None = None,
+        network: Network,
     ) -> None:
         self.counters = HttpCounters()
         self._base_url = base_url.rstrip("/")
         self._config = config
-        self._clock = clock
-        self._sleep = sleep
-        self._wall = wall
-        self._transport = transport
+        self._network = network
+        self._clock = network.monotonic
         self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng, longest_wish=config.max_retry_after)
-        self._budget = RateBudget(config.calls_per_10s, clock=clock, sleep=sleep)
+        self._budget = RateBudget(config.calls_per_10s, clock=network.monotonic, sleep=network.sleep)
         self._slots = asyncio.Semaphore(config.concurrency)
         # Open between __aenter__ and __aexit__.
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
-        config = self._config
+        config, transport = self._config, self._network.transport
         self._client = httpx.AsyncClient(
-            transport=self._transport,
+            transport=None if transport is None else transport(),
             timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.total_timeout),
             limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
             headers={"Accept": "application/json"},
@@ -144,7 +140,7 @@ class Http:
             return decode(await self._attempt(name, path, query, post))
 
         retrying = AsyncRetrying(
-            sleep=self._sleep,
+            sleep=self._network.sleep,
             wait=self._jitter,
             stop=give_up,
             retry=retry_if_exception(is_passing),
@@ -196,7 +192,7 @@ class Http:
         """Give an unsuccessful answer its one meaning."""
         status = response.status_code
         error, wish = _read_error(name, body)
-        header = parse_retry_after(response.headers.get("Retry-After"), self._wall())
+        header = parse_retry_after(response.headers.get("Retry-After"), self._network.wall())
         retry_after = header if header is not None else wish
         if status == httpx.codes.TOO_MANY_REQUESTS:
             self.counters.throttled += 1

@@ -7,7 +7,6 @@ the JSON of a book belongs to :mod:`polymirror.core.messages`. The mirror calls 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 from urllib.parse import quote
 
@@ -18,15 +17,15 @@ from polymirror.errors import BadResponse, BookGone, DecodeError, MarketNotFound
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import ClobMarket, parse_clob_market
+from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
     from types import TracebackType
 
-    import httpx
-
     from polymirror.config import Endpoints, RestConfig
+    from polymirror.venue.network import Network
 
 MAX_SPLITS: Final = 64
 """How often one :meth:`Clob.books` may cut a refused batch in two: enough to single out three bad tokens of 500."""
@@ -68,7 +67,7 @@ class Clob:
     """The order book REST service. Use ``async with``; all callers share one rate budget.
 
     Every call may raise :class:`~polymirror.errors.RateLimited`, :class:`~polymirror.errors.VenueUnavailable` and
-    :class:`~polymirror.errors.BadResponse` once its retries are spent. ``transport`` replaces the network in tests.
+    :class:`~polymirror.errors.BadResponse` once its retries are spent. ``network`` carries them and has the clocks.
     """
 
     def __init__(
@@ -77,13 +76,10 @@ class Clob:
         endpoints: Endpoints,
         *,
         rng: random.Random,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        wall: Callable[[], float] = time.time,
-        transport: httpx.AsyncBaseTransport | None = None,
+        network: Network = REAL,
     ) -> None:
         self._config = config
-        self._http = Http(endpoints.clob, config, rng=rng, clock=clock, sleep=sleep, wall=wall, transport=transport)
+        self._http = Http(endpoints.clob, config, rng=rng, network=network)
 
     @property
     def counters(self) -> HttpCounters:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -22,15 +21,16 @@ from polymirror.errors import VenueUnavailable
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import CloseCause, CloseKind, cause_of
 from polymirror.venue.connection import Connection
+from polymirror.venue.network import REAL
 from polymirror.venue.watchdog import is_json_data
-from polymirror.venue.wire import hang_up, open_wire
+from polymirror.venue.wire import hang_up
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from polymirror.config import StreamConfig
-    from polymirror.venue.wire import Wire
+    from polymirror.venue.network import AnyWire, Network
 
 __all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
 
@@ -78,11 +78,11 @@ class Stream:
     sent, and no PING before the first :meth:`send`. ``on_open(now)`` follows when the first frame is out,
     ``on_frame(data, received_at)`` for every frame in order of arrival (text frames as undecoded bytes),
     ``on_close(now, cause)`` exactly once per ``on_open``. Callbacks run on the event loop and must be quick;
-    an exception in one of them ends :meth:`run` with it. Times are seconds of ``clock``, a monotonic clock.
+    an exception in one of them ends :meth:`run` with it. Times are seconds of the network's monotonic clock.
 
     ``is_data(data)`` tells data from heartbeats for the data watchdog. ``ping`` is the heartbeat's text, ``None``
     for none. ``headers()`` gives the handshake's extra headers, anew for each attempt since a signature may
-    age. ``rng`` draws the jitter. ``sleep``, and ``wall`` (unix seconds, for ``Retry-After`` dates), are for tests.
+    age. ``rng`` draws the jitter. ``network`` opens the sockets and has the clocks: the real one by default.
     """
 
     def __init__(
@@ -99,9 +99,7 @@ class Stream:
         name: str = "stream",
         ping: str | None = PING,
         headers: Callable[[], Mapping[str, str]] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        wall: Callable[[], float] = time.time,
+        network: Network = REAL,
     ) -> None:
         self.name = name
         self.counters = StreamCounters()
@@ -114,9 +112,9 @@ class Stream:
         self._is_data = is_data
         self._ping = ping
         self._headers = headers
-        self._clock = clock
-        self._sleep = sleep
-        self._wall = wall
+        self._network = network
+        self._clock = network.monotonic
+        self._sleep = network.sleep
         self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng)
         # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
         self._connection: Connection | None = None
@@ -181,7 +179,8 @@ class Stream:
     async def _connect_and_serve(self) -> None:
         """Live through one connection. Returns when it was a healthy one, raises _Lost when it was not."""
         try:
-            wire = await open_wire(self._url, self._config, self._headers() if self._headers else {}, self._wall)
+            headers = self._headers() if self._headers else {}
+            wire = await self._network.open_wire(self._url, self._config, headers, self._network.wall)
         except VenueUnavailable as error:
             what = "no answer" if error.status is None else f"HTTP {error.status}"
             cause = CloseCause(CloseKind.OPEN_FAILED, f"{what}: {error.__cause__}"[:200], error.status)
@@ -199,12 +198,11 @@ class Stream:
         if cause.kind is CloseKind.OPEN_FAILED or self._clock() - opened_at < self._config.healthy_after:
             raise _Lost(cause)
 
-    async def _serve(self, wire: Wire) -> CloseCause:
+    async def _serve(self, wire: AnyWire) -> CloseCause:
         connection = Connection(
             wire,
             config=self._config,
-            clock=self._clock,
-            sleep=self._sleep,
+            network=self._network,
             is_data=self._is_data,
             on_frame=self._on_frame,
             ping=self._ping,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from polymirror.config import StreamConfig
+    from polymirror.venue.network import AnyWire
 
 
 class Wire(ClientConnection):
@@ -38,6 +39,10 @@ class Wire(ClientConnection):
     on_bytes: Callable[[], None] | None = None
     # Aborts the socket when a closing handshake takes too long; None unless one is under way.
     _cut_off: asyncio.TimerHandle | None = None
+
+    def abort(self) -> None:
+        """Drop the socket at once, without a word to the other side."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the socket (asyncio calls this)."""
@@ -88,7 +93,7 @@ async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], 
     return cast("Wire", opened)
 
 
-async def hang_up(wire: Wire, patience: float, *, politely: bool) -> None:
+async def hang_up(wire: AnyWire, patience: float, *, politely: bool) -> None:
     """Close the socket and wait until it is gone, ``patience`` seconds at most for each step.
 
     ``politely`` tries the closing handshake first. Whatever happens, cancellation included, the
@@ -100,7 +105,7 @@ async def hang_up(wire: Wire, patience: float, *, politely: bool) -> None:
                 async with asyncio.timeout(patience):
                     await wire.close()
     finally:
-        wire.transport.abort()
+        wire.abort()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience):
             await wire.wait_closed()

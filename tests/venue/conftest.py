@@ -14,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from polymirror.config import Endpoints, RestConfig, StreamConfig
 from polymirror.venue.gamma import Gamma
+from polymirror.venue.network import Network
 from polymirror.venue.rest import Clob
 from polymirror.venue.stream import CloseCause, Stream
 
@@ -171,6 +172,8 @@ class Rig:
         self.time = FakeTime()
         self.peer = Peer()
         self.consumer = Consumer()
+        # Real sockets on a clock that stands still; a test may replace it before it makes its stream.
+        self.network = Network(monotonic=self.time.clock, sleep=self.time.sleep)
 
     def stream(self, *, config: StreamConfig | None = None, **options: Any) -> Stream:
         given: dict[str, Any] = {
@@ -179,8 +182,7 @@ class Rig:
             "on_frame": self.consumer.on_frame,
             "on_close": self.consumer.on_close,
             "rng": random.Random(7),
-            "clock": self.time.clock,
-            "sleep": self.time.sleep,
+            "network": self.network,
         }
         return Stream(self.peer.url, config=config or StreamConfig(close_timeout=0.2), **{**given, **options})
 
@@ -226,6 +228,7 @@ class Desk:
         self.requests: list[httpx.Request] = []
         self.time = FakeTime()
         self.time.instant = True
+        self.transport: httpx.AsyncBaseTransport = httpx.MockTransport(self)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -237,13 +240,13 @@ class Desk:
         return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
 
     def options(self) -> dict[str, Any]:
-        return {
-            "rng": random.Random(7),
-            "clock": self.time.clock,
-            "sleep": self.time.sleep,
-            "wall": lambda: 1_790_000_000.0,
-            "transport": httpx.MockTransport(self),
-        }
+        network = Network(
+            monotonic=self.time.clock,
+            sleep=self.time.sleep,
+            wall=lambda: 1_790_000_000.0,
+            transport=lambda: self.transport,
+        )
+        return {"rng": random.Random(7), "network": network}
 
     def clob(self, **settings: Any) -> Clob:
         return Clob(RestConfig(**settings), Endpoints(), **self.options())

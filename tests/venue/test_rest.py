@@ -268,8 +268,7 @@ async def test_a_call_that_hangs_ends_after_the_total_time(desk):
             await asyncio.Event().wait()
 
     service = desk({})
-    service.options_of = service.options
-    service.options = lambda: {**service.options_of(), "transport": Hanging()}
+    service.transport = Hanging()
     async with service.clob(total_timeout=0.1) as clob:
         with pytest.raises(VenueUnavailable, match=r"not done within 0\.1 s"):
             await clob.book("7")
@@ -397,8 +396,7 @@ async def test_calls_at_once_are_bounded(desk):
             return all_books(request)
 
     service = desk({})
-    service.options_of = service.options
-    service.options = lambda: {**service.options_of(), "transport": Counting()}
+    service.transport = Counting()
     async with service.clob(books_per_call=1, concurrency=3) as clob:
         await clob.books([str(number) for number in range(20)])
     assert most == 3

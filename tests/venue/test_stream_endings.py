@@ -10,6 +10,7 @@ import ssl
 import warnings
 
 import pytest
+from attrs import evolve
 
 from polymirror.config import StreamConfig
 from polymirror.errors import ConfigError
@@ -64,7 +65,7 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(rig):
 
 
 @pytest.fixture
-def wires(monkeypatch):
+def wires(rig):
     """Collects the client's end of every connection."""
     found = []
 
@@ -72,7 +73,7 @@ def wires(monkeypatch):
         found.append(await open_wire(*arguments))
         return found[-1]
 
-    monkeypatch.setattr("polymirror.venue.stream.open_wire", remember)
+    rig.network = evolve(rig.network, open_wire=remember)
     return found
 
 
@@ -169,14 +170,14 @@ async def test_a_server_that_never_answers_the_handshake_is_given_up(rig):
             writer.transport.abort()
 
 
-async def test_a_connection_that_dies_before_its_first_frame_never_counts_as_open(rig, monkeypatch):
+async def test_a_connection_that_dies_before_its_first_frame_never_counts_as_open(rig):
     async def stillborn(*arguments):
         wire = await open_wire(*arguments)
         wire.transport.abort()
         await wire.wait_closed()
         return wire
 
-    monkeypatch.setattr("polymirror.venue.stream.open_wire", stillborn)
+    rig.network = evolve(rig.network, open_wire=stillborn)
     async with rig.peer.running(), rig.running(rig.stream()) as stream:
         await rig.time.asleep()
         assert stream.counters.last_cause.kind is CloseKind.OPEN_FAILED

@@ -1,0 +1,84 @@
+"""The edge of the process: how sockets are opened, what carries HTTP, and the clocks. Replaced as one.
+
+Whatever talks to the venue, or asks what time it is, does so through a :class:`Network`. The default is the real
+one. In virtual time :class:`~polymirror.simulator.virtual.VirtualVenue` hands out another, and the mirror, the
+feeds and the bots run on it unchanged. Nothing here opens or reads anything by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from attrs import frozen
+
+from polymirror.venue.wire import open_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    import httpx
+
+    from polymirror.config import StreamConfig
+
+
+class AnyWire(Protocol):
+    """An open WebSocket: what a stream needs of one. What fails raises ``websockets.exceptions.ConnectionClosed``."""
+
+    on_bytes: Callable[[], None] | None
+    """Called whenever bytes arrive, before the frames that they complete are handed out."""
+
+    def send(self, message: str, /) -> Awaitable[None]:
+        """Send a text frame."""
+        ...
+
+    def recv(self, decode: Literal[False]) -> Awaitable[bytes]:
+        """Wait for the next frame."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Do the closing handshake."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the socket at once, without a word to the other side."""
+        ...
+
+    def wait_closed(self) -> Awaitable[None]:
+        """Wait until the socket is gone."""
+        ...
+
+
+class OpenWire(Protocol):
+    """How a WebSocket is opened: :func:`~polymirror.venue.wire.open_wire`, or another one that raises the same."""
+
+    def __call__(
+        self, url: str, config: StreamConfig, headers: Mapping[str, str], wall_now: Callable[[], float], /
+    ) -> Awaitable[AnyWire]:
+        """Connect to ``url``; ``wall_now`` gives unix seconds."""
+        ...
+
+
+@frozen(kw_only=True)
+class Network:
+    """Sockets, HTTP and clocks of one world: the real one by default.
+
+    Waiting is with ``asyncio`` alone: under virtual time the event loop's own clock is virtual, and equal to
+    ``monotonic``.
+    """
+
+    open_wire: OpenWire = open_wire
+    """Opens a WebSocket."""
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    """Makes what carries the requests of one HTTP client; ``None``: httpx's own."""
+    monotonic: Callable[[], float] = time.monotonic
+    """The clock of ages and deadlines, in seconds."""
+    wall: Callable[[], float] = time.time
+    """The time of day, in unix seconds."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """How the streams and HTTP clients of the library wait between attempts; a test may look on."""
+
+
+REAL = Network()
+"""The network of this computer."""
