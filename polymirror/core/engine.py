@@ -186,7 +186,7 @@ class Engine:
             else:
                 self._rare(line, message, now, read_at)
         outbox = self.outbox
-        if outbox.rearm or outbox.books or outbox.resubscribe or now >= self.requests.due:
+        if outbox.rearm or outbox.fresh or outbox.resubscribe or now >= self.requests.due:
             self._settle(now)
 
     def _price_change(self, line: Line, message: PriceChange, now: float, read_at: float | None) -> None:
@@ -396,7 +396,7 @@ class Engine:
             outbox.rearm.clear()
         if outbox.resubscribe:
             self._resubscribe(now)
-        if outbox.books or now >= self.requests.due:
+        if self.requests.needed(now):
             self._effects.extend(self.requests.make(now))
 
     def _drop_retired(self, token: Token) -> None:

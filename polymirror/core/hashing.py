@@ -239,7 +239,10 @@ class MarketHash:
         trades = ([] if told is None else [told]) + [self.last_trade_price, *self._recent]
         for dialect in self._dialects.to_try():
             for constants in self._constants_to_try(dialect):
-                template = HashTemplate(dialect, self.market, asset_id, constants)
+                known = constants is self.constants and dialect is self._dialects.current
+                template = self._template(asset_id) if known else None
+                if template is None:
+                    template = HashTemplate(dialect, self.market, asset_id, constants)
                 found = template.find(message.hash, timestamp, book, trades)
                 if found is None and told is None and dialect.has_last_trade and self._worth_grid(constants):
                     found = template.find(message.hash, timestamp, book, _GRID)

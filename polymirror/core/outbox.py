@@ -75,6 +75,8 @@ class Outbox:
         self.rearm: dict[Token, None] = {}
         # Tokens that want a REST book.
         self.books: dict[Token, Want] = {}
+        # The strongest of the wishes that nobody has looked at yet.
+        self.fresh: Want | None = None
         # Tokens whose market should be subscribed anew.
         self.resubscribe: dict[Token, None] = {}
         # Tokens whose readable view changed since the last drain.
@@ -88,6 +90,8 @@ class Outbox:
         known = self.books.get(token)
         if known is None or known.value < how.value:
             self.books[token] = how
+            if self.fresh is None or self.fresh.value < how.value:
+                self.fresh = how
 
     def count(self, kind: ProofKind, verdict: Verdict) -> None:
         """Count one verdict."""

@@ -52,10 +52,22 @@ class Requests:
         self._serial = 0
         # When gathered routine wishes are sent at the latest.
         self.due = _NEVER
+        # A request has ended since the wishes were looked at: there is room.
+        self._freed = False
+
+    def needed(self, now: float) -> bool:
+        """Whether :meth:`make` has something to look at; it goes through all wishes, so not for nothing."""
+        fresh = self._outbox.fresh
+        if fresh is None:
+            return now >= self.due or (self._freed and bool(self._outbox.books))
+        # A routine wish joins those that are gathered already, unless it fills the request.
+        gathering = fresh is Want.ROUTINE and now < self.due < _NEVER
+        return not gathering or len(self._outbox.books) >= MAX_BOOKS_PER_REQUEST
 
     def make(self, now: float) -> list[FetchBooks]:
         """Turn wishes into requests, as far as there is room. Those without a book come first."""
         wishes = self._outbox.books
+        self._outbox.fresh, self._freed = None, False
         room = MAX_REQUESTS - len(self._under_way)
         if room <= 0:
             self.due = _NEVER
@@ -88,6 +100,7 @@ class Requests:
         """A request is over, one way or another. None: it was given up before."""
         request = self._under_way.pop(number, None)
         if request is not None:
+            self._freed = True
             self._asked.difference_update(token for token, _ in request.tokens)
         return request
 
