@@ -196,6 +196,18 @@ class MarketHash:
         self._dialects.distrust = 0
         return True
 
+    def is_hash_of(self, message: BookMessage, book: OrderBook) -> bool:
+        """Whether ``book`` has the hash that a REST book states. Then it equals that book, level by level."""
+        told = message.last_trade_price
+        template = self._template(message.asset_id)
+        if template is None or not message.hash or told is None:
+            return False
+        if template.digest(message.timestamp, book, told) != message.hash:
+            return False
+        self.last_trade_price = told
+        self._dialects.distrust = 0
+        return True
+
     def learn(self, message: BookMessage, book: OrderBook, asked_at: float | None = None) -> bool | None:
         """Prove a whole book as the venue sent it, learning dialect, constants and last trade price.
 

@@ -231,6 +231,9 @@ def test_an_odd_answer_is_forgotten_when_the_stream_proves_itself_meanwhile(rig,
     ids=str,
 )  # fmt: skip
 def test_an_answer_that_was_cut_or_altered_is_neither_a_witness_nor_a_baseline(rig, exchange, changes):
+    # REST is ahead of the stream: its hash is not the one of our book.
+    exchange.at += 5
+    exchange.alter("BUY", "0.30", "5")
     bad = exchange.rest("11", **changes)
     ask(rig)
     rig.answer(t11=bad)
@@ -245,9 +248,21 @@ def test_an_answer_that_was_cut_or_altered_is_neither_a_witness_nor_a_baseline(r
     assert rig.state("11") is BookState.LIVE
 
 
+def test_an_answer_with_the_hash_of_our_book_proves_it_without_a_look_at_its_levels(rig, exchange, monkeypatch):
+    monkeypatch.setattr(resync_module, "OrderBook", None)
+    for told in ("", "0.480"):
+        exchange.trade = told
+        ask(rig)
+        rig.answer(t11=exchange.rest("11"))
+        assert rig.token("11").proof.at == rig.now
+        rig.advance(0.1)
+    assert rig.verdicts("probe") == {"match": 2}
+    assert rig.engine.markets["0xm"].hashes.last_trade_price == "0.480"
+
+
 def test_an_answer_without_a_tick_size_leaves_the_known_one(rig, exchange):
     ask(rig)
-    rig.answer(t11=exchange.rest("11", tick_size=None))
+    rig.answer(t11=exchange.rest("11", tick_size=None, last_trade_price=None))
     assert rig.verdicts("probe") == {"match": 1}
     assert rig.live_view("11").tick_size == 100
 
