@@ -1,0 +1,1 @@
+"""What any bot on the mirror needs and no strategy knows: oracles, execution, risk, state, notifications, preflight."""

@@ -1,0 +1,163 @@
+"""What sends orders, as its callers see it, and what it needs of a connection to a venue. Protocols and values only.
+
+An :class:`Executor` takes an order and a lease from :mod:`polymirror.gate`, and checks the lease last thing before
+the wire; there is no way to send without one. :class:`~bots.common.execution.paper.PaperExecutor` and
+:class:`~bots.common.execution.live.LiveExecutor` are the two; the latter speaks through a narrow
+:class:`TradingClient`, of which there are two again: the venue's SDK and the embedded exchange.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import Factory, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bots.common.orders import Order, Result, Side
+    from polymirror.gate import Lease
+
+
+@frozen(kw_only=True)
+class Trade:
+    """One fill of one of our taker orders. All numbers exact."""
+
+    id: str
+    """The venue's name for the trade; several fills of one match share it."""
+    order_id: str
+    market: str
+    token: str
+    side: Side
+    price: Decimal
+    shares: Decimal
+    money: Decimal
+    """What the shares cost or brought in pUSD, without the fee. The venue keeps six decimals of it."""
+    at_ms: int
+    """When it matched, on the venue's clock, in ms since 1970."""
+    fee: Decimal | None = None
+    """pUSD that were charged; ``None`` where the venue does not tell, and the market's terms must be applied."""
+
+
+@frozen(kw_only=True)
+class Holdings:
+    """What an account owns."""
+
+    cash: Decimal
+    """pUSD."""
+    positions: Mapping[str, Decimal] = Factory(dict)
+    """Shares by token; none of them 0."""
+
+
+class Executor(Protocol):
+    """Sends orders and answers for what became of them. Safe to call from many tasks at once."""
+
+    async def submit(self, order: Order, lease: Lease) -> Result:
+        """Send the order once, and wait until it is decided or a bound of time has passed.
+
+        Never raises for anything the venue or the network does: a failure is an outcome. When the task is
+        cancelled meanwhile, the order's fate is unknown, as after a crash: :meth:`resolve` it.
+        """
+        ...
+
+    async def resolve(self, order: Order, order_id: str | None) -> Result:
+        """Find out what became of an order whose outcome is unknown, by looking it up. Never sends it again.
+
+        ``order_id`` is the venue's name for it, if it is known. The answer may be ``UNKNOWN`` once more.
+        """
+        ...
+
+    async def redeem(self, market: str, token: str) -> Result:
+        """Turn the shares of a settled market's winning token into pUSD, 1 each.
+
+        ``FILLED`` with shares and money when it was done, ``NO_MATCH`` when there was nothing to redeem,
+        ``REJECTED`` when the market is not settled or the venue refuses, ``UNKNOWN`` when no answer came. Unlike
+        an order it may be repeated: a second time there is nothing left to redeem.
+        """
+        ...
+
+    async def holdings(self) -> Holdings:
+        """Return what the account owns now. Raises TradingError."""
+        ...
+
+    async def trades(self, since_ms: int) -> Sequence[Trade]:
+        """Return the account's fills since then (unix ms), the oldest first. Raises TradingError."""
+        ...
+
+
+@frozen(kw_only=True)
+class Prepared:
+    """An order ready to be sent: signed, if the venue wants that. Nothing has left yet."""
+
+    order: Order
+    order_id: str | None
+    """The name the venue will give it, where that can be known beforehand."""
+    payload: object
+    """The client's own; it may hold a signature, so it is never printed."""
+
+    def __repr__(self) -> str:
+        return f"Prepared({self.order.client_id}, {self.order_id})"
+
+
+@frozen(kw_only=True)
+class Ack:
+    """The venue's answer to an order that it accepted."""
+
+    order_id: str
+    status: str
+    """``matched``, ``unmatched``, or a word for "in flight" such as ``delayed``."""
+    shares: Decimal = Decimal(0)
+    money: Decimal = Decimal(0)
+    """Both 0 while it is in flight."""
+
+
+@frozen(kw_only=True)
+class OrderState:
+    """What the venue says about an order it knows."""
+
+    status: str
+    """In capitals: ``MATCHED``, ``UNMATCHED``, ``INVALID``, ``CANCELED`` and the like, or still in flight."""
+    shares: Decimal
+    """Shares traded so far."""
+
+
+class TradingClient(Protocol):
+    """A connection to a venue for one wallet. Every method raises :class:`~bots.common.errors.TradingError`."""
+
+    async def prepare(self, order: Order) -> Prepared:
+        """Make the order ready to send. May take as long as signing takes; never blocks the event loop."""
+        ...
+
+    async def send(self, prepared: Prepared, check: Callable[[], object]) -> Ack:
+        """Send it, once, calling ``check`` in the same step of the event loop in which the bytes leave.
+
+        What ``check`` raises goes through to the caller, and then nothing has left. Otherwise raises NotSent,
+        NoMatch, BadCredentials or VenueRefused when it is certain that nothing traded, and Unanswered when it is
+        not. Ends within a time limit of its own.
+        """
+        ...
+
+    def order_id(self, order: Order) -> str | None:
+        """Return the name the venue gives the order, where that follows from the order alone."""
+        ...
+
+    async def look_up(self, order_id: str) -> OrderState | None:
+        """Return what the venue says of one order, or ``None`` if it knows none of that name (any more)."""
+        ...
+
+    async def in_flight(self, order: Order) -> bool:
+        """Say whether any order of the wallet on this order's token is not decided yet."""
+        ...
+
+    async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
+        """Return the wallet's taker fills since then, the oldest first."""
+        ...
+
+    async def holdings(self) -> Holdings:
+        """Return what the wallet owns."""
+        ...
+
+    async def redeem(self, market: str, token: str) -> Decimal:
+        """Redeem the winning token of a settled market. Returns the shares redeemed; 0 if there were none."""
+        ...

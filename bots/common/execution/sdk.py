@@ -1,0 +1,382 @@
+"""A trading client for the venue itself, on its official SDK (``polymarket-client``, the extra ``bots``).
+
+Two of the SDK's clients share one set of credentials. The synchronous one signs and redeems in threads of its own,
+so that no signature ever holds up the event loop; the asynchronous one sends orders and reads, because the lease
+must be checked in the loop and in the same step in which the bytes leave. What the SDK raises is translated into the
+errors of :mod:`bots.common.errors` here, and nothing else knows the SDK. Not tested against the live venue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from decimal import ROUND_FLOOR, Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import httpx
+from attrs import field, frozen
+
+from bots.common.amounts import EXACT
+from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
+from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
+from bots.common.execution.wire import Departure, refusal, said_no
+from bots.common.orders import Side
+from polymirror.errors import ConfigError, MissingExtra, NotLive
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from types import TracebackType
+
+    from bots.common.orders import Order
+
+T = TypeVar("T")
+
+BASE_UNITS: Final = Decimal(1_000_000)
+"""Amounts in a signed order are in millionths."""
+
+MAX_PAGES: Final = 50
+"""Pages of one list that are read; a longer one is an error, not a cut."""
+
+NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_filled"})
+
+ORDER_PATH: Final = "/order"
+
+_MILLIONTH: Final = Decimal("0.000001")
+
+_departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
+"""The order that the running task is about to send."""
+
+
+@frozen(kw_only=True)
+class Wallet:
+    """What it takes to trade. Prints without its secrets."""
+
+    private_key: str = field(repr=False)
+    address: str | None = None
+    """The wallet to trade for; ``None``: the deposit wallet of the key."""
+    api_key: str | None = field(default=None, repr=False)
+    api_secret: str | None = field(default=None, repr=False)
+    api_passphrase: str | None = field(default=None, repr=False)
+    """The venue's credentials, all three or none: without them the SDK derives them from the key."""
+    relayer_key: str | None = field(default=None, repr=False)
+    relayer_address: str | None = None
+    """What redeeming without gas needs, for wallets other than a plain key's own."""
+
+    def __attrs_post_init__(self) -> None:
+        three = (self.api_key, self.api_secret, self.api_passphrase)
+        if any(three) and not all(three):
+            raise ConfigError("api_key", "(hidden)", "given together with api_secret and api_passphrase, or not at all")
+        if (self.relayer_key is None) != (self.relayer_address is None):
+            raise ConfigError("relayer_key", "(hidden)", "given together with relayer_address, or not at all")
+
+    def hide(self, text: str) -> str:
+        """Take every secret out of a text that somebody else wrote."""
+        secrets = (self.private_key, self.api_key, self.api_secret, self.api_passphrase, self.relayer_key)
+        for secret in secrets:
+            if secret:
+                text = text.replace(secret.removeprefix("0x"), "(hidden)")
+        return text
+
+
+class SdkClient:
+    """One wallet at the venue. Open it with :meth:`open` and use it with ``async with``. Times in seconds."""
+
+    def __init__(
+        self,
+        wallet: Wallet,
+        sender: Any,
+        signer: Any,
+        *,
+        timeout: float = 5.0,
+        redeem_timeout: float = 240.0,
+    ) -> None:
+        self._wallet = wallet
+        # The SDK's asynchronous client: sends and reads.
+        self._sender = sender
+        # The SDK's synchronous client: signs and redeems, each in its own thread.
+        self._signer = signer
+        self._timeout = timeout
+        self._redeem_timeout = redeem_timeout
+        self._signing = ThreadPoolExecutor(1, "signing")
+        self._redeeming = ThreadPoolExecutor(1, "redeeming")
+        _watch_departures(sender)
+
+    @classmethod
+    async def open(cls, wallet: Wallet, *, timeout: float = 5.0, environment: Any = None) -> SdkClient:
+        """Log in. Raises MissingExtra without the SDK, and TradingError when the venue does not let us in."""
+        try:
+            import polymarket as sdk  # noqa: PLC0415 - an optional dependency
+        except ImportError as error:
+            raise MissingExtra("live trading", "bots") from error
+
+        def options(**more: Any) -> dict[str, Any]:
+            made: dict[str, Any] = {"private_key": wallet.private_key, **more}
+            if environment is not None:
+                made["environment"] = environment
+            if wallet.relayer_key is not None and wallet.relayer_address is not None:
+                made["api_key"] = sdk.RelayerApiKey(key=wallet.relayer_key, address=wallet.relayer_address)
+            return made
+
+        given = None
+        if wallet.api_key is not None:
+            given = sdk.ApiKeyCreds(
+                key=wallet.api_key, secret=wallet.api_secret or "", passphrase=wallet.api_passphrase or ""
+            )
+        sender = None
+        try:
+            sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
+            create = partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=sender.credentials))
+            signer = await asyncio.to_thread(create)
+        except Exception as error:  # noqa: BLE001 - translated
+            if sender is not None:
+                await sender.close()
+            raise _translated(wallet, "log in", error) from None
+        return cls(wallet, sender, signer, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._sender.close()
+        # A signature that is being made takes milliseconds; a redemption under way is not waited for.
+        self._signing.shutdown(wait=True, cancel_futures=True)
+        self._redeeming.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._signer.close)
+
+    @property
+    def address(self) -> str:
+        """The wallet that is traded for."""
+        return str(self._sender.wallet)
+
+    # The calls of a TradingClient.
+
+    async def prepare(self, order: Order) -> Prepared:
+        """Sign the order in a thread, and make sure that what was signed is the order."""
+        amounts: dict[str, Any] = (
+            {"amount": order.money, "max_price": order.price}
+            if order.side is Side.BUY
+            else {"shares": order.shares, "min_price": order.price}
+        )
+        sign = partial(
+            self._signer.create_market_order,
+            token_id=order.token,
+            side=order.side.value,
+            order_type=order.tif.value,
+            **amounts,
+        )
+        try:
+            async with asyncio.timeout(self._timeout):
+                signed = await asyncio.get_running_loop().run_in_executor(self._signing, sign)
+        except Exception as error:  # noqa: BLE001 - nothing has left, whatever it was
+            raise NotSent("sign order", self._told(error)) from None
+        _must_be(order, signed)
+        # The venue's name for the order is the hash of what was signed, by all accounts; but a look-up under a
+        # name that is only believed could "prove" that an order never arrived. So it has none until it is told.
+        return Prepared(order=order, order_id=None, payload=signed)
+
+    def order_id(self, order: Order) -> str | None:  # noqa: ARG002 - part of the protocol
+        """Return nothing: see :meth:`prepare`."""
+        return None
+
+    async def send(self, prepared: Prepared, check: Callable[[], object]) -> Ack:
+        """Send the signed order, once. See :class:`~bots.common.execution.base.TradingClient`."""
+        departure = Departure(check, traced=True)
+        token = _departing.set(departure)
+        try:
+            departure()
+            async with asyncio.timeout(self._timeout):
+                answer = await self._sender.post_order(prepared.payload)
+        except (NotLive, TradingError):
+            raise
+        except Exception as error:  # noqa: BLE001 - sorted by what it means for the order
+            raise _translated(self._wallet, "order", error, departure) from None
+        finally:
+            _departing.reset(token)
+        if not answer.ok:
+            text = self._wallet.hide(str(answer.message))
+            raise NoMatch("order", 200, text) if answer.code in NO_MATCH_CODES else said_no("order", text)
+        making, taking = answer.making_amount, answer.taking_amount
+        buying = prepared.order.side is Side.BUY
+        return Ack(
+            order_id=str(answer.order_id),
+            status=str(answer.status),
+            shares=taking if buying else making,
+            money=making if buying else taking,
+        )
+
+    async def look_up(self, order_id: str) -> OrderState | None:
+        """Return what the venue says of an order, or ``None`` for a 404."""
+        try:
+            found = await self._ask("order look-up", self._sender.get_order(order_id=order_id))
+        except VenueRefused as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+        return OrderState(status=str(found.status).upper(), shares=found.size_matched)
+
+    async def in_flight(self, order: Order) -> bool:
+        """Say whether the venue holds any open order of ours on this token."""
+        orders = self._sender.list_open_orders(market=order.market, token_id=order.token)
+        return bool(await self._ask("open orders", _items(orders)))
+
+    async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
+        """Return our taker fills since then, the oldest first. Those that failed on the chain are no trades."""
+        pages = self._sender.list_account_trades(market=market, after=str(since_ms // 1000))
+        found = await self._ask("trades", _items(pages))
+        fills = [
+            fill
+            for trade in found
+            if trade.trader_side == "TAKER" and trade.status != "FAILED"
+            for fill in _fills(trade)
+        ]
+        return sorted(fills, key=lambda fill: fill.at_ms)
+
+    async def holdings(self) -> Holdings:
+        """Return the wallet's pUSD, and its positions as the venue's index has them, which lags some seconds."""
+        cash = await self._ask("balance", self._sender.get_balance_allowance(asset_type="COLLATERAL"))
+        held = await self._ask("positions", _items(self._sender.list_positions()))
+        positions: dict[str, Decimal] = {}
+        for each in held:
+            if each.current_size > 0:
+                token = str(each.asset_id)
+                positions[token] = positions.get(token, Decimal(0)) + each.current_size
+        return Holdings(cash=Decimal(cash.balance) / BASE_UNITS, positions=positions)
+
+    async def redeem(self, market: str, token: str) -> Decimal:
+        """Redeem a settled market on the chain and wait until that is certain, in a thread."""
+        question = self._sender.get_balance_allowance(asset_type="CONDITIONAL", token_id=token)
+        balance = await self._ask("balance", question)
+        if not balance.balance:
+            return Decimal(0)
+
+        def redeem_and_wait() -> None:
+            self._signer.redeem_positions(condition_id=market).wait()
+
+        try:
+            async with asyncio.timeout(self._redeem_timeout):
+                await asyncio.get_running_loop().run_in_executor(self._redeeming, redeem_and_wait)
+        except Exception as error:  # noqa: BLE001 - sorted by what it means
+            raise _translated(self._wallet, "redeem", error) from None
+        return Decimal(balance.balance) / BASE_UNITS
+
+    async def authorised(self) -> None:
+        """Make a cheap call that needs credentials. Raises BadCredentials or another TradingError."""
+        await self._ask("credentials", self._sender.fetch_api_keys())
+
+    async def approved(self) -> bool:
+        """Say whether the venue's contracts may move the wallet's pUSD and shares, as far as its index knows."""
+        state = await self._ask("approvals", self._sender.get_trading_approvals_state())
+        return bool(state.is_fully_approved)
+
+    async def _ask(self, call: str, question: Awaitable[T]) -> T:
+        """Make one call that changes nothing."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await question
+        except TradingError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated
+            raise _translated(self._wallet, call, error) from None
+
+    def _told(self, error: Exception) -> str:
+        return self._wallet.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _watch_departures(sender: Any) -> None:
+    """Have the SDK's HTTP client tell when an order's bytes leave.
+
+    The SDK offers no place for that, so its client is reached into at this one point. Without it a lease could be
+    checked a whole TLS handshake too early: an SDK that is built otherwise is refused.
+    """
+    inner = getattr(getattr(getattr(sender, "_ctx", None), "secure_clob", None), "_client", None)
+    if not isinstance(inner, httpx.AsyncClient):
+        raise BotError("this version of polymarket-client is built differently: live trading needs 0.14")
+
+    async def before_request(request: httpx.Request) -> None:
+        departure = _departing.get()
+        if departure is not None and request.method == "POST" and request.url.path == ORDER_PATH:
+            request.extensions["trace"] = departure.trace
+
+    inner.event_hooks = {**inner.event_hooks, "request": [*inner.event_hooks["request"], before_request]}
+
+
+def _must_be(order: Order, signed: Any) -> None:
+    """Raise NotSent unless what was signed offers exactly what the order offers, at a price that is no worse.
+
+    The SDK rounds by the tick size it remembers, which may be older than the mirror's.
+    """
+    at_limit = EXACT.divide(order.money, order.price) if order.side is Side.BUY else order.shares * order.price
+    least, most = order.asked * BASE_UNITS, at_limit * BASE_UNITS
+    same = (
+        str(signed.token_id) == order.token
+        and signed.side == order.side.value
+        and signed.order_type == order.tif.value
+        and signed.maker_amount == order.offered * BASE_UNITS
+        and least <= signed.taker_amount <= most
+    )
+    if not same:
+        made = f"{signed.order_type} {signed.side} {signed.maker_amount} for {signed.taker_amount} of millionths"
+        raise NotSent("sign order", f"the SDK made another order of it: {made}")
+
+
+def _translated(wallet: Wallet, call: str, error: Exception, departure: Departure | None = None) -> TradingError:
+    """Return what an exception of the SDK, or of the network under it, means."""
+    text = wallet.hide(str(error)) or type(error).__name__
+    status = getattr(error, "status", None)
+    name = type(error).__name__
+    if name == "RateLimitError":
+        return refusal(call, httpx.codes.TOO_MANY_REQUESTS, text, retry_after=getattr(error, "retry_after", None))
+    if isinstance(status, int):
+        return refusal(call, status, text, retry_after=getattr(error, "retry_after", None))
+    if name in {"UserInputError", "SigningError", "CancelledSigningError"}:
+        return NotSent(call, f"{name}: {text}")
+    if name == "TransactionFailedError":
+        return VenueRefused(call, httpx.codes.OK, text)
+    if departure is not None:
+        cause = error.__cause__ if isinstance(error.__cause__, httpx.HTTPError) else error
+        failed = departure.failed(call, cause)
+        return type(failed)(call, wallet.hide(failed.detail))
+    return Unanswered(call, f"{name}: {text}")
+
+
+async def _items(pages: Any) -> list[Any]:
+    """Read all pages of a list of the SDK, up to a bound."""
+    found: list[Any] = []
+    count = 0
+    page_source: AsyncIterator[Any] = aiter(pages)
+    async for page in page_source:
+        found += page.items
+        count += 1
+        if count >= MAX_PAGES and page.has_more:
+            raise Unanswered("list", f"more than {MAX_PAGES} pages")
+    return found
+
+
+def _fills(trade: Any) -> list[Trade]:
+    """Take a trade apart into fills at one price each: the fee goes by each fill's own price."""
+    parts = [
+        (each.price if each.asset_id == trade.asset_id else 1 - each.price, each.matched_amount)
+        for each in trade.maker_orders
+    ]
+    # A maker on the other token of the market sells us ours at the complement. If the parts do not add up to the
+    # trade, its own price and size are what is certain.
+    if sum((shares for _, shares in parts), Decimal(0)) != trade.size:
+        parts = [(trade.price, trade.size)]
+    return [
+        Trade(
+            id=str(trade.id),
+            order_id=str(trade.taker_order_id),
+            market=str(trade.condition_id),
+            token=str(trade.asset_id),
+            side=Side(str(trade.side)),
+            price=price,
+            shares=shares,
+            money=EXACT.multiply(price, shares).quantize(_MILLIONTH, ROUND_FLOOR, EXACT),
+            at_ms=int(trade.matched_at.timestamp() * 1000),
+        )
+        for price, shares in parts
+    ]

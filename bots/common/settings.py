@@ -1,0 +1,285 @@
+"""Settings of a bot: one TOML file and the environment in, validated attrs classes out.
+
+:func:`load` builds any tree of attrs classes by their annotations; what a value may be is said by the classes' own
+validators, which raise :class:`~polymirror.errors.ConfigError`. Every problem is told at once, each by the full key
+and the allowed range. Secrets come from the environment alone: a file that holds one is refused, and
+:class:`Secret` shows its value to nobody who does not ask for it by name. Which settings there are is a bot's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hmac
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union
+
+import attrs
+
+from bots.common.errors import BotError, shorten
+from polymirror.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+MAX_FILE_BYTES: Final = 2**20
+ENVIRONMENT: Final = "polymirror.environment"
+"""The key of a field's metadata that names its environment variable."""
+
+
+class SettingsError(BotError, ValueError):
+    """The settings cannot be used. ``problems`` has one line for each thing that is wrong."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Secret:
+    """A text that must not be shown: printing, formatting, logging or pickling it does not tell it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself, for the one place that needs it."""
+        return self._value
+
+    def hide(self, text: str) -> str:
+        """Return ``text`` without the secret in it."""
+        return text.replace(self._value, "***") if self._value else text
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._value else "Secret()"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not copied out of the process")
+
+
+NOTHING: Final = Secret("")
+"""A secret that was not given."""
+
+
+def from_environment(variable: str) -> dict[str, str]:
+    """Return the metadata of a field that is read from this environment variable, and nowhere else.
+
+    Such a field is a :class:`Secret`: ``key: Secret = field(default=NOTHING, metadata=from_environment("A_KEY"))``.
+    """
+    return {ENVIRONMENT: variable}
+
+
+def load(
+    kind: type[T],
+    path: Path | None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> T:
+    """Read a file, or no file, and the environment into ``kind``. Raises SettingsError.
+
+    ``overrides`` are values by full key (``"risk.max_trade"``), as a file would give them; they win over it.
+    """
+    return build(kind, {} if path is None else read(path), environment, overrides)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file; its decimal numbers become exact Decimals. Raises SettingsError."""
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_FILE_BYTES:
+            raise SettingsError((f"{path}: {len(data)} bytes, more than the {MAX_FILE_BYTES} of any settings file",))
+        return tomllib.loads(data.decode(), parse_float=Decimal)
+    except OSError as error:
+        raise SettingsError((f"{path}: cannot be read ({error.strerror})",)) from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError((f"{path}: {error}",)) from error
+
+
+def build(
+    kind: type[T],
+    values: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> T:
+    """Build ``kind`` from nested dicts, as TOML gives them. Raises SettingsError."""
+    builder = _Builder(os.environ if environment is None else environment)
+    merged = _merge(values, overrides or {})
+    built = builder.structure(kind, merged, "")
+    if builder.problems:
+        raise SettingsError(tuple(builder.problems))
+    return typing.cast("T", built)
+
+
+class _Wrong(Exception):  # noqa: N818 - never leaves this module
+    """A value of the wrong type; carries what is allowed."""
+
+
+class _Builder:
+    """One attempt; collects what is wrong."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self._environment = environment
+
+    def structure(self, kind: type[Any], values: object, path: str) -> Any:
+        """Build an attrs class; ``None`` after a problem, which was noted."""
+        if not isinstance(values, dict):
+            self.problems.append(f"{path}={shorten(repr(values))} is not allowed: it must be a table")
+            return None
+        before = len(self.problems)
+        hints = typing.get_type_hints(kind)
+        arguments: dict[str, Any] = {}
+        fields = {each.name: each for each in attrs.fields(kind) if each.init}
+        self._refuse_unknown(values, fields, path)
+        for name, each in fields.items():
+            key = f"{path}.{name}" if path else name
+            alias = each.alias or name
+            if (variable := each.metadata.get(ENVIRONMENT)) is not None:
+                arguments[alias] = Secret(self._environment.get(variable, "").strip())
+                if name in values:
+                    self.problems.append(
+                        f"{key} is a secret and stays out of files: set the environment variable {variable}"
+                    )
+            elif name in values:
+                arguments[alias] = self._convert(hints[name], values[name], key)
+            elif attrs.has(hints[name]):
+                # A table that is left out may have secrets in it all the same.
+                arguments[alias] = self.structure(hints[name], {}, key)
+            elif each.default is attrs.NOTHING:
+                self.problems.append(f"{key} is missing")
+        return self._make(kind, arguments, path) if len(self.problems) == before else None
+
+    def _make(self, kind: type[Any], arguments: dict[str, Any], path: str) -> Any:
+        try:
+            return kind(**arguments)
+        except ConfigError as error:
+            key = f"{path}.{error.field}" if path else error.field
+            self.problems.append(f"{key}={_shown(error.value)} is not allowed: it must be {error.allowed}")
+        return None
+
+    def _refuse_unknown(self, values: Mapping[str, Any], fields: Mapping[str, attrs.Attribute[Any]], path: str) -> None:
+        known = [name for name, each in fields.items() if ENVIRONMENT not in each.metadata]
+        for name in values:
+            if name not in fields:
+                key = f"{path}.{name}" if path else name
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'nothing to set'}"
+                self.problems.append(f"{shorten(key)} is no setting: {hint}")
+
+    def _convert(self, hint: Any, value: object, key: str) -> Any:
+        if attrs.has(hint):
+            return self.structure(hint, value, key)
+        try:
+            return _converted(hint, value)
+        except _Wrong as wrong:
+            self.problems.append(f"{key}={_shown(value)} is not allowed: it must be {wrong}")
+        return None
+
+
+def _converted(hint: Any, value: object) -> Any:
+    """Return ``value`` as the type ``hint``. Raises _Wrong."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {Union, types.UnionType}:
+        return _one_of(parts, value)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _Wrong("a list")
+        return tuple(_converted(parts[0], inner) for inner in value)
+    if origin in {dict, Mapping}:
+        if not isinstance(value, dict):
+            raise _Wrong("a table")
+        return {name: _converted(parts[1], inner) for name, inner in value.items()}
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        for member in hint:
+            if value in {member.value, member.name.lower()}:
+                return member
+        raise _Wrong("one of " + ", ".join(str(member.value) for member in hint))
+    return _plain(hint, value)
+
+
+def _one_of(parts: tuple[Any, ...], value: object) -> Any:
+    reasons = []
+    for part in parts:
+        if part is not type(None):
+            try:
+                return _converted(part, value)
+            except _Wrong as wrong:
+                reasons.append(str(wrong))
+    raise _Wrong(" or ".join(reasons))
+
+
+def _plain(hint: Any, value: object) -> Any:
+    if hint is Decimal:
+        if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+            return Decimal(value)
+        if isinstance(value, str) and (number := _decimal(value)) is not None:
+            return number
+        raise _Wrong("a number")
+    if hint is float:
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            return float(value)
+        raise _Wrong("a number")
+    if hint is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    words = {int: "a whole number", bool: "true or false", str: "a text", Path: "a path"}
+    if type(value) is not hint:
+        raise _Wrong(words.get(hint, f"a {getattr(hint, '__name__', hint)}"))
+    return value
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return None
+
+
+def _merge(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with each override, whose key may have dots, in its place."""
+    merged = dict(values)
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        inner = merged.get(head)
+        merged[head] = _merge(inner if isinstance(inner, dict) else {}, {rest: value}) if rest else value
+    return merged
+
+
+def _shown(value: object) -> str:
+    """Return a value as a person wrote it, shortened."""
+    if isinstance(value, (Decimal, Enum)):
+        return shorten(str(getattr(value, "value", value)))
+    return shorten(repr(value))
+
+
+def secrets_of(settings: Any) -> Iterator[Secret]:
+    """Yield every secret in a tree of settings that was given: what no log may show."""
+    for each in attrs.fields(type(settings)):
+        value = getattr(settings, each.name)
+        if isinstance(value, Secret) and value:
+            yield value
+        elif attrs.has(type(value)):
+            yield from secrets_of(value)

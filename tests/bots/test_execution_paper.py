@@ -1,0 +1,201 @@
+"""Paper orders: matched against the book as it is after the venue's delay, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bots.common.execution.base import Holdings
+from bots.common.execution.paper import PaperConfig, PaperExecutor
+from bots.common.fees import charged_fee
+from bots.common.orders import Outcome, Side, TimeInForce
+from polymirror import ConfigError, Gate
+from tests.bots.execution_rig import CRYPTO, TOKEN, Books, buy, d, in_virtual_time, leased, network, sell, view_of
+
+CONFIG = PaperConfig(cash=d(100), latency_ms=40)
+
+
+def on_paper(scene, books=None, config=CONFIG, **options):
+    """Run ``scene(executor, books)`` in virtual time."""
+    books = books or Books()
+
+    async def main():
+        return await scene(PaperExecutor(books, network(), config, **options), books)
+
+    return in_virtual_time(main)
+
+
+def submit(order, books=None, **options):
+    async def scene(executor, books):
+        result = await leased(executor, order, books)
+        return result, await executor.holdings(), await executor.trades(0)
+
+    return on_paper(scene, books, **options)
+
+
+def test_a_fill_takes_each_level_at_its_own_price_and_fee():
+    order = buy("33.00", "0.60")
+    result, holdings, trades = submit(order)
+    # 50.5 at 0.52, and the rest of the 55 shares at 0.55.
+    assert (result.outcome, result.shares) == (Outcome.FILLED, d(55))
+    assert result.money == d("50.5") * d("0.52") + d("4.5") * d("0.55")
+    assert result.fee == charged_fee(CRYPTO, d("0.52"), d("50.5")) + charged_fee(CRYPTO, d("0.55"), d("4.5"))
+    assert holdings == Holdings(cash=100 - result.money - result.fee, positions={TOKEN: d(55)})
+    assert [(trade.price, trade.shares) for trade in trades] == [(d("0.52"), d("50.5")), (d("0.55"), d("4.5"))]
+    assert sum(trade.money for trade in trades) == result.money
+    assert sum(trade.fee for trade in trades) == result.fee
+    assert {trade.order_id for trade in trades} == {result.order_id}
+
+
+def test_a_fok_order_that_is_not_there_in_full_takes_nothing():
+    result, holdings, trades = submit(buy("27.04", "0.52"))
+    assert (result.outcome, result.shares) == (Outcome.NO_MATCH, d(0))
+    assert result.detail == "50.500000 of 52 shares were there at 0.52"
+    assert (holdings.cash, dict(holdings.positions), trades) == (100, {}, [])
+
+
+def test_a_fak_order_takes_what_is_there():
+    result, *_ = submit(buy("27.04", "0.52", tif=TimeInForce.FAK))
+    assert (result.outcome, result.shares) == (Outcome.PARTIAL, d("50.5"))
+
+
+@pytest.mark.parametrize("tif", TimeInForce)
+def test_an_order_below_the_best_price_matches_nothing(tif):
+    result, *_ = submit(buy("5.10", "0.51", tif=tif))
+    assert result.outcome is Outcome.NO_MATCH
+
+
+@pytest.mark.parametrize(("delayed", "seconds"), [(True, 0.29), (False, 0.04)])
+def test_the_book_that_counts_is_the_one_after_the_takers_delay(delayed, seconds):
+    async def scene(executor, books):
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds - 0.001, setattr, books, "view", view_of([("0.58", "100")]))
+        loop.call_later(seconds + 0.001, setattr, books, "view", view_of([("0.10", "100")]))
+        began = loop.time()
+        result = await leased(executor, buy("29.00", "0.58", taker_delay=delayed), books)
+        assert loop.time() - began == pytest.approx(seconds)
+        return result
+
+    assert on_paper(scene).money == d("29.00")
+
+
+def test_a_book_that_is_not_live_when_the_order_matches_gives_no_fill_and_says_so():
+    async def scene(executor, books):
+        asyncio.get_running_loop().call_later(0.1, setattr, books, "alive", False)
+        return await leased(executor, buy(), books), await executor.holdings()
+
+    result, holdings = on_paper(scene)
+    assert result.outcome is Outcome.NO_MATCH
+    assert "not LIVE when the order matched: 11 is SUSPECT (DISCONNECT)" in result.detail
+    assert holdings.cash == 100
+
+
+def test_a_book_that_was_replaced_meanwhile_counts_if_it_is_live():
+    async def scene(executor, books):
+        asyncio.get_running_loop().call_later(0.1, books.replace)
+        return await leased(executor, buy(), books)
+
+    assert on_paper(scene).outcome is Outcome.FILLED
+
+
+def test_a_lease_that_is_lost_stops_the_order_before_anything_happens():
+    async def scene(executor, books):
+        async with Gate(books).lease(TOKEN) as lease:
+            books.replace()
+            return await executor.submit(buy(), lease)
+
+    result = on_paper(scene)
+    assert result.outcome is Outcome.REFUSED
+    assert "the lease was for epoch 1" in result.detail
+
+
+def test_a_lease_on_another_token_is_refused():
+    result, *_ = submit(buy(token="22"))  # noqa: S106 - no password
+    assert result.outcome is Outcome.REFUSED
+    assert "another token" in result.detail
+
+
+def test_an_order_is_traded_once_whatever_comes_twice():
+    async def scene(executor, books):
+        first = await leased(executor, buy(), books)
+        return first, await leased(executor, buy(), books), await executor.resolve(buy(), None)
+
+    first, second, looked_up = on_paper(scene)
+    assert (first.outcome, second.outcome) == (Outcome.FILLED, Outcome.REJECTED)
+    assert looked_up == first
+
+
+def test_an_order_whose_task_was_cancelled_never_traded():
+    async def scene(executor, books):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await leased(executor, buy(), books)
+        return await executor.resolve(buy(), None), await executor.holdings()
+
+    result, holdings = on_paper(scene)
+    assert result.outcome is Outcome.NO_MATCH
+    assert holdings.cash == 100
+
+
+def test_an_order_that_was_given_up_while_in_flight_does_not_trade_after_all():
+    async def scene(executor, books):
+        async with asyncio.TaskGroup() as group:
+            flying = group.create_task(leased(executor, buy(), books))
+            await asyncio.sleep(0.1)
+            given_up = await executor.resolve(buy(), None)
+        return given_up, flying.result(), await executor.holdings()
+
+    given_up, result, holdings = on_paper(scene)
+    assert given_up == result
+    assert result.outcome is Outcome.NO_MATCH
+    assert holdings.cash == 100
+
+
+def test_what_cannot_be_paid_is_rejected():
+    result, holdings, _ = submit(buy("26.00", "0.52"), config=PaperConfig(cash=d("26.50")))
+    assert result.outcome is Outcome.REJECTED
+    assert result.detail == "26.873600 pUSD are needed and 26.50 are there"
+    assert holdings.cash == d("26.50")
+
+
+def test_shares_that_are_not_held_cannot_be_sold():
+    result, *_ = submit(sell())
+    assert result.outcome is Outcome.REJECTED
+    assert result.detail == "20 shares are offered and 0 are held"
+
+
+def test_selling_brings_the_bids_less_the_fee():
+    held = Holdings(cash=d(1), positions={TOKEN: d(120)})
+    order = sell("120", "0.45")
+    result, holdings, _ = submit(order, holdings=held)
+    fees = charged_fee(CRYPTO, d("0.48"), d(100)) + charged_fee(CRYPTO, d("0.45"), d(20))
+    assert (result.outcome, result.money, result.fee) == (Outcome.FILLED, d("57.00"), fees)
+    assert result.cash(Side.SELL) == d("57.00") - fees
+    assert holdings == Holdings(cash=d(58) - fees, positions={})
+
+
+@pytest.mark.parametrize(("winner", "payout"), [(TOKEN, "20"), ("22", "0")])
+def test_a_settled_market_pays_the_winning_shares_once(winner, payout):
+    async def scene(executor, books):
+        return [await executor.redeem("0xm", TOKEN) for _ in range(2)], await executor.holdings()
+
+    held = Holdings(cash=d(5), positions={TOKEN: d(20)})
+    (first, second), holdings = on_paper(scene, winner=lambda _: winner, holdings=held)
+    assert (first.outcome, first.shares, first.money) == (Outcome.FILLED, d(20), d(payout))
+    assert second.outcome is Outcome.NO_MATCH
+    assert holdings == Holdings(cash=5 + d(payout), positions={})
+
+
+def test_a_market_without_a_winner_is_not_redeemed():
+    async def scene(executor, books):
+        return await executor.redeem("0xm", TOKEN), await executor.holdings()
+
+    result, holdings = on_paper(scene, holdings=Holdings(cash=d(5), positions={TOKEN: d(20)}))
+    assert result.outcome is Outcome.REJECTED
+    assert holdings.positions == {TOKEN: d(20)}
+
+
+def test_a_setting_out_of_range_is_named():
+    with pytest.raises(ConfigError, match="taker_delay_ms"):
+        PaperConfig(taker_delay_ms=-1)

@@ -1,0 +1,344 @@
+"""The venue's own SDK under our client: what it signs, sends and answers, against a server on this computer.
+
+Skipped where the extra ``bots`` is not installed. No test talks to the venue.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bots.common.amounts import TICKS, keeps_price, shares_for
+from bots.common.errors import BotError, NotSent, TradingError
+from bots.common.execution.base import Prepared
+from bots.common.execution.live import LiveConfig, LiveExecutor
+from bots.common.execution.sdk import SdkClient, Wallet, _must_be, _watch_departures
+from bots.common.orders import Outcome, Side
+from polymirror import ConfigError, Gate
+from polymirror.venue.network import Network
+from tests.bots.execution_rig import CRYPTO, Books, buy, d, sell, view_of
+
+sdk = pytest.importorskip("polymarket", reason="the extra 'bots' is not installed: pip install 'polymirror[bots]'")
+pytestmark = pytest.mark.anyio
+
+KEY = "0x" + "11" * 32
+ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
+WALLET = {
+    "private_key": KEY, "address": ADDRESS,
+    "api_key": "the-key", "api_secret": "c2VjcmV0", "api_passphrase": "the-phrase",
+}  # fmt: skip
+CONDITION = "0x" + "ab" * 32
+TOKEN, OTHER = "1" + "0" * 60, "2" + "0" * 60
+MARKET = {
+    "t": [{"t": TOKEN, "o": "Up"}, {"t": OTHER, "o": "Down"}], "mts": 0.01, "mos": 5, "nr": False, "ao": True,
+    "fd": {"r": 0.07, "e": 1, "to": True}, "itode": True,
+}  # fmt: skip
+MATCHED = {
+    "success": True, "errorMsg": "", "orderID": "0xa", "status": "matched", "makingAmount": "10.4",
+    "takingAmount": "20", "tradeIDs": ["t1"], "transactionsHashes": [],
+}  # fmt: skip
+MAKER = {
+    "order_id": "0xm", "asset_id": TOKEN, "maker_address": "0x1", "owner": "o", "side": "SELL", "price": "0.52",
+    "matched_amount": "8", "outcome": "Up", "fee_rate_bps": "",
+}  # fmt: skip
+TRADE = {
+    "id": "t1", "market": CONDITION, "asset_id": TOKEN, "owner": "k", "maker_address": ADDRESS, "side": "BUY",
+    "taker_order_id": "0xa", "trader_side": "TAKER", "price": "0.516", "size": "20", "outcome": "Up",
+    "status": "TRADE_STATUS_MATCHED", "fee_rate_bps": "1000", "bucket_index": 0, "transaction_hash": "",
+    "maker_orders": [MAKER, {**MAKER, "asset_id": OTHER, "side": "BUY", "price": "0.49", "matched_amount": "12"}],
+    "match_time": "1790000101", "last_update": "1790000101",
+}  # fmt: skip
+ORDER = {
+    "id": "0xa", "market": CONDITION, "asset_id": TOKEN, "owner": "k", "maker_address": ADDRESS, "side": "BUY",
+    "price": "0.52", "original_size": "20", "size_matched": "0", "outcome": "Up", "order_type": "FOK",
+    "status": "DELAYED", "associate_trades": [], "created_at": 1790000100, "expiration": "0",
+}  # fmt: skip
+
+
+def a_page(*items):
+    return {"data": list(items), "next_cursor": "LTE=", "limit": 100, "count": len(items)}
+
+
+class Venue:
+    """Answers by method and path; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, object]] = {
+            "GET /auth/api-keys": (200, {"apiKeys": ["the-key"]}),
+            f"GET /markets-by-token/{TOKEN}": (200, {"condition_id": CONDITION}),
+            f"GET /clob-markets/{CONDITION}": (200, MARKET),
+            "POST /order": (200, MATCHED),
+            "GET /data/trades": (200, a_page(TRADE)),
+            "GET /data/orders": (200, a_page()),
+        }
+        self.heard: list[tuple[str, dict[str, str], str]] = []
+        venue = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                call = f"{self.command} {self.path.partition('?')[0]}"
+                venue.heard.append((call, dict(self.headers), body))
+                status, answer = venue.answers.get(call, (404, {"error": f"no {call}"}))
+                text = answer if isinstance(answer, str) else json.dumps(answer)
+                self.send_response(status)
+                self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST = answer  # noqa: N815 - the base class names them
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def environment(self):
+        from polymarket.environments import PRODUCTION, _create_environment  # noqa: PLC0415
+
+        base = f"http://127.0.0.1:{self.server.server_address[1]}"
+        urls = {
+            each.name: base
+            for each in dataclasses.fields(PRODUCTION._config)
+            if each.name.endswith("_url") and "ws" not in each.name
+        }
+        return _create_environment(name="test", config=dataclasses.replace(PRODUCTION._config, **urls))
+
+    def orders(self) -> list[tuple[dict[str, str], dict[str, object]]]:
+        return [(headers, json.loads(body)) for call, headers, body in self.heard if call == "POST /order"]
+
+
+@asynccontextmanager
+async def a_client():
+    venue = Venue()
+    wallet = Wallet(**WALLET)
+    try:
+        async with await SdkClient.open(wallet, environment=venue.environment) as client:
+            yield client, venue
+    finally:
+        venue.server.shutdown()
+        venue.server.server_close()
+
+
+def an_order(**changes):
+    return buy(**({"market": CONDITION, "token": TOKEN} | changes))
+
+
+async def submitted(client, order=None, books=None):
+    order = order or an_order()
+    books = books or Books(view_of(token=TOKEN))
+    executor = LiveExecutor(
+        client, Network(), LiveConfig(poll=0.01, fills_within=0.05, decide_within=0.1, min_interval=0)
+    )
+    async with Gate(books).lease(TOKEN) as lease:
+        return await executor.submit(order, lease)
+
+
+async def test_what_is_sent_is_the_order_signed_and_with_credentials():
+    async with a_client() as (client, venue):
+        result = await submitted(client)
+        ((headers, body),) = venue.orders()
+    assert body["orderType"] == "FOK"
+    assert body["owner"] == "the-key"
+    order = body["order"]
+    assert (order["side"], order["tokenId"]) == ("BUY", TOKEN)
+    assert (order["makerAmount"], order["takerAmount"]) == ("10400000", "20000000")
+    assert order["maker"] == order["signer"] == ADDRESS
+    assert len(order["signature"]) == 132
+    assert headers["POLY_API_KEY"] == "the-key"
+    assert {"POLY_ADDRESS", "POLY_SIGNATURE", "POLY_TIMESTAMP", "POLY_PASSPHRASE"} <= set(headers)
+    # Eight shares from a seller at 0.52, twelve made with a buyer of the other token at 0.49.
+    assert (result.outcome, result.shares, result.money) == (Outcome.FILLED, d(20), d("4.16") + d("6.12"))
+    assert result.fee == d("0.13978") + d("0.20992")
+    assert not result.exact
+
+
+async def test_signing_is_done_in_a_thread_of_its_own():
+    async with a_client() as (client, _):
+        names = []
+        sign = client._signer.create_market_order
+
+        def watched(**given):
+            names.append(threading.current_thread().name)
+            return sign(**given)
+
+        client._signer.create_market_order = watched
+        await client.prepare(an_order())
+    assert names == ["signing_0"]
+
+
+async def test_the_lease_is_checked_as_the_bytes_leave_and_its_loss_stops_them():
+    async with a_client() as (client, venue):
+        prepared = await client.prepare(an_order())
+        looks = []
+
+        def check():
+            looks.append(len(venue.orders()))
+            if len(looks) == 2:
+                raise LookupError("lost")
+
+        with pytest.raises(TradingError, match="lost"):
+            await client.send(prepared, check)
+        assert venue.orders() == []
+        await client.send(prepared, lambda: looks.append(len(venue.orders())))
+        assert len(venue.orders()) == 1
+    assert looks == [0, 0, 0, 0]
+
+
+async def test_a_lease_that_is_lost_is_a_refusal():
+    class Dying(Books):
+        def live(self, token, max_proof_age=None):
+            self.alive = len(self.looks) < 2
+            return super().live(token, max_proof_age)
+
+    async with a_client() as (client, venue):
+        result = await submitted(client, books=Dying(view_of(token=TOKEN)))
+        assert venue.orders() == []
+    assert result.outcome is Outcome.REFUSED
+    assert "SUSPECT" in result.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ((200, {**MATCHED, "status": "delayed", "makingAmount": "", "takingAmount": ""}), Outcome.UNKNOWN),
+        ((200, {**MATCHED, "status": "unmatched"}), Outcome.NO_MATCH),
+        ((200, {**MATCHED, "success": False, "errorMsg": "invalid nonce"}), Outcome.REJECTED),
+        ((200, "<html>"), Outcome.UNKNOWN),
+        ((400, {"error": "no orders found to match with FAK order. FAK orders are ..."}), Outcome.NO_MATCH),
+        ((400, {"error": "not enough balance"}), Outcome.REJECTED),
+        ((400, {"error": "order 0xa is invalid. Duplicated."}), Outcome.UNKNOWN),
+        ((401, {"error": "Unauthorized/Invalid api key"}), Outcome.REJECTED),
+        ((425, {"error": "Too Early"}), Outcome.REJECTED),
+        ((429, {"error": "Too Many Requests"}), Outcome.REJECTED),
+        ((500, {"error": "could not run the execution"}), Outcome.UNKNOWN),
+        ((502, "<html>"), Outcome.UNKNOWN),
+        ((503, {"error": "Trading is currently disabled. Check polymarket.com for updates"}), Outcome.REJECTED),
+    ],
+)
+async def test_each_answer_has_its_outcome_and_nothing_is_sent_again(answer, outcome):
+    async with a_client() as (client, venue):
+        venue.answers["POST /order"] = answer
+        venue.answers["GET /data/trades"] = (200, a_page())
+        venue.answers["GET /data/order/0xa"] = (200, ORDER)
+        result = await submitted(client)
+        assert len(venue.orders()) == 1
+    assert result.outcome is outcome
+
+
+async def test_a_venue_that_is_not_there_never_got_the_order():
+    async with a_client() as (client, venue):
+        prepared = await client.prepare(an_order())
+        await client._sender._ctx.secure_clob._client.aclose()
+        with pytest.raises(TradingError):
+            await client.send(prepared, lambda: None)
+        assert venue.orders() == []
+
+
+async def test_an_order_is_looked_up():
+    async with a_client() as (client, venue):
+        assert await client.look_up("0xa") is None
+        venue.answers["GET /data/order/0xa"] = (200, {**ORDER, "status": "matched", "size_matched": "20"})
+        state = await client.look_up("0xa")
+        assert (state.status, state.shares) == ("MATCHED", d(20))
+        assert not await client.in_flight(an_order())
+        venue.answers["GET /data/orders"] = (200, a_page(ORDER))
+        assert await client.in_flight(an_order())
+
+
+async def test_an_order_without_a_name_is_found_by_its_fills():
+    async with a_client() as (client, _):
+        executor = LiveExecutor(client, Network(), LiveConfig(poll=0.01))
+        result = await executor.resolve(an_order(), None)
+    assert (result.outcome, result.order_id, result.shares) == (Outcome.FILLED, "0xa", d(20))
+
+
+async def test_trades_that_failed_or_that_we_did_not_take_are_no_fills():
+    async with a_client() as (client, venue):
+        failed, made = {**TRADE, "status": "FAILED"}, {**TRADE, "trader_side": "MAKER"}
+        venue.answers["GET /data/trades"] = (200, a_page(failed, made))
+        assert await client.trades(0) == []
+        odd = {**TRADE, "maker_orders": [MAKER]}
+        venue.answers["GET /data/trades"] = (200, a_page(odd))
+        (whole,) = await client.trades(0)
+    assert (whole.price, whole.shares, whole.side, whole.at_ms) == (d("0.516"), d(20), Side.BUY, 1_790_000_101_000)
+
+
+async def test_a_sale_is_signed_as_a_sale():
+    async with a_client() as (client, venue):
+        prepared = await client.prepare(sell(market=CONDITION, token=TOKEN))
+        await client.send(prepared, lambda: None)
+        ((_, body),) = venue.orders()
+    order = body["order"]
+    assert (order["side"], order["makerAmount"], order["takerAmount"]) == ("SELL", "20000000", "9600000")
+
+
+async def test_an_order_that_the_sdk_cannot_make_is_not_sent():
+    async with a_client() as (client, _):
+        with pytest.raises(NotSent, match="tick size"):
+            await client.prepare(an_order(price="0.525", money="10.50", tick=d("0.001")))
+        with pytest.raises(NotSent):
+            await client.prepare(an_order(token=OTHER + "9"))
+
+
+async def test_wrong_credentials_are_named_without_being_shown():
+    venue = Venue()
+    venue.answers["GET /auth/api-keys"] = (500, {"error": f"broken for {KEY[2:]} and the-phrase"})
+    wallet = Wallet(**WALLET)
+    with pytest.raises(TradingError, match="log in") as refused:
+        await SdkClient.open(wallet, environment=venue.environment)
+    venue.server.shutdown()
+    venue.server.server_close()
+    for secret in (KEY[2:], "the-phrase", "the-key"):
+        assert secret not in str(refused.value)
+        assert secret not in repr(wallet)
+
+
+def test_half_of_the_credentials_are_refused():
+    with pytest.raises(ConfigError, match="api_key"):
+        Wallet(private_key=KEY, api_key="k")
+    with pytest.raises(ConfigError, match="relayer_key"):
+        Wallet(private_key=KEY, relayer_key="k")
+
+
+def test_an_sdk_that_is_built_differently_is_refused():
+    with pytest.raises(BotError, match="live trading needs 0"):
+        _watch_departures(object())
+
+
+@given(st.data(), st.integers(100, 1_000_000).map(lambda units: Decimal(units).scaleb(-2)))
+def test_what_the_sdk_signs_is_the_order_on_every_grid(data, money):
+    from polymarket._internal.actions.orders.market import _compute_market_order_amounts  # noqa: PLC0415
+
+    tick = data.draw(st.sampled_from(TICKS))
+    price = tick * data.draw(st.integers(1, int(1 / tick) - 1))
+    assume(keeps_price(money, shares_for(money, price, tick), price))
+    order = buy(money, price, tick=tick, fee=CRYPTO)
+    maker, taker = _compute_market_order_amounts(amount=money, price=price, side="BUY", tick_size=tick)
+
+    class Signed:
+        token_id, side, order_type = order.token, "BUY", "FOK"
+        maker_amount, taker_amount = maker, taker
+
+    _must_be(order, Signed)
+    Signed.maker_amount = maker + 10_000
+    with pytest.raises(NotSent, match="another order"):
+        _must_be(order, Signed)
+
+
+def test_a_prepared_order_does_not_show_its_signature():
+    assert "0xsigned" not in repr(Prepared(order=buy(), order_id=None, payload="0xsigned"))

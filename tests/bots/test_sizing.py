@@ -1,0 +1,188 @@
+"""Sizing: within the limits, on the venue's grids, and worth it on the depth that is there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from attrs import evolve
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from bots.common.amounts import TICKS, is_multiple
+from bots.common.errors import FeeUnknown, OrderInvalid
+from bots.common.fees import charged_fee, exact_fee, highest_fee
+from bots.common.orders import Order
+from bots.common.sizing import NoSize, SizeLimits, SizeRefusal, Stake, edge, size_buy
+from polymirror.errors import ConfigError
+from polymirror.venue.market import FeeSchedule
+from tests.bots.execution_rig import CRYPTO, START_MS, d, view_of
+
+LIMITS = SizeLimits(max_money=d(25), max_price=d("0.62"), min_edge=d("0.01"))
+
+
+@st.composite
+def situations(draw):
+    """A book on some grid, a part of it older than the grid, a fair value that often is above it, a fee and limits."""
+    tick = draw(st.sampled_from(TICKS))
+    grid = draw(st.sampled_from([tick, tick, d("0.0001")]))
+    steps = draw(st.lists(st.integers(1, int(d("0.8") / grid)), min_size=1, max_size=12, unique=True))
+    sizes = st.integers(500_000, 400_000_000).map(lambda units: Decimal(units).scaleb(-6))
+    asks = [(str(grid * step), str(draw(sizes))) for step in sorted(steps, reverse=True)]
+    best = int(grid * min(steps) * 10_000)
+    fee = draw(st.sampled_from([CRYPTO, CRYPTO, FeeSchedule(d("0.25"), 2), FeeSchedule(d(1), 3), FeeSchedule(d(0), 0)]))
+    limits = SizeLimits(
+        max_money=Decimal(draw(st.integers(100, 100_000))).scaleb(-2),
+        max_price=Decimal(draw(st.integers(min(best + 1, 9_999), 9_999))).scaleb(-4),
+        min_edge=Decimal(draw(st.integers(0, 200))).scaleb(-4),
+        max_depth=draw(st.sampled_from([d(1), d(1), d("0.5"), d("0.03")])),
+        min_shares=draw(st.sampled_from([d("0.01"), d(5)])),
+    )
+    fair = Decimal(draw(st.integers(min(best, 9_000), 10_000))).scaleb(-4)
+    return view_of(asks, [], str(tick)), fair, fee, limits
+
+
+def fills_of(view, shares):
+    left = shares
+    for level in view.asks:
+        price, size = level.decimal
+        if left > 0:
+            yield price, min(left, size)
+            left -= min(left, size)
+
+
+@settings(max_examples=300)
+@given(situations())
+def test_a_stake_keeps_every_limit_and_is_worth_more_than_it_costs(situation):
+    view, fair, fee, limits = situation
+    stake = size_buy(view, fair, fee, limits)
+    event(stake.reason.name if isinstance(stake, SizeRefusal) else "bought")
+    if not isinstance(stake, Stake):
+        return
+    fills = list(fills_of(view, stake.shares))
+    # All of it is there, at the limit or better.
+    assert sum(shares for _, shares in fills) == stake.shares
+    assert all(price <= stake.price <= limits.max_price for price, _ in fills)
+    # It is never more than allowed, however the venue rounds.
+    cost = sum(price * shares for price, shares in fills)
+    assert cost == stake.cost <= stake.money
+    assert cost + sum(highest_fee(fee, price, shares) for price, shares in fills) <= stake.reserve <= limits.max_money
+    assert stake.money >= limits.min_money
+    assert stake.shares >= limits.min_shares
+    assert stake.money <= limits.max_depth * sum(level.decimal[0] * level.decimal[1] for level in view.asks)
+    # No share is bought that is not worth its own price and fee, and neither is the whole.
+    assert all(edge(fair, fee, price) >= limits.min_edge for price, _ in fills)
+    charged = sum(charged_fee(fee, price, shares) for price, shares in fills)
+    assert fair * stake.shares - cost - charged >= stake.value > 0
+    assert fair * stake.shares - stake.money - exact_fee(fee, stake.price, stake.shares) >= stake.worst_value > 0
+
+
+@given(situations())
+def test_every_stake_is_an_order_the_venue_takes(situation):
+    view, fair, fee, limits = situation
+    stake = size_buy(view, fair, fee, limits)
+    if not isinstance(stake, Stake):
+        return
+    order = Order.buy(
+        client_id="c", market="0xm", token="11", price=stake.price, money=stake.money, tick=stake.tick,  # noqa: S106
+        created_ms=START_MS, fee=fee,
+    )  # fmt: skip
+    assert (order.shares, order.money) == (stake.shares, stake.money)
+    assert is_multiple(order.price, stake.tick)
+
+
+def test_the_depth_that_is_worth_it_is_taken_up_to_the_money():
+    stake = size_buy(view_of(), d("0.70"), CRYPTO, evolve(LIMITS, max_money=d(40)))
+    assert isinstance(stake, Stake)
+    # 50.5 at 0.52 and 20 at 0.55 cost 37.26 before fees; 0.60 is still worth it at 0.70.
+    assert stake.price == d("0.60")
+    assert d(38) < stake.reserve <= d(40)
+    assert stake.cost < stake.money
+
+
+def test_the_walk_ends_where_the_next_level_is_not_worth_its_price_and_fee():
+    stake = size_buy(view_of(), d("0.57"), CRYPTO, evolve(LIMITS, max_money=d(100)))
+    assert isinstance(stake, Stake)
+    assert stake.price == d("0.52")
+    assert stake.money == d("26.26")
+    assert stake.shares == d("50.5")
+
+
+def test_the_walk_ends_at_the_price_limit():
+    stake = size_buy(view_of(), d("0.99"), CRYPTO, evolve(LIMITS, max_money=d(100), max_price=d("0.5599")))
+    assert isinstance(stake, Stake)
+    assert stake.price == d("0.55")
+
+
+def test_a_cent_is_given_back_when_rounding_the_fee_would_pass_the_limit():
+    # 10.01 pUSD and the exact fee of 0.336336 are just allowed; the venue's five decimals make it 0.33634.
+    stake = size_buy(view_of(), d("0.6"), CRYPTO, evolve(LIMITS, max_money=d("10.346336")))
+    assert isinstance(stake, Stake)
+    assert stake.money == d("10.00")
+
+
+def test_a_share_that_is_worth_exactly_its_price_and_fee_is_not_bought():
+    refusal = size_buy(view_of(), d("0.537472"), CRYPTO, evolve(LIMITS, min_edge=d(0)))
+    assert isinstance(refusal, SizeRefusal)
+    assert refusal.reason is NoSize.NO_EDGE
+
+
+def test_a_part_of_the_depth_is_left_if_so_wished():
+    stake = size_buy(
+        view_of([("0.5", "100")], []), d("0.7"), CRYPTO, evolve(LIMITS, max_money=d(100), max_depth=d("0.25"))
+    )
+    assert isinstance(stake, Stake)
+    assert stake.shares == d(25)
+
+
+def test_a_level_between_two_ticks_is_asked_for_at_the_next_one_up():
+    stake = size_buy(view_of([("0.525", "100")], [], "0.01"), d("0.7"), CRYPTO, LIMITS)
+    assert isinstance(stake, Stake)
+    assert stake.price == d("0.53")
+    assert stake.worst_value < stake.value
+
+
+@pytest.mark.parametrize(
+    ("view", "fair", "limits", "reason"),
+    [
+        (view_of([], []), "0.7", LIMITS, NoSize.NO_ASKS),
+        (view_of(tick=None), "0.7", LIMITS, NoSize.NO_TICK),
+        (view_of([("0.63", "100")], []), "0.9", LIMITS, NoSize.TOO_DEAR),
+        (view_of(), "0.547", LIMITS, NoSize.NO_EDGE),
+        (view_of([("0.52", "4")], []), "0.9", LIMITS, NoSize.TOO_SMALL),
+        (view_of([("0.05", "10")], []), "0.9", LIMITS, NoSize.TOO_SMALL),
+        (view_of(), "0.9", evolve(LIMITS, max_money=d("0.99")), NoSize.TOO_SMALL),
+        (view_of([("0.525", "100")], []), "0.556", LIMITS, NoSize.NO_EDGE),
+        (
+            view_of([("0.6", "100")], [], "0.1"),
+            "0.9",
+            evolve(LIMITS, max_money=d("1.1"), min_shares=d(1)),
+            NoSize.TOO_SMALL,
+        ),
+    ],
+)
+def test_nothing_is_bought_and_the_reason_is_told(view, fair, limits, reason):
+    refusal = size_buy(view, d(fair), CRYPTO, limits)
+    assert isinstance(refusal, SizeRefusal)
+    assert refusal.reason is reason
+    assert str(refusal).startswith(reason.value)
+
+
+@pytest.mark.parametrize("fair", ["-0.01", "1.01", "NaN"])
+def test_a_fair_value_that_is_no_probability_is_refused(fair):
+    with pytest.raises(OrderInvalid, match="fair"):
+        size_buy(view_of(), d(fair), CRYPTO, LIMITS)
+
+
+def test_terms_that_cannot_be_believed_are_refused():
+    with pytest.raises(FeeUnknown):
+        size_buy(view_of(), d("0.7"), FeeSchedule(d(2), 1), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_money", d(0)), ("max_money", 25.0), ("max_price", d(1)), ("min_edge", d("-0.1")), ("max_depth", d("1.1"))],
+)
+def test_a_limit_out_of_range_is_named(field, value):
+    with pytest.raises(ConfigError, match=field):
+        SizeLimits(**{field: value})
