@@ -15,6 +15,9 @@ DRIFT_MS_PER_S: Final = 0.05
 """How fast the lower bound is given up: 50 ppm, more than clocks drift."""
 
 
+JUMP_MS: Final = 5_000.0
+"""A step of the offset by more than this is believed when two frames in a row show it."""
+
 FRESH_SECONDS: Final = 0.1
 """Bounds younger than this are used as they are: they have slackened by 5 us at most."""
 
@@ -28,6 +31,8 @@ class VenueClock:
         # /time answers do not allow an offset above this; None: never asked.
         self.high: float | None = None
         self._updated = 0.0
+        # What the last frame claimed, if it was too far from the bound to be believed alone.
+        self._jump: float | None = None
         # Until then (seconds) the bounds may be used as they are.
         self.fresh_until = float("-inf")
 
@@ -42,6 +47,12 @@ class VenueClock:
             # One timestamp from the future must not make every later frame look late.
             self.high += drift
             believed = min(seen, self.high)
+        elif self.low is not None and seen > self.low + JUMP_MS:
+            # Nothing bounds it from above. Clocks do step, but one frame that says so may be wrong about its own time.
+            doubted, self._jump = self._jump, seen
+            if doubted is None or abs(seen - doubted) > JUMP_MS:
+                return 0.0
+        self._jump = None
         self.low = low = believed if self.low is None else max(self.low - drift, believed)
         return max(0.0, low - seen) / 1000.0
 

@@ -64,8 +64,8 @@ class Engine:
         self.tokens: dict[str, Token] = {}
         self.markets: dict[str, Market] = {}
         self.lines = Lines(config.tokens_per_socket)
-        # snapshots, ignored, malformed, untracked...; frames are counted apart, since each one is.
-        self.counts: Counter[str] = Counter()
+        self.counts = self.outbox.counts
+        # Counted apart: one more look into a dict for each would cost a hundredth of it.
         self.frames = 0
         # Ignored and malformed input by kind; bounded by MAX_KINDS.
         self.ignored: Counter[str] = Counter()

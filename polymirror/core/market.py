@@ -67,8 +67,6 @@ class Market:
         self.turn = 0
         # The share of the usual interval after which both tokens are probed.
         self._jitter = 1.0 - outbox.rng.random() / 4
-        # Entries for tokens of this market that nobody tracks.
-        self.untracked = 0
 
     def add(self, asset_id: str) -> Token:
         """Add a token (a market has two)."""
@@ -104,7 +102,7 @@ class Market:
         for change in changes:
             token = self.tokens.get(change.asset_id)
             if token is None:
-                self.untracked += 1
+                self.outbox.counts["untracked"] += 1
                 continue
             undo = token.delta(change, at, heard_at)
             if undo is not None:
@@ -131,7 +129,7 @@ class Market:
         heard_at = now if read_at is None else read_at
         token = self.tokens.get(message.asset_id)
         if token is None:
-            self.untracked += 1
+            self.outbox.counts["untracked"] += 1
             return
         if token.state is BookState.RETIRED:
             return

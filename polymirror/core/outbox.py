@@ -7,6 +7,7 @@ come out in one order.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,8 @@ class Outbox:
         # Tokens whose readable view changed since the last drain.
         self.dirty: dict[str, None] = {}
         self.proofs = Tally()
+        # snapshots, ignored, malformed, untracked...
+        self.counts: Counter[str] = Counter()
         # Resyncs by the reason of the doubt that led to them.
         self.resyncs: dict[str, int] = {}
 

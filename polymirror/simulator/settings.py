@@ -98,13 +98,13 @@ class FlowConfig:
         return cls(rate=0.5, density=0.15, delete_share=0.2, trade_share=0.03)
 
 
-def _prices(_self: object, attribute: Attribute[Any], value: Mapping[str, Decimal]) -> None:
+def _prices(_self: object, attribute: Attribute[Any], value: Mapping[str, Any]) -> None:
     for asset, price in value.items():
         if not asset.isalnum() or not isinstance(price, Decimal) or not Decimal("0.0001") <= price <= Decimal(10**7):
             raise ConfigError(f"{attribute.name}[{asset!r}]", price, "a Decimal between 0.0001 and 10000000 dollars")
 
 
-def _asset_names(_self: object, attribute: Attribute[Any], value: tuple[str, ...]) -> None:
+def _asset_names(_self: object, attribute: Attribute[Any], value: Any) -> None:
     good = isinstance(value, tuple) and 0 < len(value) <= MAX_ROUND_ASSETS and len(set(value)) == len(value)
     if not good or not all(isinstance(name, str) and name.isalnum() and name == name.lower() for name in value):
         raise ConfigError(attribute.name, value, f"1 to {MAX_ROUND_ASSETS} different lower-case names such as btc")

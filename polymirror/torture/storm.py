@@ -40,7 +40,7 @@ AT_CONNECT = frozenset(
 )
 """Faults that need a new connection to strike."""
 
-CUTTING = AT_CONNECT | {"disconnect", "close_1000", "close_1008", "close_1013", "slow_reader", "refused_connection"}
+CUTTING = AT_CONNECT | {"disconnect", "close_1000", "close_1008", "close_1013", "slow_reader"}
 """Faults that end connections: more of them only tests the backoff."""
 
 CUTS = 0.005

@@ -70,3 +70,21 @@ def test_a_clock_that_steps_is_followed():
         clock.server_time(seconds, 6.0, 6.1)
         assert clock.uncertainty == pytest.approx(1.1)
         assert clock.low == pytest.approx(seconds * 1000 - 6100)
+
+
+def test_one_frame_from_the_future_does_not_make_all_later_ones_late():
+    clock = VenueClock()
+    clock.frame(NOON, 5.0)
+    assert clock.frame(NOON + 3_600_000, 5.1) == 0.0
+    assert clock.frame(NOON + 200, 5.2) == pytest.approx(0.0, abs=0.001)
+    assert clock.frame(NOON + 7_200_000, 5.3) == 0.0
+    assert clock.frame(NOON + 3_600_000, 5.4) == 0.0
+    assert clock.frame(NOON + 500, 5.5) == pytest.approx(0.0, abs=0.001)
+
+
+def test_a_clock_that_steps_is_followed_with_the_second_frame():
+    clock = VenueClock()
+    clock.frame(NOON, 5.0)
+    clock.frame(NOON + 60_000, 5.1)
+    assert clock.frame(NOON + 60_100, 5.2) == 0.0
+    assert clock.frame(NOON + 60_100, 5.7) == pytest.approx(0.5, abs=0.001)

@@ -301,7 +301,7 @@ def test_one_token_alone_has_no_complement():
     rig.send(exchange.change("BUY", "0.46", "5"))
     rig.settle()
     assert rig.verdicts("complement") == {}
-    assert rig.engine.markets["0xm"].untracked == 2
+    assert rig.engine.counts["untracked"] == 2
     assert shown(rig.live_view("11")) == truth(exchange, "11")
 
 
