@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
-from bots.common.amounts import EXACT
+from bots.common.amounts import EXACT, MONEY_UNIT
 from bots.common.errors import BotError, StateInvalid
 from bots.common.orders import Side
 from bots.common.records import (
@@ -166,7 +166,8 @@ class Account:
             raise UnknownOrder(record.client_id)
         name = record.result.order_id or self._names.get(record.client_id, "")
         if not record.result.decided:
-            self._names[record.client_id] = name
+            if name:
+                self._names[record.client_id] = name
             return
         if record.result.traded:
             self._trade(begun.order, record.result)
@@ -262,7 +263,7 @@ class Account:
 
 def _part(cost: Decimal, sold: Decimal, held: Decimal) -> Decimal:
     """Return the share of the cost that leaves with ``sold`` of ``held`` shares, to a millionth of a pUSD."""
-    return EXACT.divide(EXACT.multiply(cost, sold), held).quantize(Decimal("0.000001"), context=EXACT)
+    return EXACT.divide(EXACT.multiply(cost, sold), held).quantize(MONEY_UNIT, context=EXACT)
 
 
 def _names(snapshot: Mapping[str, Any], name: str, most: int) -> dict[str, str]:

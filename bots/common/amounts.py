@@ -31,6 +31,16 @@ ASKED_STEP: Final[dict[Decimal, Decimal]] = {
 """The step of the amount that a FOK or FAK order asks for, by tick: the venue's table of decimals, and never more
 than the four that its check of such orders allows."""
 
+DUST: Final = Decimal("0.01")
+"""Shares that a complete fill may leave out, and so the least difference between two counts that means anything
+(protocol.md 7.4)."""
+
+BASE_UNITS: Final = Decimal(1_000_000)
+"""A pUSD and a share are so many units in the venue's contracts."""
+
+MONEY_UNIT: Final = 1 / BASE_UNITS
+"""The smallest amount of pUSD: the venue cuts what is less."""
+
 MAX_AMOUNT: Final = Decimal(1_000_000)
 """No single order offers more, in pUSD or shares: a guard against a slipped decimal point."""
 

@@ -240,9 +240,13 @@ class IntentLog:
         if self._size > COMPACT_BYTES:
             await self._offload(lambda: self._shorten(through))
 
+    def now_ms(self) -> int:
+        """Return the wall clock in Unix milliseconds."""
+        return int(self._network.wall() * 1000)
+
     def _next(self) -> tuple[int, int]:
         self._number += 1
-        return self._number, int(self._network.wall() * 1000)
+        return self._number, self.now_ms()
 
     def _book(self, record: Record) -> None:
         self._tell(record)

@@ -12,21 +12,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
 from bots.common.account import ZERO, Position
-from bots.common.amounts import EXACT
+from bots.common.amounts import DUST, EXACT, MONEY_UNIT
 from bots.common.errors import BadCredentials, TradingError
 from bots.common.orders import Outcome, Result, Side
 from polymirror.errors import PolymirrorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from bots.common.account import Account
-    from bots.common.execution.base import Holdings, Trade
+    from bots.common.execution.base import Trade, Venue
     from bots.common.intents import IntentLog
     from bots.common.orders import Order
     from bots.common.records import Begun, Corrected, Settled
@@ -36,29 +36,6 @@ log = logging.getLogger(__name__)
 
 TRADES_BACK_MS: Final = 3 * 86_400_000
 """How far back the venue is asked for trades: longer than any up/down market is open."""
-
-DUST: Final = Decimal("0.01")
-"""Differences below this many shares are not worth a correction: the venue itself leaves such dust after fills."""
-
-
-class Venue(Protocol):
-    """What is asked here; every :class:`~bots.common.execution.base.Executor` is one."""
-
-    async def resolve(self, order: Order, order_id: str | None) -> Result:
-        """Look up the fate of an order."""
-        ...
-
-    async def redeem(self, market: str, token: str) -> Result:
-        """Redeem a winning token."""
-        ...
-
-    async def holdings(self) -> Holdings:
-        """Return what the account owns."""
-        ...
-
-    async def trades(self, since_ms: int) -> Sequence[Trade]:
-        """Return the account's fills since then."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -169,15 +146,15 @@ class Reconciler:
             # A clock that was set back must not make us wait for ever.
             await asyncio.sleep(min(young, self._patience.quiet))
         name = self._account.name_of(begun.order.client_id)
-        result = Result(outcome=Outcome.UNKNOWN, order_id=name, detail="not looked up")
+        result = Result(outcome=Outcome.UNKNOWN, detail="not looked up")
         for attempt in range(self._patience.attempts):
             if attempt:
                 await asyncio.sleep(self._patience.pause)
             try:
-                result = await self._venue.resolve(begun.order, result.order_id)
-                name = result.order_id or name
+                result = await self._venue.resolve(begun.order, name)
             except TradingError as error:
-                result = Result(outcome=Outcome.UNKNOWN, order_id=result.order_id, detail=str(error))
+                result = Result(outcome=Outcome.UNKNOWN, detail=str(error))
+            name = result.order_id or name
             if result.decided:
                 break
         return result
@@ -246,7 +223,12 @@ async def settle(intents: IntentLog, venue: Venue, position: Position, winner: s
     if result.outcome is Outcome.FILLED:
         return await intents.settle(position, result.money)
     if result.outcome is Outcome.NO_MATCH and (await venue.holdings()).positions.get(position.token, ZERO) < DUST:
-        # It was redeemed before, and the answer was lost, or we were stopped before it was written down.
+        # It was redeemed before, and the answer was lost, or we were stopped before it was written down. Or it never
+        # was ours: a trade may fail on the chain after it was matched, and then the list of trades leaves it out.
+        explained, _ = bought(position.token, await venue.trades(intents.now_ms() - TRADES_BACK_MS))
+        if explained <= EXACT.subtract(position.shares, DUST):
+            log.error("%s: we hold %s by our books, its trades say %s", position.token[:12], position.shares, explained)
+            return await intents.settle(position, max(explained, ZERO))
         return await intents.settle(position, position.shares)
     log.warning("%s could not be redeemed yet: %s %s", position.token[:12], result.outcome.value, result.detail)
     return None
@@ -289,7 +271,7 @@ def cost_of(position: Position, shares: Decimal, trades: Iterable[Trade]) -> Dec
     if explained == shares and paid > 0:
         return paid
     average = EXACT.divide(position.cost, position.shares) if position.shares else Decimal(1)
-    return EXACT.multiply(average, shares).quantize(Decimal("0.000001"), context=EXACT)
+    return EXACT.multiply(average, shares).quantize(MONEY_UNIT, context=EXACT)
 
 
 def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:

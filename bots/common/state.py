@@ -8,7 +8,6 @@ refused, because nothing kept here may be inexact. The intent log alone decides 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -150,8 +149,3 @@ def _check(path: str, value: object, depth: int) -> None:
             _check(f"{path}[]", inner, depth - 1)
     elif not isinstance(value, (str, int)):
         raise StateInvalid(path, value, f"a str, int or bool, or at most {MAX_DEPTH} levels of dicts and lists of them")
-
-
-def as_json(state: State) -> str:
-    """Write a state for people."""
-    return json.dumps({"saved_ms": state.saved_ms, "account": state.account, **state.parts}, indent=2)

@@ -180,6 +180,17 @@ def test_a_snapshot_is_read_back_equal_and_goes_on_alike():
     assert again.snapshot() == books.snapshot()
 
 
+def test_the_venues_name_of_an_order_outlives_a_restart_and_is_kept_when_the_order_is_over():
+    books = Books()
+    books.begin(an_order("0xm2", "102"))
+    unknown = Result(outcome=Outcome.UNKNOWN, order_id="0xabc")
+    books.apply(Finished(number=2, at_ms=1, client_id="buy:0xm2", result=unknown))
+    again = Account.restore(books.snapshot())
+    assert (again.name_of("buy:0xm2"), again.order_ids) == ("0xabc", ())
+    again.apply(Finished(number=3, at_ms=1, client_id="buy:0xm2", result=Result(outcome=Outcome.NO_MATCH)))
+    assert (again.name_of("buy:0xm2"), again.order_ids) == (None, ("0xabc",))
+
+
 def _broken():
     books = Books()
     books.buy("b1")
@@ -190,7 +201,9 @@ def _broken():
     yield "shares", {**whole, "positions": [{**whole["positions"][0], "shares": 10}]}
     yield "open", {**whole, "open": ["x"]}
     yield "open", {**whole, "open": [1]}
-    yield "over", {**whole, "over": ["x"] * 5_000}
+    yield "over", {**whole, "over": dict.fromkeys(map(str, range(5_000)), "0xa")}
+    yield "over", {**whole, "over": {"x": None}}
+    yield "names", {**whole, "names": ["0xa"]}
     yield "profit", {**whole, "totals": {**whole["totals"], "profit": "NaN"}}
     yield "fills", {**whole, "totals": {**whole["totals"], "fills": True}}
 

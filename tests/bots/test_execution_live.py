@@ -125,6 +125,29 @@ def test_each_way_to_fail_has_its_outcome_and_sends_nothing_more(error, outcome)
     assert client.asked == []
 
 
+def test_a_region_that_the_venue_refuses_is_not_traded_from_again():
+    async def scene(executor, books):
+        first = await leased(executor, buy(), books)
+        await asyncio.sleep(3_600)
+        return first, await leased(executor, buy(client_id="c2"), books)
+
+    client = ScriptedClient(sends=[BadCredentials("order", 403, "Trading restricted in your region")])
+    first, second = live(scene, client)
+    assert first.outcome is second.outcome is Outcome.REJECTED
+    assert len(client.left) == 1
+
+
+def test_credentials_that_are_refused_close_the_lane_for_a_while():
+    async def scene(executor, books):
+        for number in range(3):
+            await leased(executor, buy(client_id=f"c{number}"), books)
+            await asyncio.sleep(40)
+
+    client = ScriptedClient(sends=[BadCredentials("order", 401, "Unauthorized/Invalid api key")])
+    live(scene, client)
+    assert len(client.left) == 2
+
+
 def test_an_unknown_order_keeps_the_name_it_has():
     assert submit(ScriptedClient(sends=[LOST])).order_id == "0xa"
 
@@ -329,6 +352,29 @@ def test_without_a_name_a_fill_that_fits_is_the_orders():
     client = ScriptedClient(trades=[[fill(buy(), order_id="0xq", price="0.51")]], named=False)
     result, _ = resolve(client, order_id=None)
     assert (result.outcome, result.order_id) == (Outcome.FILLED, "0xq")
+
+
+def test_without_a_name_a_fill_at_a_better_price_may_bring_more_shares():
+    client = ScriptedClient(trades=[[fill(buy(), "26", price="0.40")]], named=False)
+    assert resolve(client, order_id=None, wait=100)[0].shares == 26
+
+
+def test_fills_prove_a_trade_although_the_order_cannot_be_looked_up():
+    client = ScriptedClient(states=[Unanswered("order look-up", "null")], trades=[[], FILL])
+    assert resolve(client)[0].outcome is Outcome.FILLED
+
+
+def test_a_young_match_is_not_booked_from_a_part_of_its_fills():
+    half = fill(buy(), "8", id="t0")
+    client = ScriptedClient(states=[None], trades=[[half], [half, fill(buy(), "12")]])
+    assert resolve(client)[0].shares == 20
+
+
+def test_shares_told_in_millionths_are_shares():
+    held = OrderState(status="MATCHED", shares=d(20_000_000))
+    assert resolve(ScriptedClient(states=[held], trades=[FILL]))[0].shares == 20
+    result, _ = resolve(ScriptedClient(states=[held]), wait=400, config=LiveConfig(resolve_within=1))
+    assert (result.outcome, result.shares) == (Outcome.FILLED, 20)
 
 
 @pytest.mark.parametrize("other", [{"price": "0.53"}, {"shares": "20.01"}])

@@ -218,6 +218,9 @@ async def test_a_lease_that_is_lost_is_a_refusal():
         ((200, {**MATCHED, "status": "delayed", "makingAmount": "", "takingAmount": ""}), Outcome.UNKNOWN),
         ((200, {**MATCHED, "status": "unmatched"}), Outcome.NO_MATCH),
         ((200, {**MATCHED, "success": False, "errorMsg": "invalid nonce"}), Outcome.REJECTED),
+        ((200, {**MATCHED, "success": False, "errorMsg": "words nobody knows"}), Outcome.UNKNOWN),
+        ((200, {**MATCHED, "errorMsg": "order match delayed due to market conditions"}), Outcome.UNKNOWN),
+        ((400, {"error": "order match delayed due to market conditions"}), Outcome.UNKNOWN),
         ((200, "<html>"), Outcome.UNKNOWN),
         ((400, {"error": "no orders found to match with FAK order. FAK orders are ..."}), Outcome.NO_MATCH),
         ((400, {"error": "not enough balance"}), Outcome.REJECTED),
@@ -255,6 +258,8 @@ async def test_an_order_is_looked_up():
         venue.answers["GET /data/order/0xa"] = (200, {**ORDER, "status": "matched", "size_matched": "20"})
         state = await client.look_up("0xa")
         assert (state.status, state.shares) == ("MATCHED", d(20))
+        venue.answers["GET /data/order/0xa"] = (200, {**ORDER, "status": "ORDER_STATUS_CANCELED"})
+        assert (await client.look_up("0xa")).status == "CANCELED"
         assert not await client.in_flight(an_order())
         venue.answers["GET /data/orders"] = (200, a_page(ORDER))
         assert await client.in_flight(an_order())
@@ -306,6 +311,13 @@ async def test_wrong_credentials_are_named_without_being_shown():
     for secret in (KEY[2:], "the-phrase", "the-key"):
         assert secret not in str(refused.value)
         assert secret not in repr(wallet)
+
+
+async def test_a_wallet_that_could_not_redeem_what_it_won_is_not_approved():
+    async with a_client() as (client, _):
+        client._sender._ctx = dataclasses.replace(client._sender._ctx, wallet_type="DEPOSIT_WALLET")
+        with pytest.raises(TradingError, match="deposit wallet redeems through the venue's relayer"):
+            await client.approved()
 
 
 def test_half_of_the_credentials_are_refused():

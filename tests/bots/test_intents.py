@@ -110,6 +110,10 @@ def test_an_order_whose_look_up_failed_stays_open():
     for _ in range(3):
         drive(log.finish("buy:0xm0", Result(outcome=Outcome.UNKNOWN)))
     assert files.contents[NAME] == before
+    for _ in range(3):
+        drive(log.finish("buy:0xm0", Result(outcome=Outcome.UNKNOWN, order_id="0xa")))
+    assert files.contents[NAME].count(b"\n") == before.count(b"\n") + 1
+    assert reopened(files).account.name_of("buy:0xm0") == "0xa"
     assert len(log.open_intents()) == len(reopened(files).open_intents()) == 1
     drive(log.finish("buy:0xm0", DEAD))
     assert reopened(files).open_intents() == ()

@@ -132,6 +132,19 @@ def test_an_order_that_stays_unknown_blocks_its_market_and_keeps_its_money_reser
     assert "is still unknown" in found.lines()[0]
 
 
+def test_a_name_that_was_learned_is_known_after_a_crash():
+    world = World(resolve=[Result(outcome=Outcome.UNKNOWN, order_id="0xabc")])
+    world.begin(an_order())
+    world.start()
+    again = World(resolve=[FILLED], holdings=[{"101": "10"}])
+    again.log = IntentLog(world.files, again.account, again.clock.network())
+    drive(again.log.open())
+    again.start()
+    assert again.venue.asked[0] == ("resolve", "buy:0xm1", "0xabc")
+    assert again.account.order_ids == ("0xabc",)
+    assert Account.restore(again.account.snapshot()).order_ids == ("0xabc",)
+
+
 def test_what_one_look_up_learned_helps_the_next():
     known = Result(outcome=Outcome.UNKNOWN, order_id="0xabc")
     world = World(resolve=[known, Unanswered("look-up", "time-out"), FILLED], holdings=[{"101": "10"}])
@@ -183,13 +196,21 @@ def test_a_market_that_was_decided_meanwhile_is_settled(winner, profit):
 
 
 def test_what_was_redeemed_just_before_the_crash_is_booked_once_as_paid():
-    world = World(holdings=[{}])
+    world = World(holdings=[{}], trades=[[a_trade()]])
     world.begin(an_order(), FILLED)
     world.winners["0xm1"] = "101"
     found = world.start()
     assert [each.payout for each in found.settled] == [10]
     assert found.corrected == ()
     assert world.start().settled == ()
+
+
+@pytest.mark.parametrize(("listed", "payout"), [([], 0), ([a_trade(shares="4")], 4)])
+def test_a_trade_that_failed_on_the_chain_is_not_booked_as_paid(listed, payout):
+    world = World(holdings=[{}], trades=[listed])
+    world.begin(an_order(), FILLED)
+    world.winners["0xm1"] = "101"
+    assert [each.payout for each in world.start().settled] == [payout]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.UNKNOWN, Outcome.NO_MATCH])

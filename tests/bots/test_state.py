@@ -13,7 +13,7 @@ from bots.common.errors import StateInvalid
 from bots.common.files import Memory
 from bots.common.intents import NAME as LOG
 from bots.common.intents import IntentLog
-from bots.common.state import NAME, CorruptState, State, StateFile, StateKeeper, as_json, decode_state, encode_state
+from bots.common.state import NAME, CorruptState, State, StateFile, StateKeeper, decode_state, encode_state
 from tests.bots.crash_rig import Clock, an_order, drive
 
 pytestmark = pytest.mark.anyio
@@ -59,10 +59,6 @@ def test_a_state_cannot_be_nested_without_end():
     part.append(part)
     with pytest.raises(StateInvalid, match="at most 8 levels"):
         encode_state(State(saved_ms=1, account={}, parts={"x": part}))
-
-
-def test_people_can_read_it():
-    assert '"streak": 2' in as_json(STATE)
 
 
 def a_keeper(files, clock, **rest):

@@ -50,16 +50,8 @@ class Holdings:
     """Shares by token; none of them 0."""
 
 
-class Executor(Protocol):
-    """Sends orders and answers for what became of them. Safe to call from many tasks at once."""
-
-    async def submit(self, order: Order, lease: Lease) -> Result:
-        """Send the order once, and wait until it is decided or a bound of time has passed.
-
-        Never raises for anything the venue or the network does: a failure is an outcome. When the task is
-        cancelled meanwhile, the order's fate is unknown, as after a crash: :meth:`resolve` it.
-        """
-        ...
+class Venue(Protocol):
+    """Tells what became of orders and what is owned, and redeems. Safe to call from many tasks at once."""
 
     async def resolve(self, order: Order, order_id: str | None) -> Result:
         """Find out what became of an order whose outcome is unknown, by looking it up. Never sends it again.
@@ -83,6 +75,18 @@ class Executor(Protocol):
 
     async def trades(self, since_ms: int) -> Sequence[Trade]:
         """Return the account's fills since then (unix ms), the oldest first. Raises TradingError."""
+        ...
+
+
+class Executor(Venue, Protocol):
+    """Sends orders as well, each of them once."""
+
+    async def submit(self, order: Order, lease: Lease) -> Result:
+        """Send the order once, and wait until it is decided or a bound of time has passed.
+
+        Never raises for anything the venue or the network does: a failure is an outcome. When the task is
+        cancelled meanwhile, the order's fate is unknown, as after a crash: :meth:`~Venue.resolve` it.
+        """
         ...
 
 

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 from attrs import field, frozen
 
+from bots.common.amounts import BASE_UNITS
 from bots.common.errors import NotSent, Unanswered, shorten
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import Departure, refusal, said_no
+from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.orders import Side
 from polymirror.errors import ConfigError
 from polymirror.venue.backoff import parse_retry_after
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
 
     from bots.common.orders import Order
     from polymirror.venue.network import Network
-
-BASE_UNITS: Final = Decimal(1_000_000)
-"""Amounts in an order are in millionths."""
-
-MAX_PAGES: Final = 50
-"""Pages of one list that are read; a longer one is an error, not a cut."""
 
 LAST_PAGE: Final = "LTE="
 

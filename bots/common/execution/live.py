@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from bots.common.amounts import EXACT
-from bots.common.errors import NoMatch, NotSent, TradingError, VenueRefused
-from bots.common.execution.lane import Lane
+from bots.common.amounts import DUST, EXACT
+from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
+from bots.common.execution.lane import MAX_PAUSE, Lane
 from bots.common.fees import charged_fee, highest_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
+from bots.common.ranges import whole
 from polymirror.errors import ConfigError, NotLive
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ T = TypeVar("T")
 DEAD: Final = frozenset({"UNMATCHED", "INVALID", "CANCELED", "CANCELLED", "CANCELED_MARKET_RESOLVED"})
 """The venue's words for an order that will not trade any more (protocol.md 7.3)."""
 
-DUST: Final = Decimal("0.01")
-"""Shares that a complete fill may miss (protocol.md 7.4)."""
-
 CLOCKS_APART_MS: Final = 120_000
 """How far the venue's clock and ours may differ when trades are searched by time."""
+
+FORBIDDEN: Final = 403
+REGION_WORD: Final = "region"
+"""In the venue's words for a place that it does not serve. That is obeyed: no further order is sent."""
 
 MAX_REMEMBERED: Final = 4_096
 """Names of orders that are remembered, the newest."""
@@ -64,7 +66,7 @@ class LiveConfig:
     """The least time between two orders of the wallet."""
     max_wait: float = field(default=1.0, validator=_seconds(0.01, 60))
     """The longest an order waits for its turn; then it is not sent."""
-    max_waiting: int = 8
+    max_waiting: int = field(default=8, validator=whole(0, 1_000, "orders"))
     """Orders that may wait at the same time."""
     poll: float = field(default=0.2, validator=_seconds(0.01, 10))
     """The time between two look-ups."""
@@ -107,6 +109,8 @@ class LiveExecutor:
         self._attributed: dict[str, None] = {}
         # The venue's names of our orders by our own, oldest first, for look-ups by somebody who has only ours.
         self._names: dict[str, str] = {}
+        # What the venue said when it refused this region, until the end of the process; "" while it has not.
+        self._shut_out = ""
         # When each of them left, in unix seconds.
         self._left: dict[str, float] = {}
 
@@ -114,6 +118,8 @@ class LiveExecutor:
         """Send the order once and follow it. See :class:`~bots.common.execution.base.Executor`."""
         if lease.token != order.token:
             return Result(outcome=Outcome.REFUSED, detail=f"the lease is for another token, {lease.token[:12]}")
+        if self._shut_out:
+            return Result(outcome=Outcome.REJECTED, detail=f"not sent, because the venue said: {self._shut_out}")
         order_id: str | None = None
 
         def check() -> None:
@@ -190,7 +196,9 @@ class LiveExecutor:
         elif isinstance(error, NotSent):
             outcome = Outcome.REJECTED
         elif isinstance(error, VenueRefused):
-            self._lane.pause(error.retry_after or 0.0)
+            self._lane.pause(MAX_PAUSE if isinstance(error, BadCredentials) else error.retry_after or 0.0)
+            if error.status == FORBIDDEN and REGION_WORD in error.detail.lower():
+                self._shut_out = error.detail
             outcome = Outcome.UNKNOWN if error.exists else Outcome.REJECTED
         return Result(outcome=outcome, order_id=order_id, detail=detail)
 
@@ -219,24 +227,38 @@ class LiveExecutor:
     async def _by_state(self, order: Order, order_id: str, state: OrderState) -> Result | None:
         """Return the outcome if the venue's word for the order is a final one."""
         if state.status == "MATCHED" or (state.status in DEAD and state.shares > 0):
-            return await self._traded(order, order_id, state.shares, Decimal(0))
+            return await self._traded(order, order_id, _told_shares(order, state.shares), Decimal(0))
         if state.status in DEAD:
             return Result(outcome=Outcome.NO_MATCH, order_id=order_id, detail=state.status.lower())
         return None
 
     async def _look(self, order: Order, order_id: str | None) -> Result | None:
         """Look once. ``None``: the venue knows nothing of the order. Raises TradingError when it cannot be told."""
-        state = await self._client.look_up(order_id) if order_id is not None else None
+        state: OrderState | None = None
+        failure: TradingError | None = None
+        if order_id is not None:
+            try:
+                state = await self._client.look_up(order_id)
+            except TradingError as error:
+                failure = error
         if state is not None and order_id is not None:
             result = await self._by_state(order, order_id, state)
             waiting = f"in flight ({state.status})"
             return result or Result(outcome=Outcome.UNKNOWN, order_id=order_id, detail=waiting)
+        # Its fills prove a trade also when the order itself is not told; that there are none proves nothing then.
         fills = await self._fills(order, order_id)
+        if failure is not None and not fills:
+            raise failure
         names = sorted({fill.order_id for fill in fills})
         if len(names) > 1:
             # Two orders of ours on this token and no name to tell them apart: a person must look.
             return Result(outcome=Outcome.UNKNOWN, detail=f"could be any of the orders {', '.join(names)[:120]}")
         if names:
+            listed = sum((fill.shares for fill in fills), Decimal(0))
+            if listed < order.shares - DUST and self._age(order) < self._config.absent_after:
+                # A match with several makers may be listed one by one.
+                detail = f"{listed} of {order.shares} shares are listed so far"
+                return Result(outcome=Outcome.UNKNOWN, order_id=names[0], detail=detail)
             return self._sum(order, names[0], fills)
         if order_id is None and await self._client.in_flight(order):
             return Result(outcome=Outcome.UNKNOWN, detail="an order on this token is in flight")
@@ -325,6 +347,19 @@ def _keep(known: dict[str, T], name: str, value: T) -> None:
 
 
 def _within(order: Order, trade: Trade) -> bool:
-    """Whether the order could have traded so."""
-    better = trade.price <= order.price if order.side is Side.BUY else trade.price >= order.price
-    return better and trade.shares <= order.shares
+    """Whether the order could have traded so.
+
+    What bounds a purchase is its money: a better price may bring more shares.
+    """
+    if order.side is Side.BUY:
+        return trade.price <= order.price and trade.money <= order.money
+    return trade.price >= order.price and trade.shares <= order.shares
+
+
+def _told_shares(order: Order, told: Decimal) -> Decimal:
+    """Take what a look-up says was matched in shares, or in millionths of a share: the venue's sources differ.
+
+    No order buys more than all its money does at the lowest price there is, so the two cannot be mixed up.
+    """
+    most = EXACT.divide(order.money, order.tick) if order.side is Side.BUY else order.shares
+    return told if told <= most else told.scaleb(-6, EXACT)

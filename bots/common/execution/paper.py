@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.amounts import EXACT
+from bots.common.amounts import EXACT, MONEY_UNIT
 from bots.common.execution.base import Holdings, Trade
 from bots.common.fees import charged_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
@@ -36,9 +36,6 @@ MAX_ORDERS: Final = 4_096
 
 MAX_TRADES: Final = 16_384
 """Fills that are remembered, the newest."""
-
-MONEY_UNIT: Final = Decimal("0.000001")
-"""The venue keeps six decimals of money and cuts the rest."""
 
 
 @frozen(kw_only=True)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import httpx
 from attrs import field, frozen
 
-from bots.common.amounts import EXACT
+from bots.common.amounts import BASE_UNITS, EXACT, MONEY_UNIT
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import Departure, refusal, said_no
+from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.orders import Side
 from polymirror.errors import ConfigError, MissingExtra, NotLive
 
@@ -33,17 +33,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BASE_UNITS: Final = Decimal(1_000_000)
-"""Amounts in a signed order are in millionths."""
-
-MAX_PAGES: Final = 50
-"""Pages of one list that are read; a longer one is an error, not a cut."""
-
 NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_filled"})
 
 ORDER_PATH: Final = "/order"
 
-_MILLIONTH: Final = Decimal("0.000001")
+STATUS_PREFIX: Final = "ORDER_STATUS_"
 
 _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 """The order that the running task is about to send."""
@@ -216,7 +210,8 @@ class SdkClient:
             if error.status == httpx.codes.NOT_FOUND:
                 return None
             raise
-        return OrderState(status=str(found.status).upper(), shares=found.size_matched)
+        # Orders come with the plain word or, as the venue's API reference has it, with a prefix.
+        return OrderState(status=str(found.status).upper().removeprefix(STATUS_PREFIX), shares=found.size_matched)
 
     async def in_flight(self, order: Order) -> bool:
         """Say whether the venue holds any open order of ours on this token."""
@@ -268,7 +263,14 @@ class SdkClient:
         await self._ask("credentials", self._sender.fetch_api_keys())
 
     async def approved(self) -> bool:
-        """Say whether the venue's contracts may move the wallet's pUSD and shares, as far as its index knows."""
+        """Say whether the venue's contracts may move the wallet's pUSD and shares, as far as its index knows.
+
+        Raises TradingError also for a wallet that could buy and not redeem what it won.
+        """
+        if self._sender.wallet_type != "EOA" and self._wallet.relayer_key is None:
+            kind = str(self._sender.wallet_type).lower().replace("_", " ")
+            why = f"a {kind} redeems through the venue's relayer: give its key and address"
+            raise TradingError("redeeming", why)
         state = await self._ask("approvals", self._sender.get_trading_approvals_state())
         return bool(state.is_fully_approved)
 
@@ -375,7 +377,7 @@ def _fills(trade: Any) -> list[Trade]:
             side=Side(str(trade.side)),
             price=price,
             shares=shares,
-            money=EXACT.multiply(price, shares).quantize(_MILLIONTH, ROUND_FLOOR, EXACT),
+            money=EXACT.multiply(price, shares).quantize(MONEY_UNIT, ROUND_FLOOR, EXACT),
             at_ms=int(trade.matched_at.timestamp() * 1000),
         )
         for price, shares in parts

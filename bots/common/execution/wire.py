@@ -16,6 +16,9 @@ from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, U
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_PAGES: Final = 50
+"""Pages of one list that are read; a longer one is an error, not a cut."""
+
 NO_MATCH_WORDS: Final = (
     "fully filled or killed",  # FOK
     "no orders found to match",  # FAK
@@ -24,6 +27,18 @@ NO_MATCH_WORDS: Final = (
 """By these the venue says that an order found nothing to trade with."""
 
 EXISTS_WORDS: Final = ("duplicated", "already exists")
+
+DOUBTFUL_WORDS: Final = (
+    "match delayed",  # documented for status 400: the order may be in flight
+    "delaying the order",
+    "timed out",
+    "could not run the execution",
+    "could not insert order",
+)
+"""The venue's words for an order of which it does not say, or not know, what becomes of it (its error codes)."""
+
+CERTAIN_WORDS: Final = ("invalid", "not enough balance", "not yet ready", "does not exist", "min size", "banned")
+"""Its words for an order that it certainly did not take, where no status says so."""
 
 NOT_ACCEPTED: Final = frozenset({425, 429})
 """The matching engine restarts; too many calls. Neither takes the order."""
@@ -86,11 +101,18 @@ def refusal(call: str, status: int, text: str, *, retry_after: float | None = No
         return VenueRefused(call, status, text, retry_after=retry_after)
     if status == httpx.codes.SERVICE_UNAVAILABLE and own and any(each in words for each in CLOSED_WORDS):
         return VenueRefused(call, status, text, retry_after=retry_after)
-    if httpx.codes.is_client_error(status) and status != httpx.codes.REQUEST_TIMEOUT:
+    doubtful = status == httpx.codes.REQUEST_TIMEOUT or any(each in words for each in DOUBTFUL_WORDS)
+    if httpx.codes.is_client_error(status) and not doubtful:
         return VenueRefused(call, status, text, exists=own and any(each in words for each in EXISTS_WORDS))
     return Unanswered(call, f"HTTP {status}: {text}")
 
 
 def said_no(call: str, text: str) -> TradingError:
-    """Return the error for an answer with status 200 that says the order did not succeed."""
-    return refusal(call, httpx.codes.BAD_REQUEST, text or "refused without a reason")
+    """Return the error for an answer with status 200 that says the order did not succeed.
+
+    The venue has looked at the order then, and may have taken it: words that are not known are no refusal.
+    """
+    error = refusal(call, httpx.codes.BAD_REQUEST, text)
+    if type(error) is VenueRefused and not error.exists and not any(each in text.lower() for each in CERTAIN_WORDS):
+        return Unanswered(call, f"not a success: {text or 'no reason given'}")
+    return error
