@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from polymirror.core.messages import WireLevel
 
 
+TOP = 16
+"""Levels next to the best one whose texts are joined anew when one of them changes."""
+
+
 class Levels(NamedTuple):
     """An immutable copy of a book's levels: keys and sizes of both sides, best last."""
 
@@ -55,7 +59,7 @@ class Undo(Struct, gc=False):
 class Side:
     """The levels of one side, best last."""
 
-    __slots__ = ("_text", "_wires", "keys", "sizes")
+    __slots__ = ("_cut", "_deep", "_text", "_wires", "keys", "sizes")
 
     def __init__(self) -> None:
         # Sorted ascending: the last key is the best level.
@@ -66,6 +70,9 @@ class Side:
         self._wires: list[str] | None = []
         # The wires joined; None when they have changed since. Most changes touch one side, and a hash needs both.
         self._text: str | None = None
+        # The first _cut wires joined; None when one of them has changed since. Nearly all changes are near the top.
+        self._deep: str | None = None
+        self._cut = 0
 
     @property
     def wires(self) -> list[str]:
@@ -82,7 +89,12 @@ class Side:
         """Return the levels' JSON texts, joined by commas."""
         text = self._text
         if text is None:
-            text = self._text = ",".join(self.wires)
+            wires = self.wires
+            if self._deep is None or len(wires) - self._cut > 2 * TOP:
+                self._cut = max(0, len(wires) - TOP)
+                self._deep = ",".join(wires[: self._cut])
+            top = ",".join(wires[self._cut :])
+            text = self._text = f"{self._deep},{top}" if self._deep and top else self._deep or top
         return text
 
     def set(self, key: int, size: int, wire: str) -> int:
@@ -90,6 +102,8 @@ class Side:
         keys, wires = self.keys, self._wires or self.wires
         self._text = None
         i = bisect_left(keys, key)
+        if i < self._cut:
+            self._deep = None
         if i < len(keys) and keys[i] == key:
             old = self.sizes[i]
             if size:
@@ -110,6 +124,10 @@ class Side:
         keys, wires, mirror_wires = self.keys, self._wires or self.wires, mirror._wires or mirror.wires
         self._text = mirror._text = None
         i = bisect_left(keys, key)
+        if i < self._cut:
+            self._deep = None
+        if i < mirror._cut:
+            mirror._deep = None
         if i < len(keys) and keys[i] == key:
             old = self.sizes[i]
             if size:
@@ -151,6 +169,7 @@ class Side:
         self.keys, self.sizes, self._wires = keys, sizes, None
         # The decoder's own writer is seven times faster than Python, and spells a level as the venue does.
         self._text = encode(levels)[1:-1].decode()
+        self._deep, self._cut = None, 0
 
 
 class OrderBook:

@@ -181,41 +181,37 @@ class Engine:
             return
         self._line_doubted = False
         for message in decode_frame(data):
-            if isinstance(message, PriceChange):
-                self._price_change(line, message, now, read_at)
-            else:
+            if not isinstance(message, PriceChange):
                 self._rare(line, message, now, read_at)
-        outbox = self.outbox
-        if outbox.rearm or outbox.fresh or outbox.resubscribe or now >= self.requests.due:
-            self._settle(now)
-
-    def _price_change(self, line: Line, message: PriceChange, now: float, read_at: float | None) -> None:
-        """Take the message that nearly all frames are."""
-        market, at = self.markets.get(message.market), message.at
-        if market is None or market.line != line.number:
-            self.counts["untracked"] += len(message.price_changes or ())
-            return
-        low = self.clock.low
-        if low is not None and now < self.clock.fresh_until and not line.lagging and line.newest_at <= at:
-            lag = now - (at - low) / 1000.0
-            if 0.0 <= lag <= self.config.max_apply_lag:
+                continue
+            market, at = self.markets.get(message.market), message.at
+            if market is None or market.line != number:
+                self.counts["untracked"] += len(message.price_changes or ())
+                continue
+            low = self.clock.low
+            lag = -1.0 if low is None or now >= self.clock.fresh_until else now - (at - low) / 1000.0
+            if 0.0 <= lag <= self.config.max_apply_lag and line.newest_at <= at and not line.lagging:
                 # The usual frame moves no bound and changes no state.
                 line.newest_at, line.lag, line.lag_at = at, lag, now
             else:
                 self._take_lag(line, at, now)
-        else:
-            self._take_lag(line, at, now)
-        try:
-            checked = market.deltas(message, now, read_at)
-        except UnitError as error:
-            market.drop_batch()
-            ids = tuple(change.asset_id for change in message.price_changes or ())
-            self._malformed(line, Malformed("price_change", str(error), message.market, ids), now)
-            checked = False
-        if not checked:
-            self._note_batch(market)
-        elif self._open:
-            self._open.pop(market, None)
+            try:
+                checked = market.deltas(message, now, read_at)
+            except UnitError as error:
+                checked = False
+                self._bad_entry(line, market, message, str(error), now)
+            if not checked:
+                self._note_batch(market)
+            elif self._open:
+                self._open.pop(market, None)
+        outbox = self.outbox
+        if outbox.rearm or outbox.fresh or outbox.resubscribe or now >= self.requests.due:
+            self._settle(now)
+
+    def _bad_entry(self, line: Line, market: Market, message: PriceChange, detail: str, now: float) -> None:
+        market.drop_batch()
+        ids = tuple(change.asset_id for change in message.price_changes or ())
+        self._malformed(line, Malformed("price_change", detail, message.market, ids), now)
 
     def _rare(self, line: Line, message: Rare, now: float, read_at: float | None) -> None:
         """Take any message but a price change."""

@@ -59,8 +59,8 @@ class Market:
         self.differences: set[tuple[int, bool]] = set()
         # The sum of the tokens' generations for which the differences hold.
         self.compared = -1
-        # Each token that is tracked together with its complement, by asset id: (it, its complement).
-        self.pairs: dict[str, tuple[Token, Token]] = {}
+        # Both tokens, once both are tracked.
+        self.pair: tuple[Token, Token] | None = None
         # How the open batch was counted, if it was one message that was checked at once; else None.
         self.checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None = None
         # Whose turn it is to be proven by its own hash.
@@ -74,7 +74,7 @@ class Market:
         token.jitter = self._jitter
         if len(self.tokens) == PAIR:
             one, other = self.tokens.values()
-            self.pairs = {one.asset_id: (one, other), other.asset_id: (other, one)}
+            self.pair = (one, other)
         return token
 
     # ---- Messages ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from polymirror.core.messages import Change
     from polymirror.core.token import Token
 
-TURNS: Final = 8
+TURNS: Final = 16
 """The second token's own hash is tried with one message in this many; else it is proven as the mirror image."""
 
 # Looked up in an Enum they cost as much as a level's search.
@@ -30,7 +30,7 @@ _COMPLEMENT: Final = ProofKind.COMPLEMENT
 _LIVE: Final = BookState.LIVE
 
 
-def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fifth of the whole
+def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would cost a fifth of the whole
     market: Market, first: Change, second: Change, at: int, heard_at: float, now: float
 ) -> bool:
     """Take two entries whose exchange time ``at`` (ms) is later than the open batch's. False: not usual.
@@ -38,11 +38,20 @@ def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fif
     False means that no level has changed. ``market.checked_as`` then tells whether anything is left to be checked
     when the batch is over.
     """
-    pair = market.pairs.get(first.asset_id)
-    if pair is None:
+    if market.pair is None:
         return False
-    one, other = pair
-    if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
+    one, other = market.pair
+    turned = first.asset_id != one.asset_id
+    if turned:
+        # Always the same token is hashed: the text of a side that did not change is kept.
+        first, second = second, first
+    if (
+        first.asset_id != one.asset_id
+        or second.asset_id != other.asset_id
+        or first.size != second.size
+        or at <= one.last_at
+        or at <= other.last_at
+    ):
         return False
     try:
         price, size, image_price = PRICES[first.price], SIZES[first.size], PRICES[second.price]
@@ -100,7 +109,7 @@ def take_mirrored(  # noqa: C901, PLR0911 - calls for its parts would cost a fif
     # Something needs more than a look: the changes are made, the rest goes the long way.
     one.follow(undo, at, heard_at)
     other.follow(image_undo, at, heard_at)
-    market.changed((one, other), now)
+    market.changed((other, one) if turned else (one, other), now)
     return True
 
 
