@@ -1,0 +1,147 @@
+"""The bot on the real feed: on paper, or with real orders. Its files are on the disk, its checks come first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from bots.common import checks
+from bots.common.errors import BotError
+from bots.common.execution.base import Holdings
+from bots.common.execution.live import LiveExecutor
+from bots.common.execution.paper import PaperConfig, PaperExecutor
+from bots.common.execution.sdk import SdkClient, Wallet
+from bots.common.files import open_files
+from bots.common.notifications import Silent, Telegram, TelegramApi
+from bots.common.oracles.factory import make_oracle
+from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.common.ready import Outside, preflight
+from bots.common.runner import Aloud, Bot, World
+from bots.common.settings import secrets_of
+from bots.common.switch import KillFile, stop_on_signal
+from bots.common.tally import table
+from bots.oracle_lag.strategy import plan_of
+from polymirror.venue.network import REAL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bots.common.execution.base import Executor
+    from bots.oracle_lag.config import BotSettings, Keys
+
+CONFIRMATION: Final = "I may lose this money"
+
+STOP_FILE: Final = "STOP"
+
+
+def run_live(settings: BotSettings, *, for_real: bool, tell: Callable[[str], None]) -> int:
+    """Run until stopped; return the exit code. Raises BotError when live trading is not confirmed."""
+    if for_real and settings.confirm_live != CONFIRMATION:
+        raise BotError(f'live trading is not confirmed: set confirm_live = "{CONFIRMATION}" in the settings file')
+    return asyncio.run(run(settings, for_real=for_real, tell=tell))
+
+
+async def run(
+    settings: BotSettings, *, for_real: bool, tell: Callable[[str], None], geoblock: str = checks.GEOBLOCK
+) -> int:
+    """Check everything, then trade until cancelled; return the exit code of a preflight that failed."""
+    keys, network, endpoints = settings.keys, REAL, settings.mirror.endpoints
+    async with AsyncExitStack() as stack:
+        disk, thread = open_files(settings.folder)
+        stack.callback(thread.close)
+        stack.callback(disk.unlock)
+        chat = Telegram(keys.telegram_token, settings.telegram_chat, network) if settings.telegram_chat else None
+        oracle = make_oracle(
+            evolve(settings.oracle, assets=settings.assets),
+            network,
+            clob_keys=_clob_keys(keys),
+            chainlink_keys=_chainlink_keys(keys),
+        )
+        report = await preflight(
+            Outside(
+                network=network,
+                endpoints=endpoints,
+                oracle=oracle,
+                assets=settings.assets,
+                interval=settings.rounds.intervals[0],
+                files=disk,
+                offload=thread,
+                geoblock=geoblock,
+                telegram=TelegramApi(keys.telegram_token, network) if chat is not None else None,
+                chat=settings.telegram_chat,
+                account=partial(_account, settings) if for_real else None,
+                variables="POLYMARKET_PRIVATE_KEY and POLYMARKET_API_*",
+                least=settings.risk.max_trade,
+                hide=tuple(secrets_of(settings)),
+            )
+        )
+        tell("\n".join(map(str, report.findings)))
+        if not report.ok:
+            return report.exit_code
+        world = World(
+            network=network,
+            endpoints=endpoints,
+            oracle=oracle,
+            files=disk,
+            offload=thread,
+            open_executor=partial(live if for_real else paper, settings),
+            notifier=Aloud(tell, chat or Silent()),
+            switch=KillFile(settings.folder / STOP_FILE),
+            tasks={} if chat is None else {"telegram": chat.run},
+        )
+        bot = Bot(plan_of(settings), world)
+        stack.enter_context(stop_on_signal(asyncio.get_running_loop(), bot.stop))
+        tell(table(await bot.run(), "oracle_lag"))
+    return report.exit_code
+
+
+@asynccontextmanager
+async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
+    """Open an account on paper, which goes on where the bot's own books are."""
+    owned = {held.token: held.shares for held in bot.account.positions.values()}
+    cash = settings.paper_cash + bot.account.totals.cash
+    holdings = Holdings(cash=cash, positions=owned)
+    yield PaperExecutor(bot, bot.world.network, PaperConfig(), bot.winner, holdings)
+
+
+@asynccontextmanager
+async def live(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
+    """Open the way to the venue."""
+    async with _account(settings) as client:
+        executor = LiveExecutor(client, bot.world.network, settings.live)
+        executor.know(bot.account.order_ids)
+        yield executor
+
+
+@asynccontextmanager
+async def _account(settings: BotSettings) -> AsyncIterator[SdkClient]:
+    keys = settings.keys
+    wallet = Wallet(
+        private_key=keys.private_key.reveal(),
+        address=settings.wallet or None,
+        api_key=keys.api_key.reveal() or None,
+        api_secret=keys.api_secret.reveal() or None,
+        api_passphrase=keys.api_passphrase.reveal() or None,
+        relayer_key=keys.relayer_key.reveal() or None,
+        relayer_address=settings.relayer_address or None,
+    )
+    async with await SdkClient.open(wallet) as client:
+        yield client
+
+
+def _clob_keys(keys: Keys) -> ClobKeys | None:
+    if not (keys.api_key and keys.api_secret and keys.api_passphrase):
+        return None
+    return ClobKeys(
+        api_key=keys.api_key.reveal(), secret=keys.api_secret.reveal(), passphrase=keys.api_passphrase.reveal()
+    )
+
+
+def _chainlink_keys(keys: Keys) -> ChainlinkKeys | None:
+    if not (keys.chainlink_id and keys.chainlink_secret):
+        return None
+    return ChainlinkKeys(client_id=keys.chainlink_id.reveal(), user_secret=keys.chainlink_secret.reveal())

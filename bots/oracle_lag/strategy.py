@@ -1,0 +1,54 @@
+"""The strategy as a bot runs it: the signal of :mod:`bots.oracle_lag.signal`, made into a wish to buy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from bots.common.dealer import Wish
+from bots.common.orders import TimeInForce
+from bots.common.runner import Plan
+from bots.oracle_lag.signal import Direction, Quiet, SignalSettings, decide
+
+if TYPE_CHECKING:
+    from bots.common.dealer import Terms
+    from bots.common.oracles.base import Tick, TickKind
+    from bots.common.rounds import Round
+    from bots.common.strike import Strike
+    from bots.oracle_lag.config import BotSettings
+
+
+@frozen
+class OracleLag:
+    """Buys the token on whose side the oracle stands, before the makers have moved."""
+
+    settings: SignalSettings
+
+    @property
+    def kind(self) -> TickKind:
+        """The kind of price after which it is asked."""
+        return self.settings.kind
+
+    def wish(self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, now_ms: int) -> Wish | str:
+        """Say what to buy in an open window, or in one word why nothing is wished for."""
+        found = decide(self.settings, tick.price, strike, now_ms, each.start_ms, each.end_ms)
+        if isinstance(found, Quiet):
+            return found.name
+        token = each.terms.up if found.direction is Direction.UP else each.terms.down
+        return Wish(token=token.id, terms=terms, fair=found.fair)
+
+
+def plan_of(settings: BotSettings) -> Plan:
+    """Make the plan of a bot from its settings."""
+    return Plan(
+        assets=settings.assets,
+        strategy=OracleLag(settings.signal),
+        rounds=settings.rounds,
+        mirror=settings.mirror,
+        risk=settings.risk,
+        size=settings.size_limits,
+        tif=TimeInForce(settings.orders.kind),
+        max_proof_age=float(settings.orders.max_proof_age),
+        save_every=float(settings.save_every),
+    )

@@ -1,0 +1,55 @@
+"""The strike is a tick at the boundary itself, or the venue's word; nothing near it will do."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from bots.common.oracles.base import Tick, TickKind
+from bots.common.oracles.buffer import OracleBuffer
+from bots.common.strike import StrikeSource, find_strike, recognise
+from polymirror.venue.market import Token
+from tests.bots.rounds_rig import START_MS, market_of, window
+
+
+def buffer_of(*ticks, kind=TickKind.TWAP60, asset="btc"):
+    buffer = OracleBuffer()
+    for offset_ms, price in ticks:
+        buffer.put(Tick(asset, kind, Decimal(price), START_MS + offset_ms, 0.0))
+    return buffer
+
+
+@pytest.mark.parametrize(
+    ("ticks", "price"),
+    [
+        ([(-1000, "1"), (0, "2"), (1000, "3")], "2"),
+        ([(-1000, "1"), (1000, "3")], None),  # the second of the boundary is missing
+        ([(-500, "1")], "1"),
+        ([(-501, "1")], None),
+        ([(500, "3")], "3"),
+        ([(501, "3")], None),
+        ([(-400, "1"), (100, "2")], "2"),
+        ([], None),
+    ],
+)
+def test_a_tick_counts_only_within_half_a_second_of_the_boundary(ticks, price):
+    found = find_strike(buffer_of(*ticks), "btc", START_MS, None)
+    assert (None if found is None else str(found.price)) == price
+    assert found is None or found.source is StrikeSource.BOUNDARY_TICK
+
+
+def test_the_venues_own_value_is_believed_before_ours():
+    found = find_strike(buffer_of((0, "2")), "btc", START_MS, Decimal("2.5"))
+    assert (found.price, found.source) == (Decimal("2.5"), StrikeSource.OFFICIAL)
+
+
+def test_the_last_price_and_other_assets_are_no_strike():
+    assert find_strike(buffer_of((0, "2"), kind=TickKind.SPOT), "btc", START_MS, None) is None
+    assert find_strike(buffer_of((0, "2"), asset="eth"), "btc", START_MS, None) is None
+
+
+def test_a_market_without_up_and_down_is_not_recognised():
+    assert recognise(market_of(window()), window()) == ""
+    odd = market_of(window(), tokens=(Token("1", "Yes"), Token("2", "No")))
+    assert "up and down" in recognise(odd, window())
