@@ -67,7 +67,7 @@ class MirrorMetrics(Collector):
         untrusted = self._untrusted.copy()
         for left, reason in self._since.values():
             untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
-        states = Counter(state.name for _, state in engine.states())
+        states, proofs = Counter(state.name for _, state in engine.states()), engine.outbox.proofs.by_verdict()
         books = GaugeMetricFamily("polymirror_books", "Books by state.", labels=["state"])
         for state in BookState:
             books.add_metric([state.name], states[state.name])
@@ -82,7 +82,7 @@ class MirrorMetrics(Collector):
         yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
-                            (((kind.value, verdict.value), n) for (kind, verdict), n in engine.outbox.proofs.by_verdict().items()),
+                            (((kind.value, verdict.value), n) for (kind, verdict), n in proofs.items()),
                             ["kind", "verdict"])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
                             (((reason,), n) for reason, n in engine.outbox.resyncs.items()), ["reason"])  # fmt: skip
