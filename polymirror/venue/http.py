@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-import httpx
 from attrs import define, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
     from types import TracebackType
+
+    import httpx
 
     from polymirror.config import RestConfig
     from polymirror.venue.network import Network
@@ -87,6 +89,9 @@ class Http:
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
+        # Not before it is needed: it takes a fifth of the time of importing the library.
+        import httpx  # noqa: PLC0415
+
         config, transport = self._config, self._network.transport
         self._client = httpx.AsyncClient(
             transport=None if transport is None else transport(),
@@ -154,6 +159,8 @@ class Http:
             raise VenueUnavailable(name, None, f"not done within {self._config.total_timeout:g} s") from None
 
     async def _attempt(self, name: str, path: str, query: Mapping[str, str] | None, post: Any) -> Answer:
+        import httpx  # noqa: PLC0415 - as above; by now it is there
+
         if self._client is None:
             msg = f"{name} outside 'async with'"
             raise RuntimeError(msg)
@@ -194,14 +201,14 @@ class Http:
         error, wish = _read_error(name, body)
         header = parse_retry_after(response.headers.get("Retry-After"), self._network.wall())
         retry_after = header if header is not None else wish
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             self.counters.throttled += 1
             if retry_after is not None:
                 self._budget.hold(min(retry_after, self._config.max_retry_after))
             return RateLimited(name, retry_after)
-        if status in {TOO_EARLY, httpx.codes.REQUEST_TIMEOUT} or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if status in {TOO_EARLY, HTTPStatus.REQUEST_TIMEOUT} or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return VenueUnavailable(name, status, error or "no JSON error", retry_after)
-        if status == httpx.codes.NOT_FOUND and error is not None:
+        if status == HTTPStatus.NOT_FOUND and error is not None:
             return NotFound(f"{name}: {error}")
         return BadResponse(name, f"HTTP {status}: {error or 'no JSON error'}", status)
 
