@@ -1,28 +1,35 @@
 """Telling users that a book changed, without ever waiting for them.
 
-A subscriber has no queue: it has a set of tokens that changed since it last looked, so a slow one gets the
-newest state and the number of changes it missed, and memory is bounded by the number of tokens. One that nobody
+A subscriber has no queue: it looks at what changed since it last looked (:mod:`polymirror.changes`), so a slow one
+gets the newest state and the number of changes it missed, and costs the mirror nothing meanwhile. One that nobody
 holds any more is forgotten: leaving an ``async for`` loop needs no clean-up. Callbacks run once per turn of the
-event loop for everything that changed in it.
+event loop for everything that changed in it, and give way when they take long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
+from polymirror.changes import Changes, Reader
 from polymirror.errors import ConfigError, MirrorClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from polymirror.core.states import BookState, Reason
 
 log = logging.getLogger("polymirror")
+
+MAX_SLICE_SECONDS: Final = 0.002
+"""Seconds of callbacks before frames and other tasks get their turn."""
+
+_ANY: Final = ""
+"""Stands for all tokens where readers wait."""
 
 
 @frozen
@@ -44,46 +51,33 @@ class Subscription:
     mirror stops or :meth:`close` is called.
     """
 
-    def __init__(
-        self, owner: Subscribers, tokens: Iterable[str], describe: Callable[[str, int], Update | None]
-    ) -> None:
+    def __init__(self, owner: Subscribers, reader: Reader, describe: Callable[[str, int], Update | None]) -> None:
         self._owner = owner
-        self._tokens = frozenset(tokens)
+        self.reader = reader
         self._describe = describe
-        # Changed tokens, oldest first, and how often each changed since it was last taken.
-        self._pending: dict[str, int] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    def offer(self, changed: Iterable[str]) -> None:
-        """Note changed tokens and wake the reader. Costs the mirror a dictionary update each."""
-        pending, tokens = self._pending, self._tokens
-        for token in changed:
-            if not tokens or token in tokens:
-                pending[token] = pending.get(token, 0) + 1
-        if pending and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def forget(self, tokens: Iterable[str]) -> None:
-        """Drop tokens that are mirrored no more: their number over time has no bound."""
-        for token in tokens:
-            self._pending.pop(token, None)
-
-    def close(self) -> None:
-        """End the iteration."""
-        self._closed = True
-        self._owner.remove(self)
+    def wake(self) -> None:
+        """Let the one that waits look again, if anyone waits."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """End the iteration after what changed up to now."""
+        self._closed = True
+        self.reader.end()
+        self._owner.remove(self)
+        self.wake()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Update:
         while True:
-            while self._pending:
-                token = next(iter(self._pending))
-                update = self._describe(token, self._pending.pop(token) - 1)
+            while (taken := self.reader.take()) is not None:
+                token, changes = taken
+                update = self._describe(token, changes - 1)
                 if update is not None:
                     return update
             if self._closed:
@@ -91,10 +85,12 @@ class Subscription:
             if self._waiter is not None:
                 raise RuntimeError("another task waits on this subscription: make one for each")
             self._waiter = asyncio.get_running_loop().create_future()
+            self._owner.wait(self)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+                self._owner.unwait(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,18 +104,23 @@ class Subscribers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # In order of subscription, so that readers are woken in the same order in every run.
+        self._changes = Changes()
+        # In order of subscription.
         self._subscriptions: WeakKeyDictionary[Subscription, None] = WeakKeyDictionary()
         self._callbacks: dict[object, tuple[Callable[[Update], None], frozenset[str]]] = {}
-        # Changed tokens that the callbacks have not been told of yet.
-        self._pending: dict[str, int] = {}
+        # Those who wait, by the tokens they want, in the order in which they began: all runs wake alike.
+        self._waiting: dict[str, dict[Subscription, None]] = {}
+        # What the callbacks were told of; None while there are none.
+        self._told: Reader | None = None
+        # Callbacks under way, interrupted to let others have their turn.
+        self._delivery: Iterator[None] | None = None
         self._scheduled = False
         self._closed = False
 
     def subscribe(self, tokens: Iterable[str], describe: Callable[[str, int], Update | None]) -> Subscription:
         """Add an iterator. Raises ConfigError beyond the limit, and MirrorClosed after the end."""
         self._check_room()
-        subscription = Subscription(self, tokens, describe)
+        subscription = Subscription(self, Reader(self._changes, tokens), describe)
         self._subscriptions[subscription] = None
         return subscription
 
@@ -131,25 +132,44 @@ class Subscribers:
         """Add a callback; return a function that removes it. Raises as :meth:`subscribe` does."""
         self._check_room()
         key = object()
+        if not self._callbacks:
+            self._told = Reader(self._changes)
         self._callbacks[key] = (callback, frozenset(tokens))
         return lambda: self._callbacks.pop(key, None) and None
 
     def notify(self, changed: tuple[str, ...], describe: Callable[[str, int], Update | None]) -> None:
-        """Tell everyone what changed; never waits and never raises."""
-        for subscription in self._subscriptions:
-            subscription.offer(changed)
-        if not self._callbacks:
-            return
-        for token in changed:
-            self._pending[token] = self._pending.get(token, 0) + 1
-        if not self._scheduled:
+        """Tell everyone what changed; never waits and never raises. Costs the same for any number that do not wait."""
+        self._changes.note(changed)
+        if self._waiting:
+            for token in (_ANY, *changed):
+                for subscription in self._waiting.pop(token, ()):
+                    subscription.wake()
+        if self._callbacks and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run_callbacks, describe)
 
+    def wait(self, subscription: Subscription) -> None:
+        """Note that somebody waits for the next change."""
+        for token in subscription.reader.tokens or (_ANY,):
+            self._waiting.setdefault(token, {})[subscription] = None
+
+    def unwait(self, subscription: Subscription) -> None:
+        """Note that nobody waits there any more."""
+        for token in subscription.reader.tokens or (_ANY,):
+            waiting = self._waiting.get(token)
+            if waiting is not None:
+                waiting.pop(subscription, None)
+                if not waiting:
+                    del self._waiting[token]
+
     def forget(self, tokens: Iterable[str]) -> None:
-        """Drop what is pending about tokens that are mirrored no more."""
+        """Drop what is known about tokens that are mirrored no more."""
+        tokens = tuple(tokens)
+        self._changes.forget(tokens)
         for subscription in self._subscriptions:
-            subscription.forget(tokens)
+            subscription.reader.forget(tokens)
+        if self._told is not None:
+            self._told.forget(tokens)
 
     def close(self) -> None:
         """End all iterations, forget all callbacks, and take no more."""
@@ -157,12 +177,31 @@ class Subscribers:
         for subscription in tuple(self._subscriptions):
             subscription.close()
         self._callbacks.clear()
-        self._pending.clear()
 
     def _run_callbacks(self, describe: Callable[[str, int], Update | None]) -> None:
-        self._scheduled = False
-        pending, self._pending = self._pending, {}
-        for token, changes in pending.items():
+        """Run callbacks for a while; the rest of them in the next turn of the loop."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MAX_SLICE_SECONDS
+        if self._delivery is None:
+            self._delivery = self._deliver(describe)
+        for _ in self._delivery:
+            if loop.time() >= until:
+                break
+        else:
+            self._delivery = None
+        self._scheduled = bool(self._callbacks) and (
+            self._delivery is not None or bool(self._told and self._told.look())
+        )
+        if self._scheduled:
+            loop.call_soon(self._run_callbacks, describe)
+
+    def _deliver(self, describe: Callable[[str, int], Update | None]) -> Iterator[None]:
+        """Call back about everything that changed up to now, pausing after each call."""
+        reader = self._told
+        if reader is None or not reader.look():
+            return
+        while (taken := reader.take(looks=False)) is not None:
+            token, changes = taken
             update = describe(token, changes - 1)
             if update is None:
                 continue
@@ -174,6 +213,7 @@ class Subscribers:
                 except Exception:
                     # A user's bug must not stop the mirror, nor other callbacks.
                     log.exception("an update callback failed")
+                yield
 
     def _check_room(self) -> None:
         if self._closed:

@@ -30,7 +30,7 @@ async def test_a_slow_reader_gets_the_newest_once_and_how_many_it_stands_for() -
     for _ in range(100_000):
         subscribers.notify(("a", "b"), describe)
     subscribers.notify(("b",), describe)
-    assert len(updates._pending) == 2
+    assert updates.reader.pending() == {"a", "b"}
     assert [(await anext(updates)).conflated for _ in range(2)] == [99_999, 100_000]
     subscribers.notify(("a",), describe)
     assert await anext(updates) == describe("a", 0)
@@ -47,7 +47,7 @@ async def test_a_reader_that_waits_is_woken_and_only_for_its_tokens() -> None:
         assert not waiting.done()
         subscribers.notify(("gone", "b", "a"), describe)
     assert waiting.result() == describe("b", 0)
-    assert updates._pending == {}
+    assert updates.reader.pending() == set()
 
 
 async def test_one_subscription_is_for_one_reader() -> None:
@@ -160,13 +160,71 @@ async def test_a_callback_that_changes_the_subscriptions_disturbs_nobody() -> No
     assert (await anext(made[0])) == describe("a", 0)
 
 
+async def test_slow_callbacks_give_way_and_miss_nobody(monkeypatch) -> None:
+    monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
+    subscribers = Subscribers(10)
+    heard: list[Update] = []
+    for _ in range(2):
+        subscribers.call(heard.append, ())
+    subscribers.notify(("a", "b"), describe)
+    await asyncio.sleep(0)
+    assert heard == [describe("a", 0)]
+    # Meanwhile more changes, also of what waits to be told.
+    subscribers.notify(("b", "c"), describe)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert heard == [describe("a", 0), describe("a", 0), describe("b", 1), describe("b", 1)]
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert heard[4:] == [describe("c", 0), describe("c", 0)]
+
+
+async def test_callbacks_that_are_all_removed_while_they_give_way_are_over(monkeypatch) -> None:
+    monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
+    subscribers = Subscribers(10)
+    heard: list[str] = []
+    remove = subscribers.call(lambda update: heard.append(update.token), ())
+    subscribers.notify(("a", "b"), describe)
+    await asyncio.sleep(0)
+    remove()
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert heard == ["a"]
+    subscribers.call(lambda update: heard.append(update.token), ())
+    subscribers.notify(("c",), describe)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert heard == ["a", "c"]
+
+
+async def test_telling_costs_the_same_for_any_number_that_do_not_wait(monkeypatch) -> None:
+    offered = []
+
+    def wake(subscription) -> None:
+        offered.append(subscription)
+
+    monkeypatch.setattr("polymirror.subscribers.Subscription.wake", wake)
+    subscribers = Subscribers(200)
+    kept = [subscribers.subscribe(("a",) if i % 2 else (), describe) for i in range(100)]
+    other = subscribers.subscribe(("c",), describe)
+    waiting = asyncio.ensure_future(anext(other))
+    await asyncio.sleep(0)
+    for _ in range(10):
+        subscribers.notify(("a", "b"), describe)
+    assert offered == []
+    subscribers.notify(("c",), describe)
+    assert offered == [other]
+    waiting.cancel()
+    assert [(await anext(each)).conflated for each in kept] == [9] * 100
+
+
 async def test_tokens_that_are_mirrored_no_more_are_dropped_from_what_is_pending() -> None:
     subscribers = Subscribers(10)
     updates = subscribers.subscribe((), describe)
     for number in range(1_000):
         subscribers.notify((f"token {number}",), describe)
         subscribers.forget((f"token {number}", "never seen"))
-    assert updates._pending == {}
+    assert updates.reader.pending() == set()
 
 
 # ---- On a mirror -----------------------------------------------------------------------------------
@@ -179,14 +237,14 @@ async def test_a_reader_that_never_comes_costs_the_mirror_nothing() -> None:
         heard: list[Update] = []
         mirror.on_update(heard.append)
         await until(mirror, lambda: len(heard) >= 200)
-        assert set(slow._pending) == set(mirror.tokens)
+        assert slow.reader.pending() == set(mirror.tokens)
         first = await anext(slow)
         assert first.conflated > 0
         # It is told of the past, and reads the present.
         newest = mirror.live(first.token)
         assert venue.was_true(first.token, newest.bids, newest.asks, 1.0)
         mirror.remove_market(mirror.markets[0].condition_id)
-        assert slow._pending == {}
+        assert slow.reader.pending() == set()
 
 
 async def test_a_raising_callback_does_not_stop_the_mirror() -> None:
