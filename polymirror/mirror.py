@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
+from polymirror.alarm import Alarm
 from polymirror.clockwatch import watch_clock
 from polymirror.config import Endpoints, MirrorConfig
 from polymirror.core.checksum import Constants
@@ -31,6 +32,7 @@ from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
 from polymirror.venue.network import REAL
+from polymirror.venue.pieces import cut_array
 from polymirror.venue.rest import Clob
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
 from polymirror.warnlog import WarnLog
@@ -88,8 +90,7 @@ class Mirror:
         self._warnings = WarnLog()
         # Granted and refused reads since the start.
         self.reads: Counter[str] = Counter()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._alarm = Alarm(self.now, self._frames_wait, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
         self._stack: AsyncExitStack | None = None
@@ -155,8 +156,7 @@ class Mirror:
 
     def _stop(self) -> None:
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         self._subscribers.close()
         for waiter in self._waiters:
             if not waiter.done():
@@ -376,9 +376,7 @@ class Mirror:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        due = engine.next_deadline()
-        if due < self._timer_at or self._timer is None:
-            self._set_timer(due)
+        self._alarm.set(engine.next_deadline())
 
     def _tell_events(self) -> None:
         for event in self.engine.events():
@@ -394,16 +392,10 @@ class Mirror:
                     # A user's bug must not stop the mirror.
                     log.exception("a transition callback failed")
 
-    def _set_timer(self, due: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = None, due
-        if due < float("inf") and not self._stopped:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, due - self.now()), self._on_timer)
+    def _frames_wait(self) -> bool:
+        return any(stream.waiting for stream, _ in self._streams.values())
 
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, float("inf")
+    def _tick(self) -> None:
         self.engine.tick(self.now())
         self._drain()
 
@@ -454,6 +446,7 @@ class Mirror:
             on_open=on_open,
             on_frame=on_frame,
             on_close=on_close,
+            cut=cut_array,
             config=self.config.stream,
             rng=self._rng,
             name=f"line {line}",

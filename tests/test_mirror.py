@@ -377,7 +377,7 @@ async def test_after_the_end_nothing_is_live_and_nothing_starts_again() -> None:
         # Not even from the inside: no task, and no timer.
         mirror.engine.prove(up, mirror.now())
         mirror._drain()
-        assert mirror._timer is None or mirror._timer.cancelled()
+        assert mirror._alarm._handle is None or mirror._alarm._handle.cancelled()
 
 
 @one_loop

@@ -49,10 +49,10 @@ async def test_it_ends_within_a_second_and_leaves_no_task_socket_or_timer() -> N
             mirror.on_update(lambda _: None)
             started = time.monotonic()
         assert time.monotonic() - started < 1.0
-        assert mirror._timer is None or mirror._timer.cancelled()
+        assert mirror._alarm._handle is None or mirror._alarm._handle.cancelled()
         assert not mirror._waiters
-        mirror._set_timer(mirror.now() + 60)
-        assert mirror._timer is None
+        mirror._alarm.set(mirror.now() + 60)
+        assert mirror._alarm._handle is None or mirror._alarm._handle.cancelled()
         async for _ in kept:
             pass
 

@@ -22,12 +22,12 @@ from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import CloseCause, CloseKind, cause_of
 from polymirror.venue.connection import Connection
 from polymirror.venue.network import REAL
+from polymirror.venue.pieces import keep_whole
 from polymirror.venue.watchdog import is_json_data
-from polymirror.venue.wire import hang_up
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from polymirror.config import StreamConfig
     from polymirror.venue.network import AnyWire, Network
@@ -82,7 +82,9 @@ class Stream:
 
     ``is_data(data)`` tells data from heartbeats for the data watchdog. ``ping`` is the heartbeat's text, ``None``
     for none. ``headers()`` gives the handshake's extra headers, anew for each attempt since a signature may
-    age. ``rng`` draws the jitter. ``network`` opens the sockets and has the clocks: the real one by default.
+    age. ``rng`` draws the jitter. ``cut(data)`` divides a frame of more than 64 KiB into what is handed on piece by
+    piece, so that other work gets its turn between; by default nothing is divided. ``network`` opens the sockets
+    and has the clocks: the real one by default.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Stream:
         config: StreamConfig,
         rng: random.Random,
         is_data: Callable[[bytes], bool] = is_json_data,
+        cut: Callable[[bytes], Sequence[bytes]] = keep_whole,
         name: str = "stream",
         ping: str | None = PING,
         headers: Callable[[], Mapping[str, str]] | None = None,
@@ -110,6 +113,7 @@ class Stream:
         self._on_close = on_close
         self._config = config
         self._is_data = is_data
+        self._cut = cut
         self._ping = ping
         self._headers = headers
         self._network = network
@@ -127,6 +131,11 @@ class Stream:
     def connected(self) -> bool:
         """Whether a connection is open and subscribed: ``on_open`` was called and ``on_close`` not yet."""
         return self._open
+
+    @property
+    def waiting(self) -> int:
+        """How many frames were received and not handed on yet."""
+        return 0 if self._connection is None else self._connection.waiting
 
     async def run(self) -> None:
         """Keep a connection open until cancelled, however often it is lost.
@@ -186,6 +195,9 @@ class Stream:
             cause = CloseCause(CloseKind.OPEN_FAILED, f"{what}: {error.__cause__}"[:200], error.status)
             self._note(cause)
             raise _Lost(cause, error.retry_after) from error
+        # By now the module is there, unless the network is a virtual one.
+        from polymirror.venue.wire import hang_up  # noqa: PLC0415
+
         opened_at = self._clock()
         # What stays true if the consumer fails or run() is cancelled at any point from here.
         cause = CloseCause(CloseKind.STOPPED, "cancelled")
@@ -205,6 +217,7 @@ class Stream:
             network=self._network,
             is_data=self._is_data,
             on_frame=self._on_frame,
+            cut=self._cut,
             ping=self._ping,
             counters=self.counters,
         )

@@ -1,7 +1,8 @@
-"""One open WebSocket, as the websockets library sees it: opening it, hanging up, and two additions of ours.
+"""One open WebSocket, as the websockets library sees it: opening it, hanging up, and three additions of ours.
 
 The additions: every arrival of bytes is reported (protocol pings and parts of a large message show that
-the path is alive, though no frame is delivered), and a closing handshake that the other side does not
+the path is alive, though no frame is delivered); frames can be taken as they are read, without the library's
+queue and the task that waits at it; and a closing handshake that the other side does not
 finish is cut off. The library alone waits for that without a limit when the other side closes first.
 Written against what websockets 15, 16 and 17 have in common. Called by the stream only.
 """
@@ -20,6 +21,7 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from polymirror.errors import ConfigError, VenueUnavailable
@@ -27,6 +29,8 @@ from polymirror.venue.backoff import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from websockets.protocol import Event
 
     from polymirror.config import StreamConfig
     from polymirror.venue.network import AnyWire
@@ -37,6 +41,10 @@ class Wire(ClientConnection):
 
     # Set by the owner once the connection is open; the handshake's bytes are of no interest.
     on_bytes: Callable[[], None] | None = None
+    # Set by the owner: takes each message as soon as it is read. Without it they wait for recv().
+    on_message: Callable[[bytes], None] | None = None
+    # True while a message of several frames is under way: the library puts those together.
+    _in_parts = False
     # Aborts the socket when a closing handshake takes too long; None unless one is under way.
     _cut_off: asyncio.TimerHandle | None = None
 
@@ -46,11 +54,21 @@ class Wire(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the socket (asyncio calls this)."""
-        super().data_received(data)
         if self.on_bytes is not None:
             self.on_bytes()
+        super().data_received(data)
         if self._cut_off is None and self.state is State.CLOSING:
             self._cut_off = self.loop.call_later(self.close_timeout or 0.0, self.transport.abort)
+
+    def process_event(self, event: Event) -> None:
+        """Handle one frame, or the handshake (the library calls this)."""
+        if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            whole, self._in_parts = event.fin and not self._in_parts, not event.fin
+            # Never past a message that waits for recv().
+            if self.on_message is not None and whole and not self.recv_messages.frames:
+                self.on_message(bytes(event.data))
+                return
+        super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the socket (asyncio calls this)."""

@@ -1,0 +1,124 @@
+"""Frames that are handed on where they are read: in order, bounded, counted; and large ones in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from polymirror.config import StreamConfig
+from polymirror.venue import connection as connection_module
+from polymirror.venue.closing import CloseKind
+from polymirror.venue.pieces import MAX_PIECES, cut_array, keep_whole
+
+pytestmark = pytest.mark.anyio
+
+
+def text(content: bytes, *, fin: bool = True, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, content, fin=fin).serialize(mask=False)
+
+
+async def test_a_message_in_parts_stays_in_its_place(rig):
+    async with rig.peer.running(compression=None), rig.running(rig.stream()):
+        server = await rig.opened()
+        parts = [
+            text(b'"1"'),
+            text(b'"2', fin=False),
+            Frame(Opcode.PING, b"between").serialize(mask=False),
+            text(b"2", fin=False, opcode=Opcode.CONT),
+            text(b'2"', opcode=Opcode.CONT),
+            text(b'"3"'),
+            text(b'"4"'),
+        ]
+        server.transport.write(b"".join(parts))
+        await rig.consumer.until(lambda: len(rig.consumer.frames) == 4)
+        # Each part in a read of its own: the library's reader has the first while the second comes.
+        for part in (text(b'"5', fin=False), text(b'5"', opcode=Opcode.CONT), text(b'"6"')):
+            server.transport.write(part)
+            await (await server.ping())
+        await rig.consumer.until(lambda: len(rig.consumer.frames) == 6)
+        assert rig.consumer.frames == [b'"1"', b'"222"', b'"3"', b'"4"', b'"55"', b'"6"']
+
+
+async def test_a_frame_is_handed_on_in_the_turn_in_which_it_is_read(rig):
+    depths = []
+    async with rig.peer.running(compression=None), rig.running(rig.stream()) as stream:
+        server = await rig.opened()
+        for _ in range(5):
+            server.transport.write(text(b'{"n":1}'))
+            await rig.consumer.until(lambda: len(rig.consumer.frames) > len(depths))
+            depths.append(stream.counters.deepest_queue)
+        assert depths == [0] * 5
+
+
+async def test_frames_read_after_the_end_are_counted_as_discarded(rig):
+    def give_up(data, received_at):
+        taken.append(data)
+        stream.reconnect("enough")
+
+    taken = []
+    rig.consumer.on_frame = give_up
+    async with rig.peer.running(compression=None), rig.running(rig.stream()) as stream:
+        server = await rig.opened()
+        server.transport.write(b"".join(text(b'{"n":%d}' % n) for n in range(7)))
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.REQUESTED
+        assert taken == [b'{"n":0}']
+        assert (stream.counters.frames, stream.counters.discarded) == (7, 6)
+
+
+async def test_a_large_array_is_handed_on_in_pieces_and_others_get_their_turn(rig, monkeypatch):
+    monkeypatch.setattr(connection_module, "MAX_SLICE_FRAMES", 10)
+    monkeypatch.setattr(connection_module, "LARGE_FRAME", 1_000)
+    turns = []
+    elements = [{"n": n, "x": "y" * 100} for n in range(50)]
+
+    async def other() -> None:
+        while True:
+            turns.append(len(rig.consumer.frames))
+            await asyncio.sleep(0)
+
+    async with rig.peer.running(), rig.running(rig.stream(cut=cut_array)) as stream:
+        server = await rig.opened()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(other())
+            # In one write: the last frame is small, and may not overtake the pieces.
+            server.transport.write(text(json.dumps(elements).encode()) + text(b'"last"'))
+            await rig.consumer.until(lambda: len(rig.consumer.frames) == 51)
+            task.cancel()
+        assert [json.loads(frame) for frame in rig.consumer.frames] == [*elements, "last"]
+        assert {10, 20, 30, 40} <= set(turns)
+        assert stream.counters.frames == 2
+
+
+async def test_pieces_that_do_not_fit_are_an_overflow(rig, monkeypatch):
+    monkeypatch.setattr(connection_module, "LARGE_FRAME", 1_000)
+    config = StreamConfig(close_timeout=0.2, max_queue=20)
+    async with rig.peer.running(), rig.running(rig.stream(config=config, cut=cut_array)):
+        server = await rig.opened()
+        await server.send(json.dumps([{"x": "y" * 100}] * 50))
+        await rig.consumer.until(lambda: rig.consumer.causes)
+        assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b'{"a":[1,2]}', id="an object"),
+        pytest.param(b"PONG", id="a text reply"),
+        pytest.param(b"[1,2", id="broken"),
+        pytest.param(b"[]", id="empty"),
+        pytest.param(b'["\xff"]', id="not UTF-8"),
+        pytest.param(b"[" + b"0," * MAX_PIECES + b"0]", id="more elements than the venue sends"),
+    ],
+)
+async def test_what_is_no_array_of_the_venue_stays_whole(frame):
+    pieces = cut_array(frame)
+    assert list(pieces) == [frame] or pieces == [b'"\xff"']
+    assert list(keep_whole(frame)) == [frame]
+
+
+async def test_an_array_is_cut_where_its_elements_end():
+    assert cut_array(b' [ {"a": [1, 2]} , {"b":"],["},3 ] ') == [b'{"a": [1, 2]}', b'{"b":"],["}', b"3"]
