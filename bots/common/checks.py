@@ -119,8 +119,11 @@ async def oracle(feed: Oracle, assets: Sequence[str], network: Network, within: 
     """Wait until prices of all these assets flow; the oracle must be running. ``within``: seconds."""
     until = network.monotonic() + within
     while silent := [asset for asset in assets if feed.stale(asset, network.monotonic())]:
+        health = feed.health()
+        if health.refused:
+            raise CheckFailed(health.trouble, "set the credentials of this oracle again, or choose another one")
         if network.monotonic() >= until:
-            trouble = feed.health().trouble
+            trouble = health.trouble
             why = f"no fresh price of {', '.join(silent)} within {within:g} s from {feed.name}"
             raise CheckFailed(
                 why + (f" ({trouble})" if trouble else ""), "choose another oracle, or check its settings"

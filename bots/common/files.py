@@ -254,7 +254,10 @@ def _sync(handle: int) -> None:
 
 
 def open_files(folder: Path) -> tuple[Disk, DiskThread]:
-    """Take a folder for this process, with a thread to wait for its disk. Raises FolderInUse."""
-    disk = Disk(folder)
-    disk.lock()
+    """Take a folder for this process, with a thread to wait for its disk. Raises FolderInUse, or BotError."""
+    try:
+        disk = Disk(folder)
+        disk.lock()
+    except OSError as error:
+        raise BotError(f"the folder {folder} cannot be used ({error.strerror}): set another one") from error
     return disk, DiskThread()

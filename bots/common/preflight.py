@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bots.common.settings import Secret
 
-VERDICT_WITHIN: Final = 2.5
-"""Seconds after which a preflight in which something failed is over."""
+VERDICT_WITHIN: Final = 2.0
+"""Seconds after which a preflight in which something failed is over. The program's own start comes on top of them."""
 
 LAST_WORDS: Final = 0.2
 """Seconds that the other checks get when something fails later than that."""

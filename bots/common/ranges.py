@@ -31,7 +31,7 @@ def decimal_range(low: str, high: str, unit: str) -> Any:
 
     def check(_self: object, attribute: Attribute[Any], value: object) -> None:
         if not isinstance(value, Decimal) or not value.is_finite() or not least <= value <= most:
-            raise ConfigError(attribute.name, value, f"a Decimal between {low} and {high} {unit}")
+            raise ConfigError(attribute.name, value, f"a number between {low} and {high} {unit}")
 
     return check
 

@@ -18,7 +18,7 @@ from bots.common import checks
 from bots.common.errors import TradingError
 from bots.common.preflight import NETWORK, Check, CheckFailed, Report, run
 from polymirror.config import MirrorConfig
-from polymirror.errors import PolymirrorError
+from polymirror.errors import MissingExtra, PolymirrorError
 from polymirror.mirror import Mirror
 from polymirror.venue.rest import Clob
 from polymirror.venue.windows import window_at
@@ -102,16 +102,20 @@ async def preflight(outside: Outside) -> Report:
             Check("books", partial(_books, outside), LIVELY + 1),
         ]
         if outside.telegram is not None:
-            text = "oracle_lag: a test message of the preflight"
+            text = "a test message of the bot's preflight"
             questions.append(Check("telegram", partial(checks.telegram, outside.telegram, outside.chat, text)))
         if outside.account is not None:
             opened: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
-            background.append(group.create_task(_log_in(outside.account, opened), name="preflight account"))
+            background.append(
+                group.create_task(_log_in(outside.account, opened, outside.variables), name="preflight account")
+            )
             questions += _account_checks(opened, outside)
         return await run(questions, hide=outside.hide)
 
 
-async def _log_in(account: Callable[[], AbstractAsyncContextManager[Account]], opened: asyncio.Future[Account]) -> None:
+async def _log_in(
+    account: Callable[[], AbstractAsyncContextManager[Account]], opened: asyncio.Future[Account], variables: str
+) -> None:
     """Log in, hand the connection to whoever waits for it, and keep it open until cancelled."""
     try:
         async with account() as client:
@@ -121,19 +125,27 @@ async def _log_in(account: Callable[[], AbstractAsyncContextManager[Account]], o
         if not opened.done():
             opened.set_exception(error)
     except PolymirrorError as error:
+        todo = "install it" if isinstance(error, MissingExtra) else f"set {variables} again"
         if not opened.done():
-            opened.set_exception(CheckFailed(str(error), "mend that first"))
+            opened.set_exception(CheckFailed(str(error), todo))
 
 
 def _account_checks(opened: asyncio.Future[Account], outside: Outside) -> list[Check]:
     async def authorised() -> None:
         await (await asyncio.shield(opened)).authorised()
 
+    async def client() -> Account:
+        # Why nobody could log in is told in the line of the credentials, and only there.
+        try:
+            return await asyncio.shield(opened)
+        except PolymirrorError:
+            raise CheckFailed("not told without logging in", "mend the credentials first") from None
+
     async def approved() -> bool:
-        return await (await asyncio.shield(opened)).approved()
+        return await (await client()).approved()
 
     async def holdings() -> Holdings:
-        return await (await asyncio.shield(opened)).holdings()
+        return await (await client()).holdings()
 
     def check(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
         return Check(name, ask, LOG_IN)

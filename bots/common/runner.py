@@ -18,16 +18,17 @@ from attrs import evolve, field, frozen
 from bots.common.account import Account
 from bots.common.dealer import Dealer
 from bots.common.desk import Desk
-from bots.common.errors import BadCredentials, BotError, TradingError
+from bots.common.errors import BadCredentials, BotError, TradingError, shorten
 from bots.common.follow import RiskFollower
 from bots.common.health import Health, books, orders, prices, saved, tasks
 from bots.common.intents import IntentLog
+from bots.common.orders import Outcome
 from bots.common.reconcile import Reconciler
 from bots.common.risk import Risk
 from bots.common.rounds import window_of
 from bots.common.state import StateFile, StateKeeper
 from bots.common.supervise import Supervisor
-from bots.common.tally import Tally, summary
+from bots.common.tally import Tally, summarise
 from polymirror.errors import UnknownToken, VenueError
 from polymirror.venue.gamma import Gamma
 
@@ -51,6 +52,13 @@ if TYPE_CHECKING:
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
+
+_WORDS: Final = {
+    Outcome.NO_MATCH: "met no match",
+    Outcome.REFUSED: "held back, the book was not LIVE any more",
+    Outcome.UNKNOWN: "got no answer and is looked up",
+}
+"""What is told of an order that traded nothing, or not yet."""
 
 START_ATTEMPTS: Final = 30
 START_PAUSE: Final = 5.0
@@ -187,7 +195,12 @@ class Bot:
                 while self.account.positions or self.account.open or not self.tally.done(dealer.now_ms()):  # noqa: ASYNC110
                     await asyncio.sleep(1.0)
             await keeper.save()
-            return summary(self.tally, dealer)
+            return self.summary()
+
+    def summary(self) -> dict[str, Any]:
+        """Sum up what was done until now."""
+        unresolved = len(self.account.open) if self.dealer is None else self.dealer.unresolved
+        return summarise(self.tally, self.account, unresolved)
 
     def stop(self, why: str) -> None:
         """Buy nothing any more, across restarts; positions are still settled."""
@@ -253,13 +266,23 @@ class Bot:
         name, _, _ = order.client_id.rpartition(".")
         if result.traded:
             self._names[order.market] = name
-        bought = f"bought {result.shares} for {result.money} pUSD and {result.fee} of fee"
-        self.world.notifier.notify(f"{name}: {bought if result.traded else result.outcome.value.replace('_', ' ')}")
+        said = f"bought {result.shares} {self._side(order.token)} for {result.money} pUSD, fee {result.fee}"
+        if not result.traded:
+            why = f" ({shorten(result.detail, 60)})" if result.detail else ""
+            said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
+        self.world.notifier.notify(f"{name}: {said}")
 
     def _tell_settled(self, settled: Settled) -> None:
-        name = self._names.pop(settled.market, settled.market[:12])
+        earlier = self._markets.get(settled.market)
+        name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
         profit = settled.payout - settled.cost
         self.world.notifier.notify(f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD")
+
+    def _side(self, token: str) -> str:
+        """Name the side of a market that a token stands for."""
+        mirrors = [desk.mirror for desk in self.desks.values() if desk.mirror is not None]
+        named = (each for mirror in mirrors for market in mirror.markets for each in market.tokens)
+        return next((each.outcome for each in named if each.id == token), "shares")
 
     def _count_books(self) -> tuple[int, int]:
         counts = [desk.count_books() for desk in self.desks.values()]

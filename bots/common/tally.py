@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from bots.common.dealer import Dealer
+    from bots.common.account import Account
     from bots.common.rounds import Round
 
 MAX_SAMPLES = 4_096
@@ -70,9 +70,9 @@ class Tally:
         return self.counts["settled"] >= self.counts["rounds"] or now_ms > self.last_end_ms + GIVE_UP_MS
 
 
-def summary(tally: Tally, dealer: Dealer) -> dict[str, Any]:
+def summarise(tally: Tally, account: Account, unresolved: int) -> dict[str, Any]:
     """Sum a run up. Money is Decimal."""
-    totals, counts = dealer.account.totals, tally.orders
+    totals, counts = account.totals, tally.orders
     decided = totals.won + totals.lost
     late = sorted(tally.detect_ms)
     return {
@@ -86,7 +86,7 @@ def summary(tally: Tally, dealer: Dealer) -> dict[str, Any]:
         "win_rate": round(totals.won / decided, 4) if decided else None,
         "orders": totals.orders,
         "refused_non_live": counts["refused_non_live"],
-        "unresolved": dealer.unresolved,
+        "unresolved": unresolved,
         "round_detect_ms": {"p50": late[len(late) // 2], "max": late[-1]} if late else None,
         "signals": tally.counts["signals"],
         "no_signal": dict(sorted(tally.quiet.items())),
@@ -95,7 +95,7 @@ def summary(tally: Tally, dealer: Dealer) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any], title: str) -> str:
-    """Lay a summary out for people: plain text, at most 80 columns."""
+    """Lay a summary out for people: plain text, at most 80 columns. On the embedded exchange its verdict is added."""
     rate = found["win_rate"]
     late = found["round_detect_ms"] or {"p50": "-", "max": "-"}
     rows = [
@@ -107,5 +107,12 @@ def table(found: dict[str, Any], title: str) -> str:
         ("unresolved", str(found["unresolved"])),
         ("boundaries noticed after", f"{late['p50']} ms at the median, {late['max']} ms at most"),
     ]
-    rows += [(name.replace("_", " "), str(found[name])) for name in ("orders_on_non_live", "ledger") if name in found]
+    if "ledger" in found:
+        equal = not found["ledger_difference"]
+        rows += [
+            ("the exchange's ledger", "equal" if equal else f"DIFFERS by {found['ledger_difference']} pUSD"),
+            ("  orders, book not LIVE", str(found["orders_on_non_live"])),
+            ("  orders, book not true", str(found["orders_on_wrong_book"])),
+            ("  sent twice / lost", f"{found['duplicate_orders']} / {found['lost_positions']}"),
+        ]
     return "\n".join([title, "-" * len(title), *(f"{name:<26}{value}"[:80] for name, value in rows)])

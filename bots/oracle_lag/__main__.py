@@ -7,8 +7,9 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bots.common.errors import shorten
 from bots.common.settings import SettingsError, load
 from bots.common.tally import table
 from bots.oracle_lag.config import BotSettings
@@ -17,11 +18,15 @@ from bots.oracle_lag.simulate import simulate
 from polymirror.errors import PolymirrorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BAD_SETTINGS = 2
 INTERRUPTED = 130
 MAX_ROUNDS = 10_000
+MAX_KILLS = 500
+ROUNDS = 40
+SEED = 7
+COLUMNS = 80
 
 
 def say(text: str) -> None:
@@ -32,8 +37,9 @@ def say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the modes; return the exit code: 0, 1 when something is not as it must be, 2 for settings."""
-    options = _parser().parse_args(arguments)
-    level = logging.INFO if options.verbose or options.live or options.live_data else logging.CRITICAL
+    options = _options(arguments)
+    # Without --verbose the log begins after the preflight: that has a line for each failure.
+    level = logging.INFO if options.verbose else logging.CRITICAL
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load(BotSettings, options.config)
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\n".join(error.problems) + "\n")
         return BAD_SETTINGS
     except PolymirrorError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _simulate(settings: BotSettings, options: argparse.Namespace) -> int:
     def tell(text: str) -> None:
         if not options.json:
-            say(text[:80])
+            say(shorten(text, COLUMNS))
 
     tell(f"oracle_lag on the embedded exchange: {options.rounds} rounds, seed {options.seed}")
     found = simulate(
@@ -67,26 +73,41 @@ def _simulate(settings: BotSettings, options: argparse.Namespace) -> int:
     return 0 if found["clean"] else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bots.oracle_lag", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--simulate", action="store_true", help="play on the embedded exchange (the default)")
     mode.add_argument("--live-data", action="store_true", help="paper orders on the real feed")
     mode.add_argument("--live", action="store_true", help="real orders; see docs/bots.md first")
     parser.add_argument("--config", type=Path, help="a TOML file of settings")
-    parser.add_argument("--rounds", type=_count, default=40, help="rounds to simulate (default 40)")
-    parser.add_argument("--seed", type=int, default=7, help="of the simulation (default 7)")
-    parser.add_argument("--storm", action="store_true", help="break books, calls, prices and orders now and then")
-    parser.add_argument("--kills", type=int, default=0, help="kill the bot so often, at random instants")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON, and nothing else")
     parser.add_argument("--verbose", action="store_true", help="log what happens")
-    return parser
+    flag: dict[str, Any] = {"action": "store_const", "const": True}
+    played = parser.add_argument_group("only on the embedded exchange")
+    played.add_argument("--rounds", type=_between(1, MAX_ROUNDS), help=f"rounds to play (default {ROUNDS})")
+    played.add_argument("--seed", type=int, help=f"which world; the same seed plays the same run (default {SEED})")
+    played.add_argument("--storm", **flag, help="break books, calls, prices and orders now and then")
+    played.add_argument("--kills", type=_between(0, MAX_KILLS), help="kill the bot so often, at random instants")
+    played.add_argument("--json", **flag, help="print the summary as JSON, and nothing else")
+    options = parser.parse_args(arguments)
+    simulated = {"rounds": ROUNDS, "seed": SEED, "storm": False, "kills": 0, "json": False}
+    given = [name for name in simulated if getattr(options, name) is not None]
+    if given and (options.live or options.live_data):
+        # Whoever asks for four rounds must not get an endless run with real money.
+        parser.error(
+            f"--{given[0]} is only for the embedded exchange: leave it out, or leave out --live and --live-data"
+        )
+    for name in simulated.keys() - set(given):
+        setattr(options, name, simulated[name])
+    return options
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= MAX_ROUNDS:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: it must be 1 to {MAX_ROUNDS}")
-    return int(text)
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not allowed: it must be {low} to {high}")
+        return int(text)
+
+    return check
 
 
 if __name__ == "__main__":

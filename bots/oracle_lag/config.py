@@ -21,6 +21,7 @@ from bots.common.settings import NOTHING, Secret, from_environment
 from bots.common.sizing import SizeLimits
 from bots.oracle_lag.signal import SignalSettings
 from polymirror.config import MirrorConfig
+from polymirror.errors import ConfigError
 
 ASSETS = ("btc", "eth", "sol", "xrp", "doge", "bnb", "hype")
 """The assets that have up/down markets."""
@@ -80,6 +81,13 @@ class BotSettings:
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
 
     keys: Keys = field(factory=Keys)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a signal on a price that is not asked for: the bot would wait for it without a word."""
+        needed = {"twap60", self.signal.price}
+        if not needed <= set(self.oracle.kinds):
+            words = " and ".join(sorted(needed))
+            raise ConfigError("oracle.kinds", self.oracle.kinds, f"with {words}: the strike and signal.price need them")
 
     @property
     def size_limits(self) -> SizeLimits:

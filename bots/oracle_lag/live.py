@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from bots.common import checks
-from bots.common.errors import BotError
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.paper import PaperConfig, PaperExecutor
@@ -21,7 +21,7 @@ from bots.common.oracles.factory import make_oracle
 from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
 from bots.common.ready import Outside, preflight
 from bots.common.runner import Aloud, Bot, World
-from bots.common.settings import secrets_of
+from bots.common.settings import SettingsError, secrets_of
 from bots.common.switch import KillFile, stop_on_signal
 from bots.common.tally import table
 from bots.oracle_lag.strategy import plan_of
@@ -39,10 +39,35 @@ STOP_FILE: Final = "STOP"
 
 
 def run_live(settings: BotSettings, *, for_real: bool, tell: Callable[[str], None]) -> int:
-    """Run until stopped; return the exit code. Raises BotError when live trading is not confirmed."""
-    if for_real and settings.confirm_live != CONFIRMATION:
-        raise BotError(f'live trading is not confirmed: set confirm_live = "{CONFIRMATION}" in the settings file')
+    """Run until stopped; return the exit code. Raises SettingsError when something is missing to begin with."""
+    if problems := lacking(settings, for_real=for_real):
+        raise SettingsError(problems)
     return asyncio.run(run(settings, for_real=for_real, tell=tell))
+
+
+def lacking(settings: BotSettings, *, for_real: bool) -> tuple[str, ...]:
+    """Say what is missing, one line each: what can be known without asking anybody."""
+    keys, source = settings.keys, settings.oracle.source
+    three = (keys.api_key, keys.api_secret, keys.api_passphrase)
+    names = "POLYMARKET_API_KEY, POLYMARKET_API_SECRET and POLYMARKET_API_PASSPHRASE"
+    unconfirmed = f'live trading is not confirmed: set confirm_live = "{CONFIRMATION}" in the settings file'
+    looks = (
+        (for_real and settings.confirm_live != CONFIRMATION, unconfirmed),
+        (for_real and not keys.private_key, "POLYMARKET_PRIVATE_KEY is not set: orders are signed with it"),
+        (any(three) and not all(three), f"{names} belong together: set all three, or none"),
+        (
+            bool(keys.relayer_key) != bool(settings.relayer_address),
+            "POLYMARKET_RELAYER_KEY and the setting relayer_address belong together: set both, or none",
+        ),
+        (source == "polybolt" and not any(three), f"oracle.source is polybolt: set {names}"),
+        (
+            source == "chainlink" and not (keys.chainlink_id and keys.chainlink_secret),
+            "oracle.source is chainlink: set CHAINLINK_CLIENT_ID and CHAINLINK_USER_SECRET",
+        ),
+        (source == "simulated", "oracle.source is simulated: set rtds, polybolt or chainlink for the real feed"),
+        (bool(settings.telegram_chat) and not keys.telegram_token, "telegram_chat is set: set TELEGRAM_TOKEN, too"),
+    )
+    return tuple(problem for wrong, problem in looks if wrong)
 
 
 async def run(
@@ -82,6 +107,7 @@ async def run(
         tell("\n".join(map(str, report.findings)))
         if not report.ok:
             return report.exit_code
+        logging.getLogger().setLevel(logging.INFO)
         world = World(
             network=network,
             endpoints=endpoints,
@@ -95,7 +121,11 @@ async def run(
         )
         bot = Bot(plan_of(settings), world)
         stack.enter_context(stop_on_signal(asyncio.get_running_loop(), bot.stop))
-        tell(table(await bot.run(), "oracle_lag"))
+        try:
+            await bot.run()
+        finally:
+            # It runs until somebody stops it, and the summary is wanted then, too.
+            tell("\n" + table(bot.summary(), "oracle_lag"))
     return report.exit_code
 
 

@@ -313,6 +313,14 @@ async def test_wrong_credentials_are_named_without_being_shown():
         assert secret not in repr(wallet)
 
 
+@pytest.mark.parametrize("key", ["", "nonsense", KEY[:-2]])
+async def test_a_key_that_cannot_be_one_is_not_taken_for_a_network_that_fails(key):
+    with pytest.raises(BotError, match="the credentials cannot be used") as refused:
+        await SdkClient.open(Wallet(private_key=key))
+    assert not isinstance(refused.value, TradingError)
+    assert not key or key not in str(refused.value)
+
+
 async def test_a_wallet_that_could_not_redeem_what_it_won_is_not_approved():
     async with a_client() as (client, _):
         client._sender._ctx = dataclasses.replace(client._sender._ctx, wallet_type="DEPOSIT_WALLET")

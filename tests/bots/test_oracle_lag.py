@@ -19,6 +19,7 @@ from bots.common.oracles.factory import make_oracle
 from bots.common.orders import Outcome
 from bots.common.risk import RiskLimits
 from bots.common.runner import Bot, World
+from bots.common.settings import SettingsError, build
 from bots.common.stage import Stage
 from bots.common.tally import Tally, table
 from bots.oracle_lag.__main__ import main
@@ -74,6 +75,19 @@ def test_the_summary_and_the_progress_fit_eighty_columns_without_colour(capsys, 
     assert out.isascii()
     for words in ("profit", "refused: book not LIVE", "orders"):
         assert words in out
+
+
+@pytest.mark.parametrize("wrong", [("--rounds", "0"), ("--rounds", "-1"), ("--kills", "-1"), ("--kills", "501")])
+def test_a_count_out_of_range_is_refused_with_the_range(wrong, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(wrong)
+    assert end.value.code == 2
+    assert "it must be " in capsys.readouterr().err
+
+
+def test_a_signal_on_a_price_that_nobody_asks_for_is_refused():
+    with pytest.raises(SettingsError, match=r"oracle\.kinds"):
+        build(BotSettings, {"oracle": {"kinds": ["spot"]}}, {})
 
 
 def test_a_storm_leaves_no_wrong_order_no_duplicate_and_books_that_balance():
@@ -265,7 +279,7 @@ def test_a_bad_setting_is_one_line_with_its_key(tmp_path, capsys, text, problem)
 
 
 def test_live_trading_wants_a_confirmation_in_the_settings(capsys):
-    assert main(["--live"]) == 1
+    assert main(["--live"]) == 2
     assert "confirm_live" in capsys.readouterr().err
 
 

@@ -8,9 +8,11 @@ import logging
 import pytest
 from attrs import evolve
 
+from bots.common.settings import SettingsError, build
 from bots.common.state import NAME as STATE
+from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
-from bots.oracle_lag.live import paper, run
+from bots.oracle_lag.live import lacking, paper, run, run_live
 from polymirror.config import MirrorConfig
 from polymirror.simulator import Simulator
 from polymirror.simulator.broker import Broker
@@ -61,6 +63,7 @@ def test_on_paper_it_checks_everything_and_then_runs(tmp_path):
     for name in ("region", "clock", "files", "prices", "books"):
         assert f"{name}: " in said
     assert "->" not in said
+    assert "refused: book not LIVE" in said, "whoever stops it sees what it came to"
 
 
 def test_a_region_that_is_not_served_ends_it(tmp_path):
@@ -68,6 +71,56 @@ def test_a_region_that_is_not_served_ends_it(tmp_path):
     assert code == 3
     assert "do not trade from here" in said
     assert not (tmp_path / "files" / STATE).exists()
+
+
+THREE = {"POLYMARKET_API_KEY": "k", "POLYMARKET_API_SECRET": "s", "POLYMARKET_API_PASSPHRASE": "p"}
+GOOD = {"POLYMARKET_PRIVATE_KEY": "0x1"} | THREE
+SURE = {"confirm_live": "I may lose this money"}
+
+
+@pytest.mark.parametrize(
+    ("values", "environment", "words"),
+    [
+        ({}, GOOD, "not confirmed"),
+        (SURE, {}, "POLYMARKET_PRIVATE_KEY is not set"),
+        (SURE, GOOD | {"POLYMARKET_API_SECRET": ""}, "belong together"),
+        (SURE, GOOD | {"POLYMARKET_RELAYER_KEY": "r"}, "relayer_address"),
+        (SURE | {"relayer_address": "0x2"}, GOOD, "POLYMARKET_RELAYER_KEY"),
+        (SURE | {"telegram_chat": "1"}, GOOD, "TELEGRAM_TOKEN"),
+        (SURE | {"oracle": {"source": "polybolt"}}, {"POLYMARKET_PRIVATE_KEY": "0x1"}, "polybolt"),
+        (SURE | {"oracle": {"source": "chainlink"}}, GOOD, "CHAINLINK_CLIENT_ID"),
+        (SURE | {"oracle": {"source": "simulated"}}, GOOD, "real feed"),
+    ],
+)
+def test_what_is_missing_is_told_in_a_line_before_anybody_is_asked(values, environment, words):
+    with pytest.raises(SettingsError) as error:
+        run_live(build(BotSettings, values, environment), for_real=True, tell=print)
+    assert len(error.value.problems) == 1
+    assert words in error.value.problems[0]
+
+
+def test_nothing_is_missing_with_all_credentials_and_on_paper_none_is_needed():
+    assert lacking(build(BotSettings, SURE, GOOD), for_real=True) == ()
+    assert lacking(BotSettings(), for_real=False) == ()
+
+
+@pytest.mark.parametrize("option", [("--rounds", "4"), ("--seed", "0"), ("--kills", "0"), ("--storm",), ("--json",)])
+def test_real_orders_are_not_sent_for_whoever_asks_for_a_simulation(option, capsys):
+    for mode in ("--live", "--live-data"):
+        with pytest.raises(SystemExit) as end:
+            main([mode, *option])
+        assert end.value.code == 2
+        assert f"{option[0]} is only for the embedded exchange" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_one_is_told_in_a_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    config = tmp_path / "bot.toml"
+    config.write_text(f"folder = '{tmp_path / 'file'}'")
+    assert main(["--live-data", "--config", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "set another one" in said
 
 
 def test_paper_orders_never_reach_the_venue_and_are_paid_from_paper_money():

@@ -8,9 +8,11 @@ import math
 
 import pytest
 
+from bots.common import checks
 from bots.common.oracles.base import TickKind
 from bots.common.oracles.factory import OracleSettings, make_oracle
 from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.common.preflight import CheckFailed
 from polymirror.errors import ConfigError
 from polymirror.simulator.fault_base import Plan
 from polymirror.simulator.feeds import PolyboltFeed, RelayKeys
@@ -289,6 +291,17 @@ def test_wrong_credentials_are_named_within_seconds_and_never_shown(source, word
     assert 4 <= attempts < 60
     for secret in MADE_UP:
         assert secret not in caplog.text + health.trouble + shown + repr(WRONG)
+
+
+@pytest.mark.parametrize("source", ["polybolt", "chainlink"])
+def test_a_preflight_does_not_wait_for_prices_from_whoever_refuses_our_credentials(source):
+    async def script(stand):
+        began = stand.now
+        with pytest.raises(CheckFailed, match="credentials of this oracle"):
+            await checks.oracle(stand.oracle, ASSETS, stand.network, 12)
+        return stand.now - began
+
+    assert with_oracle(source, script, keys=WRONG[source]) < 2
 
 
 def test_trouble_is_forgotten_once_prices_flow():

@@ -332,7 +332,7 @@ class Feed:
     name = "rtds"
 
     def __init__(self, trouble="", **starts):
-        self.starts, self.trouble = starts, trouble
+        self.starts, self.trouble, self.refused = starts, trouble, False
 
     def stale(self, asset, at):
         return at < self.starts[asset]

@@ -99,7 +99,11 @@ class SdkClient:
 
     @classmethod
     async def open(cls, wallet: Wallet, *, timeout: float = 5.0, environment: Any = None) -> SdkClient:
-        """Log in. Raises MissingExtra without the SDK, and TradingError when the venue does not let us in."""
+        """Log in.
+
+        Raises MissingExtra without the SDK, BotError for credentials that cannot be any, and TradingError when the
+        venue does not let us in.
+        """
         try:
             import polymarket as sdk  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
@@ -126,7 +130,11 @@ class SdkClient:
         except Exception as error:  # noqa: BLE001 - translated
             if sender is not None:
                 await sender.close()
-            raise _translated(wallet, "log in", error) from None
+            failed = _translated(wallet, "log in", error)
+            if isinstance(failed, NotSent):
+                # The SDK does not even ask with credentials that cannot be any.
+                raise BotError(f"the credentials cannot be used ({failed.detail})") from None
+            raise failed from None
         return cls(wallet, sender, signer, timeout=timeout)
 
     async def __aenter__(self) -> Self:

@@ -78,6 +78,8 @@ class OracleHealth:
     """What it has done so far, by name, such as ``new``, ``duplicate``, ``old``, ``malformed``, ``reconnects``."""
     trouble: str
     """The last thing the other side said against us, in a few words without secrets; empty when there is none."""
+    refused: bool = False
+    """Whether it does not accept our credentials, so that no price can come."""
 
     @property
     def fresh(self) -> bool:

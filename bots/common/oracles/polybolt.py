@@ -62,6 +62,9 @@ _REFUSALS: Final = {
 _HOPELESS: Final = frozenset(code for code in _REFUSALS if code.startswith("auth_")) | {"rate_limited"}
 """Refusals after which this connection brings nothing any more."""
 
+_STRANGERS: Final = frozenset({"auth_invalid", "auth_expired", "auth_required", "auth_attempts"})
+"""Those after which no other connection with these credentials does, either."""
+
 
 class _Point(msgspec.Struct):
     timestamp: int
@@ -155,7 +158,8 @@ class PolyboltDialect:
         trouble = f"the relay says {code}: {_REFUSALS.get(code or '', 'see its documentation')}"
         # An unknown symbol must not cost the others their prices; without credentials nothing can come. The
         # backoff keeps the next attempts rare.
-        return Said(what="refused", trouble=trouble, give_up=trouble if code in _HOPELESS else "")
+        give_up = trouble if code in _HOPELESS else ""
+        return Said(what="refused", trouble=trouble, give_up=give_up, refused=code in _STRANGERS)
 
     def _subscription(self) -> str:
         window = {} if self.kind is TickKind.SPOT else {"window_seconds": WINDOW_S}

@@ -63,6 +63,8 @@ class Said:
     """A text to send at once. Without secrets: those go into the first frame."""
     give_up: str = ""
     """Why this connection is to be replaced; empty: it is not."""
+    refused: bool = False
+    """Whether the trouble is that our credentials are not accepted."""
 
 
 class Dialect(Protocol):
@@ -164,6 +166,7 @@ class StreamedOracle:
             connected=all(line.stream.connected for line in self._lines),
             series=board.all_health(now),
             counts=counts,
+            refused=any(line.refused for line in self._lines),
             trouble="; ".join(f"{line.stream.name}: {why}" for line in self._lines if (why := line.describe_trouble())),
         )
 
@@ -176,6 +179,8 @@ class _Line:
     ) -> None:
         # What the other side last said against us; forgotten when a later connection brings a price.
         self.trouble = ""
+        # Whether that was about our credentials.
+        self._refused = False
         # Which connection it was said on.
         self._trouble_at = 0
         self._dialect = dialect
@@ -204,6 +209,13 @@ class _Line:
         wall_ms = self._wall_ms()
         return any(self._board.is_news(price, wall_ms) for price in self._dialect.prices(data))
 
+    @property
+    def refused(self) -> bool:
+        """Whether our credentials are not accepted."""
+        cause = self.stream.counters.last_cause
+        handshake = cause is not None and cause.kind is CloseKind.OPEN_FAILED and cause.code in REFUSED
+        return self._refused or (handshake and not self.stream.connected)
+
     def describe_trouble(self) -> str:
         """Say what is wrong with this line, in a few words; empty when nothing is known."""
         cause = self.stream.counters.last_cause
@@ -222,8 +234,9 @@ class _Line:
         connects = self.stream.counters.connects
         if said.trouble:
             self.trouble, self._trouble_at = shorten(said.trouble), connects
+            self._refused = said.refused
         elif any(news) and connects > self._trouble_at:
-            self.trouble = ""
+            self.trouble, self._refused = "", False
         if said.reply is not None:
             # The connection may be ending already; the next one begins from the beginning.
             with contextlib.suppress(VenueUnavailable):
