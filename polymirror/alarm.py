@@ -23,6 +23,9 @@ READ_TURNS: Final = 8
 MAX_TURNS: Final = 64
 """Turns for which an alarm waits for frames to be applied."""
 
+MAX_SECONDS: Final = 0.25
+"""Seconds for which it lets turns pass: with many busy sockets a turn is long, and requests wait for the alarm."""
+
 _NEVER: Final = float("inf")
 
 
@@ -38,6 +41,8 @@ class Alarm:
         self._due = _NEVER
         # Turns of the event loop that it has let pass since it was due.
         self._turns = 0
+        # When the first of them began.
+        self._began = 0.0
         self._stopped = False
 
     def set(self, due: float) -> None:
@@ -58,8 +63,11 @@ class Alarm:
         self._handle = asyncio.get_running_loop().call_later(seconds, self._on_time)
 
     def _on_time(self) -> None:
-        late = self._clock() - self._due > LATE
-        if self._turns < (MAX_TURNS if self._waiting() else READ_TURNS if late else 0):
+        now = self._clock()
+        if not self._turns:
+            self._began = now
+        turns = MAX_TURNS if self._waiting() else READ_TURNS if now - self._due > LATE else 0
+        if self._turns < turns and now - self._began < MAX_SECONDS:
             self._turns += 1
             self._call_later(0.0)
             return

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from polymirror.alarm import MAX_TURNS, READ_TURNS, Alarm
+from polymirror.alarm import MAX_SECONDS, MAX_TURNS, READ_TURNS, Alarm
 from polymirror.simulator.virtual import run_virtual
 
 
@@ -53,3 +53,22 @@ def test_the_earliest_deadline_counts_and_it_rings_once():
         return rang
 
     assert run_virtual(main) == [pytest.approx(2.0)]
+
+
+def test_it_rings_though_frames_wait_and_each_turn_is_long():
+    async def main():
+        loop = asyncio.get_running_loop()
+        turns, rang = 0, asyncio.Event()
+
+        def wait():
+            nonlocal turns
+            turns += 1
+            return True
+
+        # A clock on which a turn of the busy event loop takes a fifth of what an alarm may be held up.
+        alarm = Alarm(lambda: loop.time() + turns * MAX_SECONDS / 5, wait, rang.set)
+        alarm.set(loop.time() + 1)
+        await rang.wait()
+        return turns
+
+    assert run_virtual(main) < MAX_TURNS / 8

@@ -33,6 +33,8 @@ class VenueClock:
         self._updated = 0.0
         # What the last frame claimed, if it was too far from the bound to be believed alone.
         self._jump: float | None = None
+        # The last frame's time lies so far ahead that it is probably wrong.
+        self.doubted = False
         # Until then (seconds) the bounds may be used as they are.
         self.fresh_until = float("-inf")
 
@@ -43,15 +45,20 @@ class VenueClock:
         self._updated = max(self._updated, now)
         self.fresh_until = self._updated + FRESH_SECONDS
         believed = seen
+        ceiling = self.low if self.high is None else self.high
+        self.doubted = ceiling is not None and seen > ceiling + JUMP_MS
         if self.high is not None:
             # One timestamp from the future must not make every later frame look late.
             self.high += drift
             believed = min(seen, self.high)
-        elif self.low is not None and seen > self.low + JUMP_MS:
+        elif self.doubted:
             # Nothing bounds it from above. Clocks do step, but one frame that says so may be wrong about its own time.
-            doubted, self._jump = self._jump, seen
-            if doubted is None or abs(seen - doubted) > JUMP_MS:
+            before, self._jump = self._jump, seen
+            if before is None or abs(seen - before) > JUMP_MS:
+                # The next frame is to come here too, whatever it says.
+                self.fresh_until = float("-inf")
                 return 0.0
+            self.doubted = False
         self._jump = None
         self.low = low = believed if self.low is None else max(self.low - drift, believed)
         return max(0.0, low - seen) / 1000.0

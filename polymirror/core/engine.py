@@ -257,8 +257,10 @@ class Engine:
         if line.newest_at - FROM_THE_FUTURE_MS < at < line.newest_at:
             # Late in its own order (a duplicate, say): that is not the socket's lag.
             return
-        line.newest_at = at
         line.lag, line.lag_at = self.clock.frame(at, now), now
+        if not self.clock.doubted:
+            # Else every right frame would be late in its own order from now on, and its lag unknown.
+            line.newest_at = at
         if (line.lag > self.config.max_apply_lag) is not line.lagging:
             self._toggle_lagging(line, now)
 

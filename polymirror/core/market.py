@@ -201,6 +201,9 @@ class Market:
             # The hashes did fit.
             proofs.count(ProofKind.HASH, Verdict.MATCH)
         self._touched = dict.fromkeys(self.tokens.values())
+        if counted == "proven_pairs" and self.pair is not None:
+            # Proven as a mirror image only: its own hash may be of the end of the batch, and is tried there.
+            self.pair[1].hash_proven = False
         self.checked_as = None
 
     def close(self, now: float, *, definite: bool) -> None:

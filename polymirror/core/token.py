@@ -400,7 +400,7 @@ class Token:
             self.missed.pop(0)
             self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.missed.append(MissedHash(self.last_at, stated.hash, self.stated_at, HEAL_CHANGES))
-        if not self.unproven:
+        if not self.unproven and (self.proof is None or self.proof.kind is not ProofKind.COMPLEMENT):
             return
         if self.only_rest:
             # Nothing on the stream has confirmed this baseline yet, and now something contradicts it.

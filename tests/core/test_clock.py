@@ -88,3 +88,14 @@ def test_a_clock_that_steps_is_followed_with_the_second_frame():
     clock.frame(NOON + 60_000, 5.1)
     assert clock.frame(NOON + 60_100, 5.2) == 0.0
     assert clock.frame(NOON + 60_100, 5.7) == pytest.approx(0.5, abs=0.001)
+
+
+def test_a_frame_between_two_from_the_future_shows_that_they_are_wrong():
+    clock = VenueClock()
+    clock.frame(NOON, 5.0)
+    clock.frame(NOON + 60_000, 5.01)
+    # The next one is to be looked at, though the bounds are fresh.
+    assert clock.fresh_until < 5.01
+    clock.frame(NOON + 20, 5.02)
+    assert (clock.frame(NOON + 60_000, 5.03), clock.doubted) == (0.0, True)
+    assert clock.frame(NOON + 40, 5.04) == pytest.approx(0.0, abs=0.001)

@@ -6,7 +6,7 @@ import pytest
 
 from polymirror.core import hashing
 from polymirror.core.states import BookState
-from tests.core.builders import CONSTANTS, Exchange, Rig
+from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig
 
 
 @pytest.fixture
@@ -58,3 +58,16 @@ def test_a_market_that_was_just_added_is_not_retired_with_those_that_are_resolve
     rig.engine.disconnected(1, rig.now, "all subscribed assets resolved", resolved=True)
     assert rig.state("11") is BookState.RETIRED
     assert rig.state("33") is BookState.UNPRIMED
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["clock never asked", "clock asked"])
+def test_a_frame_from_the_future_does_not_hide_how_late_its_socket_is(asked):
+    one, other = Exchange(), Exchange("0xn", "33", "44")
+    rig = Rig.live(one, other)
+    if asked:
+        rig.engine.clock.server_time(START // 1000, BEGIN - 0.01, BEGIN + 0.01)
+    rig.send(one.change("BUY", "0.46", "5"))
+    rig.send(other.change("BUY", "0.46", "5", at=START + 30_000))
+    rig.advance(rig.engine.config.max_apply_lag + 2)
+    rig.send(one.change("BUY", "0.46", "6", at=START + 2))
+    assert rig.path("11") == ["SUSPECT APPLY_LAG"]

@@ -8,7 +8,7 @@ from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
 from polymirror.core.resync import EMPTY_PROBE_INTERVAL
 from polymirror.core.states import BookState
-from tests.core.builders import START, Exchange, Rig, assert_right
+from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
 
 @pytest.fixture
@@ -124,3 +124,50 @@ def test_a_book_that_is_given_up_inside_a_batch_is_not_checked_when_it_is_over(r
     before = rig.verdicts("invariants")["match"]
     rig.settle()
     assert rig.verdicts("invariants")["match"] == before + 1
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_hash_of_the_end_of_a_batch_that_one_token_never_reaches_is_heard(exchange, both):
+    rig = Rig.live(exchange, prove_both_hashes=both)
+    rig.send(exchange.change("BUY", "0.46", "7"))
+    rig.settle()
+    first = exchange.change("BUY", "0.46", "8", at=START + 50)
+    second = exchange.change("BUY", "0.47", "9", at=START + 50)
+    # The second token's hash is of the end of the batch already, and its own change is lost.
+    first["price_changes"][1]["hash"] = second["price_changes"].pop()["hash"]
+    rig.send(first)
+    rig.send(second)
+    rig.settle()
+    rig.advance(rig.engine.config.hash_grace)
+    assert (rig.state("11"), rig.path("22")[0]) == (BookState.LIVE, "SUSPECT HASH_MISMATCH")
+
+
+def test_a_batch_that_was_proven_by_both_hashes_may_go_on(exchange):
+    rig = Rig.live(exchange, prove_both_hashes=True)
+    for size in ("7", "8", "9"):
+        rig.send(exchange.change("BUY", "0.46", size, at=START + 50 + (size != "7")))
+    rig.settle()
+    assert pairs(rig) == (0, 0, 0)
+    assert rig.verdicts("complement") == {"match": 2}
+    assert proof_kinds(rig) == [ProofKind.HASH, ProofKind.HASH]
+    assert_right(rig, exchange)
+
+
+def test_two_entries_for_a_market_of_which_one_token_is_mirrored_go_the_long_way(exchange):
+    rig = Rig()
+    rig.exchanges = (exchange,)
+    rig.engine.track(exchange.market, ["11"], rig.now, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.opening_book("11"))
+    rig.send(exchange.change("BUY", "0.46", "7"))
+    assert rig.engine.counts["untracked"] == 1
+    assert shown(rig.live_view("11")) == truth(exchange, "11")
+
+
+def test_the_entries_may_come_in_either_order(rig, exchange):
+    message = exchange.change("SELL", "0.53", "8")
+    message["price_changes"].reverse()
+    rig.send(message)
+    assert pairs(rig) == (1, 0, 0)
+    assert proof_kinds(rig) == [ProofKind.HASH, ProofKind.COMPLEMENT]
+    assert_right(rig, exchange)
