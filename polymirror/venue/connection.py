@@ -92,6 +92,8 @@ class Connection:
         # Until then (seconds), and so many, frames may be handed on where they are read: renewed when bytes arrive.
         self._at_once_until = -math.inf
         self._at_once_left = 0
+        # When the newest bytes came.
+        self._heard_at = clock()
         # The largest of them, in bytes.
         self._at_once_bytes = min(LARGE_FRAME, config.max_queue_bytes)
         # What a callback raised where a frame was read; the consumer raises it.
@@ -177,32 +179,35 @@ class Connection:
         """Read what the wire does not hand over by itself, and notice its end."""
         try:
             while self.cause is None:
-                self._take(await self._wire.recv(decode=False), at_once=False)
+                self._take(await self._wire.recv(decode=False), self._clock(), at_once=False)
         except ConnectionClosed as closed:
             self.end(cause_of(closed))
 
     def _heard_message(self, data: bytes) -> None:
         """Take a message where it is read. Nothing may come out of here but into :meth:`serve`."""
         try:
-            self._take(data, at_once=self._serving)
+            # All messages of one read were there when it began, however long the first ones take.
+            self._take(data, self._heard_at, at_once=self._serving)
         except Exception as error:  # noqa: BLE001 - whatever a callback raises
             self._failure = error
             self.end(CloseCause(CloseKind.STOPPED, "the consumer failed"))
 
-    def _take(self, data: bytes, *, at_once: bool) -> None:
-        counters, now = self._counters, self._clock()
+    def _take(self, data: bytes, heard_at: float, *, at_once: bool) -> None:
+        counters = self._counters
         counters.frames += 1
         counters.bytes += len(data)
         if self.cause is not None:
             counters.discarded += 1
             return
         if self._is_data(data):
-            self._watchdog.heard_data(now)
-        if at_once and self._may_hand_on(data, now):
-            self._on_frame(data, now)
+            self._watchdog.heard_data(heard_at)
+        if at_once and self._may_hand_on(data):
+            self._on_frame(data, heard_at)
             return
-        for piece in self._cut(data) if len(data) > LARGE_FRAME else (data,):
-            if not self._inbox.put(now, piece):
+        pieces = self._cut(data) if len(data) > LARGE_FRAME else (data,)
+        # A frame that fits is never lost for its pieces.
+        for piece in pieces if len(pieces) <= self._inbox.room else (data,):
+            if not self._inbox.put(heard_at, piece):
                 counters.discarded += 1
                 waiting = f"{len(self._inbox)} frames, {self._inbox.waiting_bytes} bytes wait to be applied"
                 self.end(CloseCause(CloseKind.OVERFLOW, waiting))
@@ -210,13 +215,13 @@ class Connection:
         counters.deepest_queue = max(counters.deepest_queue, self._inbox.deepest)
         self._inbox_wake.set()
 
-    def _may_hand_on(self, data: bytes, now: float) -> bool:
+    def _may_hand_on(self, data: bytes) -> bool:
         """Whether nothing waits, and what was handed on since the last bytes came took no more than a slice."""
         self._at_once_left -= 1
         return (
             not self._inbox
             and self._at_once_left >= 0
-            and now < self._at_once_until
+            and self._clock() < self._at_once_until
             and len(data) <= self._at_once_bytes
         )
 
@@ -261,7 +266,7 @@ class Connection:
             self._outbox_wake.set()
 
     def _heard_bytes(self) -> None:
-        now = self._clock()
+        self._heard_at = now = self._clock()
         self._watchdog.heard_bytes(now)
         self._at_once_until, self._at_once_left = now + MAX_SLICE_SECONDS, MAX_SLICE_FRAMES
 

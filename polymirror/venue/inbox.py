@@ -26,6 +26,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._frames)
 
+    @property
+    def room(self) -> int:
+        """How many more frames may wait, whatever their bytes."""
+        return self.max_frames - len(self._frames)
+
     def put(self, received_at: float, data: bytes) -> bool:
         """Append a frame; ``False``, and nothing is kept of it, when a bound would be passed."""
         if len(self._frames) >= self.max_frames or self.waiting_bytes + len(data) > self.max_bytes:

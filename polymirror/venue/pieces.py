@@ -17,16 +17,26 @@ MAX_PIECES: Final = 1_000
 """An opening frame has a book for each of 500 tokens at most. What has more elements is handed on as it is, and
 judged as one frame."""
 
+MAX_BYTES: Final = 16 * 2**20
+"""A larger frame is refused as a whole by those who read it."""
+
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def cut_array(data: bytes) -> Sequence[bytes]:
-    """Return the elements of a JSON array, or the frame itself if it is none, or none of the venue's."""
+    """Return the elements of an array of JSON objects, or the frame itself if it is anything else.
+
+    What is not exactly an array of objects is judged as one frame, and so is one above ``MAX_BYTES``.
+    """
+    if len(data) > MAX_BYTES:
+        return (data,)
     try:
         elements = _elements.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return (data,)
-    return [bytes(each) for each in elements] if 0 < len(elements) <= MAX_PIECES else (data,)
+    pieces = [bytes(each) for each in elements]
+    whole = not 0 < len(pieces) <= MAX_PIECES or any(piece[:1] != b"{" for piece in pieces)
+    return (data,) if whole else pieces
 
 
 def keep_whole(data: bytes) -> Sequence[bytes]:

@@ -6,10 +6,12 @@ import asyncio
 import json
 
 import pytest
+from attrs import evolve
 from websockets.frames import Frame, Opcode
 
 from polymirror.config import StreamConfig
 from polymirror.venue import connection as connection_module
+from polymirror.venue import pieces as pieces_module
 from polymirror.venue.closing import CloseKind
 from polymirror.venue.pieces import MAX_PIECES, cut_array, keep_whole
 
@@ -93,14 +95,34 @@ async def test_a_large_array_is_handed_on_in_pieces_and_others_get_their_turn(ri
         assert stream.counters.frames == 2
 
 
-async def test_pieces_that_do_not_fit_are_an_overflow(rig, monkeypatch):
+async def test_a_frame_that_fits_stays_whole_when_its_pieces_do_not(rig, monkeypatch):
     monkeypatch.setattr(connection_module, "LARGE_FRAME", 1_000)
     config = StreamConfig(close_timeout=0.2, max_queue=20)
+    frame = json.dumps([{"x": "y" * 100}] * 50)
     async with rig.peer.running(), rig.running(rig.stream(config=config, cut=cut_array)):
         server = await rig.opened()
-        await server.send(json.dumps([{"x": "y" * 100}] * 50))
-        await rig.consumer.until(lambda: rig.consumer.causes)
-        assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+        await server.send(frame)
+        await rig.consumer.until(lambda: rig.consumer.frames)
+        assert rig.consumer.frames == [frame.encode()]
+        assert not rig.consumer.causes
+
+
+async def test_frames_of_one_read_are_dated_when_it_began(rig):
+    dates, late = [], []
+
+    def slow(data, received_at):
+        dates.append(received_at)
+        rig.consumer.on_frame(data, received_at)
+        # The clock of the stream goes on while the first ones are taken.
+        late.append(0.001)
+
+    network = evolve(rig.network, monotonic=lambda: rig.network.monotonic() + sum(late))
+    async with rig.peer.running(compression=None), rig.running(rig.stream(on_frame=slow, network=network)):
+        server = await rig.opened()
+        server.transport.write(text(b'"1"') + text(b'"2"') + text(b'"3"'))
+        await rig.consumer.until(lambda: len(rig.consumer.frames) == 3)
+    assert len(dates) == 3
+    assert len({*dates}) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,14 +133,20 @@ async def test_pieces_that_do_not_fit_are_an_overflow(rig, monkeypatch):
         pytest.param(b"[1,2", id="broken"),
         pytest.param(b"[]", id="empty"),
         pytest.param(b'["\xff"]', id="not UTF-8"),
+        pytest.param(b'["PONG",null,{"a":1}]', id="not only objects"),
+        pytest.param(b'[[],{"a":1}]', id="an array in it"),
         pytest.param(b"[" + b"0," * MAX_PIECES + b"0]", id="more elements than the venue sends"),
     ],
 )
 async def test_what_is_no_array_of_the_venue_stays_whole(frame):
-    pieces = cut_array(frame)
-    assert list(pieces) == [frame] or pieces == [b'"\xff"']
+    assert list(cut_array(frame)) == [frame]
     assert list(keep_whole(frame)) == [frame]
 
 
 async def test_an_array_is_cut_where_its_elements_end():
-    assert cut_array(b' [ {"a": [1, 2]} , {"b":"],["},3 ] ') == [b'{"a": [1, 2]}', b'{"b":"],["}', b"3"]
+    assert cut_array(b' [ {"a": [1, 2]} , {"b":"],["},{} ] ') == [b'{"a": [1, 2]}', b'{"b":"],["}', b"{}"]
+
+
+async def test_what_is_too_large_for_its_readers_stays_whole(monkeypatch):
+    monkeypatch.setattr(pieces_module, "MAX_BYTES", 9)
+    assert list(cut_array(b"[{}, {}, {}]")) == [b"[{}, {}, {}]"]
