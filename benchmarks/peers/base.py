@@ -76,6 +76,8 @@ class Peer:
     """What its documentation says about the state of a book."""
     driven: ClassVar[str]
     """Which of its code runs, and what stands in for the rest."""
+    tick_size: str = "0.01"
+    """Of the markets that are added, for programs that ask."""
 
     def __init__(self, config: EngineConfig, rng: Random) -> None:
         del config, rng

@@ -92,7 +92,7 @@ class NautilusAdapter(Peer):
         market = {
             "condition_id": condition_id,
             "question": "Up or Down",
-            "minimum_tick_size": "0.01",
+            "minimum_tick_size": self.tick_size,
             "minimum_order_size": 5,
             "end_date_iso": None,
             "maker_base_fee": 0,
