@@ -51,16 +51,17 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 class _Told:
-    """A mirror that is fed by hand, with some subscribers."""
+    """A mirror that is fed by hand."""
 
-    def __init__(self, frames: Frames, subscribers: int) -> None:
+    def __init__(self, frames: Frames) -> None:
         self.mirror = Mirror()
         # The mirror sets an alarm for its deadlines, on the real clock.
         self._base = time.monotonic()
         self.mirror.engine = primed_engine(frames, self._base)
-        self.subscriptions: list[Subscription] = []
-        for i in range(subscribers):
-            self.subscriptions.append(self.mirror.updates(*TOKENS[: i % 2]))
+
+    def subscribe(self) -> list[Subscription]:
+        """Return subscribers who hold on."""
+        return [self.mirror.updates(*TOKENS[: i % 2]) for i in range(SUBSCRIBERS)]
 
     def take(self, part: Sequence[bytes], times: Sequence[float]) -> None:
         """What the mirror does with each frame that its sockets hand over."""
@@ -72,24 +73,29 @@ class _Told:
 
 
 async def _race(frames: Frames, rounds: int) -> tuple[Costs, Costs]:
-    lanes = (_Told(frames, 0), _Told(frames, SUBSCRIBERS))
+    """Take slices with and without subscribers in turns, by one mirror: two would lie differently in memory."""
+    told, clock = _Told(frames), seconds_of(frames.stamps)
     spent: tuple[list[float], list[float]] = ([], [])
-    clock = seconds_of(frames.stamps)
-    size = len(frames.changes) // (rounds + 1)
+    size = len(frames.changes) // (2 * rounds + 2)
     with no_collections():
-        for turn in range(rounds + 1):
+        for turn in range(2 * rounds + 2):
             part = slice(turn * size, (turn + 1) * size)
-            for lane, costs in list(zip(lanes, spent, strict=True))[:: 1 if turn % 2 else -1]:
-                start = thread_time_ns()
-                lane.take(frames.changes[part], clock[part])
-                if turn:
-                    costs.append((thread_time_ns() - start) / size)
-    return Costs(tuple(spent[0])), Costs(tuple(spent[1]))
+            # With, without, without, with: neither is always the second of a pair.
+            subscribed = turn % 4 in (0, 3)
+            subscriptions = told.subscribe() if subscribed else []
+            start = thread_time_ns()
+            told.take(frames.changes[part], clock[part])
+            took = (thread_time_ns() - start) / size
+            if turn > 1:
+                spent[subscribed].append(took)
+            for subscription in subscriptions:
+                subscription.close()
+    return Costs(tuple(spent[False])), Costs(tuple(spent[True]))
 
 
 async def _deliver(frames: Frames) -> float:
     """Return what waking a waiting subscriber and handing it one update costs, in nanoseconds."""
-    told = _Told(frames, SUBSCRIBERS)
+    told = _Told(frames)
     clock = seconds_of(frames.stamps)
     delivered = 0
 
@@ -99,7 +105,7 @@ async def _deliver(frames: Frames) -> float:
             delivered += 1
 
     async with asyncio.TaskGroup() as group:
-        listeners = [group.create_task(listen(each)) for each in told.subscriptions]
+        listeners = [group.create_task(listen(each)) for each in told.subscribe()]
         await asyncio.sleep(0)
         with no_collections():
             start = thread_time_ns()

@@ -89,6 +89,8 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     mine, image = (bids, other.book.asks) if is_bid else (asks, other.book.bids)
     wire = f'{{"price":"{first.price}","size":"{first.size}"}}'
     image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
+    # Kept with the change for seconds: one text for all instead of one each.
+    first.asset_id, second.asset_id = one.asset_id, other.asset_id
     old = mine.set_mirrored(image, key, size, wire, image_wire)
     undo, image_undo = Undo(at, is_bid, key, old, size, first), Undo(at, not is_bid, key, old, size, second)
     top_bid = bids.keys[-1] if bids.keys else 0

@@ -448,6 +448,9 @@ class Token:
         journal = self.journal
         while len(journal) > self.unproven and journal[0].at < self.last_at - JOURNAL_MS:
             journal.popleft()
+        if not self.unproven and now - self.stated_at > 2 * JOURNAL_MS / 1000:
+            # A quiet book needs no way back.
+            journal.clear()
         self.resync.on_time(now)
         if self.state is BookState.LIVE and self.proof is not None:
             self._on_time_live(now, self.proof.at)

@@ -339,8 +339,11 @@ def test_old_changes_leave_the_journal(rig, exchange):
     rig.advance(5)
     rig.send(exchange.change("BUY", "0.49", "6"))
     # At the next look at the time: with each change it would cost more than it frees.
-    rig.advance(10)
+    rig.advance(9)
     assert len(rig.token("11").journal) == 1
+    rig.answer()
+    rig.advance(9)
+    assert not rig.token("11").journal
 
 
 # ---- Apply lag -----------------------------------------------------------------------------------------
