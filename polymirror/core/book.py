@@ -147,6 +147,12 @@ class Side:
             mirror_wires.insert(i, mirror_wire)
         return 0
 
+    def rest(self) -> None:
+        """Keep the text, and forget the parts that it is joined from: the next change makes them again."""
+        if self.text():
+            self._wires = self._deep = None
+            self._cut = 0
+
     def size_at(self, key: int) -> int:
         """Return the size at ``key``, 0 where there is no level."""
         i = bisect_left(self.keys, key)
@@ -206,6 +212,11 @@ class OrderBook:
             key = PRICE_SCALE - price
             return Undo(at, False, key, self.asks.set(key, size, wire), size, change)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
+
+    def rest(self) -> None:
+        """Take less memory until the next change."""
+        self.bids.rest()
+        self.asks.rest()
 
     def crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""

@@ -85,9 +85,9 @@ class Token:
         # How many of the journal's newest changes came after the proven state.
         self.unproven = 0
         # The proven levels, once built, while the book has moved on.
-        self._proven_levels: Levels | None = None
+        self.past_levels: Levels | None = None
         # The book's levels, once copied, while nothing has changed.
-        self._tip_levels: Levels | None = None
+        self.tip_levels: Levels | None = None
         self.proof: Proof | None = None
         # Exchange time of the proven state, ms.
         self.proven_at_ms = 0
@@ -152,7 +152,7 @@ class Token:
         self.stated = None
         self.journal.clear()
         self.unproven = 0
-        self._proven_levels = self._tip_levels = None
+        self.past_levels = self.tip_levels = None
         self.proof = self.miss_since = None
         self.missed_deltas = False
         self.missed.clear()
@@ -209,11 +209,11 @@ class Token:
         """Note a change that was just made in the book: nothing proves it yet."""
         if self.unproven == 0:
             # Free when a reader copied the levels since the last change.
-            self._proven_levels = self._tip_levels
-        elif self.unproven == self.journal.maxlen and self._proven_levels is None:
+            self.past_levels = self.tip_levels
+        elif self.unproven == self.journal.maxlen and self.past_levels is None:
             # The journal is about to lose the way back.
-            self._proven_levels = self.book_levels_before_unproven(including=undo)
-        self._tip_levels = None
+            self.past_levels = self.book_levels_before_unproven(including=undo)
+        self.tip_levels = None
         self.journal.append(undo)
         self.unproven += 1
         if at >= self.last_at:
@@ -225,18 +225,6 @@ class Token:
             self.last_at = at
             self.stated = undo.change
             self.hash_proven = False
-
-    def follow_proven(self, undo: Undo, at: int, now: float, proof: Proof) -> None:
-        """Note a change of a calm book that was proven at once: :meth:`follow` and :meth:`proven` in one."""
-        self.journal.append(undo)
-        self._tip_levels = self._proven_levels = None
-        self.unproven = 0
-        self.last_at = self.proven_at_ms = at
-        self.stated = undo.change
-        self.stated_at = now
-        self.hash_proven = True
-        self.proof = proof
-        self.only_rest = False
 
     def _superseded(self, change: Change, at: int) -> bool:
         """Whether an out-of-order delta must not be applied: in the book already, or overtaken."""
@@ -293,7 +281,7 @@ class Token:
         """Replace the book and everything that is known relative to it."""
         self.book, self.loaded = book, True
         self.generation += 1
-        self._proven_levels = self._tip_levels = None
+        self.past_levels = self.tip_levels = None
         self.last_at = self.proven_at_ms = self.resync.baseline_at = message.timestamp
         self.stated = None
         self.hash_proven = False
@@ -327,7 +315,7 @@ class Token:
             # The same levels, proven again: the newest proof counts.
             self.proof = Proof(kind, as_of, self.epoch)
         self.unproven = 0
-        self._proven_levels = None
+        self.past_levels = None
         if kind is not ProofKind.PROBE:
             self.only_rest = False
         self.proven_at_ms = self.last_at
@@ -348,7 +336,7 @@ class Token:
         elif as_of > self.proof.at:
             self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
         self.unproven = len(undos)
-        self._proven_levels = book.levels()
+        self.past_levels = book.levels()
         self.proven_at_ms = at
         if self.state is not BookState.LIVE and self.miss_since is None:
             # While the newest state is in dispute, an older one says nothing about it.
@@ -448,9 +436,10 @@ class Token:
         journal = self.journal
         while len(journal) > self.unproven and journal[0].at < self.last_at - JOURNAL_MS:
             journal.popleft()
-        if not self.unproven and now - self.stated_at > 2 * JOURNAL_MS / 1000:
+        if journal and not self.unproven and now - self.stated_at > 2 * JOURNAL_MS / 1000:
             # A quiet book needs no way back.
             journal.clear()
+            self.book.rest()
         self.resync.on_time(now)
         if self.state is BookState.LIVE and self.proof is not None:
             self._on_time_live(now, self.proof.at)
@@ -490,9 +479,9 @@ class Token:
     def proven_levels(self) -> Levels:
         """Return the newest proven levels; copied once, then shared until the next change."""
         if self.unproven == 0:
-            if self._tip_levels is None:
-                self._tip_levels = self.book.levels()
-            return self._tip_levels
-        if self._proven_levels is None:
-            self._proven_levels = self.book_levels_before_unproven()
-        return self._proven_levels
+            if self.tip_levels is None:
+                self.tip_levels = self.book.levels()
+            return self.tip_levels
+        if self.past_levels is None:
+            self.past_levels = self.book_levels_before_unproven()
+        return self.past_levels

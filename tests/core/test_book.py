@@ -90,13 +90,17 @@ def test_a_bad_change_is_refused_and_changes_nothing(side, price, size):
 def test_a_level_set_together_with_its_mirror_image_is_set_as_if_alone():
     rng = random.Random(4)
     alone, side, mirror = Side(), Side(), Side()
+    side.rest()
     for n in range(3_000):
         # Grows to more levels than are joined anew at once, and shrinks again.
         key, size = rng.randrange(1, 120), rng.randrange(3) and rng.randrange(1 + (n // 1_000) % 2, 3)
-        assert side.set_mirrored(mirror, key, size, f"mine {n}", f"image {n}") == alone.set(key, size, f"mine {n}")
+        mine, image = f'{{"mine":"{n}"}}', f'{{"image":"{n}"}}'
+        assert side.set_mirrored(mirror, key, size, mine, image) == alone.set(key, size, mine)
         assert (side.keys, side.sizes, side.wires) == (alone.keys, alone.sizes, alone.wires)
         assert (mirror.keys, mirror.sizes) == (alone.keys, alone.sizes)
         assert mirror.wires == [wire.replace("mine", "image") for wire in alone.wires]
+        if n % 50 == 0:
+            side.rest()
         assert side.text() == ",".join(side.wires)
         assert mirror.text() == ",".join(mirror.wires)
 
