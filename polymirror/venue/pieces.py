@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from polymirror.core.messages import MAX_FRAME_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,18 +19,15 @@ MAX_PIECES: Final = 1_000
 """An opening frame has a book for each of 500 tokens at most. What has more elements is handed on as it is, and
 judged as one frame."""
 
-MAX_BYTES: Final = 16 * 2**20
-"""A larger frame is refused as a whole by those who read it."""
-
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def cut_array(data: bytes) -> Sequence[bytes]:
     """Return the elements of an array of JSON objects, or the frame itself if it is anything else.
 
-    What is not exactly an array of objects is judged as one frame, and so is one above ``MAX_BYTES``.
+    What is not exactly an array of objects is judged as one frame, and so is one above ``MAX_FRAME_BYTES``.
     """
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_FRAME_BYTES:
         return (data,)
     try:
         elements = _elements.decode(data)

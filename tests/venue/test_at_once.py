@@ -148,5 +148,5 @@ async def test_an_array_is_cut_where_its_elements_end():
 
 
 async def test_what_is_too_large_for_its_readers_stays_whole(monkeypatch):
-    monkeypatch.setattr(pieces_module, "MAX_BYTES", 9)
+    monkeypatch.setattr(pieces_module, "MAX_FRAME_BYTES", 9)
     assert list(cut_array(b"[{}, {}, {}]")) == [b"[{}, {}, {}]"]
