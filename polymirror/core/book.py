@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from polymirror.core.messages import Change
-from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
+from polymirror.core.units import PRICE_SCALE, PRICES, SIZES, parse_size
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class OrderBook:
         """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
         price_wire, size_wire, side = change.price, change.size, change.side
         price = PRICES[price_wire]
-        size = SIZES[size_wire]
+        size = parse_size(size_wire)
         if not 0 < price < PRICE_SCALE:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'

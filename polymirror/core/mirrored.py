@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.book import Undo
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState
-from polymirror.core.units import PRICE_SCALE, PRICES, SIZES
+from polymirror.core.units import PRICE_SCALE, PRICES, parse_size
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     ):
         return False
     try:
-        price, size, image_price = PRICES[first.price], SIZES[first.size], PRICES[second.price]
+        price, size, image_price = PRICES[first.price], parse_size(first.size), PRICES[second.price]
         best_bid, best_ask = PRICES[first.best_bid], PRICES[first.best_ask]  # type: ignore[index]  # None raises
         image_bid, image_ask = PRICES[second.best_bid], PRICES[second.best_ask]  # type: ignore[index]
     except (UnitError, TypeError):

@@ -49,13 +49,46 @@ def test_what_is_no_price_is_refused(wire):
 
 @pytest.mark.parametrize(
     ("wire", "size"),
-    [("5", 5_000_000), ("1145.64", 1_145_640_000), ("0.000001", 1), ("0", 0), ("1" + "0" * 12, 10**18)],
+    [
+        ("5", 5_000_000),
+        ("1145.64", 1_145_640_000),
+        ("0.000001", 1),
+        ("0", 0),
+        ("1" + "0" * 12, 10**18),
+        ("5.", 5_000_000),
+        (".5", 500_000),
+        ("0.05", 50_000),
+        ("7.1", 7_100_000),
+        ("7.10", 7_100_000),
+        ("007.1000000", 7_100_000),
+        ("9" * 12 + ".99", 999_999_999_999_990_000),
+    ],
 )
 def test_a_size_is_read_exactly(wire, size):
     assert parse_size(wire) == SIZES[wire] == size
 
 
-@pytest.mark.parametrize("wire", ["-5", "0.0000001", "NaN", "", "1000000000000.000001", "9" * 41, "1e3"])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        "-5",
+        "+5",
+        "0.0000001",
+        "NaN",
+        "",
+        ".",
+        "1000000000000.000001",
+        "9" * 41,
+        "1e3",
+        "1_0",
+        " 5",
+        "5 ",
+        "1.2.3",
+        "\u0665.5",
+        "5.\u0665",
+        "\u00b2",
+    ],
+)
 def test_what_is_no_size_is_refused(wire):
     with pytest.raises(UnitError, match="size"):
         parse_size(wire)
@@ -69,9 +102,8 @@ def test_a_refusal_names_field_value_and_range_and_bounds_hostile_input():
     assert len(str(caught.value)) < 200
 
 
-def test_the_memo_never_holds_more_than_its_bound(monkeypatch):
-    monkeypatch.setattr(units, "_MAX_MEMO", 3)
-    memo = units._Memo("size", 6, units.MAX_SIZE)
+def test_the_memo_never_holds_more_than_its_bound():
+    memo = units._Memo(parse_size, 3)
     assert [memo[str(n)] for n in range(10)] == [n * 1_000_000 for n in range(10)]
     assert len(memo) <= 3
 
