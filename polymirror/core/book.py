@@ -52,14 +52,21 @@ class Undo(Struct, gc=False):
     old: int
     """The size before the change; 0 means the level was absent."""
     new: int
-    change: Change
-    """The delta itself."""
+    wire: str
+    """The level's JSON text, as in :attr:`Side.wires`."""
+    announced: str
+    """The hash that came with the change, "" without."""
+
+    def delta(self, asset_id: str) -> Change:
+        """Return the change as it came, but for the best prices stated with it."""
+        _, _, _, price, _, _, _, size, _ = self.wire.split('"')
+        return Change(asset_id, price, size, "BUY" if self.is_bid else "SELL", self.announced)
 
 
 class Side:
     """The levels of one side, best last."""
 
-    __slots__ = ("_cut", "_deep", "_text", "_wires", "keys", "sizes")
+    __slots__ = ("_cut", "_deep", "_wires", "joined", "keys", "sizes")
 
     def __init__(self) -> None:
         # Sorted ascending: the last key is the best level.
@@ -68,8 +75,8 @@ class Side:
         self.sizes: list[int] = []
         # Parallel to keys; None while only the text is known.
         self._wires: list[str] | None = []
-        # The wires joined; None when they have changed since. Most changes touch one side, and a hash needs both.
-        self._text: str | None = None
+        # The wires joined; "" when they have changed since. Most changes touch one side, and a hash needs both.
+        self.joined = ""
         # The first _cut wires joined; None when one of them has changed since. Nearly all changes are near the top.
         self._deep: str | None = None
         self._cut = 0
@@ -87,20 +94,19 @@ class Side:
 
     def text(self) -> str:
         """Return the levels' JSON texts, joined by commas."""
-        text = self._text
-        if text is None:
+        if not self.joined:
             wires = self.wires
             if self._deep is None or len(wires) - self._cut > 2 * TOP:
                 self._cut = max(0, len(wires) - TOP)
                 self._deep = ",".join(wires[: self._cut])
             top = ",".join(wires[self._cut :])
-            text = self._text = f"{self._deep},{top}" if self._deep and top else self._deep or top
-        return text
+            self.joined = f"{self._deep},{top}" if self._deep and top else self._deep or top
+        return self.joined
 
     def set(self, key: int, size: int, wire: str) -> int:
         """Make ``size`` the size at ``key``; 0 removes the level. Return the size before."""
         keys, wires = self.keys, self._wires or self.wires
-        self._text = None
+        self.joined = ""
         i = bisect_left(keys, key)
         if i < self._cut:
             self._deep = None
@@ -122,7 +128,7 @@ class Side:
     def set_mirrored(self, mirror: Side, key: int, size: int, wire: str, mirror_wire: str) -> int:
         """Do what :meth:`set` does for this side and for one with equal levels at once: one search serves both."""
         keys, wires, mirror_wires = self.keys, self._wires or self.wires, mirror._wires or mirror.wires
-        self._text = mirror._text = None
+        self.joined = mirror.joined = ""
         i = bisect_left(keys, key)
         if i < self._cut:
             self._deep = None
@@ -174,7 +180,7 @@ class Side:
             raise UnitError("levels", f"{len(keys)} levels", "one level for each price")
         self.keys, self.sizes, self._wires = keys, sizes, None
         # The decoder's own writer is seven times faster than Python, and spells a level as the venue does.
-        self._text = encode(levels)[1:-1].decode()
+        self.joined = encode(levels)[1:-1].decode()
         self._deep, self._cut = None, 0
 
 
@@ -207,10 +213,10 @@ class OrderBook:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
         if side == "BUY":
-            return Undo(at, True, price, self.bids.set(price, size, wire), size, change)  # noqa: FBT003
+            return Undo(at, True, price, self.bids.set(price, size, wire), size, wire, change.hash)  # noqa: FBT003
         if side == "SELL":
             key = PRICE_SCALE - price
-            return Undo(at, False, key, self.asks.set(key, size, wire), size, change)  # noqa: FBT003
+            return Undo(at, False, key, self.asks.set(key, size, wire), size, wire, change.hash)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
 
     def rest(self) -> None:

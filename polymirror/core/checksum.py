@@ -88,11 +88,14 @@ class HashTemplate:
 
     def digest(self, timestamp: int, book: OrderBook, last_trade_price: str) -> str:
         """Return the hash of a book as 40 lower-case hex digits."""
+        bids, asks = book.bids, book.asks
+        if not self.has_last_trade:
+            last_trade_price = ""
         state = self._start.copy()
         state.update(
-            f"{timestamp}{self._before_levels}{book.bids.text()}"
-            f'],"asks":[{book.asks.text()}{self._before_trade}'
-            f"{last_trade_price if self.has_last_trade else ''}{self._close}".encode()
+            f"{timestamp}{self._before_levels}{bids.joined or bids.text()}"
+            f'],"asks":[{asks.joined or asks.text()}{self._before_trade}'
+            f"{last_trade_price}{self._close}".encode()
         )
         return state.hexdigest()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from polymirror.core import upkeep
 from polymirror.core.clock import VenueClock
 from polymirror.core.effects import CloseLine, Effect, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.hashing import DialectBook, MarketHash
@@ -377,7 +378,7 @@ class Engine:
                 # Nothing came since, so nothing is waiting to be applied any more.
                 self._toggle_lagging(line, now)
         for token in tuple(self._deadlines.pop_due(now)):
-            token.on_time(now)
+            upkeep.on_time(token, now)
             self.outbox.rearm[token] = None
         for request in self.requests.overdue(now):
             self.books_failed(request, now)
@@ -388,7 +389,7 @@ class Engine:
         outbox = self.outbox
         if outbox.rearm:
             for token in outbox.rearm:
-                self._deadlines.set(token, token.next_due())
+                self._deadlines.set(token, upkeep.next_due(token))
                 if token.state is BookState.RETIRED:
                     self._drop_retired(token)
             outbox.rearm.clear()

@@ -117,8 +117,9 @@ class MarketHash:
     def __init__(self, market: str, dialects: DialectBook) -> None:
         self.market = market
         self._dialects = dialects
-        # None until told by REST, or found by trying the common ones on a whole book.
-        self.constants: Constants | None = None
+        self._constants: Constants | None = None
+        # The tick size (1/10,000) of the constants.
+        self._shown_tick: int | None = None
         # The last trade price of the newest match: by far the likeliest to match again.
         self.last_trade_price = ""
         # Announced trade prices, newest first, both tokens' spelling.
@@ -132,9 +133,19 @@ class MarketHash:
         self._template_of: tuple[Dialect | None, Constants | None] = (None, None)
 
     @property
+    def constants(self) -> Constants | None:
+        """What the hash covers beside the levels; None until told by REST, or found by trying the common ones."""
+        return self._constants
+
+    @constants.setter
+    def constants(self, constants: Constants | None) -> None:
+        self._constants = constants
+        self._shown_tick = None if constants is None else TICK_SIZES.get(constants.tick_size)
+
+    @property
     def verifiable(self) -> bool:
         """Whether a differing hash means anything: dialect and constants are known."""
-        return self.constants is not None and self._dialects.verifiable
+        return self._constants is not None and self._dialects.verifiable
 
     def traded(self, price: int) -> None:
         """Note an announced trade price (1/10,000, either token's)."""
@@ -150,17 +161,16 @@ class MarketHash:
 
         The hash has a new tick before its event comes, and a grid only ever gets finer.
         """
-        proven = self.constants
-        shown = None if proven is None else TICK_SIZES.get(proven.tick_size)
-        if announced is None or shown is None:
-            return announced or shown
-        return min(announced, shown)
+        shown = self._shown_tick
+        if announced is None or (shown is not None and shown < announced):
+            return shown
+        return announced
 
     def prove(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
         """Whether the book has the announced hash, with what is known now. One SHA-1."""
         template = self._templates.get(asset_id)
         dialect, constants = self._template_of
-        if template is None or dialect is not self._dialects.current or constants is not self.constants:
+        if template is None or dialect is not self._dialects.current or constants is not self._constants:
             template = self._template(asset_id)
         if template is None or template.digest(timestamp, book, self.last_trade_price) != announced:
             return False

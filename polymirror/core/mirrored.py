@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.core.book import Undo
 from polymirror.core.proofs import Proof, ProofKind
-from polymirror.core.states import BookState
 from polymirror.core.units import PRICE_SCALE, PRICES, parse_size
 from polymirror.errors import UnitError
 
@@ -27,7 +26,6 @@ TURNS: Final = 16
 # Looked up in an Enum they cost as much as a level's search.
 _HASH: Final = ProofKind.HASH
 _COMPLEMENT: Final = ProofKind.COMPLEMENT
-_LIVE: Final = BookState.LIVE
 
 
 def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would cost a fifth of the whole
@@ -45,13 +43,9 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     if turned:
         # Always the same token is hashed: the text of a side that did not change is kept.
         first, second = second, first
-    if (
-        first.asset_id != one.asset_id
-        or second.asset_id != other.asset_id
-        or first.size != second.size
-        or at <= one.last_at
-        or at <= other.last_at
-    ):
+        if first.asset_id != one.asset_id:
+            return False
+    if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
         return False
     try:
         price, size, image_price = PRICES[first.price], parse_size(first.size), PRICES[second.price]
@@ -73,26 +67,15 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
         market.close(now, definite=True)
     if market.differences or market.compared != one.generation + other.generation:
         return False
-    if (
-        one.state is not _LIVE
-        or other.state is not _LIVE
-        or one.miss_since is not None
-        or other.miss_since is not None
-        or one.missed
-        or other.missed
-        or one.resync.held is not None
-        or other.resync.held is not None
-    ):
-        # Something is disputed, or waited for.
+    if not (one.calm or one.is_calm()) or not (other.calm or other.is_calm()):
         return False
     bids, asks = one.book.bids, one.book.asks
     mine, image = (bids, other.book.asks) if is_bid else (asks, other.book.bids)
     wire = f'{{"price":"{first.price}","size":"{first.size}"}}'
     image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
-    # Kept with the change for seconds: one text for all instead of one each.
-    first.asset_id, second.asset_id = one.asset_id, other.asset_id
     old = mine.set_mirrored(image, key, size, wire, image_wire)
-    undo, image_undo = Undo(at, is_bid, key, old, size, first), Undo(at, not is_bid, key, old, size, second)
+    undo = Undo(at, is_bid, key, old, size, wire, first.hash)
+    image_undo = Undo(at, not is_bid, key, old, size, image_wire, second.hash)
     top_bid = bids.keys[-1] if bids.keys else 0
     top_ask = PRICE_SCALE - asks.keys[-1] if asks.keys else PRICE_SCALE
     market.batch_at, market.heard_at, market.messages = at, now, 1
@@ -102,23 +85,25 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     if (
         top_bid == best_bid < best_ask == top_ask
         and image_bid + best_ask == PRICE_SCALE == image_ask + best_bid
-        and _check(market, one, other, undo, image_undo, heard_at)
+        and _check(market, market.pair, (undo, image_undo), first, second, heard_at)
     ):
         if not size and one.is_empty:
             # Perhaps settled: the next probe is due sooner.
             market.outbox.rearm[one] = market.outbox.rearm[other] = None
         return True
     # Something needs more than a look: the changes are made, the rest goes the long way.
-    one.follow(undo, at, heard_at)
-    other.follow(image_undo, at, heard_at)
+    one.follow(undo, first, at, heard_at)
+    other.follow(image_undo, second, at, heard_at)
     market.changed((other, one) if turned else (one, other), now)
     return True
 
 
-def _check(market: Market, one: Token, other: Token, undo: Undo, image_undo: Undo, heard_at: float) -> bool:
+def _check(
+    market: Market, pair: tuple[Token, Token], undos: tuple[Undo, Undo], first: Change, second: Change, heard_at: float
+) -> bool:
     """Prove both books, or find that there is no hash to prove them by. False: there is, and it does not fit."""
-    hashes, at, first, second = market.hashes, undo.at, undo.change, image_undo.change
-    tally = market.outbox.proofs
+    (one, other), (undo, image_undo) = pair, undos
+    hashes, at, tally = market.hashes, undo.at, market.outbox.proofs
     if first.hash and hashes.prove(one.asset_id, at, one.book, first.hash):
         market.turn = turn = (market.turn + 1) % TURNS
         kind = _COMPLEMENT
@@ -152,8 +137,8 @@ def _check(market: Market, one: Token, other: Token, undo: Undo, image_undo: Und
             return False
         if other.tick is not one.tick and (tick := other.tick_size) is not None and undo.key % tick:
             return False
-    one.follow(undo, at, heard_at)
-    other.follow(image_undo, at, heard_at)
+    one.follow(undo, first, at, heard_at)
+    other.follow(image_undo, second, at, heard_at)
     tally.unhashed_pairs += 1
     market.checked_as = "unhashed_pairs"
     return True

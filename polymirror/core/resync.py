@@ -20,6 +20,7 @@ from polymirror.core.outbox import Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.states import BookState, Reason
 from polymirror.core.units import parse_tick
+from polymirror.core.upkeep import probe_interval
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ FROM_THE_FUTURE_MS: Final = 60_000
 
 PROBE_RETRY: Final = 1.0
 """Mean seconds until a probe that failed or said nothing is repeated."""
-
-EMPTY_PROBE_INTERVAL: Final = 2.0
-"""Seconds between probes of a book without any level: its market may be settled."""
 
 MAX_ABSENCES: Final = 3
 """REST answers without this token, in a row, before a token that had a book is retired."""
@@ -144,7 +142,7 @@ class Resync:
         config = self.token.config
         if self.token.state is BookState.LIVE:
             again = PROBE_RETRY * (0.5 + self.token.outbox.rng.random())
-            self.token.probed_at = now - self.token.probe_interval + again
+            self.token.probed_at = now - probe_interval(self.token) + again
             self.token.outbox.rearm[self.token] = None
         if self.token.state in (BookState.LIVE, BookState.SUSPECT, BookState.RETIRED):
             return
@@ -278,7 +276,7 @@ class Resync:
             return True
         joined = self._join(held, now)
         if joined is None:
-            self.held, self.held_until = held, now + token.config.probe_hold
+            self.held, self.held_until, token.calm = held, now + token.config.probe_hold, False
             token.outbox.rearm[token] = None
         return joined is True
 
@@ -306,7 +304,7 @@ class Resync:
         """Whether the stream announced this book's hash, for a batch that is over."""
         token = self.token
         over = token.last_at if token.miss_since is None else token.last_at + 1
-        return any(undo.change.hash == message.hash for undo in token.journal if undo.at < over and undo.change.hash)
+        return any(undo.announced == message.hash for undo in token.journal if undo.at < over and undo.announced)
 
     def _changes_since(self, held: HeldBook) -> list[Undo] | None:
         """Return the changes since our book stood like the REST book; None if it never did.

@@ -1,7 +1,8 @@
 """One token's machine: it buffers, primes, applies, doubts and heals.
 
-The machine owns the token's book and its state. Its inputs are deltas, whole books and the passing of
-time; :mod:`polymirror.core.market` decides when a batch is over and compares the two tokens of a market.
+The machine owns the token's book and its state. Its inputs are deltas and whole books;
+:mod:`polymirror.core.market` decides when a batch is over and compares the two tokens of a market, and
+:mod:`polymirror.core.upkeep` says what the passing of time does.
 
 What can be read is never simply the current levels: it is the newest state that was *proven*, with the age
 of that proof. Changes since then are kept in a journal, so the proven state can be rebuilt while newer
@@ -21,7 +22,7 @@ from polymirror.core.book import OrderBook, Undo
 from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
 from polymirror.core.outbox import Transition, Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
-from polymirror.core.resync import EMPTY_PROBE_INTERVAL, Resync
+from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
 from polymirror.core.units import PRICE_SCALE, PRICES
 from polymirror.errors import UnitError
@@ -33,16 +34,13 @@ if TYPE_CHECKING:
     from polymirror.core.messages import Change
     from polymirror.core.outbox import Outbox
 
-JOURNAL_MS = 5_000
-"""Changes older than this (exchange time) leave the journal: no REST answer lags further."""
-
 
 class Token:
     """One token's book, state and proofs. All times in seconds on the mirror's monotonic clock."""
 
     # More attributes than a shared instance dict takes: slots save 2 KB a token, and the caches feel it.
     __slots__ = (
-        "asset_id", "book", "buffer", "buffer_from", "config", "connected", "doubted_at", "epoch", "generation",
+        "asset_id", "book", "buffer", "buffer_from", "calm", "config", "connected", "doubted_at", "epoch", "generation",
         "hash_proven", "hashes", "held_at", "jitter", "journal", "lagging", "last_at", "loaded", "miss_reason",
         "miss_since", "missed", "missed_deltas", "only_rest", "outbox", "past_levels", "probed_at", "proof",
         "proven_at_ms", "reason", "refresh_at", "resync", "since", "state", "stated", "stated_at", "tick",
@@ -58,6 +56,8 @@ class Token:
         self.reason = Reason.TRACKED
         self.since = 0.0
         self.epoch = 0
+        # LIVE, and nothing is disputed or waited for; False may also mean that nobody has looked since.
+        self.calm = False
         # Price grid in 1/10,000; None until told.
         self.tick: int | None = None
         # The socket that carries this token is open and subscribed.
@@ -119,9 +119,15 @@ class Token:
         if new not in LEGAL_TRANSITIONS[self.state]:
             raise RuntimeError(f"illegal transition {self.state.name} -> {new.name} ({reason.name})")
         self.outbox.events.append(Transition(self.asset_id, now, self.state, new, reason, self.epoch, detail))
-        self.state, self.reason, self.since = new, reason, now
+        self.state, self.reason, self.since, self.calm = new, reason, now, False
         self.outbox.rearm[self] = None
         self.outbox.dirty[self.asset_id] = None
+
+    def is_calm(self) -> bool:
+        """Whether the book is LIVE, and nothing about it is disputed or waited for."""
+        undisputed = self.miss_since is None and not self.missed and self.resync.held is None
+        self.calm = undisputed and self.state is BookState.LIVE
+        return self.calm
 
     def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
         """Make a LIVE book SUSPECT; other states have no trust to lose."""
@@ -174,13 +180,22 @@ class Token:
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
         self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
-        kept = [] if gap else [(undo.at, undo.change) for undo in self.journal][-self.config.max_buffered_deltas :]
+        kept = [] if gap else self._journaled()[-self.config.max_buffered_deltas :]
         if self.loaded or gap:
             self.buffer = deque(kept, maxlen=self.config.max_buffered_deltas)
             self.buffer_from = kept[0][0] if kept else self.last_at or None
         self.clear()
         self.move(BookState.RESYNCING, reason, now, detail)
         self.resync.begin(now)
+
+    def _journaled(self) -> list[tuple[int, Change]]:
+        """Return the journal's changes as deltas."""
+        deltas = [(undo.at, undo.delta(self.asset_id)) for undo in self.journal]
+        newest = max((i for i, (at, _) in enumerate(deltas) if at == self.last_at), default=None)
+        if newest is not None and self.stated is not None:
+            # Only of the newest the stated best prices matter.
+            deltas[newest] = (self.last_at, self.stated)
+        return deltas
 
     # ---- Inputs from the stream --------------------------------------------------------------------
 
@@ -211,10 +226,10 @@ class Token:
         if at < self.last_at and self._superseded(change, at):
             return None
         undo = self.book.change(change, at)
-        self.follow(undo, at, now)
+        self.follow(undo, change, at, now)
         return undo
 
-    def follow(self, undo: Undo, at: int, now: float) -> None:
+    def follow(self, undo: Undo, change: Change, at: int, now: float) -> None:
         """Note a change that was just made in the book: nothing proves it yet."""
         if self.unproven == 0:
             # Free when a reader copied the levels since the last change.
@@ -232,7 +247,7 @@ class Token:
             elif self.stated is None and self.proof is not None:
                 self.stated_at = min(now, self.proof.at)
             self.last_at = at
-            self.stated = undo.change
+            self.stated = change
             self.hash_proven = False
 
     def _superseded(self, change: Change, at: int) -> bool:
@@ -396,6 +411,7 @@ class Token:
         if len(self.missed) >= MAX_PENDING_HASHES:
             self.missed.pop(0)
             self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
+        self.calm = False
         self.missed.append(MissedHash(self.last_at, stated.hash, self.stated_at, HEAL_CHANGES))
         if not self.unproven and (self.proof is None or self.proof.kind is not ProofKind.COMPLEMENT):
             return
@@ -407,71 +423,15 @@ class Token:
     def disagrees(self, reason: Reason, now: float) -> None:
         """The venue states something else: SUSPECT if no proof comes within the grace."""
         if self.miss_since is None:
-            self.miss_since, self.miss_reason = now, reason
+            self.miss_since, self.miss_reason, self.calm = now, reason, False
             self.outbox.rearm[self] = None
 
-    # ---- Time --------------------------------------------------------------------------------------
-
-    def next_due(self) -> float:
-        """Return when :meth:`on_time` has something to do."""
-        config = self.config
-        if self.state is BookState.RETIRED:
-            return float("inf")
-        if self.state is BookState.LIVE and self.proof is not None:
-            proven = self.proof.at
-            due = min(proven + config.max_proof_age, self.refresh_at)
-            due = min(due, max(proven, self.probed_at) + self.probe_interval)
-            if self.miss_since is not None:
-                due = min(due, self.miss_since + config.hash_grace)
-        elif self.state is BookState.SUSPECT:
-            due = self.since + config.suspect_grace
-        else:
-            due = self.resync.due
-        return min(due, self.resync.held_until)
+    # ---- What it is like ---------------------------------------------------------------------------
 
     @property
     def is_empty(self) -> bool:
         """Whether the book has no level at all: the venue empties a book when its market is settled."""
         return self.loaded and not self.book.bids.keys and not self.book.asks.keys
-
-    @property
-    def probe_interval(self) -> float:
-        """Seconds after which a proof is followed by a probe: soon for an empty book, which may be settled."""
-        usual = self.config.max_proof_age * self.config.probe_fraction * self.jitter
-        return min(usual, EMPTY_PROBE_INTERVAL) if self.is_empty else usual
-
-    def on_time(self, now: float) -> None:
-        """Do what is due."""
-        journal = self.journal
-        while len(journal) > self.unproven and journal[0].at < self.last_at - JOURNAL_MS:
-            journal.popleft()
-        if journal and not self.unproven and now - self.stated_at > 2 * JOURNAL_MS / 1000:
-            # A quiet book needs no way back.
-            journal.clear()
-            self.book.rest()
-        self.resync.on_time(now)
-        if self.state is BookState.LIVE and self.proof is not None:
-            self._on_time_live(now, self.proof.at)
-        elif self.state is BookState.SUSPECT and now >= self.since + self.config.suspect_grace:
-            if self.lagging:
-                # Building it anew would lag as much: wait until the socket has caught up.
-                self.since = now
-            else:
-                self.start_resync(self.reason, now, gap=self.missed_deltas)
-
-    def _on_time_live(self, now: float, proven: float) -> None:
-        config = self.config
-        if now >= proven + config.max_proof_age:
-            self.doubt(Reason.STALE, now, f"last proof {now - proven:.3f} s ago")
-        elif self.miss_since is not None and now >= self.miss_since + config.hash_grace:
-            self.doubt(self.miss_reason, now, f"for {now - self.miss_since:.3f} s")
-        elif now >= self.refresh_at:
-            self.resync.refresh(now)
-        elif now >= max(proven, self.probed_at) + self.probe_interval:
-            self.probed_at = now
-            self.outbox.want(self, Want.ROUTINE)
-
-    # ---- Checks ------------------------------------------------------------------------------------
 
     @property
     def tick_size(self) -> int | None:

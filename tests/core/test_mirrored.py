@@ -6,8 +6,8 @@ import pytest
 
 from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
-from polymirror.core.resync import EMPTY_PROBE_INTERVAL
-from polymirror.core.states import BookState
+from polymirror.core.states import BookState, Reason
+from polymirror.core.upkeep import EMPTY_PROBE_INTERVAL
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
 
@@ -38,6 +38,41 @@ def pairs(rig):
 
 def proof_kinds(rig):
     return [rig.live_view(token).last_proof.kind for token in ("11", "22")]
+
+
+@pytest.mark.parametrize("dispute", ["a disagreement", "a missed hash", "a held answer"])
+def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(rig, exchange, dispute):
+    rig.send(exchange.change("BUY", "0.46", "8"))
+    token = rig.token("11")
+    assert token.calm
+    if dispute == "a disagreement":
+        token.disagrees(Reason.BBO_MISMATCH, rig.now)
+    elif dispute == "a missed hash":
+        token.hash_missed(rig.now)
+        assert token.miss_since is None
+        assert len(token.missed) == 1
+    else:
+        unheard = exchange.change("BUY", "0.45", "9")
+        rig.engine.prove("11", rig.now)
+        rig.drain()
+        rig.answer(t11=exchange.rest("11"))
+        assert token.resync.held is not None
+        rig.send(unheard)
+    before = pairs(rig)
+    rig.send(exchange.change("BUY", "0.46", "10"))
+    # What the long way proves ends the dispute.
+    assert pairs(rig) == before if dispute != "a held answer" else token.resync.held is None
+    assert_right(rig, exchange)
+
+
+def test_two_entries_of_the_second_token_go_the_long_way(rig, exchange):
+    message = exchange.change("BUY", "0.46", "8")
+    mirrored_entry = next(entry for entry in message["price_changes"] if entry["asset_id"] == "22")
+    message["price_changes"] = [mirrored_entry, mirrored_entry]
+    before = pairs(rig)
+    rig.send(message)
+    assert pairs(rig) == before
+    assert shown(rig.live_view("22")) == truth(exchange, "22")
 
 
 def test_one_hash_proves_both_books_and_the_others_is_tried_in_its_turn(rig, exchange):

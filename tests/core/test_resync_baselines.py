@@ -34,6 +34,20 @@ def test_a_requested_resync_clears_the_book_asks_rest_and_rolls_the_journal_forw
     assert rig.live_view("11").epoch == 1
 
 
+def test_a_journal_rolled_forward_ends_with_the_best_prices_that_the_venue_stated(rig, exchange):
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    behind = exchange.rest("11")
+    rig.send(exchange.change("BUY", "0.47", "5"))
+    rig.settle()
+    stated = rig.token("11").stated
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    rig.answer(t11=behind)
+    assert rig.state("11") is BookState.LIVE
+    assert rig.token("11").stated == stated
+    assert stated.best_bid == "0.48"
+
+
 def test_a_baseline_older_than_the_missing_deltas_is_refused(rig, exchange):
     old = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.46", "5"))

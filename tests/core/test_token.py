@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polymirror.core import token as token_module
+from polymirror.core import upkeep
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
 from tests.core.builders import CONSTANTS, Exchange, Rig, assert_right, shown, truth, without_hashes
@@ -321,7 +322,7 @@ def test_retired_is_final_and_deaf(rig, exchange):
     rig.send(exchange.opening())
     rig.advance(100)
     assert rig.path("11") == ["RETIRED RESOLVED"]
-    assert (token.loaded, len(token.buffer), token.next_due()) == (False, 0, float("inf"))
+    assert (token.loaded, len(token.buffer), upkeep.next_due(token)) == (False, 0, float("inf"))
 
 
 def test_a_retired_token_is_deaf_while_its_complement_still_trades(rig, exchange):
@@ -335,7 +336,7 @@ def test_a_retired_token_is_deaf_while_its_complement_still_trades(rig, exchange
 
 def test_old_changes_leave_the_journal(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
-    exchange.at += token_module.JOURNAL_MS + 1
+    exchange.at += upkeep.JOURNAL_MS + 1
     rig.advance(5)
     rig.send(exchange.change("BUY", "0.49", "6"))
     # At the next look at the time: with each change it would cost more than it frees.
@@ -405,7 +406,7 @@ def test_a_book_that_is_primed_on_a_late_socket_waits_for_it_too(rig, exchange):
     assert token.loaded
     assert token.state is BookState.RESYNCING
     due = token.resync.due
-    token.on_time(due)
+    upkeep.on_time(token, due)
     assert token.loaded
     assert token.resync.due > due
     assert rig.engine.outbox.resyncs == {"REQUESTED": 1}

@@ -357,6 +357,7 @@ class World:
             assert len(token.buffer) <= config.max_buffered_deltas, "P3: the buffer outgrew its bound"
             assert len(token.journal) <= config.max_journal, "P3: the journal outgrew its bound"
             assert len(token.missed) <= MAX_PENDING_HASHES
+            assert not token.calm or token.is_calm(), "the quick way would not see that something is disputed"
             assert len(token.book.bids.keys) <= config.max_levels
         for market in engine.markets.values():
             assert len(market._resent) <= 2

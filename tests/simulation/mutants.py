@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from attrs import evolve
 
+from polymirror.core import upkeep
 from polymirror.core.book import OrderBook
 from polymirror.core.engine import Engine
 from polymirror.core.hashing import MarketHash
@@ -120,7 +121,7 @@ def trust_any_baseline() -> Iterator[None]:
 @contextmanager
 def never_give_up_a_doubt() -> Iterator[None]:
     """A SUSPECT book waits for ever for a proof that does not come."""
-    original = Token.on_time
+    original = upkeep.on_time
 
     def on_time(token: Token, now: float) -> None:
         if token.state is not BookState.SUSPECT:
@@ -130,14 +131,14 @@ def never_give_up_a_doubt() -> Iterator[None]:
         return float("inf") if token.state is BookState.SUSPECT else _next_due(token)
 
     with (
-        patch.object(Token, "on_time", on_time),
-        patch.object(Token, "next_due", next_due),
+        patch.object(upkeep, "on_time", on_time),
+        patch.object(upkeep, "next_due", next_due),
         patch.object(Resync, "_mismatch", lambda *_: None),
     ):
         yield
 
 
-_next_due = Token.next_due
+_next_due = upkeep.next_due
 
 
 @contextmanager
