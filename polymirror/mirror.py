@@ -388,8 +388,9 @@ class Mirror:
                     continue
                 try:
                     callback(event)
-                except Exception:
-                    # A user's bug must not stop the mirror.
+                except (Exception, asyncio.CancelledError):
+                    # A user's bug must not stop the mirror. Nor must asking a cancelled future, which would end the
+                    # task that called back without a word.
                     log.exception("a transition callback failed")
 
     def _frames_wait(self) -> bool:

@@ -107,6 +107,19 @@ async def test_transitions_are_told_in_order_and_each_starts_where_the_last_one_
         assert [each.at for each in seen] == sorted(each.at for each in seen)
 
 
+async def test_a_callback_that_asks_a_cancelled_future_does_not_end_the_connection() -> None:
+    async with Simulator(seed=3, rate=50) as venue, mirror_of(venue) as mirror:
+        await mirror.wait_live(timeout=PATIENCE)
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        asked = []
+        mirror.on_transition(lambda transition: asked.append(transition) or cancelled.result())
+        (stream, _) = next(iter(mirror._streams.values()))
+        stream.reconnect("a test")
+        await until(mirror, lambda: asked and not stream.connected)
+        await mirror.wait_live(timeout=PATIENCE)
+
+
 async def test_a_venue_that_restarts_has_its_books_refused_at_once_and_live_again_later() -> None:
     async with Simulator(seed=3, rate=50) as venue:
         endpoints, port = venue.endpoints, venue.port

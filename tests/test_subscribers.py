@@ -179,6 +179,82 @@ async def test_slow_callbacks_give_way_and_miss_nobody(monkeypatch) -> None:
     assert heard[4:] == [describe("c", 0), describe("c", 0)]
 
 
+@pytest.mark.parametrize("only", [("b",), ("gone",)], ids=["one token", "a token that is gone"])
+async def test_passing_over_tokens_that_nobody_is_called_about_gives_way_as_well(monkeypatch, only) -> None:
+    monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
+    subscribers = Subscribers(10)
+    heard: list[str] = []
+    subscribers.call(lambda update: heard.append(update.token), only)
+    many = tuple(f"token {number}" for number in range(100))
+    subscribers.notify((*many, *GONE, "b"), describe)
+    turns = 0
+    while subscribers._scheduled:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= len(many)
+    assert heard == [token for token in only if token not in GONE]
+
+
+async def test_tokens_that_nobody_is_called_about_are_not_described() -> None:
+    described: list[str] = []
+
+    def note(token: str, conflated: int) -> Update | None:
+        described.append(token)
+        return describe(token, conflated)
+
+    subscribers = Subscribers(10)
+    for _ in range(2):
+        subscribers.call(lambda _: None, ("b",))
+    subscribers.notify(("a", "b", "c"), note)
+    await asyncio.sleep(0)
+    assert described == ["b"]
+
+
+async def test_a_callback_that_raises_a_cancellation_is_logged_as_any_other(caplog) -> None:
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    subscribers = Subscribers(10)
+    heard: list[str] = []
+    subscribers.call(lambda _: cancelled.result(), ())
+    subscribers.call(lambda update: heard.append(update.token), ())
+    for _ in range(2):
+        subscribers.notify(("a", "b"), describe)
+        await asyncio.sleep(0)
+    assert heard == ["a", "b", "a", "b"]
+    assert {each.getMessage() for each in caplog.records} == {"an update callback failed"}
+
+
+async def test_a_callback_hears_nothing_of_what_was_under_way_when_all_before_it_had_left(monkeypatch) -> None:
+    monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
+    subscribers = Subscribers(10)
+    first: list[str] = []
+    second: list[Update] = []
+    remove = subscribers.call(lambda update: first.append(update.token), ())
+    subscribers.notify(("a", "b", "c"), describe)
+    await asyncio.sleep(0)
+    remove()
+    subscribers.call(second.append, ())
+    subscribers.notify(("c",), describe)
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert first == ["a"]
+    assert second == [describe("c", 0)]
+
+
+async def test_closing_in_the_middle_of_a_delivery_ends_it(monkeypatch) -> None:
+    monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
+    subscribers = Subscribers(10)
+    heard: list[str] = []
+    subscribers.call(lambda update: heard.append(update.token), ())
+    subscribers.notify(("a", "b", "c"), describe)
+    await asyncio.sleep(0)
+    subscribers.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert heard == ["a"]
+    assert not subscribers._scheduled
+
+
 async def test_callbacks_that_are_all_removed_while_they_give_way_are_over(monkeypatch) -> None:
     monkeypatch.setattr("polymirror.subscribers.MAX_SLICE_SECONDS", 0.0)
     subscribers = Subscribers(10)

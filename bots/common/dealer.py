@@ -193,7 +193,7 @@ class Dealer:
                 self._busy[terms.market] = order.client_id
                 # No other task runs between the risk's word and the booking of the intent.
                 await self.intents.begin(order, asset=terms.asset, reserve=stake.reserve)
-                result = await self.executor.submit(order, lease)
+                result = await self.executor.submit(order, lease, self._stopped)
             await self._book(order, result)
         except (NotLive, UnknownToken) as error:
             self._count_refusal(error)
@@ -204,6 +204,14 @@ class Dealer:
         finally:
             del self._busy[terms.market]
             self._woken.set()
+
+    def _stopped(self) -> str | None:
+        """Look at the kill switch once more: the order has waited for the disk, its signature and its turn."""
+        refusal = self.risk.refuse_stopped()
+        if refusal is None:
+            return None
+        self._count(f"risk {refusal.reason.name}")
+        return str(refusal)
 
     def _order(self, wish: Wish, stake: Stake) -> Order:
         terms = wish.terms

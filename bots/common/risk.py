@@ -151,6 +151,10 @@ class Risk:
             or self._refuse_money(now_ms, market, money)
         )
 
+    def refuse_stopped(self) -> RiskRefusal | None:
+        """Look at the kill switch alone: for an order that was allowed, right before it leaves."""
+        return None if (why := self.stopped) is None else RiskRefusal(No.STOPPED, why)
+
     # What happens.
 
     def enter(self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
@@ -270,8 +274,8 @@ class Risk:
     # Each check looks at one kind of limit.
 
     def _refuse_always(self, now_ms: int) -> RiskRefusal | None:
-        if (why := self.stopped) is not None:
-            return RiskRefusal(No.STOPPED, why)
+        if (refusal := self.refuse_stopped()) is not None:
+            return refusal
         if now_ms < self._paused_until_ms:
             return RiskRefusal(No.PAUSED, f"for another {(self._paused_until_ms - now_ms) // 1000} s")
         if len(self._entries) >= MAX_ENTRIES:

@@ -103,7 +103,7 @@ def replay(
     """Run a recording through the same engine that runs live, and count what it proved.
 
     One frame or event a line, as received or in an envelope (an object with the text under frame, raw or payload,
-    and a time under recv_ms).
+    and a time under recv_ms). Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
     """
     from polymirror.commands.replay import run_replay  # noqa: PLC0415 - startup
 

@@ -86,7 +86,10 @@ def _explain(name: str, error: Exception) -> str:
 
 
 def run_replay(name: str, *, json: bool) -> int:
-    """Replay a file and print what was proven; return the exit code."""
+    """Replay a file and print what was proven; return the exit code.
+
+    Raises PolymirrorError, after printing, when there was no book in it: what checked nothing must not look right.
+    """
     console = make_console()
     with kept_warnings(), open_recording(name) as recording:
         summary = _replay(recording, console, quiet=json).summary()
@@ -94,6 +97,11 @@ def run_replay(name: str, *, json: bool) -> int:
         print_json(summary)
     else:
         print_summary(recording.name, summary, console)
+    if not summary["snapshots"]:
+        raise PolymirrorError(
+            f"no whole book was found in {recording.name}, so nothing was checked: give a recording of the market "
+            "channel that begins with the books, one frame or event a line"
+        )
     return 0
 
 
@@ -143,9 +151,6 @@ def print_summary(name: str, summary: dict[str, Any], console: Console) -> None:
     console.print(lines)
     console.print()
     console.print(proofs)
-    if not summary["tokens"]:
-        console.print()
-        console.print(Text("No book was found in this file. One frame or event a line is expected.", style="yellow"))
 
 
 def _named(kinds: dict[str, int]) -> str:

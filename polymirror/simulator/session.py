@@ -40,7 +40,8 @@ class Session:
         self.subscribed = False
         # True after a closing was returned: nothing more is sent or understood.
         self.closed = False
-        self._tokens: dict[str, None] = {}
+        # With the market that each was counted for, "" if it was unknown: the exchange may list or forget it later.
+        self._tokens: dict[str, str] = {}
         # Traffic is per market: it flows while any of a market's tokens is subscribed.
         self._markets: dict[str, int] = {}
         self._over_seen = exchange.over_count
@@ -111,21 +112,18 @@ class Session:
         self.custom_features = bool(message.get("custom_feature_enabled", False))
         fresh = [token for token in dict.fromkeys(tokens) if token not in self._tokens]
         for token in fresh:
-            self._tokens[token] = None
-            if self._exchange.knows(token):
-                market = self._exchange.market_of(token).condition_id
+            market = self._exchange.market_of(token).condition_id if self._exchange.knows(token) else ""
+            self._tokens[token] = market
+            if market:
                 self._markets[market] = self._markets.get(market, 0) + 1
         if not message.get("initial_dump", True) or len(fresh) > MAX_SNAPSHOT_TOKENS:
             return []
         return [Frame(self._exchange.opening_books(fresh), OPENING, "", "", now_ms)]
 
     def _unsubscribe(self, tokens: list[str]) -> None:
-        for token in dict.fromkeys(tokens):
-            if token not in self._tokens:
-                continue
-            del self._tokens[token]
-            if self._exchange.knows(token):
-                market = self._exchange.market_of(token).condition_id
+        for token in tokens:
+            market = self._tokens.pop(token, "")
+            if market:
                 self._markets[market] -= 1
                 if not self._markets[market]:
                     del self._markets[market]

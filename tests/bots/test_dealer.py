@@ -12,6 +12,7 @@ from bots.common.account import Account
 from bots.common.dealer import Dealer, Terms, Wish
 from bots.common.errors import Unanswered
 from bots.common.execution.base import Holdings
+from bots.common.execution.live import LiveExecutor
 from bots.common.files import Memory
 from bots.common.follow import RiskFollower
 from bots.common.intents import IntentLog
@@ -19,7 +20,18 @@ from bots.common.orders import Outcome, Result
 from bots.common.risk import Risk, RiskLimits
 from bots.common.sizing import SizeLimits
 from polymirror import BookState, NotLive, Reason
-from tests.bots.execution_rig import CRYPTO, MARKET, TOKEN, Books, d, in_virtual_time, network, view_of
+from tests.bots.execution_rig import (
+    CRYPTO,
+    MARKET,
+    TOKEN,
+    Books,
+    ScriptedClient,
+    d,
+    in_virtual_time,
+    matched,
+    network,
+    view_of,
+)
 
 TERMS = Terms(
     market=MARKET, slug="btc-updown", asset="btc", fee=CRYPTO, min_shares=d(5), neg_risk=False, taker_delay=True
@@ -63,7 +75,7 @@ class Venue:
             raise found
         return found(order) if callable(found) else found
 
-    async def submit(self, order, lease):
+    async def submit(self, order, lease, stopped):
         lease.check()
         return await self.answer("submit", order)
 
@@ -123,6 +135,27 @@ def test_a_wish_becomes_one_order_and_a_booked_position():
             # A second entry is refused before anything is read.
             assert not dealer.consider(Mirror(), WISH)
             assert dealer.counts["risk SECOND_ENTRY"] == 1
+
+    in_virtual_time(main)
+
+
+def test_a_kill_switch_that_is_thrown_while_an_order_is_being_made_stops_it_as_one_thrown_before():
+    async def main():
+        client = ScriptedClient(sends=[matched()])
+        async with dealing(LiveExecutor(client, network())) as dealer:
+            assert dealer.consider(Mirror(), WISH)
+            # The client takes 10 ms to sign.
+            await asyncio.sleep(0.005)
+            dealer.risk.stop("signal SIGUSR1")
+            await asyncio.sleep(1)
+            assert client.left == []
+            assert dealer.told == [Outcome.REJECTED]
+            assert dealer.counts["risk STOPPED"] == 1
+            assert dealer.counts["refused_non_live"] == 0
+            # Nothing stays reserved for it, and the next one is refused in the same words.
+            assert dealer.risk.open_money == 0
+            assert not dealer.consider(Mirror(), WISH)
+            assert dealer.counts["risk STOPPED"] == 2
 
     in_virtual_time(main)
 

@@ -28,7 +28,7 @@ class Silent:
         self.fates = deque(fates)
         self.asked = []
 
-    async def submit(self, order, lease):
+    async def submit(self, order, lease, stopped):
         lease.check()
         return UNKNOWN
 

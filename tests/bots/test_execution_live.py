@@ -178,6 +178,23 @@ def test_following_an_order_in_flight_keeps_no_other_waiting():
     assert client.left[1] - client.left[0] == pytest.approx(0.1)
 
 
+def test_the_kill_switch_stops_an_order_that_waits_for_its_turn():
+    async def scene(executor, books):
+        why = []
+        first = asyncio.create_task(leased(executor, buy(), books))
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_later(0.3, why.append, "the file STOP exists")
+        async with Gate(books).lease(TOKEN) as lease:
+            second = await executor.submit(buy(client_id="c2"), lease, lambda: why[0] if why else None)
+        return await first, second
+
+    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.6)
+    first, second = live(scene, client, LiveConfig(min_interval=0))
+    assert (first.outcome, second.outcome) == (Outcome.FILLED, Outcome.REJECTED)
+    assert second.detail == "order: the file STOP exists"
+    assert len(client.left) == 1
+
+
 def test_an_order_that_would_wait_too_long_is_not_sent():
     client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.6)
     results = many(4, client, LiveConfig(min_interval=0, max_wait=1.0))

@@ -110,6 +110,18 @@ def test_a_lease_that_is_lost_stops_the_order_before_anything_happens():
     assert "the lease was for epoch 1" in result.detail
 
 
+def test_the_kill_switch_stops_an_order_before_anything_happens():
+    async def scene(executor, books):
+        async with Gate(books).lease(TOKEN) as lease:
+            stopped = await executor.submit(buy(), lease, lambda: "the file STOP exists")
+            # It was not sent, so it may be.
+            return stopped, await executor.submit(buy(), lease)
+
+    stopped, sent = on_paper(scene)
+    assert (stopped.outcome, stopped.detail) == (Outcome.REJECTED, "order: the file STOP exists")
+    assert sent.outcome is Outcome.FILLED
+
+
 def test_a_lease_on_another_token_is_refused():
     result, *_ = submit(buy(token="22"))  # noqa: S106 - no password
     assert result.outcome is Outcome.REFUSED

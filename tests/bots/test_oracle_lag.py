@@ -111,8 +111,8 @@ def test_kills_at_random_instants_lose_no_position_and_repeat_no_order(storm, se
 def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
     careful = LiveExecutor.submit
 
-    async def careless(self, order, lease):
-        result = await careful(self, order, lease)
+    async def careless(self, order, lease, stopped):
+        result = await careful(self, order, lease, stopped)
         return evolve(result, outcome=Outcome.REJECTED) if result.outcome is Outcome.UNKNOWN else result
 
     monkeypatch.setattr(LiveExecutor, "submit", careless)
@@ -235,7 +235,7 @@ def test_a_bug_in_one_asset_stops_that_asset_alone():
 def test_an_order_that_hangs_delays_no_price(monkeypatch):
     waited = []
 
-    async def hang(self, order, lease):
+    async def hang(self, order, lease, stopped):
         waited.append(order.client_id)
         await asyncio.sleep(200)
         return await LiveExecutor.resolve(self, order, None)

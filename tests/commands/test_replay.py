@@ -62,15 +62,39 @@ def test_the_summary_can_be_read_in_80_columns(golden, capsys):
     assert any(line.split() == ["hash", "14", "0", "0", "0"] for line in lines)
 
 
-def test_garbage_is_counted_and_the_replay_completes(tmp_path, capsys):
+GARBAGE = b'\n\xff\xfe\x00{"event_type":\nNaN\n{"event_type":"new_thing","market":"0x0"}\nPONG\n'
+
+
+def test_garbage_is_counted_and_the_replay_completes(golden, tmp_path, capsys):
     file = tmp_path / "garbage.jsonl"
-    file.write_bytes(b'\n\xff\xfe\x00{"event_type":\nNaN\n{"event_type":"new_thing","market":"0x0"}\nPONG\n')
+    file.write_bytes(GARBAGE + golden.read_bytes() + GARBAGE)
     assert run(["replay", str(file), "--json"]) == 0
     summary = replayed(capsys)
-    assert summary["malformed"] >= 1
-    assert summary["tokens"] == 0
-    assert run(["replay", str(file)]) == 0
-    assert "No book was found" in capsys.readouterr().out
+    assert summary["malformed"] >= 2
+    assert summary["ignored_kinds"]["new_thing"] == 2
+    assert summary["hash"]["match"] == 14
+
+
+def without_books(golden) -> bytes:
+    lines = golden.read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if b"price_changes" in line)
+
+
+@pytest.mark.parametrize(
+    "content", [lambda _: b"", lambda _: GARBAGE, without_books], ids=["empty", "garbage", "deltas"]
+)
+def test_a_recording_without_a_book_is_no_success_because_nothing_was_checked(content, golden, tmp_path, capsys):
+    file = tmp_path / "no_book.jsonl"
+    file.write_bytes(content(golden))
+    for options in ([], ["--json"]):
+        assert run(["replay", str(file), *options]) == 2
+        out, err = capsys.readouterr()
+        assert f"no whole book was found in {file}, so nothing was checked: " in err
+        assert err.count("\n") == 1
+    # What was counted is told all the same.
+    summary = json.loads(out)
+    assert summary["snapshots"] == 0
+    assert all(not any(summary[kind].values()) for kind in ("hash", "bbo", "complement", "resent_books", "invariants"))
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Session
 from polymirror.simulator.frames import Close, Frame, Item
+from polymirror.simulator.rounds import RoundsConfig
 
 
 def exchange(**settings: object) -> Exchange:
@@ -93,6 +94,37 @@ def test_traffic_is_per_market_and_stops_when_both_tokens_are_removed() -> None:
     assert session.outgoing(venue.step(venue.now_ms + 1_000))
     session.receive(operation("unsubscribe", [venue.tokens[1]]), 0)
     assert session.outgoing(venue.step(venue.now_ms + 1_000)) == []
+
+
+def test_a_token_of_a_market_that_the_exchange_forgot_can_be_removed_and_leaves_nothing() -> None:
+    venue = exchange()
+    session = Session(venue)
+    session.receive(first(venue.tokens), 0)
+    gone, kept = venue.markets
+    venue.remove_market(gone)
+    assert session.receive(operation("unsubscribe", list(gone.tokens)), 0) == []
+    assert session.tokens == kept.tokens
+    assert set(session._markets) == {kept.condition_id}
+    session.receive(operation("unsubscribe", list(kept.tokens)), 0)
+    assert session._markets == {}
+
+
+def test_a_token_that_was_unknown_when_it_was_subscribed_can_be_removed_when_it_is_known() -> None:
+    rounds = RoundsConfig(assets=("btc",), window_s=300, ahead=0)
+    token = min(round_tokens(rounds, minutes=10) - round_tokens(rounds, minutes=0))
+    venue = exchange(rounds=rounds)
+    session = Session(venue)
+    session.receive(first([token]), 0)
+    venue.step(venue.now_ms + 600_000)
+    assert venue.knows(token)
+    assert session.receive(operation("unsubscribe", [token]), 0) == []
+    assert session.tokens == ()
+
+
+def round_tokens(rounds: RoundsConfig, *, minutes: int) -> set[str]:
+    venue = exchange(rounds=rounds)
+    venue.step(venue.now_ms + 60_000 * minutes)
+    return set(venue.tokens)
 
 
 def test_custom_kinds_need_the_flag_and_each_subscribing_frame_sets_it_again() -> None:

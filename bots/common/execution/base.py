@@ -1,9 +1,10 @@
 """What sends orders, as its callers see it, and what it needs of a connection to a venue. Protocols and values only.
 
-An :class:`Executor` takes an order and a lease from :mod:`polymirror.gate`, and checks the lease last thing before
-the wire; there is no way to send without one. :class:`~bots.common.execution.paper.PaperExecutor` and
-:class:`~bots.common.execution.live.LiveExecutor` are the two; the latter speaks through a narrow
-:class:`TradingClient`, of which there are two again: the venue's SDK and the embedded exchange.
+An :class:`Executor` takes an order and a lease from :mod:`polymirror.gate`, and checks the lease and the kill switch
+last thing before the wire; there is no way to send without a lease.
+:class:`~bots.common.execution.paper.PaperExecutor` and :class:`~bots.common.execution.live.LiveExecutor` are the two;
+the latter speaks through a narrow :class:`TradingClient`, of which there are two again: the venue's SDK and the
+embedded exchange.
 """
 
 from __future__ import annotations
@@ -81,8 +82,11 @@ class Venue(Protocol):
 class Executor(Venue, Protocol):
     """Sends orders as well, each of them once."""
 
-    async def submit(self, order: Order, lease: Lease) -> Result:
+    async def submit(self, order: Order, lease: Lease, stopped: Callable[[], str | None] = lambda: None) -> Result:
         """Send the order once, and wait until it is decided or a bound of time has passed.
+
+        ``stopped`` says why no order may leave any more, or ``None``. It is asked with the lease, last thing before
+        the wire; an order that it stops is ``REJECTED`` with that reason, and nothing has left.
 
         Never raises for anything the venue or the network does: a failure is an outcome. When the task is
         cancelled meanwhile, the order's fate is unknown, as after a crash: :meth:`~Venue.resolve` it.

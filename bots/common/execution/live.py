@@ -1,10 +1,10 @@
 """Orders for real, through a :class:`~bots.common.execution.base.TradingClient`: sent once, then followed.
 
-The rules, each for a way to lose money. The lease is checked in the same step in which the bytes leave. Orders of
-one wallet go one after the other. An order that the venue holds back ("delayed") is in flight, not failed. An
-order without an answer is unknown until a look-up says more, and no order is ever sent a second time. "Nothing to
-match" is an answer. That an unknown order never arrived is only believed after a time in which it would have, and
-from two look-ups that agree.
+The rules, each for a way to lose money. The lease is checked in the same step in which the bytes leave, and the kill
+switch with it: an order waits for its signature and for its turn after it was allowed. Orders of one wallet go one
+after the other. An order that the venue holds back ("delayed") is in flight, not failed. An order without an answer is
+unknown until a look-up says more, and no order is ever sent a second time. "Nothing to match" is an answer. That an
+unknown order never arrived is only believed after a time in which it would have, and from two look-ups that agree.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class LiveExecutor:
         # When each of them left, in unix seconds.
         self._left: dict[str, float] = {}
 
-    async def submit(self, order: Order, lease: Lease) -> Result:
+    async def submit(self, order: Order, lease: Lease, stopped: Callable[[], str | None] = lambda: None) -> Result:
         """Send the order once and follow it. See :class:`~bots.common.execution.base.Executor`."""
         if lease.token != order.token:
             return Result(outcome=Outcome.REFUSED, detail=f"the lease is for another token, {lease.token[:12]}")
@@ -123,6 +123,8 @@ class LiveExecutor:
         order_id: str | None = None
 
         def check() -> None:
+            if (why := stopped()) is not None:
+                raise NotSent("order", why)
             self._departing(order, lease.check())
             _keep(self._left, order.client_id, self._network.wall())
 

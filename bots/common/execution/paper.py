@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from bots.common.amounts import EXACT, MONEY_UNIT
+from bots.common.errors import NotSent
 from bots.common.execution.base import Holdings, Trade
 from bots.common.fees import charged_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
@@ -82,16 +83,11 @@ class PaperExecutor:
         # Orders made so far: the number is part of an order's id.
         self._count = 0
 
-    async def submit(self, order: Order, lease: Lease) -> Result:
+    async def submit(self, order: Order, lease: Lease, stopped: Callable[[], str | None] = lambda: None) -> Result:
         """Trade on paper. See :class:`~bots.common.execution.base.Executor`."""
-        if lease.token != order.token:
-            return Result(outcome=Outcome.REFUSED, detail=f"the lease is for another token, {lease.token[:12]}")
-        if order.client_id in self._results:
-            return Result(outcome=Outcome.REJECTED, detail="an order with this client id was sent before")
-        try:
-            lease.check()
-        except NotLive as lost:
-            return Result(outcome=Outcome.REFUSED, detail=str(lost))
+        refused = self._refuse(order, lease, stopped)
+        if refused is not None:
+            return refused
         self._count += 1
         order_id = f"paper-{self._count}"
         # Until it is decided a look-up must find it; a second submit of it must not trade.
@@ -136,6 +132,20 @@ class PaperExecutor:
     async def trades(self, since_ms: int) -> Sequence[Trade]:
         """Return the paper fills since then, the oldest first."""
         return [trade for trade in self._trades if trade.at_ms >= since_ms]
+
+    def _refuse(self, order: Order, lease: Lease, stopped: Callable[[], str | None]) -> Result | None:
+        """Say why the order does not leave, if so, as the live executor would."""
+        if lease.token != order.token:
+            return Result(outcome=Outcome.REFUSED, detail=f"the lease is for another token, {lease.token[:12]}")
+        if order.client_id in self._results:
+            return Result(outcome=Outcome.REJECTED, detail="an order with this client id was sent before")
+        if (why := stopped()) is not None:
+            return Result(outcome=Outcome.REJECTED, detail=str(NotSent("order", why)))
+        try:
+            lease.check()
+        except NotLive as lost:
+            return Result(outcome=Outcome.REFUSED, detail=str(lost))
+        return None
 
     # Matching.
 
