@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import random
 from decimal import Decimal
 
 import pytest
@@ -157,11 +158,13 @@ def play(settings, *, strategy=None, faults=(), feed_faults=(), minutes=12, seed
         rounds = RoundsConfig(assets=settings.assets)
         stage = Stage.build(seed, rounds, start_ms=START_MS, faults=faults, feed_faults=feed_faults)
         async with stage.venue:
-            network = stage.venue.network
+            network, rng = stage.venue.network, random.Random(seed)
+            feeds = stage.oracle_settings(evolve(settings.oracle, assets=settings.assets))
             world = World(
                 network=network,
                 endpoints=stage.venue.endpoints,
-                oracle=make_oracle(stage.oracle_settings(evolve(settings.oracle, assets=settings.assets)), network),
+                oracle=make_oracle(feeds, network, rng=rng),
+                rng=rng,
                 files=Memory(),
                 offload=inline,
                 open_executor=executor or (lambda _bot: stage.executor(network, settings.live)),
