@@ -25,7 +25,9 @@ DEEP, MANY = 100, 50
 """Levels a side of the books that are counted, beside thin ones."""
 FULL = 10_000
 CHANGES = 20
-STATE = f"primed by its opening book, changed {CHANGES} times, proven each time, and read"
+QUIET = 11.0
+"""Seconds without changes after which a book is at rest."""
+BUSY = f"primed by its opening book, changed {CHANGES} times within as many milliseconds, proven each time, and read"
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -38,19 +40,25 @@ def measure(options: Options) -> Iterator[Row]:
         return
     for name, levels, target in (("memory_deep_book", DEEP, 40.0), ("memory_thin_book", THIN.levels, 8.0)):
         books = options.choose(2_000, 800)
-        grown, primed = _child(levels, books), _child(levels, books, changes=0)
+        busy, primed, rested = (
+            _child(levels, books),
+            _child(levels, books, changes=0),
+            _child(levels, books, rests=True),
+        )
         yield Row(
             name,
-            f"resident memory of a book with {levels} levels a side",
-            grown["kb_per_book"],
+            f"resident memory of a quiet book with {levels} levels a side",
+            rested["kb_per_book"],
             target,
             unit="KB",
             details={
-                **grown,
+                **rested,
                 "kb_as_primed": primed["kb_per_book"],
-                "note": f"The growth of a process, divided by its books; each {STATE}.",
+                "kb_right_after_the_changes": busy["kb_per_book"],
+                "note": f"The growth of a process, divided by its books; each {BUSY}, then {QUIET:.0f} s without "
+                "changes, in which its journal is dropped.",
             },
-            reason=grown["problem"],
+            reason=rested["problem"] or busy["problem"],
         )
     all_ = _child(MANY, options.choose(FULL, FULL // 10))
     yield Row(
@@ -59,13 +67,13 @@ def measure(options: Options) -> Iterator[Row]:
         all_["mb_process"] if not options.quick else all_["mb_before"] + all_["kb_per_book"] * FULL / 1000,
         600.0,
         unit="MB",
-        details={**all_, "note": f"Each book {STATE}. Quick runs extrapolate from a tenth."},
+        details={**all_, "note": f"Each book {BUSY}. Quick runs extrapolate from a tenth."},
         reason=all_["problem"],
     )
 
 
-def _child(levels: int, books: int, changes: int = CHANGES) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.speed.memory", str(levels), str(books), str(changes)]
+def _child(levels: int, books: int, changes: int = CHANGES, *, rests: bool = False) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.speed.memory", *map(str, (levels, books, changes, int(rests)))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ourselves
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -79,12 +87,16 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def grow(levels: int, books: int, changes: int) -> dict[str, Any]:
-    """Prime and change books one market after the other, as frames of a socket would, and measure the growth."""
+def grow(levels: int, books: int, changes: int, rests: int) -> dict[str, Any]:
+    """Prime and change books one market after the other, as frames of a socket would, and measure the growth.
+
+    ``rests`` (0 or 1): let time pass for each before the next one comes, as few of many books are busy at once.
+    """
     from polymirror.config import EngineConfig  # noqa: PLC0415 - part of what the process holds before
     from polymirror.core.checksum import Constants  # noqa: PLC0415
     from polymirror.core.engine import Engine  # noqa: PLC0415
     from polymirror.core.states import BookState  # noqa: PLC0415
+    from polymirror.core.upkeep import on_time  # noqa: PLC0415
     from polymirror.mirror import Mirror  # noqa: PLC0415
 
     mirror = Mirror()
@@ -104,6 +116,8 @@ def grow(levels: int, books: int, changes: int) -> dict[str, Any]:
             engine.receive(number, flow.frame(START_MS + i + step), 0.1)
         for token in tokens:
             engine.live(token, 0.1)
+            if rests:
+                on_time(engine.tokens[token], 0.1 + QUIET)
         drain(engine)
     after = _resident()
     live = sum(state is BookState.LIVE for _, state in engine.states())

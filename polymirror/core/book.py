@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from polymirror.core.messages import Change
-from polymirror.core.units import PRICE_SCALE, PRICES, SIZES, parse_size
+from polymirror.core.units import COMPLEMENTS, PRICE_SCALE, PRICES, SIZES, parse_size
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Undo(Struct, gc=False):
     new: int
     wire: str
     """The level's JSON text, as in :attr:`Side.wires`."""
-    announced: str
-    """The hash that came with the change, "" without."""
+    announced: str = ""
+    """The hash that came with the change. "": none, or the book was proven by it."""
 
     def delta(self, asset_id: str) -> Change:
         """Return the change as it came, but for the best prices stated with it."""
@@ -66,7 +66,7 @@ class Undo(Struct, gc=False):
 class Side:
     """The levels of one side, best last."""
 
-    __slots__ = ("_cut", "_deep", "_wires", "joined", "keys", "sizes")
+    __slots__ = ("_cut", "_deep", "_last", "_wires", "joined", "keys", "sizes")
 
     def __init__(self) -> None:
         # Sorted ascending: the last key is the best level.
@@ -77,9 +77,10 @@ class Side:
         self._wires: list[str] | None = []
         # The wires joined; "" when they have changed since. Most changes touch one side, and a hash needs both.
         self.joined = ""
-        # The first _cut wires joined; None when one of them has changed since. Nearly all changes are near the top.
-        self._deep: str | None = None
-        self._cut = 0
+        # What was joined last. Nearly all changes are near the top: its first _deep characters, the first _cut wires,
+        # mostly still hold. _deep is negative when one of these has changed since.
+        self._last = ""
+        self._deep = self._cut = 0
 
     @property
     def wires(self) -> list[str]:
@@ -96,11 +97,14 @@ class Side:
         """Return the levels' JSON texts, joined by commas."""
         if not self.joined:
             wires = self.wires
-            if self._deep is None or len(wires) - self._cut > 2 * TOP:
+            if self._deep < 0 or len(wires) - self._cut > 2 * TOP:
                 self._cut = max(0, len(wires) - TOP)
-                self._deep = ",".join(wires[: self._cut])
+                deep = ",".join(wires[: self._cut])
+                self._deep = len(deep)
+            else:
+                deep = self._last[: self._deep]
             top = ",".join(wires[self._cut :])
-            self.joined = f"{self._deep},{top}" if self._deep and top else self._deep or top
+            self.joined = self._last = f"{deep},{top}" if deep and top else deep or top
         return self.joined
 
     def set(self, key: int, size: int, wire: str) -> int:
@@ -109,7 +113,7 @@ class Side:
         self.joined = ""
         i = bisect_left(keys, key)
         if i < self._cut:
-            self._deep = None
+            self._deep = -1
         if i < len(keys) and keys[i] == key:
             old = self.sizes[i]
             if size:
@@ -131,9 +135,9 @@ class Side:
         self.joined = mirror.joined = ""
         i = bisect_left(keys, key)
         if i < self._cut:
-            self._deep = None
+            self._deep = -1
         if i < mirror._cut:
-            mirror._deep = None
+            mirror._deep = -1
         if i < len(keys) and keys[i] == key:
             old = self.sizes[i]
             if size:
@@ -156,8 +160,8 @@ class Side:
     def rest(self) -> None:
         """Keep the text, and forget the parts that it is joined from: the next change makes them again."""
         if self.text():
-            self._wires = self._deep = None
-            self._cut = 0
+            self._wires = None
+            self._deep = self._cut = 0
 
     def size_at(self, key: int) -> int:
         """Return the size at ``key``, 0 where there is no level."""
@@ -166,8 +170,8 @@ class Side:
 
     def load(self, levels: Sequence[WireLevel], *, is_bid: bool) -> None:
         """Replace everything. Raises UnitError for a bad price or size, or a price that comes twice."""
-        prices = [PRICES[level.price] for level in levels]
-        keys = prices if is_bid else [PRICE_SCALE - price for price in prices]
+        key_of = PRICES if is_bid else COMPLEMENTS
+        keys = [key_of[level.price] for level in levels]
         sizes = [SIZES[level.size] for level in levels]
         # The venue sends the worst level first; then nothing is moved here.
         order = sorted(range(len(keys)), key=keys.__getitem__) if keys != sorted(keys) else None
@@ -180,8 +184,8 @@ class Side:
             raise UnitError("levels", f"{len(keys)} levels", "one level for each price")
         self.keys, self.sizes, self._wires = keys, sizes, None
         # The decoder's own writer is seven times faster than Python, and spells a level as the venue does.
-        self.joined = encode(levels)[1:-1].decode()
-        self._deep, self._cut = None, 0
+        self.joined = self._last = encode(levels)[1:-1].decode()
+        self._deep = self._cut = 0
 
 
 class OrderBook:
@@ -215,7 +219,7 @@ class OrderBook:
         if side == "BUY":
             return Undo(at, True, price, self.bids.set(price, size, wire), size, wire, change.hash)  # noqa: FBT003
         if side == "SELL":
-            key = PRICE_SCALE - price
+            key = COMPLEMENTS[price_wire]
             return Undo(at, False, key, self.asks.set(key, size, wire), size, wire, change.hash)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
 

@@ -13,6 +13,7 @@ delta an order hash, which it is not. Pure text and SHA-1; what to try and when 
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
@@ -60,26 +61,40 @@ class Constants:
     neg_risk: bool
 
 
+@cache
+def _layout(dialect: Dialect) -> str:
+    """Return the text of a dialect: names for what a template knows, NUL for what varies with each book.
+
+    NUL cannot occur in the venue's JSON.
+    """
+    values = {
+        "market": '"{market}"',
+        "asset_id": '"{asset_id}"',
+        "timestamp": '"\0"',
+        "hash": '""',
+        "bids": "[\0",
+        "asks": "\0]",
+        "min_order_size": '"{min_order_size}"',
+        "tick_size": '"{tick_size}"',
+        "neg_risk": "{neg_risk}",
+        "last_trade_price": '"\0"',
+    }
+    return "{{" + ",".join(f'"{key}":{values[key]}' for key in dialect.value) + "}}"
+
+
 class HashTemplate:
     """The text that a token's books have in common: everything but timestamp, levels and last trade price."""
 
     __slots__ = ("_before_levels", "_before_trade", "_close", "_start", "has_last_trade")
 
     def __init__(self, dialect: Dialect, market: str, asset_id: str, constants: Constants) -> None:
-        values = {
-            "market": f'"{market}"',
-            "asset_id": f'"{asset_id}"',
-            "timestamp": '"\0"',
-            "hash": '""',
-            "bids": "[\0",
-            "asks": "\0]",
-            "min_order_size": f'"{constants.min_order_size}"',
-            "tick_size": f'"{constants.tick_size}"',
-            "neg_risk": "true" if constants.neg_risk else "false",
-            "last_trade_price": '"\0"',
-        }
-        # NUL cannot occur in the venue's JSON, so it can mark the places of what varies.
-        text = "{" + ",".join(f'"{key}":{values[key]}' for key in dialect.value) + "}"
+        text = _layout(dialect).format(
+            market=market,
+            asset_id=asset_id,
+            min_order_size=constants.min_order_size,
+            tick_size=constants.tick_size,
+            neg_risk="true" if constants.neg_risk else "false",
+        )
         start, self._before_levels, _, rest = text.split("\0", 3)
         self.has_last_trade = dialect.has_last_trade
         self._before_trade, _, self._close = rest.partition("\0")

@@ -12,7 +12,7 @@ form is in use, and says so when none is: then hashes are *unverifiable*, never 
 
 from __future__ import annotations
 
-from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
 MAX_RECENT_TRADES: Final = 8
 """Announced trade prices kept as candidates; each counts twice (p and 1 - p)."""
 
-MAX_FAILED_GRIDS: Final = 16
-"""Full searches of the price grid in a row that may fail before they are rationed."""
+FINEST_STEP: Final = 10
+"""Distance of the trade prices of a full search, in 1/10,000: 999 candidates, half a millisecond."""
 
-GRID_RATION: Final = 16
-"""Once rationed, one check in this many searches the grid."""
+CHEAP_STEP: Final = 25
+"""With trade prices at least this far apart, a market's own grid is searched whenever a hash does not fit."""
+
+MAX_FAILED_GRIDS: Final = 4
+"""Full searches in a row that may fail before they are rationed."""
+
+GRID_RATION: Final = 64
+"""Once rationed, one check in this many is a full search."""
 
 COMMON_MIN_ORDER_SIZES: Final = ("5", "15", "1", "10", "20", "50", "100")
 """Tried when REST has not told the minimum order size yet (5 in all recorded crypto markets)."""
 
 COMMON_TICK_SIZES: Final = ("0.01", "0.001")
 """The tick sizes of all recorded crypto markets."""
+
+NEWEST: Final = 3
+"""Trade prices that are tried under another tick size than the known one: the last proven, and the newest's two."""
 
 HEAL_CHANGES: Final = 3
 """Messages after a hash miss within which the announced hash may still fit."""
@@ -57,7 +66,10 @@ def trade_price_wire(price: int) -> str:
     return f"{whole}.{rest:04d}" if rest % 10 else f"{whole}.{rest // 10:03d}"
 
 
-_GRID: Final = ("", *(trade_price_wire(p) for p in range(10, PRICE_SCALE, 10)))
+@cache
+def trade_prices(step: int = FINEST_STEP) -> tuple[str, ...]:
+    """Return all trade prices that are multiples of ``step`` (1/10,000), and "" for no trade yet."""
+    return ("", *(trade_price_wire(p) for p in range(step, PRICE_SCALE, step)))
 
 
 @define
@@ -89,11 +101,12 @@ class DialectBook:
         """Whether a differing hash means anything: False while no known dialect explains the venue's books."""
         return self.current is not None
 
-    def to_try(self) -> tuple[Dialect, ...]:
-        """The dialects to try on a whole book, the known one first."""
-        if self.current is None:
-            return tuple(Dialect)
-        return (self.current, *(each for each in Dialect if each is not self.current))
+    def to_try(self) -> Iterator[Dialect]:
+        """Yield the dialects to try on a whole book, the known one first."""
+        known = self.current
+        if known is not None:
+            yield known
+        yield from (each for each in Dialect if each is not known)
 
     def explained(self, dialect: Dialect) -> None:
         """Note that a whole book matched."""
@@ -123,13 +136,15 @@ class MarketHash:
         # The last trade price of the newest match: by far the likeliest to match again.
         self.last_trade_price = ""
         # Announced trade prices, newest first, both tokens' spelling.
-        self._recent: deque[str] = deque(maxlen=2 * MAX_RECENT_TRADES)
+        self._recent: tuple[str, ...] = ()
         # Ticks seen in events that no match has confirmed yet.
         self._next_tick: str | None = None
-        # Grid searches in a row that found nothing, over both tokens.
+        # Full searches in a row that found nothing, over both tokens.
         self._failed_grids = 0
         # By asset id, valid for the current constants and dialect.
         self._templates: dict[str, HashTemplate] = {}
+        # The same for tick sizes that were tried, by asset id and tick size.
+        self._other_templates: dict[tuple[str, str], HashTemplate] = {}
         self._template_of: tuple[Dialect | None, Constants | None] = (None, None)
 
     @property
@@ -149,8 +164,8 @@ class MarketHash:
 
     def traded(self, price: int) -> None:
         """Note an announced trade price (1/10,000, either token's)."""
-        for each in (trade_price_wire(PRICE_SCALE - price), trade_price_wire(price)):
-            self._recent.appendleft(each)
+        newest = (trade_price_wire(price), trade_price_wire(PRICE_SCALE - price))
+        self._recent = (*newest, *self._recent)[: 2 * MAX_RECENT_TRADES]
 
     def tick_announced(self, tick_size: str) -> None:
         """Note an announced tick size; the next match tells whether the hash has it already."""
@@ -177,11 +192,11 @@ class MarketHash:
         self._dialects.distrust = 0
         return True
 
-    def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
+    def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str, *, wide: bool = True) -> bool:
         """Whether the book has the announced hash with any candidate; learn from the match.
 
-        Bounded: recent trade prices under each tick size, then the price grid, which is rationed
-        while it keeps failing.
+        Candidates are recent trade prices; if ``wide`` also other tick sizes, the trade prices on the market's grid,
+        on which trades are made, and all others, which is rationed while it keeps failing.
         """
         template = self._template(asset_id)
         dialect, constants = self._dialects.current, self.constants
@@ -189,17 +204,23 @@ class MarketHash:
             return False
         likely = (self.last_trade_price, *self._recent, "")
         found = template.find(announced, timestamp, book, likely)
-        if found is None and dialect.has_constants:
+        if found is None and wide and dialect.has_constants:
             for tick in self._other_ticks(constants.tick_size):
-                changed = evolve(constants, tick_size=tick)
-                other = HashTemplate(dialect, self.market, asset_id, changed)
-                found = other.find(announced, timestamp, book, likely)
+                other = self._other_templates.get((asset_id, tick))
+                if other is None:
+                    other = HashTemplate(dialect, self.market, asset_id, evolve(constants, tick_size=tick))
+                    self._other_templates[asset_id, tick] = other
+                found = other.find(announced, timestamp, book, likely[:NEWEST])
                 if found is not None:
-                    self.constants = changed
+                    self.constants = evolve(constants, tick_size=tick)
                     break
-        if found is None and dialect.has_last_trade and self._may_search_grid():
-            found = template.find(announced, timestamp, book, _GRID)
-            self._failed_grids = self._failed_grids + 1 if found is None else 0
+        if found is None and wide and dialect.has_last_trade:
+            step = self._shown_tick or FINEST_STEP
+            if step >= CHEAP_STEP:
+                found = template.find(announced, timestamp, book, trade_prices(step))
+            if found is None and self._may_search_all():
+                found = template.find(announced, timestamp, book, trade_prices())
+                self._failed_grids = self._failed_grids + 1 if found is None else 0
         if found is None:
             return False
         self.last_trade_price = found
@@ -251,7 +272,8 @@ class MarketHash:
             # Kept if it is equal: what is known by identity stays valid.
             self.constants = self.constants if told == self.constants else told
         elif tick is not None and self.constants is not None:
-            self.constants = evolve(self.constants, tick_size=tick)
+            if self.constants.tick_size != tick:
+                self.constants = evolve(self.constants, tick_size=tick)
         elif tick is not None:
             self._next_tick = tick
 
@@ -267,7 +289,7 @@ class MarketHash:
                     template = HashTemplate(dialect, self.market, asset_id, constants)
                 found = template.find(message.hash, timestamp, book, trades)
                 if found is None and told is None and dialect.has_last_trade and self._worth_grid(constants):
-                    found = template.find(message.hash, timestamp, book, _GRID)
+                    found = template.find(message.hash, timestamp, book, trade_prices())
                 if found is not None:
                     self._dialects.explained(dialect)
                     self.constants = constants
@@ -299,7 +321,7 @@ class MarketHash:
         ordered = [self._next_tick] if self._next_tick else []
         return [t for t in dict.fromkeys([*ordered, *TICK_SIZES]) if t != known]
 
-    def _may_search_grid(self) -> bool:
+    def _may_search_all(self) -> bool:
         if self._failed_grids < MAX_FAILED_GRIDS:
             return True
         self._failed_grids += 1
@@ -310,6 +332,7 @@ class MarketHash:
         if dialect is not self._dialects.current or constants is not self.constants:
             # Compared by identity: this runs with each change, and templates are made within microseconds.
             self._templates.clear()
+            self._other_templates.clear()
             dialect, constants = self._template_of = (self._dialects.current, self.constants)
         template = self._templates.get(asset_id)
         if template is None and dialect is not None and constants is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.core.book import Undo
 from polymirror.core.proofs import Proof, ProofKind
-from polymirror.core.units import PRICE_SCALE, PRICES, parse_size
+from polymirror.core.units import COMPLEMENTS, PRICE_SCALE, PRICES, parse_size
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -48,19 +48,25 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
         return False
     try:
-        price, size, image_price = PRICES[first.price], parse_size(first.size), PRICES[second.price]
-        best_bid, best_ask = PRICES[first.best_bid], PRICES[first.best_ask]  # type: ignore[index]  # None raises
-        image_bid, image_ask = PRICES[second.best_bid], PRICES[second.best_ask]  # type: ignore[index]
+        price, size = PRICES[first.price], parse_size(first.size)
+        # The keys of the best levels.
+        bid, ask = PRICES[first.best_bid], COMPLEMENTS[first.best_ask]  # type: ignore[index]  # None raises
+        if (
+            COMPLEMENTS[second.price] != price
+            or COMPLEMENTS[second.best_ask] != bid  # type: ignore[index]
+            or PRICES[second.best_bid] != ask  # type: ignore[index]
+        ):
+            return False
     except (UnitError, TypeError):
         # The long way says what is wrong.
-        return False
-    if not 0 < price < PRICE_SCALE or image_price + price != PRICE_SCALE:
         return False
     if first.side == "BUY" and second.side == "SELL":
         is_bid, key = True, price
     elif first.side == "SELL" and second.side == "BUY":
-        is_bid, key = False, PRICE_SCALE - price
+        is_bid, key = False, PRICES[second.price]
     else:
+        return False
+    if not 0 < price < PRICE_SCALE:
         return False
     if market.batch_at and market.checked_as is None:
         # A later message is proof that nothing more of the open batch is to come.
@@ -74,17 +80,15 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     wire = f'{{"price":"{first.price}","size":"{first.size}"}}'
     image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
     old = mine.set_mirrored(image, key, size, wire, image_wire)
-    undo = Undo(at, is_bid, key, old, size, wire, first.hash)
-    image_undo = Undo(at, not is_bid, key, old, size, image_wire, second.hash)
-    top_bid = bids.keys[-1] if bids.keys else 0
-    top_ask = PRICE_SCALE - asks.keys[-1] if asks.keys else PRICE_SCALE
+    undo, image_undo = Undo(at, is_bid, key, old, size, wire), Undo(at, not is_bid, key, old, size, image_wire)
     market.batch_at, market.heard_at, market.messages = at, now, 1
     market.checked_as = None
     dirty = market.outbox.dirty
     dirty[one.asset_id] = dirty[other.asset_id] = None
     if (
-        top_bid == best_bid < best_ask == top_ask
-        and image_bid + best_ask == PRICE_SCALE == image_ask + best_bid
+        (bids.keys[-1] if bids.keys else 0) == bid
+        and (asks.keys[-1] if asks.keys else 0) == ask
+        and bid + ask < PRICE_SCALE
         and _check(market, market.pair, (undo, image_undo), first, second, heard_at)
     ):
         if not size and one.is_empty:
@@ -92,6 +96,7 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
             market.outbox.rearm[one] = market.outbox.rearm[other] = None
         return True
     # Something needs more than a look: the changes are made, the rest goes the long way.
+    undo.announced, image_undo.announced = first.hash, second.hash
     one.follow(undo, first, at, heard_at)
     other.follow(image_undo, second, at, heard_at)
     market.changed((other, one) if turned else (one, other), now)

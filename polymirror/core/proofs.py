@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from polymirror.core.units import PRICE_SCALE, PRICES
+from polymirror.core.units import COMPLEMENTS, PRICES
 
 if TYPE_CHECKING:
     from polymirror.core.book import OrderBook
@@ -112,7 +112,7 @@ def bbo_agrees(book: OrderBook, best_bid: str | None, best_ask: str | None) -> b
         return None
     bids, asks = book.bids.keys, book.asks.keys
     bid = PRICES[best_bid] if best_bid else 0
-    ask = PRICE_SCALE - PRICES[best_ask] if best_ask else 0
+    ask = COMPLEMENTS[best_ask] if best_ask else 0
     return (bids[-1] if bids else 0) == bid and (asks[-1] if asks else 0) == ask
 
 

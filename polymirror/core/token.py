@@ -86,7 +86,7 @@ class Token:
         # before belongs to another generation.
         self.generation = 0
         # Deltas received while there is no book, oldest first.
-        self.buffer: deque[tuple[int, Change]] = deque()
+        self.buffer: list[tuple[int, Change]] = []
         # The buffer holds every delta with a timestamp above this (ms); None: from the subscription on.
         self.buffer_from: int | None = None
         # Changes applied to the book, oldest first.
@@ -182,20 +182,23 @@ class Token:
         self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
         kept = [] if gap else self._journaled()[-self.config.max_buffered_deltas :]
         if self.loaded or gap:
-            self.buffer = deque(kept, maxlen=self.config.max_buffered_deltas)
+            self.buffer = kept
             self.buffer_from = kept[0][0] if kept else self.last_at or None
         self.clear()
         self.move(BookState.RESYNCING, reason, now, detail)
         self.resync.begin(now)
 
     def _journaled(self) -> list[tuple[int, Change]]:
-        """Return the journal's changes as deltas."""
+        """Return the journal's changes as deltas, the newest of them with all that the venue stated in it."""
         deltas = [(undo.at, undo.delta(self.asset_id)) for undo in self.journal]
-        newest = max((i for i, (at, _) in enumerate(deltas) if at == self.last_at), default=None)
-        if newest is not None and self.stated is not None:
-            # Only of the newest the stated best prices matter.
-            deltas[newest] = (self.last_at, self.stated)
-        return deltas
+        if (stated := self.stated) is not None:
+            for i in range(len(deltas) - 1, -1, -1):
+                at, delta = deltas[i]
+                if (delta.price, delta.size, delta.side) == (stated.price, stated.size, stated.side):
+                    deltas[i] = (at, stated)
+                    return deltas
+        # What is left would not end with what the venue stated last, so nothing could prove it.
+        return []
 
     # ---- Inputs from the stream --------------------------------------------------------------------
 
@@ -279,8 +282,8 @@ class Token:
         if not in_order and self.buffer_from is not None and message.timestamp < self.buffer_from:
             return False
         self._start_from(message, book, source)
-        crossed, baseline = book.crossed(), book.levels()
-        held, self.buffer, self.buffer_from = self.buffer, deque(), None
+        crossed, baseline = book.crossed(), book.levels() if self.buffer else None
+        held, self.buffer, self.buffer_from = self.buffer, [], None
         try:
             for at, change in held:
                 self.delta(change, at, self.stated_at)
@@ -390,7 +393,7 @@ class Token:
         healed: float | None = None
         for each in self.missed:
             each.left -= 1
-            if self.hashes.search(self.asset_id, each.at, self.book, each.announced):
+            if self.hashes.search(self.asset_id, each.at, self.book, each.announced, wide=False):
                 self.outbox.count(ProofKind.HASH, Verdict.HEALED)
                 each.left = -1
                 healed = each.heard_at

@@ -95,6 +95,9 @@ def parse_size(wire: str) -> int:
 PRICES: Final = _Memo(parse_price, 1 << 16)
 """``PRICES["0.48"] == 4800``. Raises :class:`~polymirror.errors.UnitError` for anything that is no price."""
 
+COMPLEMENTS: Final = _Memo(lambda wire: PRICE_SCALE - parse_price(wire), 1 << 16)
+"""``COMPLEMENTS["0.48"] == 5200``: the price of the same order on the market's other token. Raises as PRICES does."""
+
 SIZES: Final = _Memo(parse_size, 1 << 12)
 """``SIZES["5"] == 5_000_000``, for whole books: the same sizes come again with the book of the other token."""
 

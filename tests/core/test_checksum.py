@@ -29,7 +29,7 @@ def test_the_synthetic_vector_of_the_venues_client_is_reproduced():
     book = order_book([("0.3", "100"), ("0.4", "100")], [("0.6", "100"), ("0.7", "100")])
     # The vector lists its asks ascending, unlike the venue, and hashes them as listed.
     book.asks.wires.reverse()
-    book.asks.joined, book.asks._deep = "", None
+    book.asks.joined, book.asks._deep = "", -1
     assert template.digest(123456789, book, "0.5") == "0458ea5755c9f73d64a14636fa5c36ed460ec394"
 
 

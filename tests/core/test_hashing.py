@@ -5,7 +5,7 @@ import json
 import pytest
 
 from polymirror.core import hashing
-from polymirror.core.checksum import Constants, Dialect
+from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.hashing import DialectBook, MarketHash, trade_price_wire
 from polymirror.core.messages import decode_frame
 from tests.core.builders import CONSTANTS, START, Exchange, order_book
@@ -257,3 +257,38 @@ def test_searches_of_the_grid_are_rationed_while_they_fail_and_free_again_after_
     assert 1 < tries <= hashing.GRID_RATION
     market.exchange.trade = "0.321"
     assert market.search()
+
+
+def test_trades_on_the_markets_own_grid_are_found_at_once_however_many_searches_failed():
+    market = Market()
+    for _ in range(2 * hashing.MAX_FAILED_GRIDS):
+        assert not market.search("0" * 40)
+    market.exchange.trade = "0.310"
+    assert market.search()
+
+
+def test_a_fine_grid_costs_as_much_as_a_full_search_and_is_rationed_with_it(monkeypatch):
+    market = Market(told=False)
+    market.exchange.tick_size = "0.001"
+    assert market.learn(market.exchange.rest("11"))
+    searched = []
+    find = HashTemplate.find
+
+    def noting(self, announced, timestamp, book, candidates):
+        searched.append(len(tuple(candidates)))
+        return find(self, announced, timestamp, book, candidates)
+
+    monkeypatch.setattr(HashTemplate, "find", noting)
+    for _ in range(hashing.MAX_FAILED_GRIDS + 10):
+        assert not market.search("0" * 40)
+    assert searched.count(1_000) == hashing.MAX_FAILED_GRIDS
+    assert max(n for n in searched if n != 1_000) < 20
+
+
+def test_a_narrow_search_tries_recent_trade_prices_alone():
+    market = Market()
+    market.exchange.trade = "0.310"
+    announced = market.exchange.content("11")["hash"]
+    assert not market.hashes.search("11", START, market.book(), announced, wide=False)
+    market.hashes.traded(3100)
+    assert market.hashes.search("11", START, market.book(), announced, wide=False)

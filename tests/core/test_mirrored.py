@@ -65,6 +65,15 @@ def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(r
     assert_right(rig, exchange)
 
 
+def test_a_price_outside_of_the_book_goes_the_long_way_which_says_what_is_wrong(rig, exchange):
+    message = exchange.change("BUY", "0.46", "8")
+    for entry, price in zip(message["price_changes"], ("1", "0"), strict=True):
+        entry["price"] = price
+    rig.send(message)
+    assert rig.engine.malformed == {"price_change": 1}
+    assert rig.state("11") is rig.state("22") is BookState.SUSPECT
+
+
 def test_two_entries_of_the_second_token_go_the_long_way(rig, exchange):
     message = exchange.change("BUY", "0.46", "8")
     mirrored_entry = next(entry for entry in message["price_changes"] if entry["asset_id"] == "22")

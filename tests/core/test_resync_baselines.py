@@ -48,6 +48,34 @@ def test_a_journal_rolled_forward_ends_with_the_best_prices_that_the_venue_state
     assert stated.best_bid == "0.48"
 
 
+@pytest.mark.parametrize("changes", [0, 2])
+def test_a_journal_without_what_the_venue_stated_last_is_not_rolled_forward(rig, exchange, changes):
+    for n in range(changes):
+        rig.send(exchange.change("BUY", "0.46", str(n + 5)))
+    token = rig.token("11")
+    if changes:
+        token.journal.pop()
+    old = exchange.rest("11")
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    assert token.buffer == []
+    # Then only a baseline that is not older than what is missing will do.
+    assert token.buffer_from == token.last_at
+    rig.answer(t11=old)
+    assert rig.state("11") is BookState.LIVE
+
+
+def test_what_the_venue_stated_last_is_found_behind_a_late_delta(rig, exchange):
+    for price, size in (("0.46", "5"), ("0.47", "5"), ("0.45", "9")):
+        rig.send(exchange.change("BUY", price, size))
+    token = rig.token("11")
+    newest, stated = token.journal.pop(), token.stated
+    token.journal.appendleft(newest)
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    assert [change for _, change in token.buffer].index(stated) == 0
+
+
 def test_a_baseline_older_than_the_missing_deltas_is_refused(rig, exchange):
     old = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.46", "5"))
