@@ -43,6 +43,8 @@ class MirrorMetrics(Collector):
         self._untrusted: Counter[str] = Counter()
         # Books that left LIVE: when, and why.
         self._since: dict[str, tuple[float, str]] = {}
+        # The values shown last, by metric and labels.
+        self._shown: dict[tuple[str, tuple[str, ...]], float] = {}
         self._forget = mirror.on_transition(self._note)
         registry.register(self)
 
@@ -95,9 +97,16 @@ class MirrorMetrics(Collector):
                       if token.proof is not None and token.state is BookState.LIVE), default=0.0)  # fmt: skip
         yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", oldest)
 
-    @staticmethod
-    def _counter(name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]) -> Metric:
+    def _counter(
+        self, name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]
+    ) -> Metric:
+        """Return a counter, which never goes back: Prometheus would take that for a restart from 0.
+
+        The numbers themselves may, for a moment or by a few: the checks of a batch that goes on are made again, and
+        the outage of a book that is removed is nobody's any more.
+        """
         family = CounterMetricFamily(name, text, labels=labels)
         for key, value in values:
-            family.add_metric(list(key), value)
+            shown = self._shown[name, key] = max(value, self._shown.get((name, key), 0))
+            family.add_metric(list(key), shown)
         return family

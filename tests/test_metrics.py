@@ -10,6 +10,7 @@ from polymirror.core.states import BookState
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
+from tests.core.builders import Exchange, Rig
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +37,28 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
     assert registry.get_sample_value("polymirror_books", {"state": BookState.LIVE.name}) == 0
     metrics.close()
     assert generate_latest(registry) == b""
+
+
+def test_a_counter_never_goes_back_while_a_batch_that_was_checked_goes_on() -> None:
+    rig = Rig.live(exchange := Exchange())
+    rig.send(exchange.change("BUY", "0.46", "7"))
+    rig.settle()
+    mirror = Mirror()
+    mirror.engine, registry = rig.engine, CollectorRegistry()
+    MirrorMetrics(mirror, registry)
+
+    def matches() -> float:
+        shown = registry.get_sample_value("polymirror_proofs_total", {"kind": "bbo", "verdict": "match"})
+        assert shown is not None
+        return shown
+
+    rig.send(exchange.change("BUY", "0.46", "8"))
+    before, counted = matches(), rig.verdicts("bbo")["match"]
+    rig.send(exchange.change("BUY", "0.46", "9", at=exchange.at))
+    assert rig.verdicts("bbo")["match"] < counted
+    assert matches() == before
+    rig.settle()
+    assert matches() == before == rig.verdicts("bbo")["match"]
 
 
 def test_without_the_extra_one_line_says_what_to_install() -> None:
