@@ -134,8 +134,10 @@ def _check(
         one.proof = Proof(_HASH, heard_at, one.epoch)
         other.proof = Proof(kind, heard_at, other.epoch)
         return True
-    if (first.hash or second.hash) and hashes.verifiable:
-        return False
+    if first.hash or second.hash:
+        if hashes.verifiable:
+            return False
+        undo.announced, image_undo.announced = first.hash, second.hash
     if undo.new:
         tick = one.tick_size
         if tick is not None and undo.key % tick:
