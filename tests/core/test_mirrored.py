@@ -65,6 +65,16 @@ def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(r
     assert_right(rig, exchange)
 
 
+def test_a_hash_that_nothing_explains_yet_is_kept_with_the_change(rig, exchange):
+    rig.engine.dialects.current = None
+    before = pairs(rig)
+    message = exchange.change("BUY", "0.46", "8")
+    rig.send(message)
+    assert pairs(rig) == (before[0], before[1], before[2] + 1)
+    for entry in message["price_changes"]:
+        assert rig.token(entry["asset_id"]).journal[-1].announced == entry["hash"]
+
+
 def test_a_price_outside_of_the_book_goes_the_long_way_which_says_what_is_wrong(rig, exchange):
     message = exchange.change("BUY", "0.46", "8")
     for entry, price in zip(message["price_changes"], ("1", "0"), strict=True):
