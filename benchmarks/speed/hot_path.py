@@ -14,6 +14,7 @@ from attrs import frozen
 
 from benchmarks.speed import field, rivals
 from benchmarks.speed.frames import DENSE_48, DENSE_100, ENTRIES, THIN, make_frames
+from benchmarks.speed.instructions import count
 from benchmarks.speed.method import Lane, race
 from benchmarks.speed.own import Mirrored, MsgspecFloor, OrjsonFloor, Sha1Floor
 from benchmarks.speed.rows import Row, missing, rounded, spread_of
@@ -110,6 +111,7 @@ def _without_hash(course: Course) -> Iterator[Row]:
             "ratio_amid_all_others": done.costs[OWN].over(done.costs[DECODE]).median,
             "frames": done.frames,
             "bytes_per_frame": course.bare.mean_bytes,
+            **_instructions(course, hashed=False),
             "note": WITHOUT_HASH,
             "wrong": dict(done.wrong),
         },
@@ -144,11 +146,17 @@ def _with_hash(course: Course) -> Iterator[Row]:
             "ns_per_change_with_both_tops_read": per_change(read.costs),
             "bytes_per_frame": course.hashed.mean_bytes,
             "bytes_hashed_per_book": sum(map(len, course.hashed.texts)) / len(course.hashed.texts),
+            **_instructions(course, hashed=True),
             "note": "A frame announces the hashes of both books, so that is what a plain check hashes. The texts are "
             "ready-made for the floor. The engine may prove one book as the mirror image of the other.",
         },
         reason=_wrong(alone, OWN_PROVEN) or _wrong(done, OWN_PROVEN),
     )
+
+
+def _instructions(course: Course, *, hashed: bool) -> dict[str, Any]:
+    """Tell where the bytecode instructions of a frame go; they do not depend on the depth of the books."""
+    return {"instructions": count(hashed=hashed)["by_function"]} if course.scenario is DENSE_48 else {}
 
 
 SHA1 = {books: Sha1Floor(books).name for books in (1, 2)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speed.book_libraries import SortedBooks
 from benchmarks.speed.field import LEFT_OUT
+from benchmarks.speed.own import MsgspecFloor
 from benchmarks.speed.socket_view import RATE
 
 if TYPE_CHECKING:
@@ -91,6 +93,23 @@ gc.freeze()
 """
 
 
+INSTRUCTIONS = """\
+## Where the time goes
+
+Bytecode instructions of a frame by function, those above {least}. What C code does inside one (decoding, SHA-1,
+searching and joining) is not seen here.
+
+{table}
+Without hash, {total:,.0f} instructions for both books make {ratio:.3g} times the decoder's time; three times would
+leave about {left:,.0f}. The simplest program of the race, which keeps the levels in sorted dicts and checks nothing,
+takes {simplest:.3g} times the decoder's time.
+
+"""
+
+LEAST = 5
+"""Instructions that are worth a line."""
+
+
 def render(rows: Sequence[Row], machine: Machine, quick: bool) -> str:  # noqa: FBT001 - what the command was asked
     """Return the whole page in Markdown."""
     found = {row.name: row for row in rows}
@@ -99,6 +118,7 @@ def render(rows: Sequence[Row], machine: Machine, quick: bool) -> str:  # noqa: 
         parts.append("**This page was made by a quick run: a tenth of everything. Do not quote it.**\n\n")
     parts += [_machine(machine), "## Targets\n\n", _targets(rows), "\n", _shortfalls(rows)]
     parts += [METHOD.format(checked=500 if quick else 5_000), *_races(found)]
+    parts += _instructions(found)
     if "gc_pause_p999" in found:
         parts.append(PAUSES.format(table=_pauses(found["gc_pause_p999"])))
     parts += ["## Details\n\n", *_details(rows)]
@@ -174,6 +194,25 @@ def _races(found: Mapping[str, Row]) -> Iterable[str]:
             yield "\n"
 
 
+def _instructions(found: Mapping[str, Row]) -> Iterable[str]:
+    """Yield where the instructions of a frame go, and what the floor of the hot path is."""
+    bare, proven = found.get("hot_path_vs_decode_48_levels"), found.get("proven_path_vs_decode_and_sha1_48_levels")
+    if bare is None or proven is None or bare.ratio is None or "instructions" not in bare.details:
+        return
+    spent, with_proof = bare.details["instructions"], proven.details["instructions"]
+    names = sorted(spent | with_proof, key=lambda name: -with_proof.get(name, 0) - spent.get(name, 0))
+    lines = [[f"`{name}`", f"{spent.get(name, 0):,.0f}", f"{with_proof.get(name, 0):,.0f}"] for name in names
+             if max(spent.get(name, 0), with_proof.get(name, 0)) >= LEAST]  # fmt: skip
+    total = sum(spent.values())
+    lines.append(["all", f"{total:,.0f}", f"{sum(with_proof.values()):,.0f}"])
+    costs = bare.details["ns_per_change"]
+    simplest = costs.get(SortedBooks.name, 0) / costs[MsgspecFloor.name]
+    yield INSTRUCTIONS.format(
+        least=LEAST, table=_table(["instructions", "without hash", "with proof"], lines), total=total,
+        ratio=bare.ratio, left=total * bare.target / bare.ratio, simplest=simplest,
+    )  # fmt: skip
+
+
 def _own(name: str) -> str:
     return f"**{name}**" if name.startswith("polymirror") else name
 
@@ -189,8 +228,8 @@ def _pauses(row: Row) -> str:
 
 def _details(rows: Sequence[Row]) -> Iterable[str]:
     """Yield what else each row knows, except what has a table of its own."""
-    shown_elsewhere = {"ns_per_change", "ns_per_change_with_both_tops_read", "quartiles", "wrong", "without_freezing",
-                       "ages_ms", "problem", "pause_ms", "collections", "faults"}  # fmt: skip
+    shown_elsewhere = {"instructions", "ns_per_change", "ns_per_change_with_both_tops_read", "quartiles", "wrong",
+                       "without_freezing", "ages_ms", "problem", "pause_ms", "collections", "faults"}  # fmt: skip
     for row in rows:
         facts = [f"{_words(key)} {_plain(value)}" for key, value in row.details.items()
                  if key not in shown_elsewhere and value not in ("", [], {})]  # fmt: skip

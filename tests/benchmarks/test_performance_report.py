@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from benchmarks.speed import command
 from benchmarks.speed.field import CONTESTANTS, NEEDS, absent
@@ -23,6 +24,13 @@ DECODE = Row(
 )  # fmt: skip
 PROVEN = Row("proven_path_vs_decode_and_sha1_48_levels", "with proof", 2.5, 2.0,
              details={"ns_per_change": {"polymirror, with full-depth proof": 2_000.0}})  # fmt: skip
+COUNTED = (
+    evolve(DECODE, ratio=6.0, details=DECODE.details | {
+        "instructions": {"take": 300.0, "check": 3.0},
+        "ns_per_change": {"msgspec decode (floor)": 500.0, "msgspec + SortedDict, no checks": 1_500.0},
+    }),
+    evolve(PROVEN, details=PROVEN.details | {"instructions": {"take": 300.0, "check": 97.0}}),
+)  # fmt: skip
 ABSENT = missing("hot_path_vs_ccxt_48_levels", "ccxt / hot path", 7.0, "not installed", at_least=True)
 ROWS = (DECODE, PROVEN, ABSENT)
 
@@ -38,6 +46,13 @@ def test_the_page_tells_every_row_its_target_and_whether_it_was_met():
     assert "a processor" in page
     assert "quick run" not in page
     assert "{" not in page
+
+
+def test_the_page_tells_where_the_instructions_go_and_what_the_target_would_leave():
+    page = " ".join(render(COUNTED, MACHINE, quick=False).split())
+    assert "| `take` | 300 | 300 | | `check` | 3 | 97 | | all | 303 | 397 |" in page
+    assert "303 instructions for both books make 6 times the decoder's time; three times would leave about 152" in page
+    assert "checks nothing, takes 3 times the decoder's time." in page
 
 
 def test_a_page_of_a_quick_run_says_so():
