@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from polymirror.core.outbox import Transition
+    from polymirror.core.proofs import ProofKind, Verdict
     from polymirror.mirror import Mirror
 
 
@@ -43,8 +44,8 @@ class MirrorMetrics(Collector):
         self._untrusted: Counter[str] = Counter()
         # Books that left LIVE: when, and why.
         self._since: dict[str, tuple[float, str]] = {}
-        # The values shown last, by metric and labels.
-        self._shown: dict[tuple[str, tuple[str, ...]], float] = {}
+        # The verdicts shown last.
+        self._proofs: Counter[tuple[ProofKind, Verdict]] = Counter()
         self._forget = mirror.on_transition(self._note)
         registry.register(self)
 
@@ -65,11 +66,16 @@ class MirrorMetrics(Collector):
         """Yield all metrics, as they are now."""
         engine, mirror = self._mirror.engine, self._mirror
         # Tokens that were removed meanwhile are nobody's outage any more.
-        self._since = {token: entry for token, entry in self._since.items() if token in engine.tokens}
+        for token in [token for token in self._since if token not in engine.tokens]:
+            left, reason = self._since.pop(token)
+            self._untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
         untrusted = self._untrusted.copy()
         for left, reason in self._since.values():
             untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
-        states, proofs = Counter(state.name for _, state in engine.states()), engine.outbox.proofs.by_verdict()
+        states = Counter(state.name for _, state in engine.states())
+        # A batch that goes on is checked anew, and its verdicts are taken back until it is over. A counter that goes
+        # back for a moment would look to Prometheus as if it had started again from 0.
+        self._proofs |= engine.outbox.proofs.by_verdict()
         books = GaugeMetricFamily("polymirror_books", "Books by state.", labels=["state"])
         for state in BookState:
             books.add_metric([state.name], states[state.name])
@@ -84,7 +90,7 @@ class MirrorMetrics(Collector):
         yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
-                            (((kind.value, verdict.value), n) for (kind, verdict), n in proofs.items()),
+                            (((kind.value, verdict.value), n) for (kind, verdict), n in self._proofs.items()),
                             ["kind", "verdict"])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
                             (((reason,), n) for reason, n in engine.outbox.resyncs.items()), ["reason"])  # fmt: skip
@@ -97,16 +103,9 @@ class MirrorMetrics(Collector):
                       if token.proof is not None and token.state is BookState.LIVE), default=0.0)  # fmt: skip
         yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", oldest)
 
-    def _counter(
-        self, name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]
-    ) -> Metric:
-        """Return a counter, which never goes back: Prometheus would take that for a restart from 0.
-
-        The numbers themselves may, for a moment or by a few: the checks of a batch that goes on are made again, and
-        the outage of a book that is removed is nobody's any more.
-        """
+    @staticmethod
+    def _counter(name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]) -> Metric:
         family = CounterMetricFamily(name, text, labels=labels)
         for key, value in values:
-            shown = self._shown[name, key] = max(value, self._shown.get((name, key), 0))
-            family.add_metric(list(key), shown)
+            family.add_metric(list(key), value)
         return family

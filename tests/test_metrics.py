@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from polymirror.core.states import BookState
+from polymirror.core.outbox import Transition
+from polymirror.core.states import BookState, Reason
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
@@ -37,6 +40,31 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
     assert registry.get_sample_value("polymirror_books", {"state": BookState.LIVE.name}) == 0
     metrics.close()
     assert generate_latest(registry) == b""
+
+
+def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
+    rig, now, told = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, []
+    mirror = SimpleNamespace(
+        engine=rig.engine, reads=Counter(), now=lambda: now, on_transition=lambda tell: told.append(tell) or tell
+    )
+    registry = CollectorRegistry()
+    MirrorMetrics(mirror, registry)  # type: ignore[arg-type]
+
+    def untrusted() -> float | None:
+        return registry.get_sample_value("polymirror_book_untrusted_seconds_total", {"reason": "STALE"})
+
+    def out(token: str) -> None:
+        told[0](Transition(token, now, BookState.LIVE, BookState.SUSPECT, Reason.STALE, 0, ""))
+
+    out("11")
+    now = 160.0
+    assert untrusted() == 60
+    rig.engine.untrack("0xm", rig.now)
+    assert untrusted() == 60
+    now = 200.0
+    out("33")
+    now = 207.0
+    assert untrusted() == 67
 
 
 def test_a_counter_never_goes_back_while_a_batch_that_was_checked_goes_on() -> None:

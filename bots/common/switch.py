@@ -26,12 +26,15 @@ class KillFile:
         self._path = path
 
     def __call__(self) -> str | None:
-        """Return the reason, or ``None``. A file that cannot be looked for counts as there."""
+        """Return the reason, or ``None``. A file that cannot be looked for counts as there, and so does any link."""
         try:
-            there = self._path.exists()
+            # Not exists(), which in newer versions of Python takes every error for an absence.
+            self._path.lstat()
+        except FileNotFoundError:
+            return None
         except OSError as error:
             return f"cannot look for the file {self._path.name}: {error.strerror}"
-        return f"the file {self._path.name} exists" if there else None
+        return f"the file {self._path.name} exists"
 
 
 @contextmanager

@@ -155,7 +155,10 @@ class MarketHash:
     @constants.setter
     def constants(self, constants: Constants | None) -> None:
         self._constants = constants
-        self._shown_tick = None if constants is None else TICK_SIZES.get(constants.tick_size)
+        shown = None if constants is None else TICK_SIZES.get(constants.tick_size)
+        if shown != self._shown_tick:
+            # What failed on another grid says nothing about this one.
+            self._shown_tick, self._failed_grids = shown, 0
 
     @property
     def verifiable(self) -> bool:
@@ -215,17 +218,24 @@ class MarketHash:
                     self.constants = evolve(constants, tick_size=tick)
                     break
         if found is None and wide and dialect.has_last_trade:
-            step = self._shown_tick or FINEST_STEP
-            if step >= CHEAP_STEP:
-                found = template.find(announced, timestamp, book, trade_prices(step))
-            if found is None and self._may_search_all():
-                found = template.find(announced, timestamp, book, trade_prices())
-                self._failed_grids = self._failed_grids + 1 if found is None else 0
+            found = self._search_grid(template, timestamp, book, announced)
         if found is None:
             return False
         self.last_trade_price = found
         self._dialects.distrust = 0
         return True
+
+    def _search_grid(self, template: HashTemplate, timestamp: int, book: OrderBook, announced: str) -> str | None:
+        """Try all trade prices on the market's grid, if they are few, and then all others, unless that is rationed."""
+        found, step = None, self._shown_tick or FINEST_STEP
+        if step >= CHEAP_STEP:
+            found = template.find(announced, timestamp, book, trade_prices(step))
+        if found is None and self._may_search_all():
+            found = template.find(announced, timestamp, book, trade_prices())
+            self._failed_grids += 1
+        if found is not None:
+            self._failed_grids = 0
+        return found
 
     def is_hash_of(self, message: BookMessage, book: OrderBook) -> bool:
         """Whether ``book`` has the hash that a REST book states. Then it equals that book, level by level."""
@@ -322,6 +332,7 @@ class MarketHash:
         return [t for t in dict.fromkeys([*ordered, *TICK_SIZES]) if t != known]
 
     def _may_search_all(self) -> bool:
+        """Count down to the next full search once too many have failed."""
         if self._failed_grids < MAX_FAILED_GRIDS:
             return True
         self._failed_grids += 1

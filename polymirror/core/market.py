@@ -20,7 +20,7 @@ from polymirror.core.outbox import Want, Warned
 from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
-from polymirror.core.units import PRICES, parse_tick
+from polymirror.core.units import PRICES, parse_size, parse_tick
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -358,7 +358,7 @@ def _violation(token: Token) -> str:
     if token.book.crossed():
         return "crossed"
     stated = token.stated
-    if token.hash_proven or stated is None or stated.size == "0":
+    if token.hash_proven or stated is None or not parse_size(stated.size):
         return ""
     tick = token.tick_size
     off_grid = tick is not None and PRICES[stated.price] % tick

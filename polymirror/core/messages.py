@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_FRAME_BYTES: Final = 16 * 2**20
-"""A larger frame is not decoded. 600 tokens in one opening frame exceed 1 MiB."""
+"""A larger frame is not decoded (of text, one with more characters). 600 tokens in one opening frame exceed 1 MiB."""
 
 MAX_MESSAGES: Final = 20_000
 """An array of more elements is not a frame of the venue: an opening one has a book for each of 500 tokens."""
@@ -255,7 +255,13 @@ def _convert(item: Any) -> Message:
     if isinstance(kind, str) and _KINDS.get(kind, _ignore) is _ignore:
         return Ignored(kind[:MAX_KIND_CHARS])
     try:
-        return _sort(msgspec.convert(_stringify(item), _AnyKind, strict=False))
+        content = _stringify(item)
+        if kind == "price_change" and content.get("price_changes") is not None:
+            # As in a short frame of its own: the fields of other kinds do not matter.
+            found = msgspec.convert(content, PriceChange, strict=False)
+            if 0 < found.at < MAX_TIMESTAMP:
+                return found
+        return _sort(msgspec.convert(content, _AnyKind, strict=False))
     except (msgspec.ValidationError, RecursionError) as error:
         market = item.get("market")
         entries = item.get("price_changes")

@@ -112,10 +112,12 @@ def _check(
     if first.hash and hashes.prove(one.asset_id, at, one.book, first.hash):
         market.turn = turn = (market.turn + 1) % TURNS
         kind = _COMPLEMENT
+        image_undo.announced = second.hash
         if not turn or market.outbox.config.prove_both_hashes:
             if not hashes.prove(other.asset_id, at, other.book, second.hash):
                 return False
             kind = _HASH
+            image_undo.announced = ""
             tally.proven_twice += 1
             market.checked_as = "proven_twice"
         else:

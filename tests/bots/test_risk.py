@@ -215,11 +215,17 @@ def test_a_file_stops_trading_while_it_exists(tmp_path):
     assert asked(risk) is None
 
 
+def test_a_link_to_nothing_stops_trading(tmp_path):
+    file = tmp_path / "STOP"
+    file.symlink_to(tmp_path / "nothing")
+    assert KillFile(file)() == "the file STOP exists"
+
+
 def test_a_kill_file_that_cannot_be_looked_for_counts_as_there(tmp_path):
     class Unreachable:
         name = "STOP"
 
-        def exists(self) -> bool:
+        def lstat(self) -> None:
             raise PermissionError(13, "Permission denied")
 
     assert KillFile(Unreachable())() == "cannot look for the file STOP: Permission denied"

@@ -267,6 +267,20 @@ def test_trades_on_the_markets_own_grid_are_found_at_once_however_many_searches_
     assert market.search()
 
 
+def test_misses_on_a_coarse_grid_with_matches_in_between_do_not_ration_the_searches_of_a_finer_one():
+    market = Market()
+    for n in range(2 * hashing.MAX_FAILED_GRIDS):
+        assert not market.search("0" * 40)
+        market.exchange.trade = f"0.{10 + n}0"
+        assert market.search()
+    for _ in range(2 * hashing.MAX_FAILED_GRIDS):
+        assert not market.search("0" * 40)
+    market.exchange.tick_size = "0.001"
+    assert market.search()
+    market.exchange.trade = "0.123"
+    assert market.search()
+
+
 def test_a_fine_grid_costs_as_much_as_a_full_search_and_is_rationed_with_it(monkeypatch):
     market = Market(told=False)
     market.exchange.tick_size = "0.001"

@@ -6,6 +6,7 @@ import pytest
 
 from polymirror.core import messages
 from polymirror.core.messages import (
+    USUAL_BYTES,
     Book,
     Change,
     Ignored,
@@ -294,6 +295,26 @@ def test_other_broken_kinds_are_malformed_under_their_own_name(content):
 def test_a_kind_that_is_no_string_is_malformed():
     assert isinstance(only({"event_type": ["book"]}), Malformed)
     assert only({"event_type": 5}) == Ignored("5")
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("in_array", [False, True])
+def test_a_field_of_another_kind_in_a_price_change_does_not_matter(long, in_array):
+    content = {
+        "event_type": "price_change", "market": "0xm", "timestamp": "5", "asks": {}, "hash": 5,
+        "price_changes": [{"asset_id": "11", "price": "0.4", "size": "1", "side": "BUY"}],
+        "padding": "x" * (2 * USUAL_BYTES if long else 1),
+    }  # fmt: skip
+    (message,) = decode_frame(json.dumps([content] if in_array else content))
+    assert message == PriceChange("0xm", [Change("11", "0.4", "1", "BUY")], 5, "price_change")
+
+
+def test_a_price_change_without_a_possible_time_is_malformed_beside_something_broken():
+    change = {"event_type": "price_change", "market": "0xm", "timestamp": "0", "price_changes": []}
+    found = decode_frame(json.dumps([change, 5]))
+    assert [message.kind for message in found] == ["price_change", "element"]
+    assert "timestamp" in found[0].detail
+    assert found[0].market == "0xm"
 
 
 def test_nesting_deeper_than_any_message_is_cut_not_followed():

@@ -75,6 +75,16 @@ def test_a_hash_that_nothing_explains_yet_is_kept_with_the_change(rig, exchange)
         assert rig.token(entry["asset_id"]).journal[-1].announced == entry["hash"]
 
 
+def test_the_hash_of_a_book_that_was_proven_as_a_mirror_image_is_kept_with_the_change(rig, exchange):
+    for n in range(mirrored.TURNS):
+        message = exchange.change("BUY", "0.46", str(n + 8))
+        rig.send(message)
+        kinds = proof_kinds(rig)
+        kept = [rig.token(token).journal[-1].announced for token in ("11", "22")]
+        untried = message["price_changes"][1]["hash"] if kinds[1] is ProofKind.COMPLEMENT else ""
+        assert kept == ["", untried]
+
+
 def test_a_price_outside_of_the_book_goes_the_long_way_which_says_what_is_wrong(rig, exchange):
     message = exchange.change("BUY", "0.46", "8")
     for entry, price in zip(message["price_changes"], ("1", "0"), strict=True):

@@ -273,9 +273,18 @@ def test_a_new_price_off_the_grid_is_impossible_unless_the_hash_fits(rig, exchan
     assert "off the grid of 100" in rig.transitions[0].detail
 
 
-def test_removing_a_level_off_the_grid_is_possible(rig, exchange):
+@pytest.mark.parametrize("nothing", ["0", "0.0"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_removing_a_level_off_the_grid_is_possible(rig, exchange, nothing, alone):
     rig.send(exchange.change("BUY", "0.461", "5"))
-    rig.send(without_hashes(exchange.change("BUY", "0.461", "0")))
+    message = without_hashes(exchange.change("BUY", "0.461", "0"))
+    for entry in message["price_changes"]:
+        entry["size"] = nothing
+    if alone:
+        # Not the usual message: it goes the long way.
+        message["price_changes"].reverse()
+        message["price_changes"].append(message["price_changes"][0])
+    rig.send(message)
     rig.settle()
     assert rig.transitions == []
 
