@@ -69,8 +69,9 @@ CAVEATS = """\
   time the program could have run and was not let.
 - Quiet books are the worst case of the steady cost, and thin ones are what most quiet books are; deep quiet books
   would cost more in probes.
-- Memory is of books with a short history. A busy one keeps a journal of its changes of the last five seconds, 512 at
-  most.
+- Memory is of quiet books, as nearly all of thousands are at any moment. A busy one keeps the parts of its texts and a
+  journal of its changes of the last five seconds, 512 at most: the details tell what it takes right after changes. The
+  row of 10,000 books has all of them busy.
 - Pauses of the collector are shown for a program that calls `gc.collect(); gc.freeze()` once its books are primed,
   as [below](#pauses-of-the-collector). The library does not do that behind your back.
 
@@ -100,9 +101,9 @@ Bytecode instructions of a frame by function, those above {least}. What C code d
 searching and joining) is not seen here.
 
 {table}
-Without hash, {total:,.0f} instructions for both books make {ratio:.3g} times the decoder's time; three times would
-leave about {left:,.0f}. The simplest program of the race, which keeps the levels in sorted dicts and checks nothing,
-takes {simplest:.3g} times the decoder's time.
+Without hash, decoding and {total:,.0f} instructions for both books make {ratio:.3g} times the decoder's time; three
+times would leave about {left:,.0f}. The simplest program of the race, which keeps the levels in sorted dicts and
+checks nothing, takes {simplest:.3g} times the decoder's time.
 
 """
 
@@ -209,7 +210,7 @@ def _instructions(found: Mapping[str, Row]) -> Iterable[str]:
     simplest = costs.get(SortedBooks.name, 0) / costs[MsgspecFloor.name]
     yield INSTRUCTIONS.format(
         least=LEAST, table=_table(["instructions", "without hash", "with proof"], lines), total=total,
-        ratio=bare.ratio, left=total * bare.target / bare.ratio, simplest=simplest,
+        ratio=bare.ratio, left=total * (bare.target - 1) / (bare.ratio - 1), simplest=simplest,
     )  # fmt: skip
 
 
