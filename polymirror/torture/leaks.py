@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import frozen
 
-from polymirror.core.units import PRICES, SIZES
+from polymirror.core.hashing import trade_prices
+from polymirror.core.units import COMPLEMENTS, PRICES, SIZES
 from polymirror.torture.pipe import Peaks
 
 if TYPE_CHECKING:
@@ -155,9 +156,10 @@ class Memory:
             tracemalloc.stop()
 
     def look(self) -> None:
-        """Note what is held now, but for parsed numbers: those are kept on purpose, up to a bound."""
-        PRICES.clear()
-        SIZES.clear()
+        """Note what is held now, but for numbers parsed and written: those are kept on purpose, up to a bound."""
+        for memo in (PRICES, COMPLEMENTS, SIZES):
+            memo.clear()
+        trade_prices.cache_clear()
         gc.collect()
         self._looks.append(tracemalloc.get_traced_memory()[0])
 

@@ -118,6 +118,7 @@ class Leaky(Mirror):
 async def test_whatever_is_left_behind_is_found(monkeypatch) -> None:
     monkeypatch.setattr(leaks, "SETTLE_SECONDS", 0.1)
     monkeypatch.setattr(sockets, "WARM_UP_ROUNDS", 1)
+    monkeypatch.setattr(sockets, "JUDGED_ROUNDS", 1)
     monkeypatch.setattr(sockets, "ROUND_SECONDS", 0.5)
     monkeypatch.setattr(sockets, "STEADY_SECONDS", 0.05)
     monkeypatch.setattr(sockets, "SHUTDOWN_SECONDS", 0.2)
