@@ -51,10 +51,8 @@ def test_the_page_tells_every_row_its_target_and_whether_it_was_met():
 def test_the_page_tells_where_the_instructions_go_and_what_the_target_would_leave():
     page = " ".join(render(COUNTED, MACHINE, quick=False).split())
     assert "| `take` | 300 | 300 | | `check` | 3 | 97 | | all | 303 | 397 |" in page
-    assert (
-        "decoding and 303 instructions for both books make 6 times the decoder's time; three times would leave about 121"
-        in page
-    )
+    assert "decoding and 303 instructions for both books make 6 times the decoder's time" in page
+    assert "three times would leave about 121" in page
     assert "checks nothing, takes 3 times the decoder's time." in page
 
 
