@@ -59,8 +59,8 @@ class Contestant:
 
 
 @frozen
-class Costs:
-    """What one contestant's rounds cost, in nanoseconds per unit (a frame, say)."""
+class Figures:
+    """One figure for each round."""
 
     rounds: tuple[float, ...]
 
@@ -73,6 +73,14 @@ class Costs:
     def spread(self) -> tuple[float, float]:
         """The first and third quartile."""
         return quartiles(self.rounds)
+
+
+class Ratio(Figures):
+    """Costs over costs, round by round."""
+
+
+class Costs(Figures):
+    """What one contestant's rounds cost, in nanoseconds per unit (a frame, say)."""
 
     def over(self, other: Costs) -> Ratio:
         """Compare with what another one needed in the same rounds."""
@@ -81,23 +89,6 @@ class Costs:
     def plus(self, other: Costs) -> Costs:
         """Return the costs of doing both, round by round."""
         return Costs(tuple(a + b for a, b in zip(self.rounds, other.rounds, strict=True)))
-
-
-@frozen
-class Ratio:
-    """Costs over costs, round by round."""
-
-    rounds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The middle round."""
-        return statistics.median(self.rounds)
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The first and third quartile."""
-        return quartiles(self.rounds)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:

@@ -65,6 +65,15 @@ def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(r
     assert_right(rig, exchange)
 
 
+def test_a_hash_that_does_not_fit_is_kept_with_the_change(rig, exchange):
+    message = exchange.change("BUY", "0.46", "8")
+    for entry in message["price_changes"]:
+        entry["hash"] = "0" * 39 + entry["asset_id"][0]
+    rig.send(message)
+    for entry in message["price_changes"]:
+        assert rig.token(entry["asset_id"]).journal[-1].announced == entry["hash"]
+
+
 def test_a_hash_that_nothing_explains_yet_is_kept_with_the_change(rig, exchange):
     rig.engine.dialects.current = None
     before = pairs(rig)
