@@ -4,7 +4,7 @@ The public names, nothing else. Start with :class:`Mirror`.
 """
 
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
-from polymirror.core.outbox import Transition
+from polymirror.core.events import Transition
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.states import BookState, Reason
 from polymirror.core.view import BookView, Fill, Level

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
-    from polymirror.core.outbox import Transition
+    from polymirror.core.events import Transition
     from polymirror.core.proofs import ProofKind, Verdict
     from polymirror.mirror import Mirror
 
@@ -97,7 +97,7 @@ class MirrorMetrics(Collector):
         yield self._counter("polymirror_reads", "Reads for execution, by outcome.",
                             (((outcome,), mirror.reads[outcome]) for outcome in ("granted", "refused")),
                             ["outcome"])  # fmt: skip
-        lags = [line.lag for line in engine.lines.all() if line.lag is not None]
+        lags = [line.lag for line in engine.sockets.all() if line.lag is not None]
         yield GaugeMetricFamily("polymirror_apply_lag_seconds", "The largest lag of any socket.", max(lags, default=0))
         oldest = max((mirror.now() - token.proof.at for token in engine.tokens.values()
                       if token.proof is not None and token.state is BookState.LIVE), default=0.0)  # fmt: skip

@@ -21,10 +21,10 @@ from polymirror.alarm import Alarm
 from polymirror.clockwatch import watch_clock
 from polymirror.config import Endpoints, MirrorConfig
 from polymirror.core.checksum import Constants
-from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.engine import Engine
+from polymirror.core.events import Transition
 from polymirror.core.messages import subscription, subscription_change
-from polymirror.core.outbox import Transition
 from polymirror.core.states import BookState
 from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.raising import alone, as_not_live
@@ -404,41 +404,41 @@ class Mirror:
         if self._stopped:
             return
         match effect:
-            case OpenLine(line):
-                self._open(line)
-            case Subscribe(line, ids):
-                self._send(line, subscription_change("subscribe", ids, custom_features=self.config.custom_features))
-            case Unsubscribe(line, ids):
-                self._send(line, subscription_change("unsubscribe", ids, custom_features=self.config.custom_features))
-            case Reconnect(line, why) if line in self._streams:
-                self._streams[line][0].reconnect(why)
-            case Vouch(line) if line in self._streams:
-                self._streams[line][0].vouch()
-            case CloseLine(line) if line in self._streams:
-                self._streams.pop(line)[1].cancel()
+            case OpenSocket(socket):
+                self._open(socket)
+            case Subscribe(socket, ids):
+                self._send(socket, subscription_change("subscribe", ids, custom_features=self.config.custom_features))
+            case Unsubscribe(socket, ids):
+                self._send(socket, subscription_change("unsubscribe", ids, custom_features=self.config.custom_features))
+            case Reconnect(socket, why) if socket in self._streams:
+                self._streams[socket][0].reconnect(why)
+            case Vouch(socket) if socket in self._streams:
+                self._streams[socket][0].vouch()
+            case CloseSocket(socket) if socket in self._streams:
+                self._streams.pop(socket)[1].cancel()
             case FetchBooks(request, ids):
                 self._spawn(self._fetch(request, ids), f"books {request}")
 
-    def _open(self, line: int) -> None:
+    def _open(self, socket: int) -> None:
         engine, monotonic = self.engine, self._monotonic
 
         def first_frame() -> str | None:
-            known = engine.lines.get(line)
+            known = engine.sockets.get(socket)
             ids = () if known is None else known.asset_ids
             return subscription(ids, custom_features=self.config.custom_features) if ids else None
 
         def on_open(now: float) -> None:
-            engine.connected(line, now)
+            engine.connected(socket, now)
             self._drain()
 
         def on_frame(data: bytes | str, received_at: float) -> None:
-            engine.receive(line, data, monotonic(), received_at)
+            engine.receive(socket, data, monotonic(), received_at)
             self._drain()
 
         def on_close(now: float, cause: CloseCause) -> None:
             if cause.kind is CloseKind.OVERFLOW:
-                engine.overflow(line, now)
-            engine.disconnected(line, now, str(cause), resolved=ALL_RESOLVED in str(cause))
+                engine.overflow(socket, now)
+            engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in str(cause))
             self._drain()
 
         stream = Stream(
@@ -450,13 +450,13 @@ class Mirror:
             cut=cut_array,
             config=self.config.stream,
             rng=self._rng,
-            name=f"line {line}",
+            name=f"socket {socket}",
             network=self._network,
         )
-        self._streams[line] = (stream, self._spawn(stream.run(), f"line {line}"))
+        self._streams[socket] = (stream, self._spawn(stream.run(), f"socket {socket}"))
 
-    def _send(self, line: int, text: str) -> None:
-        stream = self._streams.get(line)
+    def _send(self, socket: int, text: str) -> None:
+        stream = self._streams.get(socket)
         if stream is not None:
             # Without a connection, or with one that is ending, the next first frame tells the venue. One that
             # just sends its first frame takes the text: the frame was made before this change.

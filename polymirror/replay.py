@@ -16,8 +16,8 @@ import msgspec
 
 from polymirror.config import EngineConfig
 from polymirror.core.engine import Engine, count_kind
-from polymirror.core.messages import Book, Ignored, Malformed, PriceChange, decode_frame
-from polymirror.core.outbox import Transition
+from polymirror.core.events import Transition
+from polymirror.core.messages import Ignored, Malformed, PriceChange, Snapshot, decode_frame
 from polymirror.core.states import BookState
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Replay:
     def frame(self, data: bytes | str, at: float | None = None) -> None:
         """Replay one frame, received at ``at`` (seconds); None: at the exchange time it states."""
         messages = decode_frame(data)
-        stamps = [m.at for m in messages if isinstance(m, PriceChange)]
-        stamps += [m.timestamp for m in messages if isinstance(m, Book)]
+        stamps = [m.at_ms for m in messages if isinstance(m, PriceChange)]
+        stamps += [m.timestamp_ms for m in messages if isinstance(m, Snapshot)]
         if at is None and stamps:
             at = max(stamps) / 1000
         self._now = max(self._now, at or 0.0)
@@ -73,7 +73,7 @@ class Replay:
             if isinstance(message, PriceChange):
                 self.deltas += len(message.price_changes or ())
                 self._track(message.market, [change.asset_id for change in message.price_changes or ()])
-            elif isinstance(message, Book):
+            elif isinstance(message, Snapshot):
                 self._track(message.market, [message.asset_id])
         if not self.engine.tokens:
             # Nothing is tracked yet, so the engine does not look inside.

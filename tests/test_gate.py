@@ -20,10 +20,10 @@ async def test_a_lease_gives_the_book_as_it_is_at_each_check() -> None:
             assert lease.token == up
             leased = lease.view
             assert leased.settled
-            await until(mirror, lambda: mirror.live(up).exchange_time > leased.exchange_time)
+            await until(mirror, lambda: mirror.live(up).exchange_ms > leased.exchange_ms)
             await mirror.wait_settled(up, timeout=PATIENCE)
             view = lease.check()
-            assert view.exchange_time > leased.exchange_time
+            assert view.exchange_ms > leased.exchange_ms
             assert venue.was_true(up, view.bids, view.asks, 2.0)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from polymirror.core.outbox import Transition
+from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror

@@ -183,7 +183,7 @@ async def test_a_settled_market_is_retired_its_socket_closed_and_nothing_is_aske
         assert mirror._streams == {}
         assert mirror.engine.next_deadline() == float("inf")
         assert mirror.engine.outbox.resyncs == resyncs
-        assert mirror.engine.lines.all() == ()
+        assert mirror.engine.sockets.all() == ()
 
 
 @one_loop

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from attrs import define, frozen
 
 from polymirror.core.clock import VenueClock
-from polymirror.core.effects import Effect, OpenLine, Reconnect
+from polymirror.core.effects import Effect, OpenSocket, Reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
-    from polymirror.core.messages import Book
+    from polymirror.core.messages import Snapshot
     from polymirror.core.states import BookState
 
 Side = list[tuple[int, int]]
@@ -82,7 +82,7 @@ class Peer:
     def __init__(self, config: EngineConfig, rng: Random) -> None:
         del config, rng
         self.clock = VenueClock()
-        self.lines = {LINE: Line()}
+        self.sockets = {LINE: Line()}
         self.is_open = False
         # Grows with every change of a token's book, so that a reader need not look again.
         self.versions: dict[str, int] = {}
@@ -125,9 +125,9 @@ class Peer:
     ) -> None:
         """Follow a market."""
         del now, constants
-        line = self.lines[LINE]
+        line = self.sockets[LINE]
         if not line.asset_ids:
-            self._effects.append(OpenLine(LINE, tuple(asset_ids)))
+            self._effects.append(OpenSocket(LINE, tuple(asset_ids)))
         line.asset_ids += tuple(asset_ids)
         self.add(condition_id, asset_ids)
 
@@ -191,7 +191,7 @@ class Peer:
         """Tell nothing."""
         return ()
 
-    def books(self, request: int, books: Mapping[str, Book], now: float) -> None:
+    def books(self, request: int, books: Mapping[str, Snapshot], now: float) -> None:
         """Never asked for."""
 
     def books_failed(self, request: int, now: float) -> None:

@@ -66,7 +66,7 @@ class CcxtPrediction(Peer):
     async def _watch(self) -> None:
         exchange = self._exchange
         self._client = exchange.client(exchange.urls["api"]["ws"])
-        self._answers = {token: self._client.future(f"orderbook::{token}") for token in self.lines[0].asset_ids}
+        self._answers = {token: self._client.future(f"orderbook::{token}") for token in self.sockets[0].asset_ids}
 
     def dropped(self) -> None:
         """The calls that wait get an exception; the exchange forgets the client, as its ``on_close`` does."""
@@ -75,7 +75,7 @@ class CcxtPrediction(Peer):
         self._answers = {}
         if self._client is not None:
             self._exchange.on_close(self._client, None)
-        for token in self.lines[0].asset_ids:
+        for token in self.sockets[0].asset_ids:
             self.touch(token)
 
     def take(self, text: str) -> None:
@@ -88,7 +88,7 @@ class CcxtPrediction(Peer):
             self._deaf = True
             raise
         finally:
-            for token in self.lines[0].asset_ids:
+            for token in self.sockets[0].asset_ids:
                 if token in text:
                     self.touch(token)
 

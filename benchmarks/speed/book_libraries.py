@@ -51,7 +51,7 @@ class NautilusLean(Rival):
 
         def handle(frame: bytes) -> None:
             message = decode(frame)
-            at = int(message.timestamp) * 1_000_000
+            at = int(message.timestamp_ms) * 1_000_000
             for change in message.price_changes:
                 size = quantity(change.size)
                 order = BookOrder(sides[change.side], ticks[change.price], size, 0)

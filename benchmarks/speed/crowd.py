@@ -88,14 +88,14 @@ class Crowd:
     def connect(self) -> None:
         """Open all sockets."""
         with self.counted("connecting"):
-            for line in self.engine.lines.all():
+            for line in self.engine.sockets.all():
                 self.engine.connected(line.number, self.now)
         self.drain()
 
     def disconnect(self) -> None:
         """Lose all sockets."""
         with self.counted("connecting"):
-            for line in self.engine.lines.all():
+            for line in self.engine.sockets.all():
                 self.engine.disconnected(line.number, self.now, "lost")
         self.drain()
 
@@ -104,7 +104,7 @@ class Crowd:
         events = {token: o.events[i] for o in self.openings for i, token in enumerate(o.tokens)}
         arrays = {
             line.number: b"[" + b",".join(events[token] for token in line.asset_ids) + b"]"
-            for line in self.engine.lines.all()
+            for line in self.engine.sockets.all()
         }
         for number, array in arrays.items():
             with self.counted("opening books"):

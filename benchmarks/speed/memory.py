@@ -108,8 +108,8 @@ def grow(levels: int, books: int, changes: int, rests: int) -> dict[str, Any]:
         name, tokens = f"0x{rng.getrandbits(256):064x}", (str(rng.getrandbits(255)), str(rng.getrandbits(255)))
         flow = MarketFlow(scenario, i, name, tokens)
         engine.track(name, tokens, 0.0, constants=Constants("5", scenario.tick_size, neg_risk=False))
-        number = engine.markets[name].line or LINE
-        if not engine.lines[number].is_open:
+        number = engine.markets[name].socket or LINE
+        if not engine.sockets[number].is_open:
             engine.connected(number, 0.0)
         engine.receive(number, flow.opening(START_MS + i), 0.1)
         for step in range(1, changes + 1):

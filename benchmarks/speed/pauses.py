@@ -60,8 +60,8 @@ def trade(tokens: int, count: int, *, freezes: bool) -> dict[str, Any]:
     for opening in make_openings(LEVELS, tokens // 2):
         constants = Constants(min_order_size="5", tick_size=opening.tick_size, neg_risk=False)
         engine.track(opening.market, opening.tokens, 0.0, constants=constants)
-        number = engine.markets[opening.market].line or LINE
-        if not engine.lines[number].is_open:
+        number = engine.markets[opening.market].socket or LINE
+        if not engine.sockets[number].is_open:
             engine.connected(number, 0.0)
         for event in opening.events:
             engine.receive(number, event, 0.0)

@@ -99,7 +99,7 @@ def engine_for(markets: Sequence[Opening], config: EngineConfig | None = None) -
     for market in markets:
         constants = Constants(min_order_size="5", tick_size=market.tick_size, neg_risk=False)
         engine.track(market.market, market.tokens, 0.0, constants=constants)
-    for line in engine.lines.all():
+    for line in engine.sockets.all():
         engine.connected(line.number, 0.0)
     drain(engine)
     return engine

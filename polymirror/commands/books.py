@@ -15,7 +15,7 @@ from polymirror.core.units import price_to_wire
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polymirror.core.outbox import Transition
+    from polymirror.core.events import Transition
     from polymirror.core.view import Level
     from polymirror.mirror import Mirror
     from polymirror.venue.gamma import Market

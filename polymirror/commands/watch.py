@@ -112,9 +112,9 @@ def _picture(session: Session, title: str, watched: Watched, mirror: Mirror) -> 
     proofs: dict[str, int] = {}
     for (_, verdict), count in engine.outbox.proofs.by_verdict().items():
         proofs[verdict.value] = proofs.get(verdict.value, 0) + count
-    lines = {market.line for market in engine.markets.values()}
+    lines = {market.socket for market in engine.markets.values()}
     open_lines = sum(
-        number is not None and (line := engine.lines.get(number)) is not None and line.is_open for number in lines
+        number is not None and (line := engine.sockets.get(number)) is not None and line.is_open for number in lines
     )
     known = engine.clock.uncertainty
     clock = "" if known is None else f", venue clock known to {known * 1000:.0f} ms"

@@ -25,8 +25,7 @@ from polymirror.errors import UnitError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.core.messages import Book as BookMessage
-    from polymirror.core.messages import WireLevel
+    from polymirror.core.messages import Snapshot, WireLevel
 
 
 TOP = 16
@@ -198,7 +197,7 @@ class OrderBook:
         self.asks = Side()
 
     @classmethod
-    def of(cls, message: BookMessage, max_levels: int) -> OrderBook:
+    def of(cls, message: Snapshot, max_levels: int) -> OrderBook:
         """Build a book from a venue message. Raises UnitError for levels that cannot be."""
         for levels in (message.bids, message.asks):
             if len(levels) > max_levels:

@@ -10,10 +10,10 @@ from attrs import frozen
 
 
 @frozen
-class OpenLine:
+class OpenSocket:
     """Open a socket for these tokens and keep it open. The tokens may change later."""
 
-    line: int
+    socket: int
     asset_ids: tuple[str, ...]
 
 
@@ -21,7 +21,7 @@ class OpenLine:
 class Subscribe:
     """Add tokens to a socket that is open. A closed one learns of them when it opens."""
 
-    line: int
+    socket: int
     asset_ids: tuple[str, ...]
 
 
@@ -29,7 +29,7 @@ class Subscribe:
 class Unsubscribe:
     """Remove tokens from a socket (always whole markets: the venue fans out per market)."""
 
-    line: int
+    socket: int
     asset_ids: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ class Unsubscribe:
 class Reconnect:
     """Replace a socket that is open and does not do its work."""
 
-    line: int
+    socket: int
     why: str
 
 
@@ -45,14 +45,14 @@ class Reconnect:
 class Vouch:
     """REST just confirmed a book of this socket: its silence is honest, so its watchdog may start anew."""
 
-    line: int
+    socket: int
 
 
 @frozen
-class CloseLine:
+class CloseSocket:
     """Close a socket for good: nothing is left on it."""
 
-    line: int
+    socket: int
 
 
 @frozen
@@ -63,4 +63,4 @@ class FetchBooks:
     asset_ids: tuple[str, ...]
 
 
-Effect = OpenLine | Subscribe | Unsubscribe | Reconnect | Vouch | CloseLine | FetchBooks
+Effect = OpenSocket | Subscribe | Unsubscribe | Reconnect | Vouch | CloseSocket | FetchBooks

@@ -14,22 +14,23 @@ from typing import TYPE_CHECKING
 
 from polymirror.core import upkeep
 from polymirror.core.clock import VenueClock
-from polymirror.core.effects import CloseLine, Effect, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import CloseSocket, Effect, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.events import Transition, Warned
 from polymirror.core.hashing import DialectBook, MarketHash
-from polymirror.core.lines import Line, Lines
 from polymirror.core.market import PAIR, Market
 from polymirror.core.messages import (
-    Book,
     Malformed,
     MarketResolved,
     PriceChange,
+    Snapshot,
     TickSizeChange,
     Trade,
     decode_frame,
 )
-from polymirror.core.outbox import Outbox, Transition, Want, Warned
+from polymirror.core.outbox import Outbox, Want
 from polymirror.core.requests import Requests
 from polymirror.core.resync import FROM_THE_FUTURE_MS
+from polymirror.core.sockets import Socket, Sockets
 from polymirror.core.states import BookState, Reason
 from polymirror.core.timers import Deadlines
 from polymirror.core.view import BookView
@@ -64,7 +65,7 @@ class Engine:
         self.outbox = Outbox(config, rng, self.dialects)
         self.tokens: dict[str, Token] = {}
         self.markets: dict[str, Market] = {}
-        self.lines = Lines(config.tokens_per_socket)
+        self.sockets = Sockets(config.tokens_per_socket)
         self.counts = self.outbox.counts
         # Counted apart: one more look into a dict for each would cost a hundredth of it.
         self.frames = 0
@@ -76,7 +77,7 @@ class Engine:
         # Markets with an open batch, the one that was quiet for longest first.
         self._open: dict[Market, None] = {}
         # All books of the socket were doubted for the frame at hand.
-        self._line_doubted = False
+        self._socket_doubted = False
         self.requests = Requests(self.outbox, config.request_timeout)
 
     # ---- Tokens ------------------------------------------------------------------------------------
@@ -98,14 +99,16 @@ class Engine:
             market = self.markets[condition_id] = Market(condition_id, hashes, self.outbox)
         if constants is not None:
             market.hashes.constants = constants
-        line, new = self.lines.assign(market, len(fresh))
+        socket, new = self.sockets.assign(market, len(fresh))
         for asset_id in fresh:
             token = self.tokens[asset_id] = market.add(asset_id)
             token.since = now
-            token.lagging = line.lagging
-            if line.is_open:
+            token.lagging = socket.lagging
+            if socket.is_open:
                 token.subscribed(now)
-        self._effects.append(OpenLine(line.number, line.asset_ids) if new else Subscribe(line.number, tuple(fresh)))
+        self._effects.append(
+            OpenSocket(socket.number, socket.asset_ids) if new else Subscribe(socket.number, tuple(fresh))
+        )
         self._settle(now)
 
     def untrack(self, condition_id: str, now: float) -> None:
@@ -125,12 +128,12 @@ class Engine:
         self._settle(now)
 
     def _release(self, market: Market) -> None:
-        number = market.line
+        number = market.socket
         if number is None:
             return
-        emptied = self.lines.release(market)
+        emptied = self.sockets.release(market)
         if emptied is not None:
-            self._effects.append(CloseLine(number))
+            self._effects.append(CloseSocket(number))
         else:
             self._effects.append(Unsubscribe(number, tuple(market.tokens)))
 
@@ -138,11 +141,11 @@ class Engine:
 
     def connected(self, number: int, now: float) -> None:
         """A socket is open, and its subscription was sent."""
-        line = self.lines.get(number)
-        if line is None:
+        socket = self.sockets.get(number)
+        if socket is None:
             return
-        line.is_open, line.lag, line.newest_at = True, None, 0
-        for market in line.markets.values():
+        socket.is_open, socket.lag, socket.newest_at = True, None, 0
+        for market in socket.markets.values():
             for token in market.tokens.values():
                 if token.state is not BookState.RETIRED:
                     token.subscribed(now)
@@ -150,11 +153,11 @@ class Engine:
 
     def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False) -> None:
         """A socket is lost. ``resolved``: the venue closed it because all its markets are resolved."""
-        line = self.lines.get(number)
-        if line is None:
+        socket = self.sockets.get(number)
+        if socket is None:
             return
-        line.is_open = line.lagging = False
-        for market in tuple(line.markets.values()):
+        socket.is_open = socket.lagging = False
+        for market in tuple(socket.markets.values()):
             for token in market.tokens.values():
                 if resolved and token.resync.had_book:
                     token.retire(Reason.RESOLVED, now)
@@ -166,7 +169,7 @@ class Engine:
 
     def overflow(self, number: int, now: float) -> None:
         """Frames of a socket had to be dropped: every book on it is in doubt."""
-        self._suspect_line(number, Reason.OVERFLOW, now, "")
+        self._suspect_socket(number, Reason.OVERFLOW, now, "")
         self._settle(now)
 
     def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None) -> None:
@@ -176,31 +179,31 @@ class Engine:
         it are as old as that.
         """
         self.frames += 1
-        line = self.lines.by_number.get(number)
-        if line is None or not line.is_open:
+        socket = self.sockets.by_number.get(number)
+        if socket is None or not socket.is_open:
             self.counts["orphaned"] += 1
             return
-        self._line_doubted = False
+        self._socket_doubted = False
         for message in decode_frame(data):
             if not isinstance(message, PriceChange):
-                self._rare(line, message, now, read_at)
+                self._rare(socket, message, now, read_at)
                 continue
-            market, at = self.markets.get(message.market), message.at
-            if market is None or market.line != number:
+            market, at = self.markets.get(message.market), message.at_ms
+            if market is None or market.socket != number:
                 self.counts["untracked"] += len(message.price_changes or ())
                 continue
             low = self.clock.low
             lag = -1.0 if low is None or now >= self.clock.fresh_until else now - (at - low) / 1000.0
-            if 0.0 <= lag <= self.config.max_apply_lag and line.newest_at <= at and not line.lagging:
+            if 0.0 <= lag <= self.config.max_apply_lag and socket.newest_at <= at and not socket.lagging:
                 # The usual frame moves no bound and changes no state.
-                line.newest_at, line.lag, line.lag_at = at, lag, now
+                socket.newest_at, socket.lag, socket.lag_at = at, lag, now
             else:
-                self._take_lag(line, at, now)
+                self._take_lag(socket, at, now)
             try:
                 checked = market.deltas(message, now, read_at)
             except UnitError as error:
                 checked = False
-                self._bad_entry(line, market, message, str(error), now)
+                self._bad_entry(socket, market, message, str(error), now)
             if not checked:
                 self._note_batch(market)
             elif self._open:
@@ -209,18 +212,18 @@ class Engine:
         if outbox.rearm or outbox.fresh or outbox.resubscribe or now >= self.requests.due:
             self._settle(now)
 
-    def _bad_entry(self, line: Line, market: Market, message: PriceChange, detail: str, now: float) -> None:
+    def _bad_entry(self, socket: Socket, market: Market, message: PriceChange, detail: str, now: float) -> None:
         market.drop_batch()
         ids = tuple(change.asset_id for change in message.price_changes or ())
-        self._malformed(line, Malformed("price_change", detail, message.market, ids), now)
+        self._malformed(socket, Malformed("price_change", detail, message.market, ids), now)
 
-    def _rare(self, line: Line, message: Rare, now: float, read_at: float | None) -> None:
+    def _rare(self, socket: Socket, message: Rare, now: float, read_at: float | None) -> None:
         """Take any message but a price change."""
-        if isinstance(message, Book):
+        if isinstance(message, Snapshot):
             self.counts["snapshots"] += 1
-            self._take_book(line, message, now, read_at)
+            self._take_book(socket, message, now, read_at)
         elif isinstance(message, Malformed):
-            self._malformed(line, message, now)
+            self._malformed(socket, message, now)
         elif isinstance(message, Trade):
             market = self.markets.get(message.market)
             if market is not None:
@@ -237,15 +240,15 @@ class Engine:
             self.counts["ignored"] += 1
             count_kind(self.ignored, message.kind)
 
-    def _take_book(self, line: Line, message: Book, now: float, read_at: float | None) -> None:
+    def _take_book(self, socket: Socket, message: Snapshot, now: float, read_at: float | None) -> None:
         market = self.markets.get(message.market)
-        if market is None or market.line != line.number:
+        if market is None or market.socket != socket.number:
             self.counts["untracked"] += 1
             return
         try:
             market.whole_book(message, now, read_at)
         except UnitError as error:
-            self._malformed(line, Malformed("book", str(error), message.market, (message.asset_id,)), now)
+            self._malformed(socket, Malformed("book", str(error), message.market, (message.asset_id,)), now)
         self._note_batch(market)
 
     def _note_batch(self, market: Market) -> None:
@@ -254,26 +257,26 @@ class Engine:
         if market.batch_at:
             self._open[market] = None
 
-    def _take_lag(self, line: Line, at: int, now: float) -> None:
-        if line.newest_at - FROM_THE_FUTURE_MS < at < line.newest_at:
+    def _take_lag(self, socket: Socket, at: int, now: float) -> None:
+        if socket.newest_at - FROM_THE_FUTURE_MS < at < socket.newest_at:
             # Late in its own order (a duplicate, say): that is not the socket's lag.
             return
-        line.lag, line.lag_at = self.clock.frame(at, now), now
+        socket.lag, socket.lag_at = self.clock.frame(at, now), now
         if not self.clock.doubted:
             # Else every right frame would be late in its own order from now on, and its lag unknown.
-            line.newest_at = at
-        if (line.lag > self.config.max_apply_lag) is not line.lagging:
-            self._toggle_lagging(line, now)
+            socket.newest_at = at
+        if (socket.lag > self.config.max_apply_lag) is not socket.lagging:
+            self._toggle_lagging(socket, now)
 
-    def _toggle_lagging(self, line: Line, now: float) -> None:
-        line.lagging = not line.lagging
-        for market in line.markets.values():
+    def _toggle_lagging(self, socket: Socket, now: float) -> None:
+        socket.lagging = not socket.lagging
+        for market in socket.markets.values():
             for token in market.tokens.values():
-                token.lagging = line.lagging
-                if line.lagging:
-                    token.doubt(Reason.APPLY_LAG, now, f"{line.lag:.3f} s")
+                token.lagging = socket.lagging
+                if socket.lagging:
+                    token.doubt(Reason.APPLY_LAG, now, f"{socket.lag:.3f} s")
 
-    def _malformed(self, line: Line, message: Malformed, now: float) -> None:
+    def _malformed(self, socket: Socket, message: Malformed, now: float) -> None:
         """Count what could not be read, and doubt only the books that it could have touched."""
         self.counts["malformed"] += 1
         count_kind(self.malformed, message.kind)
@@ -286,16 +289,16 @@ class Engine:
             # A message about one token says the same about its complement.
             for token in dict.fromkeys([*named, *(market.tokens.values() if market else ())]):
                 token.missed_input(Reason.DECODE_ERROR, now, message.detail)
-        elif not self._line_doubted:
+        elif not self._socket_doubted:
             # Once a frame: a hostile one may have thousands of elements.
-            self._line_doubted = True
-            self._suspect_line(line.number, Reason.DECODE_ERROR, now, message.detail)
+            self._socket_doubted = True
+            self._suspect_socket(socket.number, Reason.DECODE_ERROR, now, message.detail)
 
-    def _suspect_line(self, number: int, reason: Reason, now: float, detail: str) -> None:
-        line = self.lines.get(number)
-        if line is None:
+    def _suspect_socket(self, number: int, reason: Reason, now: float, detail: str) -> None:
+        socket = self.sockets.get(number)
+        if socket is None:
             return
-        for market in line.markets.values():
+        for market in socket.markets.values():
             for token in market.tokens.values():
                 token.missed_input(reason, now, detail)
 
@@ -305,7 +308,7 @@ class Engine:
 
     # ---- REST --------------------------------------------------------------------------------------
 
-    def books(self, request: int, books: Mapping[str, Book], now: float, failed: Container[str] = ()) -> None:
+    def books(self, request: int, books: Mapping[str, Snapshot], now: float, failed: Container[str] = ()) -> None:
         """Take the answer to a :class:`FetchBooks`.
 
         A token that is neither in it nor in ``failed`` (no answer for it) is unknown to the venue.
@@ -329,8 +332,8 @@ class Engine:
             elif asset_id not in books:
                 token.resync.absent(now)
             elif token.resync.answer(books[asset_id], asked.sent_at, now):
-                vouched[self.markets[token.hashes.market].line] = None
-        self._effects.extend(Vouch(line) for line in vouched if line is not None)
+                vouched[self.markets[token.hashes.market].socket] = None
+        self._effects.extend(Vouch(socket) for socket in vouched if socket is not None)
         self._settle(now)
 
     def books_failed(self, request: int, now: float) -> None:
@@ -373,10 +376,10 @@ class Engine:
                 break
             del self._open[market]
             market.close(now, definite=False)
-        for line in self.lines.all():
-            if line.lagging and now >= line.lag_at + self.config.max_apply_lag:
+        for socket in self.sockets.all():
+            if socket.lagging and now >= socket.lag_at + self.config.max_apply_lag:
                 # Nothing came since, so nothing is waiting to be applied any more.
-                self._toggle_lagging(line, now)
+                self._toggle_lagging(socket, now)
         for token in tuple(self._deadlines.pop_due(now)):
             upkeep.on_time(token, now)
             self.outbox.rearm[token] = None
@@ -407,14 +410,14 @@ class Engine:
     def _resubscribe(self, now: float) -> None:
         tokens, self.outbox.resubscribe = self.outbox.resubscribe, {}
         markets = dict.fromkeys(self.markets[token.hashes.market] for token in tokens)
-        failing = {self.markets[token.hashes.market].line for token in tokens if token.resync.needs_new_socket}
-        for market, line in [(each, self.lines[each.line]) for each in markets if each.line is not None]:
-            if line.number in failing and now >= line.replaced_at + REPLACE_INTERVAL:
-                line.replaced_at = now
-                self._effects.append(Reconnect(line.number, "resubscribing did not help"))
+        failing = {self.markets[token.hashes.market].socket for token in tokens if token.resync.needs_new_socket}
+        for market, socket in [(each, self.sockets[each.socket]) for each in markets if each.socket is not None]:
+            if socket.number in failing and now >= socket.replaced_at + REPLACE_INTERVAL:
+                socket.replaced_at = now
+                self._effects.append(Reconnect(socket.number, "resubscribing did not help"))
             else:
-                self._effects.append(Unsubscribe(line.number, tuple(market.tokens)))
-                self._effects.append(Subscribe(line.number, tuple(market.tokens)))
+                self._effects.append(Unsubscribe(socket.number, tuple(market.tokens)))
+                self._effects.append(Subscribe(socket.number, tuple(market.tokens)))
 
     # ---- Output ------------------------------------------------------------------------------------
 
@@ -470,11 +473,11 @@ class Engine:
         return self._view(self._token(asset_id), now)
 
     def _view(self, token: Token, now: float) -> BookView:
-        line = None if (number := self.markets[token.hashes.market].line) is None else self.lines.get(number)
+        socket = None if (number := self.markets[token.hashes.market].socket) is None else self.sockets.get(number)
         return BookView(
             token=token.asset_id, market=token.hashes.market, state=token.state, reason=token.reason,
-            epoch=token.epoch, settled=token.unproven == 0, exchange_time=token.proven_at_ms,
-            apply_lag=None if line is None else line.lag, read_at=now,
+            epoch=token.epoch, settled=token.unproven == 0, exchange_ms=token.proven_at_ms,
+            apply_lag=None if socket is None else socket.lag, read_at=now,
             proven_at=None if token.proof is None else token.proof.at, last_proof=token.proof,
             tick_size=token.tick_size, levels=token.proven_levels(),
         )  # fmt: skip

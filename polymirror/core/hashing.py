@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from polymirror.core.book import OrderBook
-    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.messages import Snapshot
 
 MAX_RECENT_TRADES: Final = 8
 """Announced trade prices kept as candidates; each counts twice (p and 1 - p)."""
@@ -237,19 +237,19 @@ class MarketHash:
             self._failed_grids = 0
         return found
 
-    def is_hash_of(self, message: BookMessage, book: OrderBook) -> bool:
+    def is_hash_of(self, message: Snapshot, book: OrderBook) -> bool:
         """Whether ``book`` has the hash that a REST book states. Then it equals that book, level by level."""
         told = message.last_trade_price
         template = self._template(message.asset_id)
         if template is None or not message.hash or told is None:
             return False
-        if template.digest(message.timestamp, book, told) != message.hash:
+        if template.digest(message.timestamp_ms, book, told) != message.hash:
             return False
         self.last_trade_price = told
         self._dialects.distrust = 0
         return True
 
-    def learn(self, message: BookMessage, book: OrderBook, asked_at: float | None = None) -> bool | None:
+    def learn(self, message: Snapshot, book: OrderBook, asked_at: float | None = None) -> bool | None:
         """Prove a whole book as the venue sent it, learning dialect, constants and last trade price.
 
         ``asked_at`` is when REST was asked for it; None for a book from the stream.
@@ -273,7 +273,7 @@ class MarketHash:
         self.constants = before or self.constants
         return False
 
-    def _take_told(self, message: BookMessage) -> None:
+    def _take_told(self, message: Snapshot) -> None:
         """Note the constants that a book tells: all of them in REST books, the tick size in opening ones."""
         tick = message.tick_size
         if message.min_order_size is not None and message.neg_risk is not None:
@@ -287,9 +287,9 @@ class MarketHash:
         elif tick is not None:
             self._next_tick = tick
 
-    def _explain(self, message: BookMessage, book: OrderBook) -> bool:
+    def _explain(self, message: Snapshot, book: OrderBook) -> bool:
         """Find a dialect, constants and a last trade price that give the book's own hash; keep what is found."""
-        asset_id, timestamp, told = message.asset_id, message.timestamp, message.last_trade_price
+        asset_id, timestamp, told = message.asset_id, message.timestamp_ms, message.last_trade_price
         trades = ([] if told is None else [told]) + [self.last_trade_price, *self._recent]
         for dialect in self._dialects.to_try():
             for constants in self._constants_to_try(dialect):

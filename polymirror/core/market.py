@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from polymirror.core.book import OrderBook
+from polymirror.core.events import Warned
 from polymirror.core.mirrored import take_mirrored
-from polymirror.core.outbox import Want, Warned
+from polymirror.core.outbox import Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.book import Undo
     from polymirror.core.hashing import MarketHash
-    from polymirror.core.messages import Book as BookMessage
-    from polymirror.core.messages import PriceChange, TickSizeChange
+    from polymirror.core.messages import PriceChange, Snapshot, TickSizeChange
     from polymirror.core.outbox import Outbox
 
 PAIR = 2
@@ -45,7 +45,7 @@ class Market:
         self.outbox = outbox
         self.tokens: dict[str, Token] = {}
         # The socket that carries this market; None before it is assigned.
-        self.line: int | None = None
+        self.socket: int | None = None
         # Exchange time of the open batch in ms; 0: none is open.
         self.batch_at = 0
         # When the open batch's newest message came.
@@ -54,7 +54,7 @@ class Market:
         self.messages = 0
         self._touched: dict[Token, None] = {}
         # Books the stream sent for tokens that have one, and when; compared when the batch is over.
-        self._resent: dict[Token, tuple[BookMessage, OrderBook, float]] = {}
+        self._resent: dict[Token, tuple[Snapshot, OrderBook, float]] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
         self.differences: set[tuple[int, bool]] = set()
         # The sum of the tokens' generations for which the differences hold.
@@ -86,7 +86,7 @@ class Market:
         Return whether all is checked already: then nothing is left to be done when the batch is over.
         """
         heard_at = now if read_at is None else read_at
-        changes, at = message.price_changes or [], message.at
+        changes, at = message.price_changes or [], message.at_ms
         if len(changes) == PAIR and at > self.batch_at:
             first, second = changes
             if take_mirrored(self, first, second, at, heard_at, now):
@@ -124,7 +124,7 @@ class Market:
             if (held := token.resync.held) is not None:
                 token.resync.recheck(held, now)
 
-    def whole_book(self, message: BookMessage, now: float, read_at: float | None = None) -> None:
+    def whole_book(self, message: Snapshot, now: float, read_at: float | None = None) -> None:
         """Take a book from the stream: a baseline, or a chance to prove. Raises UnitError if it is bad."""
         heard_at = now if read_at is None else read_at
         token = self.tokens.get(message.asset_id)
@@ -137,8 +137,8 @@ class Market:
             token.tick = parse_tick(message.tick_size)
         if token.loaded:
             book = OrderBook.of(message, token.config.max_levels)
-            if message.timestamp != self.batch_at:
-                self._open(message.timestamp, now)
+            if message.timestamp_ms != self.batch_at:
+                self._open(message.timestamp_ms, now)
             self._reopen()
             self.heard_at = now
             # The price changes of its millisecond come before it or after it, and more may follow.
@@ -149,7 +149,7 @@ class Market:
         else:
             self._prime(token, message, heard_at, now)
 
-    def _prime(self, token: Token, message: BookMessage, heard_at: float, now: float) -> None:
+    def _prime(self, token: Token, message: Snapshot, heard_at: float, now: float) -> None:
         book = OrderBook.of(message, token.config.max_levels)
         explained = self._count_own_hash(token, message, book)
         if explained is False:
@@ -257,21 +257,21 @@ class Market:
             elif not token.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
 
-    def _equals_resent(self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float) -> bool:
+    def _equals_resent(self, token: Token, message: Snapshot, book: OrderBook, heard_at: float, now: float) -> bool:
         """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
-        if not token.loaded or message.timestamp < token.last_at or not token.book.same_levels(book):
+        if not token.loaded or message.timestamp_ms < token.last_at or not token.book.same_levels(book):
             return False
         self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
         self._count_own_hash(token, message, book)
         token.proven(now, ProofKind.BOOK, heard_at)
         return True
 
-    def _check_resent(self, token: Token, message: BookMessage, book: OrderBook, heard_at: float, now: float) -> None:
+    def _check_resent(self, token: Token, message: Snapshot, book: OrderBook, heard_at: float, now: float) -> None:
         """The batch is over: the book that the stream sent in it must equal ours."""
         if not token.loaded or self._equals_resent(token, message, book, heard_at, now):
             return
         count = self.outbox.count
-        if message.timestamp < token.last_at:
+        if message.timestamp_ms < token.last_at:
             count(ProofKind.BOOK, Verdict.BEHIND)
             return
         count(ProofKind.BOOK, Verdict.MISMATCH)
@@ -284,7 +284,7 @@ class Market:
         source = Proof(ProofKind.BOOK, heard_at, token.epoch)
         token.load(message, book, now, source, verifiable=self.hashes.verifiable)
 
-    def _count_own_hash(self, token: Token, message: BookMessage, book: OrderBook) -> bool | None:
+    def _count_own_hash(self, token: Token, message: Snapshot, book: OrderBook) -> bool | None:
         """Prove a stream book by its own hash, and count the verdict."""
         explained = self.hashes.learn(message, book)
         verdict = {None: Verdict.UNVERIFIABLE, True: Verdict.MATCH, False: Verdict.MISMATCH}[explained]

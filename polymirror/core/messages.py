@@ -73,7 +73,7 @@ class PriceChange(Struct, gc=False):
 
     market: str = ""
     price_changes: list[Change] | None = None
-    at: int = msgspec.field(default=0, name="timestamp")
+    at_ms: int = msgspec.field(default=0, name="timestamp")
     """Exchange time in ms."""
     event_type: str = ""
 
@@ -85,7 +85,7 @@ class _AnyKind(Struct, gc=False):
     market: str = ""
     asset_id: str = ""
     price_changes: list[Change] | None = None
-    at: int = msgspec.field(default=0, name="timestamp")
+    at_ms: int = msgspec.field(default=0, name="timestamp")
     hash: str = ""
     bids: list[WireLevel] | None = None
     asks: list[WireLevel] | None = None
@@ -106,12 +106,12 @@ class _AnyKind(Struct, gc=False):
     assets_ids: list[str] | None = None
 
 
-class Book(Struct, gc=False, frozen=True):
+class Snapshot(Struct, gc=False, frozen=True):
     """A token's complete book, from the stream or from REST. Levels in any order, wire strings."""
 
     market: str
     asset_id: str
-    timestamp: int
+    timestamp_ms: int
     """Exchange time of the last change in ms: an opening book can be minutes old."""
     hash: str
     bids: list[WireLevel]
@@ -131,7 +131,7 @@ class Trade(Struct, gc=False, frozen=True):
 
     market: str
     asset_id: str
-    timestamp: int
+    timestamp_ms: int
     price: int
     size: int
     side: str
@@ -142,7 +142,7 @@ class TickSizeChange(Struct, gc=False, frozen=True):
 
     market: str
     asset_id: str
-    timestamp: int
+    timestamp_ms: int
     tick_size: str
 
 
@@ -169,7 +169,7 @@ class Malformed(Struct, gc=False, frozen=True):
     asset_ids: tuple[str, ...] = ()
 
 
-Rare = Book | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
+Rare = Snapshot | Trade | TickSizeChange | MarketResolved | Ignored | Malformed
 Message = PriceChange | Rare
 
 # Not strict: the timestamp is a string on the wire, and read as an int here it costs nothing (0.2 us otherwise).
@@ -202,7 +202,11 @@ def decode_frame(data: bytes | str) -> list[Message]:
         if len(data) < USUAL_BYTES:
             # One object is by far the most frequent frame, and a price change the most frequent object.
             found = _decode_price_change(data)
-            if found.event_type == "price_change" and found.price_changes is not None and 0 < found.at < MAX_TIMESTAMP:
+            if (
+                found.event_type == "price_change"
+                and found.price_changes is not None
+                and 0 < found.at_ms < MAX_TIMESTAMP
+            ):
                 return [found]
         return [_sort(_decode_one(data))]
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -210,13 +214,13 @@ def decode_frame(data: bytes | str) -> list[Message]:
         return _decode_rare(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
 
 
-def decode_books(body: bytes) -> list[Book]:
+def decode_books(body: bytes) -> list[Snapshot]:
     """Decode a REST ``/book`` or ``/books`` body. Raises DecodeError naming the first bad part."""
-    found: list[Book] = []
+    found: list[Snapshot] = []
     for message in _decode_rare(body):
         if isinstance(message, Malformed):
             raise DecodeError(message.kind, message.detail)
-        if not isinstance(message, Book):
+        if not isinstance(message, Snapshot):
             raise DecodeError("book", "not a book object")
         found.append(message)
     return found
@@ -259,7 +263,7 @@ def _convert(item: Any) -> Message:
         if kind == "price_change" and content.get("price_changes") is not None:
             # As in a short frame of its own: the fields of other kinds do not matter.
             found = msgspec.convert(content, PriceChange, strict=False)
-            if 0 < found.at < MAX_TIMESTAMP:
+            if 0 < found.at_ms < MAX_TIMESTAMP:
                 return found
         return _sort(msgspec.convert(content, _AnyKind, strict=False))
     except (msgspec.ValidationError, RecursionError) as error:
@@ -300,9 +304,9 @@ def _sort(raw: _AnyKind) -> Message:
 
 
 def _timestamp(raw: _AnyKind) -> int:
-    if not 0 < raw.at < MAX_TIMESTAMP:
-        raise UnitError("timestamp", raw.at, "ms since 1970, before the year 5138")
-    return raw.at
+    if not 0 < raw.at_ms < MAX_TIMESTAMP:
+        raise UnitError("timestamp", raw.at_ms, "ms since 1970, before the year 5138")
+    return raw.at_ms
 
 
 def _read_price_change(raw: _AnyKind) -> Message:
@@ -326,7 +330,7 @@ def _read_book(raw: _AnyKind) -> Message:
     asks = raw.asks if raw.asks is not None else raw.sells
     if bids is None or asks is None or not raw.asset_id:
         return _malformed(raw, "a book needs asset_id, bids and asks")
-    return Book(
+    return Snapshot(
         raw.market, raw.asset_id, _timestamp(raw), raw.hash, bids, asks,
         raw.tick_size, raw.last_trade_price, raw.min_order_size, raw.neg_risk,
     )  # fmt: skip

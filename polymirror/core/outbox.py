@@ -11,44 +11,15 @@ from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from polymirror.core.proofs import ProofKind, Tally, Verdict
 
 if TYPE_CHECKING:
     from random import Random
 
     from polymirror.config import EngineConfig
+    from polymirror.core.events import Transition, Warned
     from polymirror.core.hashing import DialectBook
-    from polymirror.core.states import BookState, Reason
     from polymirror.core.token import Token
-
-
-@frozen
-class Transition:
-    """A book moved from one state to another. ``at`` in seconds on the mirror's monotonic clock."""
-
-    token: str
-    at: float
-    old: BookState
-    new: BookState
-    reason: Reason
-    epoch: int
-    detail: str = ""
-
-    def __str__(self) -> str:
-        detail = f" ({self.detail})" if self.detail else ""
-        return (f"{self.at:.6f} {self.token} {self.old.name} -> {self.new.name} "
-                f"{self.reason.name} epoch {self.epoch}{detail}")  # fmt: skip
-
-
-@frozen
-class Warned:
-    """Something was malformed, or the venue behaves in a new way. For the log, once per kind and while."""
-
-    at: float
-    kind: str
-    detail: str
 
 
 class Want(Enum):

@@ -25,7 +25,7 @@ from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
     from polymirror.core.book import Undo
-    from polymirror.core.messages import Book as BookMessage
+    from polymirror.core.messages import Snapshot
     from polymirror.core.token import Token
 
 RESUBSCRIBE_EVERY: Final = 3
@@ -65,7 +65,7 @@ _NEVER: Final = float("inf")
 class HeldBook:
     """A REST book that is not known to us yet: the stream may still get there."""
 
-    message: BookMessage
+    message: Snapshot
     book: OrderBook
     sent_at: float
     verifiable: bool
@@ -213,7 +213,7 @@ class Resync:
         else:
             self.failed(now)
 
-    def answer(self, message: BookMessage, sent_at: float, now: float) -> bool:
+    def answer(self, message: Snapshot, sent_at: float, now: float) -> bool:
         """Take a REST book: as a baseline if there is no book, else as a probe. Return whether it matched ours."""
         token = self.token
         self.absences = 0
@@ -239,11 +239,11 @@ class Resync:
             return False
         return self._compare(held, now)
 
-    def _is_ours(self, message: BookMessage, sent_at: float, now: float) -> bool:
+    def _is_ours(self, message: Snapshot, sent_at: float, now: float) -> bool:
         """Take the usual answer quickly: a calm book, and ours has the hash that REST states for its own."""
         token = self.token
         calm = token.state is BookState.LIVE and token.miss_since is None and not self._refreshing
-        if not calm or message.timestamp < token.last_at or not token.hashes.is_hash_of(message, token.book):
+        if not calm or message.timestamp_ms < token.last_at or not token.hashes.is_hash_of(message, token.book):
             return False
         token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
         self.forget_probe()
@@ -264,7 +264,7 @@ class Resync:
 
     def _compare(self, held: HeldBook, now: float) -> bool:
         """Join a REST book to our history. Hold it if it is not in there."""
-        token, stamp = self.token, held.message.timestamp
+        token, stamp = self.token, held.message.timestamp_ms
         if token.state is BookState.SUSPECT and held.sent_at < token.doubted_at:
             # Asked before the doubt: says nothing about it.
             token.outbox.want(token, Want.URGENT)
@@ -282,7 +282,7 @@ class Resync:
 
     def _join(self, held: HeldBook, now: float) -> bool | None:
         """Find a REST book in our past: True if it is there, False if it says nothing or differs, None if unknown."""
-        token, stamp = self.token, held.message.timestamp
+        token, stamp = self.token, held.message.timestamp_ms
         undos = self._changes_since(held) if stamp >= token.proven_at_ms else None
         if stamp < token.proven_at_ms or (undos is not None and len(undos) > token.unproven):
             # Older than what is proven, if only inside its millisecond.
@@ -300,7 +300,7 @@ class Resync:
             return False
         return None
 
-    def _was_announced(self, message: BookMessage) -> bool:
+    def _was_announced(self, message: Snapshot) -> bool:
         """Whether the stream announced this book's hash, for a batch that is over."""
         token = self.token
         over = token.last_at if token.miss_since is None else token.last_at + 1
@@ -311,7 +311,7 @@ class Resync:
 
         Several states share a millisecond, and REST may show any of them.
         """
-        token, stamp, wanted = self.token, held.message.timestamp, held.book.levels()
+        token, stamp, wanted = self.token, held.message.timestamp_ms, held.book.levels()
         undos = list(token.journal)
         first = len(undos)
         while first and undos[first - 1].at > stamp:
@@ -334,28 +334,28 @@ class Resync:
         token.proven(now, ProofKind.PROBE, held.sent_at)
         if disputed and token.unproven == 0:
             # REST has this very book, so what the stream stated about it last is void, and its time with it.
-            token.restart_at(held.message.timestamp)
+            token.restart_at(held.message.timestamp_ms)
         return True
 
     def _swap(self, held: HeldBook) -> None:
         """Replace the baseline by an equal one: same levels, the venue's newest spelling, a new epoch."""
         token = self.token
-        if token.state is not BookState.LIVE or held.message.timestamp < token.last_at:
+        if token.state is not BookState.LIVE or held.message.timestamp_ms < token.last_at:
             return
         self._refreshing = False
         token.book = held.book
         token.epoch += 1
         token.generation += 1
-        if held.message.timestamp > token.last_at:
+        if held.message.timestamp_ms > token.last_at:
             # A delta that repeats this time is as old as the answer, not as the last delta before it.
             token.stated_at = held.sent_at
-        token.last_at = self.baseline_at = held.message.timestamp
+        token.last_at = self.baseline_at = held.message.timestamp_ms
         token.outbox.resyncs[Reason.SCHEDULED.name] = token.outbox.resyncs.get(Reason.SCHEDULED.name, 0) + 1
         token.outbox.dirty[token.asset_id] = None
 
     def recheck(self, held: HeldBook, now: float) -> None:
         """The book changed while an answer is held: has the stream got there?"""
-        if held.message.timestamp >= self.token.last_at:
+        if held.message.timestamp_ms >= self.token.last_at:
             self._matches_tip(held, now)
 
     def _give_up(self, held: HeldBook, now: float) -> None:

@@ -19,8 +19,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from polymirror.core.book import OrderBook, Undo
+from polymirror.core.events import Transition
 from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
-from polymirror.core.outbox import Transition, Want
+from polymirror.core.outbox import Want
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
@@ -30,8 +31,7 @@ from polymirror.errors import UnitError
 if TYPE_CHECKING:
     from polymirror.core.book import Levels
     from polymirror.core.hashing import MarketHash
-    from polymirror.core.messages import Book as BookMessage
-    from polymirror.core.messages import Change
+    from polymirror.core.messages import Change, Snapshot
     from polymirror.core.outbox import Outbox
 
 
@@ -272,14 +272,14 @@ class Token:
             self.held_at, self.stated_at = at, now
         self.buffer.append((at, change))
 
-    def load(self, message: BookMessage, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
+    def load(self, message: Snapshot, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
         """Take a baseline, roll the buffer forward over it, and become LIVE if that can be proven.
 
         ``verifiable`` says whether the baseline's own hash was explained. Return whether the baseline
         was acceptable: in order with the stream, or not older than the deltas that are missing.
         """
         in_order = source.kind is ProofKind.BOOK
-        if not in_order and self.buffer_from is not None and message.timestamp < self.buffer_from:
+        if not in_order and self.buffer_from is not None and message.timestamp_ms < self.buffer_from:
             return False
         self._start_from(message, book, source)
         crossed, baseline = book.crossed(), book.levels() if self.buffer else None
@@ -304,12 +304,12 @@ class Token:
             self.proven(now, source.kind, source.at)
         return True
 
-    def _start_from(self, message: BookMessage, book: OrderBook, source: Proof) -> None:
+    def _start_from(self, message: Snapshot, book: OrderBook, source: Proof) -> None:
         """Replace the book and everything that is known relative to it."""
         self.book, self.loaded = book, True
         self.generation += 1
         self.past_levels = self.tip_levels = None
-        self.last_at = self.proven_at_ms = self.resync.baseline_at = message.timestamp
+        self.last_at = self.proven_at_ms = self.resync.baseline_at = message.timestamp_ms
         self.stated = None
         self.hash_proven = False
         self.journal.clear()

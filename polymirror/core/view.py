@@ -88,7 +88,7 @@ class BookView(Struct, frozen=True, eq=False, gc=False, kw_only=True):
     """Grows by one whenever the book is cleared or replaced: views of different epochs do not connect."""
     settled: bool
     """False while a newer change is known that is not proven yet: the levels are the last proven ones."""
-    exchange_time: int
+    exchange_ms: int
     """The venue's time of the newest change in these levels, in ms since 1970."""
     apply_lag: float | None
     """From the venue's timestamp to applied, in seconds, clock offset removed. None: not known."""

@@ -19,10 +19,10 @@ from attrs import Factory, define, frozen
 
 from polymirror.config import EngineConfig, StreamConfig
 from polymirror.core.checksum import Constants
-from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.engine import Engine
+from polymirror.core.events import Transition
 from polymirror.core.messages import decode_books, subscription, subscription_change
-from polymirror.core.outbox import Transition
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
 from polymirror.core.units import PRICE_SCALE
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.book import Levels
     from polymirror.core.effects import Effect
-    from polymirror.core.messages import Book
+    from polymirror.core.messages import Snapshot
     from polymirror.simulator.fault_base import Fault, Link
     from polymirror.simulator.frames import Item
     from polymirror.simulator.settings import ExchangeConfig
@@ -286,7 +286,7 @@ class World:
         client.wire = wire
 
         def opened() -> None:
-            known = self.engine.lines.get(line)
+            known = self.engine.sockets.get(line)
             if client.wire is not wire or client.closed or known is None:
                 return
             wire.is_open = True
@@ -397,7 +397,7 @@ class World:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case OpenLine(line):
+            case OpenSocket(line):
                 self._clients[line] = _Client()
                 self._connect(line)
             case Subscribe(line, ids) if (wire := self._clients[line].wire) is not None and wire.is_open:
@@ -408,7 +408,7 @@ class World:
                 self._lose(wire, why)
             case Vouch(line) if (wire := self._clients[line].wire) is not None:
                 wire.last_data = self.now
-            case CloseLine(line):
+            case CloseSocket(line):
                 self._clients[line].closed = True
                 self._clients[line].wire = None
             case FetchBooks(request, ids):
@@ -481,7 +481,7 @@ class World:
         return counts
 
 
-def _books(text: str) -> dict[str, Book] | None:
+def _books(text: str) -> dict[str, Snapshot] | None:
     """Read an answer as the shell does; None for what is no list of books."""
     try:
         return {book.asset_id: book for book in decode_books(text.encode())}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-from polymirror.core.messages import Book, decode_books
+from polymirror.core.messages import Snapshot, decode_books
 from polymirror.errors import BadResponse, BookGone, DecodeError, MarketNotFound, VenueError
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
@@ -42,7 +42,7 @@ LATEST_TIME: Final = 10_000_000_000
 class BooksAnswer:
     """What became of the tokens of one :meth:`Clob.books`: each is in exactly one of the three."""
 
-    books: dict[str, Book]
+    books: dict[str, Snapshot]
     """The books that came, by token."""
     missing: tuple[str, ...] = ()
     """Tokens that a successful answer left out, in the order asked: settled or unknown."""
@@ -95,11 +95,11 @@ class Clob:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
-    async def book(self, token: str) -> Book:
+    async def book(self, token: str) -> Snapshot:
         """Fetch one full book. Raises :class:`~polymirror.errors.BookGone` when the venue has none for ``token``."""
         name = "GET /book"
 
-        def decode(answer: Answer) -> Book:
+        def decode(answer: Answer) -> Snapshot:
             for book in _decode_books(name, answer.body):
                 if book.asset_id == token:
                     return book
@@ -119,7 +119,7 @@ class Clob:
         """
         wanted = list(dict.fromkeys(tokens))
         size = self._config.books_per_call
-        books: dict[str, Book] = {}
+        books: dict[str, Snapshot] = {}
         failed: dict[str, VenueError] = {}
         splits_left = MAX_SPLITS
 
@@ -145,11 +145,11 @@ class Clob:
         missing = tuple(token for token in wanted if token not in books and token not in failed)
         return BooksAnswer(books, missing, failed)
 
-    async def _batch(self, batch: list[str]) -> dict[str, Book]:
+    async def _batch(self, batch: list[str]) -> dict[str, Snapshot]:
         name = f"POST /books ({len(batch)} tokens)"
         asked = frozenset(batch)
 
-        def decode(answer: Answer) -> dict[str, Book]:
+        def decode(answer: Answer) -> dict[str, Snapshot]:
             # A book nobody asked for is of no use, and of no harm.
             return {book.asset_id: book for book in _decode_books(name, answer.body) if book.asset_id in asked}
 
@@ -229,7 +229,7 @@ class Clob:
             raise MarketNotFound(f"no market with token {token[:80]}") from error
 
 
-def _decode_books(name: str, body: bytes) -> list[Book]:
+def _decode_books(name: str, body: bytes) -> list[Snapshot]:
     if not body.strip():
         _unreadable(name, "an empty body")
     if body.lstrip()[:1] not in {b"{", b"["}:

@@ -12,7 +12,7 @@ from benchmarks.peers import COLUMNS, SUBJECTS, Absent, absences, installed, loa
 from benchmarks.peers.base import LINE, SendText
 from benchmarks.peers.naive_script import NaiveScript
 from polymirror.config import EngineConfig
-from polymirror.core.effects import OpenLine, Reconnect
+from polymirror.core.effects import OpenSocket, Reconnect
 
 UP, DOWN = "1" * 76, "2" * 76
 MARKET = "0x" + "ab" * 32
@@ -44,8 +44,8 @@ def test_all_markets_of_a_peer_share_one_socket():
     peer = NaiveScript(EngineConfig(), random.Random(1))
     peer.track(MARKET, (UP, DOWN), 0.0)
     peer.track("0x02", ("3", "4"), 0.0)
-    assert peer.effects() == [OpenLine(LINE, (UP, DOWN))]
-    assert peer.lines[LINE].asset_ids == (UP, DOWN, "3", "4")
+    assert peer.effects() == [OpenSocket(LINE, (UP, DOWN))]
+    assert peer.sockets[LINE].asset_ids == (UP, DOWN, "3", "4")
 
 
 def test_the_naive_script_takes_books_and_changes(script):

@@ -220,7 +220,7 @@ class Truth:
 
         book = PlainBook(wire(view.bids), wire(view.asks))
         hashes = self.hashes[view.token].items()
-        near = [(at, announced) for at, announced in hashes if abs(at - view.exchange_time) <= NEAR_MS]
+        near = [(at, announced) for at, announced in hashes if abs(at - view.exchange_ms) <= NEAR_MS]
         return any(
             trade_price_that_fits(view.market, view.token, str(at), book, CONSTANTS, each, TRADE_PRICES) is not None
             for at, announced in near

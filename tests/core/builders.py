@@ -18,9 +18,8 @@ from polymirror.core.book import OrderBook
 from polymirror.core.checksum import Constants
 from polymirror.core.effects import FetchBooks
 from polymirror.core.engine import Engine
-from polymirror.core.messages import Book as BookMessage
-from polymirror.core.messages import Change, WireLevel, decode_books
-from polymirror.core.outbox import Transition, Warned
+from polymirror.core.events import Transition, Warned
+from polymirror.core.messages import Change, Snapshot, WireLevel, decode_books
 from polymirror.core.states import BookState
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def changed(book, side, price, size, at):
 
 def order_book(bids: Pairs = (), asks: Pairs = ()) -> OrderBook:
     """A book of the core with these levels."""
-    message = BookMessage("0xm", "1", START, "", [WireLevel(p, s) for p, s in bids], [WireLevel(p, s) for p, s in asks])
+    message = Snapshot("0xm", "1", START, "", [WireLevel(p, s) for p, s in bids], [WireLevel(p, s) for p, s in asks])
     return OrderBook.of(message, 10_000)
 
 
@@ -127,7 +126,7 @@ class Exchange:
         """The first frame after a subscription: one array."""
         return json.dumps([self.opening_book(token) for token in self.tokens], separators=(",", ":")) + "\n"
 
-    def rest(self, token: str, at: int | None = None, **changes: Any) -> BookMessage:
+    def rest(self, token: str, at: int | None = None, **changes: Any) -> Snapshot:
         return decode_books(json.dumps(self.content(token, at) | changes).encode())[0]
 
     def entry(self, token: str, price: str, size: str, side: str, at: int | None = None) -> dict[str, str]:
@@ -228,7 +227,7 @@ class Rig:
         """Let the open batches run out."""
         self.advance(self.engine.config.batch_window)
 
-    def answer(self, *without: str, **books: BookMessage) -> int:
+    def answer(self, *without: str, **books: Snapshot) -> int:
         """Answer all REST requests from the exchanges' present books; return how many tokens were asked."""
         pending, self.pending = self.pending, []
         for effect in pending:

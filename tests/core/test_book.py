@@ -5,8 +5,7 @@ import random
 import pytest
 
 from polymirror.core.book import Levels, OrderBook, Side
-from polymirror.core.messages import Book as BookMessage
-from polymirror.core.messages import WireLevel
+from polymirror.core.messages import Snapshot, WireLevel
 from polymirror.errors import UnitError
 from tests.core.builders import changed, order_book
 
@@ -53,7 +52,7 @@ def test_more_levels_than_allowed_are_refused_before_they_are_read():
     levels = [WireLevel("bad", "bad")] * 11
     for bids, asks in ((levels, []), ([], levels)):
         with pytest.raises(UnitError, match="at most 10 a side"):
-            OrderBook.of(BookMessage("m", "1", 1, "", bids, asks), 10)
+            OrderBook.of(Snapshot("m", "1", 1, "", bids, asks), 10)
 
 
 def test_a_change_inserts_replaces_and_removes_and_tells_what_was_there():

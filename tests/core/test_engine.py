@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polymirror.config import EngineConfig
-from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Subscribe, Unsubscribe
+from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Subscribe, Unsubscribe
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import ConfigError, NotLive, UnknownToken
@@ -117,7 +117,7 @@ def test_a_view_carries_what_it_is_worth(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
     view = rig.live_view("11")
     assert (view.token, view.market, view.epoch, view.tick_size) == ("11", "0xm", 0, 100)
-    assert (view.exchange_time, view.read_at, view.apply_lag) == (exchange.at, rig.now, 0.0)
+    assert (view.exchange_ms, view.read_at, view.apply_lag) == (exchange.at, rig.now, 0.0)
     assert view.last_proof.kind.value == "hash"
 
 
@@ -127,7 +127,7 @@ def test_a_view_carries_what_it_is_worth(rig, exchange):
 def test_tracking_opens_one_socket_for_both_tokens_and_more_as_needed():
     rig = Rig(*(Exchange(f"0x{n}", f"{n}1", f"{n}2") for n in range(3)), tokens_per_socket=4)
     assert rig.effects == [
-        OpenLine(1, ("01", "02")), Subscribe(1, ("11", "12")), OpenLine(2, ("21", "22")),
+        OpenSocket(1, ("01", "02")), Subscribe(1, ("11", "12")), OpenSocket(2, ("21", "22")),
     ]  # fmt: skip
     assert dict(rig.engine.states()) == dict.fromkeys(("01", "02", "11", "12", "21", "22"), BookState.UNPRIMED)
 
@@ -144,7 +144,7 @@ def test_the_second_token_of_a_market_can_come_later(exchange):
     rig.connect()
     rig.engine.track("0xm", ["11", "22"], rig.now)
     rig.drain()
-    assert rig.effects == [OpenLine(1, ("11",)), Subscribe(1, ("22",))]
+    assert rig.effects == [OpenSocket(1, ("11",)), Subscribe(1, ("22",))]
     rig.send(exchange.opening())
     assert_right(rig, exchange)
 
@@ -167,7 +167,7 @@ def test_a_market_that_is_no_longer_wanted_is_forgotten_entirely(rig, exchange):
     rig.engine.resync("22", rig.now)
     rig.engine.untrack("0xm", rig.now)
     rig.drain()
-    assert rig.effects[-1] == CloseLine(1)
+    assert rig.effects[-1] == CloseSocket(1)
     assert (rig.engine.tokens, rig.engine.markets) == ({}, {})
     rig.answer()
     rig.send(exchange.change("BUY", "0.49", "6"))
@@ -307,10 +307,10 @@ def test_a_lost_opening_book_is_noticed_within_the_deadline_and_asked_from_rest(
 def test_a_socket_closed_because_its_markets_are_resolved_retires_them_for_ever(rig):
     rig.disconnect(resolved=True)
     assert rig.path("11") == rig.path("22") == ["RETIRED RESOLVED"]
-    assert rig.effects == [CloseLine(1)]
+    assert rig.effects == [CloseSocket(1)]
     rig.connect()
     rig.advance(1000)
-    assert rig.effects == [CloseLine(1)]
+    assert rig.effects == [CloseSocket(1)]
 
 
 def test_a_reconnect_leaves_retired_tokens_alone(exchange):

@@ -14,11 +14,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 def scripted_step(rig, exchange, rng):
     """One thing that happens to a mirror, drawn from ``rng``."""
-    number, dice = rig.engine.markets[exchange.market].line, rng.random()
-    if not rig.engine.lines[number].is_open:
+    number, dice = rig.engine.markets[exchange.market].socket, rng.random()
+    if not rig.engine.sockets[number].is_open:
         rig.connect(number)
         for each in rig.exchanges:
-            rig.send(each.opening(), rig.engine.markets[each.market].line)
+            rig.send(each.opening(), rig.engine.markets[each.market].socket)
     elif dice < 0.01:
         rig.disconnect(number)
     elif dice < 0.03:

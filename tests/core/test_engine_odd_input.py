@@ -176,8 +176,8 @@ def test_a_frame_with_many_unreadable_elements_doubts_the_socket_once(monkeypatc
     from polymirror.core.engine import Engine  # noqa: PLC0415 - patched below
 
     doubts = []
-    original = Engine._suspect_line
-    monkeypatch.setattr(Engine, "_suspect_line", lambda *args: (doubts.append(1), original(*args)))
+    original = Engine._suspect_socket
+    monkeypatch.setattr(Engine, "_suspect_socket", lambda *args: (doubts.append(1), original(*args)))
     exchange = Exchange()
     rig = Rig.live(exchange)
     rig.send("[1, 2, 3]")

@@ -7,12 +7,12 @@ import pytest
 from polymirror.core import messages
 from polymirror.core.messages import (
     USUAL_BYTES,
-    Book,
     Change,
     Ignored,
     Malformed,
     MarketResolved,
     PriceChange,
+    Snapshot,
     TickSizeChange,
     Trade,
     WireLevel,
@@ -66,7 +66,7 @@ def test_bytes_and_text_and_a_trailing_newline_give_the_same_message():
 
 def test_an_array_may_mix_kinds_and_keeps_their_order():
     kinds = [type(each) for each in decode([book(), price_change(), {"event_type": "new_market"}, book()])]
-    assert kinds == [Book, PriceChange, Ignored, Book]
+    assert kinds == [Snapshot, PriceChange, Ignored, Snapshot]
 
 
 def test_unknown_fields_are_ignored():
@@ -76,7 +76,7 @@ def test_unknown_fields_are_ignored():
 
 def test_todays_price_change_keeps_every_entry():
     message = only(Exchange().change("BUY", "0.49", "7.5"))
-    assert message.at == START + 1
+    assert message.at_ms == START + 1
     up, down = message.price_changes
     assert (up.asset_id, up.price, up.size, up.side) == ("11", "0.49", "7.5", "BUY")
     assert (down.asset_id, down.price, down.size, down.side) == ("22", "0.51", "7.5", "SELL")
@@ -90,7 +90,7 @@ def test_the_schema_with_changes_of_one_asset_is_read_and_its_hash_belongs_to_th
         "changes": changes,
     }  # fmt: skip
     message = only(old)
-    assert message.at == int(AT)
+    assert message.at_ms == int(AT)
     assert message.price_changes == [Change("11", "0.4", "3300", "SELL"), Change("11", "0.5", "1", "SELL", "h")]
 
 
@@ -113,9 +113,9 @@ def test_a_price_change_without_any_change_is_malformed():
 
 def test_objects_without_an_event_type_are_told_by_their_fields():
     typeless = {key: value for key, value in book().items() if key != "event_type"}
-    assert isinstance(only(typeless), Book)
+    assert isinstance(only(typeless), Snapshot)
     recording = {key: value for key, value in price_change().items() if key != "event_type"}
-    assert only(recording).at == int(AT)
+    assert only(recording).at_ms == int(AT)
     old = {
         "market": "0xm",
         "asset_id": "11",
@@ -145,7 +145,7 @@ def test_numbers_where_strings_are_usual_are_taken_by_their_exact_text():
         '"bids":[{"price":0.1000,"size":1145.64}],"asks":[],"neg_risk":true,"tick_size":0.01}'
     )
     (message,) = decode_frame(frame)
-    assert (message.asset_id, message.timestamp) == ("11", 1_777_000_000_000)
+    assert (message.asset_id, message.timestamp_ms) == ("11", 1_777_000_000_000)
     assert message.bids == [WireLevel("0.1000", "1145.64")]
     assert (message.neg_risk, message.tick_size) == (True, "0.01")
 
@@ -224,7 +224,7 @@ def test_a_lone_surrogate_is_malformed():
 
 def test_an_element_that_is_no_object_is_malformed_and_spares_its_neighbours():
     assert [type(each) for each in decode([price_change(), 5, None, [book()], book()])] == [
-        PriceChange, Malformed, Malformed, Malformed, Book,
+        PriceChange, Malformed, Malformed, Malformed, Snapshot,
     ]  # fmt: skip
     assert decode([["x"]]) == [Malformed("element", "a list where an object belongs")]
 
@@ -320,7 +320,7 @@ def test_a_price_change_without_a_possible_time_is_malformed_beside_something_br
 def test_nesting_deeper_than_any_message_is_cut_not_followed():
     deep = price_change(market=[[[[[["x"]]]]]])
     assert isinstance(only(deep), Malformed)
-    assert only(price_change(timestamp=int(AT), extra=[[[[[1]]]]])).at == int(AT)
+    assert only(price_change(timestamp=int(AT), extra=[[[[[1]]]]])).at_ms == int(AT)
 
 
 def test_a_frame_over_the_limit_is_not_decoded(monkeypatch):
@@ -348,7 +348,7 @@ def test_rest_bodies_are_read_as_one_book_or_many():
     exchange = Exchange()
     one, other = (exchange.content(token) for token in exchange.tokens)
     (message,) = decode_books(json.dumps(one).encode())
-    assert (message.asset_id, message.timestamp, message.hash) == ("11", START, one["hash"])
+    assert (message.asset_id, message.timestamp_ms, message.hash) == ("11", START, one["hash"])
     assert (message.min_order_size, message.tick_size, message.neg_risk) == ("5", "0.01", False)
     assert message.last_trade_price == "0.480"
     assert [each.asset_id for each in decode_books(json.dumps([one, other]).encode())] == ["11", "22"]

@@ -102,7 +102,7 @@ def test_an_answer_that_is_behind_the_book_but_not_behind_its_proof_proves_the_p
     view = rig.live_view("11")
     assert shown(view) == truth(middle, "11")
     assert not view.settled
-    assert view.exchange_time == middle.at
+    assert view.exchange_ms == middle.at
 
 
 def test_an_answer_equal_to_the_proven_state_renews_it_while_newer_changes_wait(rig, exchange):

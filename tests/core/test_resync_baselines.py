@@ -138,7 +138,7 @@ def test_a_socket_whose_new_subscriptions_never_help_is_replaced(rig):
         rig.advance(1.0)
     replaced = [each for each in rig.effects if isinstance(each, Reconnect)]
     assert replaced
-    assert replaced[0].line == 1
+    assert replaced[0].socket == 1
     assert len(replaced) <= 300 / 10 + 1
 
 

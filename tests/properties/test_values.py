@@ -15,11 +15,11 @@ from sortedcontainers import SortedDict
 from polymirror.core.book import Levels, OrderBook, Side
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.messages import (
-    Book,
     Ignored,
     Malformed,
     MarketResolved,
     PriceChange,
+    Snapshot,
     TickSizeChange,
     Trade,
     WireLevel,
@@ -50,7 +50,7 @@ prices = st.integers(0, PRICE_SCALE)
 inner_prices = st.integers(1, PRICE_SCALE - 1)
 sizes = st.integers(0, MAX_SIZE)
 some_sizes = st.integers(1, 10**12)
-KINDS = (PriceChange, Book, Trade, TickSizeChange, MarketResolved, Ignored, Malformed)
+KINDS = (PriceChange, Snapshot, Trade, TickSizeChange, MarketResolved, Ignored, Malformed)
 
 
 # ---- Numbers ---------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_the_hash_is_the_sha1_of_the_plain_json(rows, trade, neg_risk, tick):
     template = HashTemplate(
         Dialect.TEN, market.condition_id, market.up.asset_id, Constants("5", tick, neg_risk=neg_risk)
     )
-    found = template.digest(message.timestamp, OrderBook.of(message, 10_000), trade)
+    found = template.digest(message.timestamp_ms, OrderBook.of(message, 10_000), trade)
     assert (found == rest["hash"]) is (neg_risk is False)
 
 
@@ -219,11 +219,11 @@ frames = st.sampled_from(real_frames())
 def check(found) -> None:
     for message in found:
         assert isinstance(message, KINDS)
-        if isinstance(message, Book):
-            assert isinstance(message.timestamp, int)
+        if isinstance(message, Snapshot):
+            assert isinstance(message.timestamp_ms, int)
             assert all(isinstance(level, WireLevel) for level in [*message.bids, *message.asks])
         if isinstance(message, PriceChange):
-            assert message.at > 0
+            assert message.at_ms > 0
             assert message.price_changes is not None
 
 
@@ -285,7 +285,7 @@ def view_of(bids: dict[int, int], asks: dict[int, int]) -> BookView:
     levels = Levels(*(tuple(row[i] for row in rows) for rows in (bid_rows, ask_rows) for i in (0, 1)))
     return BookView(
         token="t",  # noqa: S106 - an asset id
-        market="m", state=BookState.LIVE, reason=None, epoch=0, settled=True, exchange_time=1, apply_lag=None,
+        market="m", state=BookState.LIVE, reason=None, epoch=0, settled=True, exchange_ms=1, apply_lag=None,
         read_at=1.0, proven_at=1.0, last_proof=None, tick_size=None, levels=levels,
     )  # fmt: skip
 

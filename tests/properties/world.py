@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from polymirror.core.effects import CloseLine, FetchBooks, OpenLine, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.engine import MAX_KINDS, Engine
+from polymirror.core.events import Transition
 from polymirror.core.messages import decode_books
-from polymirror.core.outbox import Transition
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
 from polymirror.core.token import MAX_PENDING_HASHES
 from polymirror.errors import NotLive
@@ -103,26 +103,26 @@ class World:
         self.call("track", market.condition_id, [book.asset_id for book in market.books])
 
     def _carry_out(self, effect: object) -> None:
-        if isinstance(effect, OpenLine):
-            link = self.links[effect.line] = Link(effect.line, dict.fromkeys(effect.asset_ids))
+        if isinstance(effect, OpenSocket):
+            link = self.links[effect.socket] = Link(effect.socket, dict.fromkeys(effect.asset_ids))
             self._open_later(link)
         elif isinstance(effect, Subscribe):
             assert not all(self._retired(effect.asset_ids)), "P5: a subscription for retired tokens"
-            link = self.links[effect.line]
+            link = self.links[effect.socket]
             link.asset_ids |= dict.fromkeys(effect.asset_ids)
             if link.is_open:
                 self._greet(link, effect.asset_ids)
         elif isinstance(effect, Unsubscribe):
             for asset_id in effect.asset_ids:
-                self.links[effect.line].asset_ids.pop(asset_id, None)
+                self.links[effect.socket].asset_ids.pop(asset_id, None)
         elif isinstance(effect, Reconnect):
-            self.at(0.0, lambda: self.disconnect(self.links[effect.line]))
-        elif isinstance(effect, CloseLine):
-            link = self.links[effect.line]
+            self.at(0.0, lambda: self.disconnect(self.links[effect.socket]))
+        elif isinstance(effect, CloseSocket):
+            link = self.links[effect.socket]
             link.is_open, link.closed_for_good = False, True
             link.session += 1
         elif isinstance(effect, Vouch):
-            assert self.links[effect.line].is_open, "a socket that is gone was vouched for"
+            assert self.links[effect.socket].is_open, "a socket that is gone was vouched for"
         elif isinstance(effect, FetchBooks):
             assert not any(self._retired(effect.asset_ids)), "P5: a book is wanted for a retired token"
             self._ask_rest(effect.request, effect.asset_ids)
@@ -325,7 +325,7 @@ class World:
             sides = tuple(map(tuple, view.bids)), tuple(map(tuple, view.asks))
             since = view.proven_at - age - SLACK
             assert book.was_true(sides, since), f"P2: {asset_id} never had these levels after {since}: {sides}"
-            link = self.links[self.engine.markets[view.market].line or 0]
+            link = self.links[self.engine.markets[view.market].socket or 0]
             assert link.is_open, "P2: a book outlived its connection"
             assert view.proven_at >= link.opened_at, "P2: a proof outlived its connection"
 

@@ -43,7 +43,7 @@ def test_five_thousand_tokens_that_lose_their_sockets_at_once_come_back_without_
     storm = world()
     storm.run(5)
     assert live(storm) == TOKENS
-    lines = len(storm.engine.lines.all())
+    lines = len(storm.engine.sockets.all())
     assert lines == TOKENS // EngineConfig().tokens_per_socket
     before = storm.calls
     for client in list(storm._clients.values()):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Line:
+class Socket:
     """One socket as the engine sees it. Times in seconds on the mirror's monotonic clock."""
 
     number: int
@@ -37,51 +37,51 @@ class Line:
         return tuple(asset_id for market in self.markets.values() for asset_id in market.tokens)
 
 
-class Lines:
+class Sockets:
     """Assigns markets to sockets: to the first with room, else to a new one."""
 
-    def __init__(self, tokens_per_line: int) -> None:
-        self._limit = tokens_per_line
-        self.by_number: dict[int, Line] = {}
+    def __init__(self, tokens_per_socket: int) -> None:
+        self._limit = tokens_per_socket
+        self.by_number: dict[int, Socket] = {}
         self._load: dict[int, int] = {}
         self._serial = 0
 
-    def __getitem__(self, number: int) -> Line:
+    def __getitem__(self, number: int) -> Socket:
         return self.by_number[number]
 
-    def get(self, number: int) -> Line | None:
+    def get(self, number: int) -> Socket | None:
         """Return a socket, or None if it is gone."""
         return self.by_number.get(number)
 
-    def all(self) -> tuple[Line, ...]:
+    def all(self) -> tuple[Socket, ...]:
         """Return all sockets, oldest first."""
         return tuple(self.by_number.values())
 
-    def assign(self, market: Market, tokens: int) -> tuple[Line, bool]:
+    def assign(self, market: Market, tokens: int) -> tuple[Socket, bool]:
         """Return the socket for ``tokens`` more tokens of this market, and whether it is new."""
-        if market.line is not None:
-            self._load[market.line] += tokens
-            return self.by_number[market.line], False
+        if market.socket is not None:
+            self._load[market.socket] += tokens
+            return self.by_number[market.socket], False
         number = next((n for n, load in self._load.items() if load + tokens <= self._limit), 0)
         if not number:
             self._serial = number = self._serial + 1
-            self.by_number[number] = Line(number)
+            self.by_number[number] = Socket(number)
             self._load[number] = 0
-        line = self.by_number[number]
-        new = not line.markets
-        line.markets[market.condition_id] = market
+        socket = self.by_number[number]
+        new = not socket.markets
+        socket.markets[market.condition_id] = market
         self._load[number] += tokens
-        market.line = number
-        return line, new
+        market.socket = number
+        return socket, new
 
-    def release(self, market: Market) -> Line | None:
+    def release(self, market: Market) -> Socket | None:
         """Take a market off its socket; return the socket if nothing is left on it."""
-        if market.line is None:
+        if market.socket is None:
             return None
-        line, market.line = self.by_number[market.line], None
-        del line.markets[market.condition_id]
-        self._load[line.number] -= len(market.tokens)
-        if line.markets:
+        socket, market.socket = self.by_number[market.socket], None
+        del socket.markets[market.condition_id]
+        self._load[socket.number] -= len(market.tokens)
+        if socket.markets:
             return None
-        del self.by_number[line.number], self._load[line.number]
-        return line
+        del self.by_number[socket.number], self._load[socket.number]
+        return socket
