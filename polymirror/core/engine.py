@@ -32,6 +32,7 @@ from polymirror.core.requests import Requests
 from polymirror.core.resync import FROM_THE_FUTURE_MS
 from polymirror.core.sockets import Socket, Sockets
 from polymirror.core.states import BookState, Reason
+from polymirror.core.status import Surface
 from polymirror.core.timers import Deadlines
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, NotLive, UnitError, UnknownToken
@@ -55,7 +56,7 @@ HARMLESS = frozenset({"last_trade_price", "best_bid_ask", "new_market", "market_
 """Kinds that never change a book: reading one wrongly casts no doubt."""
 
 
-class Engine:
+class Engine(Surface):
     """The pure core of a mirror. See the module's docstring for how to drive it."""
 
     def __init__(self, config: EngineConfig, rng: Random) -> None:

@@ -1,0 +1,349 @@
+"""One frozen read of an engine for people: pages, metrics, replays and judges stand on it.
+
+Whoever wants to know how an engine is takes an :class:`EngineStatus`; nobody outside the core looks at tokens, markets
+or sockets themselves. It is a copy: it never changes after it was made, and making it touches nothing. A status of
+2,000 tokens takes a few milliseconds, so take one a second, or when somebody asks, and never for each frame.
+
+Units: times and ages in seconds, times on the mirror's monotonic clock; what ends in ``_ms`` is exchange time in
+milliseconds since 1970, or an offset to it; prices in 1/10,000 of a pUSD. Mappings are in a fixed order.
+
+:class:`Surface` is what else an engine answers to those outside: small questions about one token or market.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+from attrs import Factory, frozen
+from msgspec import Struct
+
+from polymirror.core.proofs import ProofKind
+from polymirror.core.states import BookState, Reason
+from polymirror.errors import UnknownToken
+
+if TYPE_CHECKING:
+    from polymirror.core.clock import VenueClock
+    from polymirror.core.hashing import DialectBook
+    from polymirror.core.market import Market
+    from polymirror.core.outbox import Outbox
+    from polymirror.core.proofs import Proof
+    from polymirror.core.requests import Requests
+    from polymirror.core.sockets import Sockets
+    from polymirror.core.token import Token
+
+_END_OF_TIME: Final = float("inf")
+_NAMELESS: Final[tuple[str | None, str | None]] = (None, None)
+
+
+class TokenStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """One token's book. The fields that only a mirror knows are None in an engine's own status."""
+
+    token: str
+    market: str
+    """The condition id of its market."""
+    slug: str | None
+    """Its market's slug. Only a mirror knows it."""
+    outcome: str | None
+    """The label of its outcome, such as ``Up``. Only a mirror knows it."""
+    state: BookState
+    reason: Reason
+    """Why it is in this state."""
+    since: float
+    """When it came into this state, in seconds on the mirror's clock."""
+    epoch: int
+    """Grows by one whenever the book is cleared or replaced."""
+    settled: bool
+    """False while a newer change is known that is not proven yet."""
+    proof: ProofKind | None
+    """What the readable levels rest on. None: nothing is proven."""
+    proof_age: float | None
+    """Seconds from that proof to this status, never negative. None: nothing is proven."""
+    exchange_ms: int | None
+    """The venue's time of the newest change in the proven levels. None: nothing is proven."""
+    refused_reads: int | None
+    """Reads for execution of this token that were refused since it was added. Only a mirror counts them."""
+    resyncs: Mapping[str, int] | None
+    """Times this book was thrown away and built anew since it was added, by reason. Only a mirror counts them."""
+    buffered_deltas: int
+    """Changes that wait for a baseline; at most ``max_buffered_deltas``."""
+    journaled_changes: int
+    """Changes that can be taken back to find an older state; at most ``max_journal``."""
+    bid_levels: int
+    """Bid levels of the book as it stands, proven or not; at most ``max_levels``."""
+    ask_levels: int
+    """Ask levels, likewise."""
+
+
+class MarketStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """One market: what its tokens share."""
+
+    market: str
+    """The condition id."""
+    slug: str | None
+    """Only a mirror knows it."""
+    tokens: tuple[str, ...]
+    socket: int | None
+    """The number of the socket that carries it. None: none does, because all its tokens are retired."""
+    lag: float | None
+    """That socket's lag in seconds."""
+    tick_size: int | None
+    """The finer price grid of its tokens, in 1/10,000. None: not told yet."""
+    hash_form: str | None
+    """The name of the form in which the venue writes the text that it hashes. None: no known form explains it."""
+    verifiable: bool
+    """Whether a hash that differs means anything: its form and all it covers are known."""
+
+
+class SocketStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """One WebSocket connection, as the engine sees it."""
+
+    number: int
+    is_open: bool
+    lag: float | None
+    """Seconds from the venue's timestamp of the newest change to its application. None: no change came yet."""
+    lagging: bool
+    """The lag is above ``max_apply_lag``: none of its books can be LIVE."""
+    tokens: int
+    """How many tokens it carries."""
+
+
+class RestStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """What is asked of REST."""
+
+    under_way: int
+    """Requests for books that have no answer yet."""
+    waiting: int
+    """Tokens that wish for a book and are not asked for yet."""
+    budget_left: int | None
+    """Calls that could be made at once before the rate budget is spent. Only a mirror that runs has one."""
+
+
+class ClockStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """What is known of the venue's clock: bounds of ``exchange_ms - 1000 * seconds`` on the mirror's clock."""
+
+    low_ms: float | None
+    """No frame or answer supports an offset below this. None: nothing was heard yet."""
+    high_ms: float | None
+    """No answer to ``/time`` allows an offset above this. None: it was never asked."""
+    uncertainty: float | None
+    """Seconds between the bounds: how wrong a lag may be. None while one of them is missing."""
+
+
+class Totals(Struct, frozen=True, kw_only=True, gc=False):
+    """Counts since the engine was made, of tokens that are gone, too; ``states`` is how it is now."""
+
+    frames: int
+    snapshots: int
+    """Whole books that the stream sent."""
+    ignored: Mapping[str, int]
+    """Valid input of no use, by kind."""
+    malformed: Mapping[str, int]
+    """Input that could not be read, by kind."""
+    counters: Mapping[str, int]
+    """Other input and answers that changed nothing, by name: ``untracked``, ``orphaned``, ``late_answers``..."""
+    proofs: Mapping[str, Mapping[str, int]]
+    """Comparisons with the venue: by kind, then by verdict. A batch that goes on takes its own back for a while."""
+    resyncs: Mapping[str, int]
+    """Books built anew, by reason; planned refreshes (``SCHEDULED``) included."""
+    states: Mapping[str, int]
+    """Tokens now in each state, by its name; only states that occur."""
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """All comparisons by verdict, whatever was compared."""
+        counts: Counter[str] = Counter()
+        for verdicts in self.proofs.values():
+            counts.update(verdicts)
+        return dict(counts)
+
+
+class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """How an engine is at one moment. Made by :meth:`polymirror.core.engine.Engine.status`."""
+
+    at: float
+    """The moment, in seconds on the mirror's clock."""
+    tokens: tuple[TokenStatus, ...]
+    """In the order in which they were added."""
+    markets: tuple[MarketStatus, ...]
+    sockets: tuple[SocketStatus, ...]
+    rest: RestStatus
+    clock: ClockStatus
+    totals: Totals
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain objects that :mod:`json` writes as they are; states and reasons by name."""
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return plain
+
+
+@frozen(kw_only=True)
+class Known:
+    """What a shell adds to a status, because the engine does not know it: each by token id, or one number for all."""
+
+    names: Mapping[str, tuple[str, str]] = Factory(dict)
+    """Slug and outcome of each token."""
+    refused: Mapping[str, int] = Factory(dict)
+    """Refused reads; a token that is missing was never refused."""
+    resyncs: Mapping[str, Mapping[str, int]] = Factory(dict)
+    """Resyncs by reason; a token that is missing had none."""
+    budget_left: int | None = None
+
+
+class Standing(NamedTuple):
+    """Where one token stands."""
+
+    state: BookState
+    reason: Reason
+    epoch: int
+
+
+class Surface:
+    """What an engine answers to those outside the core, beside its inputs, its effects and its reads for execution.
+
+    The base of :class:`polymirror.core.engine.Engine`: nobody outside looks at what the engine holds.
+    """
+
+    tokens: dict[str, Token]
+    markets: dict[str, Market]
+    sockets: Sockets
+    outbox: Outbox
+    requests: Requests
+    clock: VenueClock
+    dialects: DialectBook
+    ignored: Counter[str]
+    malformed: Counter[str]
+    frames: int
+
+    def status(self, now: float, known: Known | None = None) -> EngineStatus:
+        """Return how everything is. ``known`` adds what only the shell knows. For people: takes milliseconds."""
+        each = tuple(self.tokens.values())
+        return EngineStatus(
+            at=now,
+            tokens=tuple([_token(token, now, known) for token in each]),
+            markets=self._markets(known),
+            sockets=tuple(
+                SocketStatus(
+                    number=socket.number, is_open=socket.is_open, lag=socket.lag, lagging=socket.lagging,
+                    tokens=sum(len(market.tokens) for market in socket.markets.values()),
+                )
+                for socket in self.sockets.all()
+            ),
+            rest=RestStatus(
+                # At the end of time each of them would have taken too long.
+                under_way=len(self.requests.overdue(_END_OF_TIME)),
+                waiting=len(self.outbox.books),
+                budget_left=None if known is None else known.budget_left,
+            ),
+            clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
+            totals=self._totals(each),
+        )  # fmt: skip
+
+    def _markets(self, known: Known | None) -> tuple[MarketStatus, ...]:
+        names = {} if known is None else known.names
+        lags = {socket.number: socket.lag for socket in self.sockets.all()}
+        form = None if self.dialects.current is None else self.dialects.current.name
+        found: list[MarketStatus] = []
+        for market in self.markets.values():
+            tokens, hashes = tuple(market.tokens), market.hashes
+            ticks = [tick for token in market.tokens.values() if (tick := token.tick_size) is not None]
+            found.append(
+                MarketStatus(
+                    market=market.condition_id, slug=names.get(tokens[0], _NAMELESS)[0], tokens=tokens,
+                    socket=market.socket, lag=None if market.socket is None else lags[market.socket],
+                    tick_size=min(ticks, default=None), hash_form=form, verifiable=hashes.verifiable,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def _totals(self, tokens: tuple[Token, ...]) -> Totals:
+        told_elsewhere = {"snapshots", "ignored", "malformed"}
+        counters = self.outbox.counts
+        return Totals(
+            frames=self.frames,
+            snapshots=counters["snapshots"],
+            ignored=_in_order(self.ignored),
+            malformed=_in_order(self.malformed),
+            counters=_in_order({name: n for name, n in counters.items() if name not in told_elsewhere}),
+            proofs=self.outbox.proofs.as_dict(),
+            resyncs=_in_order(self.outbox.resyncs),
+            states=_in_order(Counter([token.state.name for token in tokens])),
+        )
+
+    # ---- Small questions ---------------------------------------------------------------------------
+
+    @property
+    def asset_ids(self) -> tuple[str, ...]:
+        """All tokens, in the order in which they were added."""
+        return tuple(self.tokens)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether :meth:`Engine.events` has something to tell."""
+        return bool(self.outbox.events)
+
+    def tokens_of(self, condition_id: str) -> tuple[str, ...]:
+        """Return the tokens of a market that are tracked; none for a market that is not."""
+        market = self.markets.get(condition_id)
+        return () if market is None else tuple(market.tokens)
+
+    def carried_by(self, socket: int) -> tuple[str, ...]:
+        """Return the tokens to subscribe to on a socket; none for one that is gone."""
+        known = self.sockets.get(socket)
+        return () if known is None else known.asset_ids
+
+    def standing(self, asset_id: str) -> Standing | None:
+        """Return a token's state, why it is in it, and its epoch; None for one that is not tracked (any more)."""
+        token = self.tokens.get(asset_id)
+        return None if token is None else Standing(token.state, token.reason, token.epoch)
+
+    def proof_of(self, asset_id: str) -> Proof | None:
+        """Return the proof that a token's readable levels rest on, or None. Raises UnknownToken."""
+        return self._tracked(asset_id).proof
+
+    def is_settled(self, asset_id: str) -> bool:
+        """Whether nothing newer than the proven levels is known of a token. Raises UnknownToken."""
+        return is_settled(self._tracked(asset_id))
+
+    def server_time(self, seconds: int, sent: float, received: float) -> None:
+        """Take the venue's clock: whole unix seconds, asked at ``sent`` and answered at ``received``."""
+        self.clock.server_time(seconds, sent, received)
+
+    def _tracked(self, asset_id: str) -> Token:
+        token = self.tokens.get(asset_id)
+        if token is None:
+            raise UnknownToken(asset_id)
+        return token
+
+
+def is_settled(token: Token) -> bool:
+    """Whether nothing newer than the proven levels is known of a token."""
+    return token.unproven == 0
+
+
+def _token(token: Token, now: float, known: Known | None) -> TokenStatus:
+    asset_id, proof, book = token.asset_id, token.proof, token.book
+    slug, outcome = _NAMELESS
+    refused: int | None = None
+    resyncs: Mapping[str, int] | None = None
+    if known is not None:
+        slug, outcome = known.names.get(asset_id, _NAMELESS)
+        refused = known.refused.get(asset_id, 0)
+        own = known.resyncs.get(asset_id)
+        resyncs = {} if own is None else _in_order(own)
+    return TokenStatus(
+        token=asset_id, market=token.hashes.market, slug=slug, outcome=outcome,
+        state=token.state, reason=token.reason, since=token.since, epoch=token.epoch, settled=is_settled(token),
+        proof=None if proof is None else proof.kind,
+        proof_age=None if proof is None else max(0.0, now - proof.at),
+        exchange_ms=None if proof is None else token.proven_at_ms,
+        refused_reads=refused, resyncs=resyncs,
+        buffered_deltas=len(token.buffer), journaled_changes=len(token.journal),
+        bid_levels=len(book.bids.keys), ask_levels=len(book.asks.keys),
+    )  # fmt: skip
+
+
+def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
