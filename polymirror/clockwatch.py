@@ -38,7 +38,7 @@ async def watch_clock(
     while True:
         try:
             answer = await clob.time()
-            engine.clock.server_time(answer.seconds, answer.sent, answer.received)
+            engine.server_time(answer.seconds, answer.sent, answer.received)
         except VenueError as error:
             warn(str(error))
         samples += 1

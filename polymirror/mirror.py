@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 import secrets
-from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +27,7 @@ from polymirror.core.messages import subscription, subscription_change
 from polymirror.core.states import BookState
 from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.raising import alone, as_not_live
+from polymirror.status.health import MirrorStatus, Records
 from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
 
-    from polymirror.core.token import Token
     from polymirror.core.view import BookView
     from polymirror.venue.network import Network
 
@@ -88,8 +87,9 @@ class Mirror:
         # the tasks below, so that a run in virtual time repeats itself.
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._warnings = WarnLog()
+        self._records = Records()
         # Granted and refused reads since the start.
-        self.reads: Counter[str] = Counter()
+        self.reads = self._records.reads
         self._alarm = Alarm(self.now, self._frames_wait, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
@@ -186,7 +186,7 @@ class Mirror:
     @property
     def tokens(self) -> tuple[str, ...]:
         """All tokens, in the order in which their markets were added; Up or Yes first within a market."""
-        return tuple(self.engine.tokens)
+        return self.engine.asset_ids
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -231,6 +231,7 @@ class Mirror:
             raise UnknownToken(condition_id)
         self.engine.untrack(condition_id, self.now())
         self._subscribers.forget(market.token_ids)
+        self._records.forget(market.token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ class Mirror:
         try:
             view = self.engine.live(token, self._monotonic(), max_proof_age)
         except NotLive:
-            self.reads["refused"] += 1
+            self._records.refuse(token)
             raise
         self.reads["granted"] += 1
         return view
@@ -265,10 +266,10 @@ class Mirror:
         self._drain()
 
         def proven() -> bool:
-            book = self._book(token)
-            if book.state is BookState.RETIRED:
+            state, proof = self.engine.peek_state(token), self.engine.proof_of(token)
+            if state is BookState.RETIRED:
                 raise self.engine.refusal(token, self.now())
-            return book.state is BookState.LIVE and book.proof is not None and book.proof.at >= asked
+            return state is BookState.LIVE and proof is not None and proof.at >= asked
 
         with as_not_live(self, token):
             await self._until(proven, timeout)
@@ -307,7 +308,7 @@ class Mirror:
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):
-                await self._until(lambda: self._book(token).unproven == 0, timeout)
+                await self._until(lambda: self.engine.is_settled(token), timeout)
             view = self.live(token, max_proof_age)
         return view
 
@@ -323,12 +324,14 @@ class Mirror:
                 finally:
                     self._waiters.pop(waiter, None)
 
-    def _book(self, token: str) -> Token:
-        book = self.engine.tokens.get(token)
-        if book is None:
-            # Removed while somebody waits for it.
-            raise UnknownToken(token)
-        return book
+    def status(self) -> MirrorStatus:
+        """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
+
+        Works before the start and after the end, too. Every number has its unit in its description.
+        """
+        running = self._group is not None and not self._stopped
+        known = self._records.known(self._markets.values(), self.clob.budget_left if running else None)
+        return MirrorStatus.of(self.engine.status(self.now(), known), self._records, seed=self.seed, running=running)
 
     # ---- Being told --------------------------------------------------------------------------------
 
@@ -350,8 +353,9 @@ class Mirror:
         return lambda: self._on_transition.pop(key, None) and None
 
     def _describe(self, token: str, conflated: int) -> Update | None:
-        book = self.engine.tokens.get(token)
-        return None if book is None else Update(token, book.state, book.reason, book.epoch, conflated)
+        # None: removed while somebody waits for it.
+        standing = self.engine.standing(token)
+        return None if standing is None else Update(token, *standing, conflated)
 
     # ---- The shell ---------------------------------------------------------------------------------
 
@@ -362,7 +366,7 @@ class Mirror:
         self._draining = True
         engine = self.engine
         try:
-            while (effects := engine.effects()) or engine.outbox.events:
+            while (effects := engine.effects()) or engine.has_events:
                 for effect in effects:
                     self._carry_out(effect)
                 # A callback may cause inputs, too: what follows from them is told after what came before.
@@ -383,6 +387,7 @@ class Mirror:
             if not isinstance(event, Transition):
                 self._warnings.warn(event.kind, event.detail, event.at)
                 continue
+            self._records.note(event)
             for key, callback in tuple(self._on_transition.items()):
                 if key not in self._on_transition:
                     continue
@@ -423,8 +428,7 @@ class Mirror:
         engine, monotonic = self.engine, self._monotonic
 
         def first_frame() -> str | None:
-            known = engine.sockets.get(socket)
-            ids = () if known is None else known.asset_ids
+            ids = engine.carried_by(socket)
             return subscription(ids, custom_features=self.config.custom_features) if ids else None
 
         def on_open(now: float) -> None:

@@ -42,6 +42,12 @@ class SlidingWindow:
             free_at = max(free_at, self._taken[0] + self.seconds)
         return max(0.0, free_at - now)
 
+    def left(self, now: float) -> int:
+        """Return how many calls may go at ``now``, one right after the other."""
+        if now < self._held_until:
+            return 0
+        return self.limit - sum(taken + self.seconds > now for taken in self._taken)
+
     def take(self, now: float) -> None:
         """Count a call made at ``now``."""
         if len(self._taken) >= self.limit:
@@ -73,6 +79,11 @@ class RateBudget:
         self._turn = asyncio.Lock()
         # Callers inside spend(), the one whose turn it is included.
         self._waiting = 0
+
+    @property
+    def left(self) -> int:
+        """Calls that could go at once; those that wait already come first."""
+        return max(0, self._window.left(self._clock()) - self._waiting)
 
     async def spend(self, call: str) -> None:
         """Wait for room and count one call. A caller that is cancelled while it waits costs nothing.

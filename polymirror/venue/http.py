@@ -88,6 +88,11 @@ class Http:
         # Open between __aenter__ and __aexit__.
         self._client: httpx.AsyncClient | None = None
 
+    @property
+    def budget_left(self) -> int:
+        """Calls that could be made at once before the rate budget is spent."""
+        return self._budget.left
+
     async def __aenter__(self) -> Self:
         # Not before it is needed: it takes a fifth of the time of importing the library.
         import httpx  # noqa: PLC0415

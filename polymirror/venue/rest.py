@@ -86,6 +86,11 @@ class Clob:
         """What was called, repeated and throttled so far."""
         return self._http.counters
 
+    @property
+    def budget_left(self) -> int:
+        """Calls that could be made at once before the rate budget is spent."""
+        return self._http.budget_left
+
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
         return self
