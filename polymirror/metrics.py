@@ -1,6 +1,6 @@
 """Prometheus metrics of a mirror: states, proofs, resyncs, refused reads and lag.
 
-Needs the extra ``metrics``. Most numbers are read from the engine when Prometheus asks, so a mirror that is not
+Needs the extra ``metrics``. Most numbers come from the mirror's status when Prometheus asks, so a mirror that is not
 scraped pays nothing for them; only transitions are counted as they happen. Token ids are never labels: 77 digits
 each, and thousands of them, would be a series explosion.
 """
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from polymirror.core.events import Transition
-    from polymirror.core.proofs import ProofKind, Verdict
     from polymirror.mirror import Mirror
 
 
@@ -45,7 +44,7 @@ class MirrorMetrics(Collector):
         # Books that left LIVE: when, and why.
         self._since: dict[str, tuple[float, str]] = {}
         # The verdicts shown last.
-        self._proofs: Counter[tuple[ProofKind, Verdict]] = Counter()
+        self._proofs: Counter[tuple[str, str]] = Counter()
         self._forget = mirror.on_transition(self._note)
         registry.register(self)
 
@@ -64,43 +63,44 @@ class MirrorMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, as they are now."""
-        engine, mirror = self._mirror.engine, self._mirror
+        status = self._mirror.status()
+        totals = status.totals
         # Tokens that were removed meanwhile are nobody's outage any more.
-        for token in [token for token in self._since if token not in engine.tokens]:
+        there = {each.token for each in status.tokens}
+        for token in [token for token in self._since if token not in there]:
             left, reason = self._since.pop(token)
-            self._untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
+            self._untrusted[reason] += status.at - left  # type: ignore[assignment]
         untrusted = self._untrusted.copy()
         for left, reason in self._since.values():
-            untrusted[reason] += mirror.now() - left  # type: ignore[assignment]
-        states = Counter(state.name for _, state in engine.states())
+            untrusted[reason] += status.at - left  # type: ignore[assignment]
         # A batch that goes on is checked anew, and its verdicts are taken back until it is over. A counter that goes
         # back for a moment would look to Prometheus as if it had started again from 0.
-        self._proofs |= engine.outbox.proofs.by_verdict()
+        self._proofs |= {(kind, verdict): n for kind, each in totals.proofs.items() for verdict, n in each.items()}
         books = GaugeMetricFamily("polymirror_books", "Books by state.", labels=["state"])
         for state in BookState:
-            books.add_metric([state.name], states[state.name])
+            books.add_metric([state.name], totals.states.get(state.name, 0))
         yield books
-        yield self._counter("polymirror_frames", "Frames received.", [((), engine.frames)], [])
+        yield self._counter("polymirror_frames", "Frames received.", [((), totals.frames)], [])
         yield self._counter("polymirror_ignored", "Valid input of no use, by kind.",
-                            (((kind,), n) for kind, n in engine.ignored.items()), ["kind"])  # fmt: skip
+                            (((kind,), n) for kind, n in totals.ignored.items()), ["kind"])  # fmt: skip
         yield self._counter("polymirror_malformed", "Input that could not be read, by kind.",
-                            (((kind,), n) for kind, n in engine.malformed.items()), ["kind"])  # fmt: skip
+                            (((kind,), n) for kind, n in totals.malformed.items()), ["kind"])  # fmt: skip
         yield self._counter("polymirror_state_transitions", "Changes of state.",
                             self._transitions.items(), ["from", "to", "reason"])  # fmt: skip
         yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
-                            (((kind.value, verdict.value), n) for (kind, verdict), n in self._proofs.items()),
-                            ["kind", "verdict"])  # fmt: skip
+                            self._proofs.items(), ["kind", "verdict"])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
-                            (((reason,), n) for reason, n in engine.outbox.resyncs.items()), ["reason"])  # fmt: skip
+                            (((reason,), n) for reason, n in totals.resyncs.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_reads", "Reads for execution, by outcome.",
-                            (((outcome,), mirror.reads[outcome]) for outcome in ("granted", "refused")),
+                            [(("granted",), status.reads_granted), (("refused",), status.reads_refused)],
                             ["outcome"])  # fmt: skip
-        lags = [line.lag for line in engine.sockets.all() if line.lag is not None]
+        lags = [socket.lag for socket in status.sockets if socket.lag is not None]
         yield GaugeMetricFamily("polymirror_apply_lag_seconds", "The largest lag of any socket.", max(lags, default=0))
-        oldest = max((mirror.now() - token.proof.at for token in engine.tokens.values()
-                      if token.proof is not None and token.state is BookState.LIVE), default=0.0)  # fmt: skip
+        ages = [each.proof_age for each in status.tokens
+                if each.proof_age is not None and each.state is BookState.LIVE]  # fmt: skip
+        oldest = max(ages, default=0.0)
         yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", oldest)
 
     @staticmethod

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LINE = 1
 """A recording is replayed as one socket."""
 
+PAIR = 2
+"""Tokens of a market; more are not tracked."""
+
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line of a recording is refused."""
 
@@ -51,6 +54,11 @@ class Replay:
         self.deltas = 0
         self.left_live: Counter[str] = Counter()
         self._now = 0.0
+        # What is tracked, by market.
+        self._tracked: dict[str, tuple[str, ...]] = {}
+        # What came before the first book, when the engine does not look inside yet; by kind.
+        self._early_ignored: Counter[str] = Counter()
+        self._early_malformed: Counter[str] = Counter()
 
     def line(self, text: bytes) -> None:
         """Replay one line of a recording; an empty one is skipped."""
@@ -75,7 +83,7 @@ class Replay:
                 self._track(message.market, [change.asset_id for change in message.price_changes or ()])
             elif isinstance(message, Snapshot):
                 self._track(message.market, [message.asset_id])
-        if not self.engine.tokens:
+        if not self._tracked:
             # Nothing is tracked yet, so the engine does not look inside.
             self._count_early(messages)
         self.engine.receive(LINE, data, self._now)
@@ -89,18 +97,20 @@ class Replay:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts that ``polymirror replay --json`` prints."""
-        engine, proofs = self.engine, self.engine.outbox.proofs.as_dict()
+        status = self.engine.status(self._now)
+        totals, proofs = status.totals, status.totals.proofs
 
         def verdicts(kind: str, *names: str) -> dict[str, int]:
             return {name: proofs.get(kind, {}).get(name, 0) for name in names}
 
-        states = Counter(state.name for _, state in engine.states())
+        ignored = self._early_ignored + Counter(totals.ignored)
+        malformed = self._early_malformed + Counter(totals.malformed)
         return {
-            "frames": engine.frames,
+            "frames": totals.frames,
             "deltas": self.deltas,
-            "snapshots": engine.counts["snapshots"],
-            "tokens": len(engine.tokens),
-            "states": dict(sorted(states.items())),
+            "snapshots": totals.snapshots,
+            "tokens": len(status.tokens),
+            "states": dict(totals.states),
             "transitions": len(self.transitions),
             "left_live": dict(sorted(self.left_live.items())),
             "hash": verdicts("hash", "match", "healed", "mismatch", "unverifiable"),
@@ -108,34 +118,30 @@ class Replay:
             "complement": verdicts("complement", "match", "mismatch"),
             "resent_books": verdicts("book", "match", "mismatch", "behind"),
             "invariants": verdicts("invariants", "match", "mismatch"),
-            "ignored": engine.counts["ignored"],
-            "ignored_kinds": dict(sorted(engine.ignored.items())),
-            "malformed": engine.counts["malformed"],
-            "malformed_kinds": dict(sorted(engine.malformed.items())),
+            "ignored": ignored.total(),
+            "ignored_kinds": dict(sorted(ignored.items())),
+            "malformed": malformed.total(),
+            "malformed_kinds": dict(sorted(malformed.items())),
         }
 
     def _track(self, market: str, asset_ids: Sequence[str]) -> None:
-        known = self.engine.markets.get(market)
-        if known is not None and all(asset_id in known.tokens for asset_id in asset_ids):
+        tracked = self._tracked.get(market, ())
+        if all(asset_id in tracked for asset_id in asset_ids):
             return
-        tracked = () if known is None else tuple(known.tokens)
-        wanted = tuple(dict.fromkeys([*tracked, *asset_ids]))[:2]
-        if not self.engine.tokens:
-            self.engine.track(market, wanted, self._now)
+        wanted = tuple(dict.fromkeys([*tracked, *asset_ids]))[:PAIR]
+        first = not self._tracked
+        self.engine.track(market, wanted, self._now)
+        self._tracked[market] = self.engine.tokens_of(market)
+        if first:
             self.engine.connected(LINE, self._now)
-        else:
-            self.engine.track(market, wanted, self._now)
 
     def _count_early(self, messages: Iterable[Message]) -> None:
         """Count what is no book and came before the first one, as the engine counts it later."""
-        counts = self.engine.counts
         for message in messages:
             if isinstance(message, Malformed):
-                counts["malformed"] += 1
-                count_kind(self.engine.malformed, message.kind)
+                count_kind(self._early_malformed, message.kind)
             elif isinstance(message, Ignored):
-                counts["ignored"] += 1
-                count_kind(self.engine.ignored, message.kind)
+                count_kind(self._early_ignored, message.kind)
 
     def _advance(self) -> None:
         """Let the engine do what was due before the next frame."""

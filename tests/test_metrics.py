@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +12,7 @@ from polymirror.core.states import BookState, Reason
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
+from polymirror.status.health import MirrorStatus, Records
 from tests.core.builders import Exchange, Rig
 
 pytestmark = pytest.mark.anyio
@@ -44,9 +44,11 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
 
 def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
     rig, now, told = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, []
-    mirror = SimpleNamespace(
-        engine=rig.engine, reads=Counter(), now=lambda: now, on_transition=lambda tell: told.append(tell) or tell
-    )
+
+    def status() -> MirrorStatus:
+        return MirrorStatus.of(rig.engine.status(now), Records(), seed=7, running=True)
+
+    mirror = SimpleNamespace(status=status, on_transition=lambda tell: told.append(tell) or tell)
     registry = CollectorRegistry()
     MirrorMetrics(mirror, registry)  # type: ignore[arg-type]
 

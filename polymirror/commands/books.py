@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.core.events import Transition
+    from polymirror.core.status import TokenStatus
     from polymirror.core.view import Level
     from polymirror.mirror import Mirror
     from polymirror.venue.gamma import Market
@@ -90,31 +91,29 @@ class Watched:
 
     def restless(self) -> list[str]:
         """Name the books that are neither LIVE nor retired, with their state and reason."""
-        tokens = self._mirror.engine.tokens.values()
         settled = (BookState.LIVE, BookState.RETIRED)
         return [
-            f"{self.names.get(token.asset_id, token.asset_id[:8])} {token.state.name} ({token.reason.name})"
-            for token in tokens
-            if token.state not in settled
+            f"{self.names.get(each.token, each.token[:8])} {each.state.name} ({each.reason.name})"
+            for each in self._mirror.status().tokens
+            if each.state not in settled
         ]
 
     def rows(self) -> list[BookRow]:
         """Return every book as a row. Prices only of LIVE ones: others have none to offer."""
-        return [self._row(token) for token in self._mirror.tokens]
+        return [self._row(each) for each in self._mirror.status().tokens]
 
-    def _row(self, token: str) -> BookRow:
-        view = self._mirror.peek(token)
-        live = view.state is BookState.LIVE
+    def _row(self, book: TokenStatus) -> BookRow:
+        view = self._mirror.peek(book.token) if book.state is BookState.LIVE else None
         return BookRow(
-            name=self.names.get(token, token[:8]),
-            state=view.state,
-            reason=self._mirror.engine.tokens[token].reason,
-            age=None if view.proven_at is None else view.verified_age,
-            proof="" if view.last_proof is None else view.last_proof.kind.value,
-            bid=_price(view.best_bid) if live else NOTHING,
-            ask=_price(view.best_ask) if live else NOTHING,
-            epoch=view.epoch,
-            resyncs=self._resyncs[token],
+            name=self.names.get(book.token, book.token[:8]),
+            state=book.state,
+            reason=book.reason,
+            age=book.proof_age,
+            proof="" if book.proof is None else book.proof.value,
+            bid=NOTHING if view is None else _price(view.best_bid),
+            ask=NOTHING if view is None else _price(view.best_ask),
+            epoch=book.epoch,
+            resyncs=self._resyncs[book.token],
         )
 
     def describe(self) -> list[dict[str, Any]]:

@@ -110,7 +110,8 @@ async def _read_all(run: Run, venue: Simulator, mirror: Mirror, watched: Watched
 
 
 def _sum_up(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads: Reads) -> dict[str, Any]:
-    states, outbox = watched.states(), mirror.engine.outbox
+    totals = mirror.status().totals
+    states = totals.states
 
     def in_ms(share: float) -> float | None:
         age = reads.ages.quantile(share)
@@ -120,21 +121,21 @@ def _sum_up(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads:
         "seconds": round(watched.elapsed, 1),
         "seed": run.seed,
         "tokens": len(mirror.tokens),
-        "live": states["LIVE"],
-        "retired": states["RETIRED"],
-        "states": dict(sorted(states.items())),
+        "live": states.get("LIVE", 0),
+        "retired": states.get("RETIRED", 0),
+        "states": dict(states),
         "reads": reads.granted,
         "refused_reads": reads.refused.total(),
         "refused": dict(sorted(reads.refused.items())),
         "wrong_live_reads": reads.wrong,
         "verified_age_ms": {"p50": in_ms(0.5), "p99": in_ms(0.99)},
         "transitions": watched.transitions,
-        "resyncs": dict(sorted(outbox.resyncs.items())),
-        "proofs": outbox.proofs.as_dict(),
+        "resyncs": dict(totals.resyncs),
+        "proofs": totals.proofs,
         "faults": {name: count for name, count in venue.line.injected.items() if count},
-        "frames": mirror.engine.frames,
-        "malformed": mirror.engine.counts["malformed"],
-        "ignored": mirror.engine.counts["ignored"],
+        "frames": totals.frames,
+        "malformed": sum(totals.malformed.values()),
+        "ignored": sum(totals.ignored.values()),
     }
 
 
@@ -158,9 +159,7 @@ def _picture(run: Run, watched: Watched, reads: Reads, mirror: Mirror) -> Dashbo
 
 
 def _footer(reads: Reads, mirror: Mirror) -> list[Text]:
-    proofs: dict[str, int] = {}
-    for (kind, _), count in mirror.engine.outbox.proofs.by_verdict().items():
-        proofs[kind.value] = proofs.get(kind.value, 0) + count
+    proofs = {kind: sum(verdicts.values()) for kind, verdicts in mirror.status().totals.proofs.items()}
     style = "bold red" if reads.wrong else "bold green"
     counts = Text.assemble(
         f"reads {reads.granted:,}   refused {reads.refused.total():,}   ", (f"wrong {reads.wrong:,}", style)

@@ -108,46 +108,41 @@ async def _tell_progress(session: Session, console: Console, watched: Watched) -
 
 
 def _picture(session: Session, title: str, watched: Watched, mirror: Mirror) -> Dashboard:
-    engine = mirror.engine
-    proofs: dict[str, int] = {}
-    for (_, verdict), count in engine.outbox.proofs.by_verdict().items():
-        proofs[verdict.value] = proofs.get(verdict.value, 0) + count
-    lines = {market.socket for market in engine.markets.values()}
-    open_lines = sum(
-        number is not None and (line := engine.sockets.get(number)) is not None and line.is_open for number in lines
-    )
-    known = engine.clock.uncertainty
+    status = mirror.status()
+    totals, known = status.totals, status.clock.uncertainty
+    open_sockets = sum(socket.is_open for socket in status.sockets)
     clock = "" if known is None else f", venue clock known to {known * 1000:.0f} ms"
-    frames = f"frames {engine.frames:,}   malformed {engine.counts['malformed']:,}"
+    frames = f"frames {totals.frames:,}   malformed {sum(totals.malformed.values()):,}"
     return Dashboard(
         title=title,
-        status=f"{open_lines} open socket{'' if open_lines == 1 else 's'}{clock}; Ctrl-C ends",
+        status=f"{open_sockets} open socket{'' if open_sockets == 1 else 's'}{clock}; Ctrl-C ends",
         elapsed=watched.elapsed,
         total=session.seconds,
         rows=watched.rows(),
         moments=tuple(watched.moments),
         footer=[
-            Text(f"{frames}   resyncs {counts_line(engine.outbox.resyncs)}", no_wrap=True, overflow="ellipsis"),
-            Text(f"proofs {counts_line(proofs)}", style="dim", no_wrap=True, overflow="ellipsis"),
+            Text(f"{frames}   resyncs {counts_line(totals.resyncs)}", no_wrap=True, overflow="ellipsis"),
+            Text(f"proofs {counts_line(totals.verdicts)}", style="dim", no_wrap=True, overflow="ellipsis"),
         ],
     )
 
 
 def _sum_up(watched: Watched, mirror: Mirror) -> dict[str, Any]:
-    engine, states = mirror.engine, watched.states()
+    status = mirror.status()
+    totals, states = status.totals, status.totals.states
     return {
         "seconds": round(watched.elapsed, 1),
-        "seed": mirror.seed,
+        "seed": status.seed,
         "markets": [market.slug for market in mirror.markets],
         "tokens": len(mirror.tokens),
-        "live": states["LIVE"],
-        "retired": states["RETIRED"],
-        "states": dict(sorted(states.items())),
+        "live": states.get("LIVE", 0),
+        "retired": states.get("RETIRED", 0),
+        "states": dict(states),
         "books": watched.describe(),
         "transitions": watched.transitions,
-        "resyncs": dict(sorted(engine.outbox.resyncs.items())),
-        "proofs": engine.outbox.proofs.as_dict(),
-        "frames": engine.frames,
-        "ignored": engine.counts["ignored"],
-        "malformed": engine.counts["malformed"],
+        "resyncs": dict(totals.resyncs),
+        "proofs": totals.proofs,
+        "frames": totals.frames,
+        "ignored": sum(totals.ignored.values()),
+        "malformed": sum(totals.malformed.values()),
     }

@@ -89,9 +89,10 @@ class Watched(World):
 
     def _clear(self, market: str) -> None:
         """Forget strikes that did no harm; those that did and were not doubted in time are violations."""
-        tokens = list(self.engine.markets[market].tokens.values())
-        readable = any(token.state is BookState.LIVE for token in tokens)
-        proven = min((token.proof.at if token.proof else 0.0 for token in tokens), default=0.0)
+        tokens = self.engine.tokens_of(market)
+        readable = any(self.engine.peek_state(token) is BookState.LIVE for token in tokens)
+        proofs = [self.engine.proof_of(token) for token in tokens]
+        proven = min((proof.at if proof else 0.0 for proof in proofs), default=0.0)
         kept = []
         for strike in self.strikes:
             fault, struck, seen = strike
@@ -154,8 +155,7 @@ def _wait_healed(world: World, result: SeedResult, start: float, end: float) -> 
             return
         if world.seconds - start > HEAL_BOUND:
             for token in waiting:
-                state = world.engine.tokens[token]
-                detail = f"{state.state.name} {state.reason.name} {HEAL_BOUND:g} s after the last fault"
+                detail = f"{_describe(world, token)} {HEAL_BOUND:g} s after the last fault"
                 world.tally.violations.append(Violation("books heal", world.seconds, token, detail))
             return
         world.run(0.05)
@@ -163,16 +163,21 @@ def _wait_healed(world: World, result: SeedResult, start: float, end: float) -> 
 
 def _check_bounds(world: World) -> None:
     """Check that nothing holds more than it may."""
-    engine, config = world.engine, world.engine_config
-    for token in engine.tokens.values():
+    status, config = world.engine.status(world.seconds), world.engine_config
+    for book in status.tokens:
         sizes = {
-            "buffer": (len(token.buffer), config.max_buffered_deltas),
-            "journal": (len(token.journal), config.max_journal),
-            "levels": (max(len(token.book.bids.keys), len(token.book.asks.keys)), config.max_levels),
+            "buffer": (book.buffered_deltas, config.max_buffered_deltas),
+            "journal": (book.journaled_changes, config.max_journal),
+            "levels": (max(book.bid_levels, book.ask_levels), config.max_levels),
         }
         for name, (size, limit) in sizes.items():
             if size > limit:
                 detail = f"{name} holds {size}, more than {limit}"
-                world.tally.violations.append(Violation("bounds hold", world.seconds, token.asset_id, detail))
-    if len(engine.outbox.books) > len(engine.tokens):
+                world.tally.violations.append(Violation("bounds hold", world.seconds, book.token, detail))
+    if status.rest.waiting > len(status.tokens):
         world.tally.violations.append(Violation("bounds hold", world.seconds, "", "more wishes than tokens"))
+
+
+def _describe(world: World, token: str) -> str:
+    standing = world.engine.standing(token)
+    return "gone" if standing is None else f"{standing.state.name} {standing.reason.name}"

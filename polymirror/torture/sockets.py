@@ -216,8 +216,9 @@ class Soak:
         self.tally.recover += [at - began for at in doubted.values()]
         for token, at in doubted.items():
             if at - began > HEAL_SECONDS:
-                book = mirror.engine.tokens[token]
-                detail = f"{book.state.name} {book.reason.name} {HEAL_SECONDS:g} s after {weather.summary}"
+                book = mirror.engine.standing(token)
+                how = "gone" if book is None else f"{book.state.name} {book.reason.name}"
+                detail = f"{how} {HEAL_SECONDS:g} s after {weather.summary}"
                 self.tally.violate("books heal", detail, token)
 
 
