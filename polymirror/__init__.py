@@ -22,6 +22,7 @@ from polymirror.errors import (
 )
 from polymirror.gate import Gate, Lease
 from polymirror.mirror import Mirror
+from polymirror.status.health import MirrorStatus
 from polymirror.subscribers import Update
 from polymirror.venue.gamma import Market
 
@@ -41,6 +42,7 @@ __all__ = [
     "Mirror",
     "MirrorClosed",
     "MirrorConfig",
+    "MirrorStatus",
     "MissingExtra",
     "NotLive",
     "PolymirrorError",
