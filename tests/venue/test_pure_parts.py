@@ -160,6 +160,34 @@ def test_a_held_window_lets_nobody_through():
     assert window.delay(8) == 0
 
 
+def test_a_window_tells_how_many_calls_may_go_at_once():
+    window = SlidingWindow(3, 10.0)
+    assert window.left(0) == 3
+    for moment in (0, 4, 5):
+        window.take(moment)
+    assert [window.left(now) for now in (5, 9.9, 10, 14, 15, 99)] == [0, 0, 1, 2, 3, 3]
+    for now in (10, 14, 99):
+        assert (window.left(now) > 0) == (window.delay(now) == 0)
+    window.hold(105)
+    assert [window.left(now) for now in (104.9, 105)] == [0, 3]
+
+
+@pytest.mark.anyio
+async def test_a_budget_counts_calls_that_wait_as_spent(rig):
+    budget = RateBudget(2, clock=rig.time.clock, sleep=rig.time.sleep)
+    assert budget.left == 2
+    await budget.spend("x")
+    assert budget.left == 1
+    await budget.spend("x")
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(budget.spend("x"))
+        await rig.time.asleep()
+        assert budget.left == 0
+        waiting.cancel()
+    rig.time.advance(10)
+    assert budget.left == 2
+
+
 @pytest.mark.anyio
 async def test_callers_are_served_in_the_order_they_came(rig):
     budget = RateBudget(1, clock=rig.time.clock, sleep=rig.time.sleep)
