@@ -2,7 +2,7 @@
 
 Whoever wants to know how an engine is takes an :class:`EngineStatus`; nobody outside the core looks at tokens, markets
 or sockets themselves. It is a copy: it never changes after it was made, and making it touches nothing. A status of
-2,000 tokens takes a few milliseconds, so take one a second, or when somebody asks, and never for each frame.
+2,000 tokens takes 10 to 20 ms, so take one a second, or when somebody asks, and never for each frame.
 
 Units: times and ages in seconds, times on the mirror's monotonic clock; what ends in ``_ms`` is exchange time in
 milliseconds since 1970, or an offset to it; prices in 1/10,000 of a pUSD. Mappings are in a fixed order.
