@@ -73,6 +73,8 @@ class Driver:
         self.sessions: dict[int, int] = {}
         self.open: set[int] = set()
         self._stalled_until = -inf
+        self._mono = 0.0
+        self._asleep_at: float | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         for market in markets:
@@ -83,11 +85,12 @@ class Driver:
 
     @property
     def mono(self) -> float:
-        """The mirror's monotonic clock."""
-        return self.now - self.slept
+        """The mirror's monotonic clock. It stands still while the computer sleeps."""
+        if self._asleep_at is None:
+            self._mono = max(self._mono, self.now - self.slept)
+        return self._mono
 
     def at(self, when: float, work: Callable[[], None]) -> None:
-        """Have something happen at the venue or in the network."""
         self._serial += 1
         heappush(self._queue, (when, self._serial, work))
 
@@ -104,6 +107,7 @@ class Driver:
         self.at(self.now + seconds, arrive)
 
     def start(self) -> Driver:
+        """Connect, and ask for the time if there is to be a clock."""
         self.drain()
         if self.clock:
             first = [self.engine.next_time_sample(self.mono)] if SAMPLES else FIRST_TIMES
@@ -112,9 +116,9 @@ class Driver:
         return self
 
     def run_to(self, when: float) -> Driver:
-        """Let everything happen that is due."""
         while True:
-            due = max(self.engine.next_deadline() + self.slept, self._stalled_until, self.now)
+            deadline = self.engine.next_deadline()
+            due = max(deadline + self.slept, self._stalled_until, self.now)
             first = self._queue[0][0] if self._queue else inf
             if min(due, first) > when:
                 break
@@ -123,13 +127,12 @@ class Driver:
                 heappop(self._queue)[2]()
             else:
                 self.now = due
+                # Two clocks: what is due by one must be due by the other, to the last digit.
+                self._mono = max(self._mono, min(deadline, self.mono + 1e-6))
                 self.engine.tick(self.mono)
                 self.drain()
         self.now = max(self.now, when)
         return self
-
-    def run(self, seconds: float) -> Driver:
-        return self.run_to(self.now + seconds)
 
     def stall(self, seconds: float) -> None:
         """The program does nothing for a while; what arrives waits, and is read late."""
@@ -138,8 +141,10 @@ class Driver:
     def suspend(self, seconds: float) -> None:
         """The whole machine sleeps: like a stall, but the monotonic clock stands still too."""
         self.stall(seconds)
+        self._asleep_at = self.mono
 
         def wake() -> None:
+            self._asleep_at = None
             self.slept += seconds
             if hasattr(self.engine, "gap"):
                 self.engine.gap(seconds, self.mono)
@@ -165,7 +170,6 @@ class Driver:
             self.on_delivered(payload)
 
     def hear(self, payload: Any, socket: int = 1, read_at: float | None = None) -> None:
-        """Hand a message to the engine at once."""
         self.deliver(socket, self.sessions[socket], payload, read_at)
         self.drain()
 
@@ -246,7 +250,6 @@ class Driver:
     # ---- Outputs -----------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Take what the engine wants, and do it."""
         for event in self.engine.events():
             if isinstance(event, Transition):
                 self.transitions.append(event)
@@ -292,7 +295,6 @@ class Driver:
             return None
 
     def true_age(self, token: str, view: BookView) -> float:
-        """How long ago the levels were last true; infinite if never."""
         return self.truth(token).age(levels_of(view), self.now)
 
     def is_right(self, token: str) -> bool:
