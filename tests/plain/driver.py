@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from heapq import heappop, heappush
+from inspect import signature
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 ASK_GAMMA = getattr(effects, "AskGamma", ())
 SAMPLES = hasattr(Engine, "next_time_sample")
 """Whether the engine says when the time is to be asked."""
+SAYS_RESOLVED = "resolved" in signature(Engine.disconnected).parameters
 FIRST_TIMES = (0.1, 0.47, 0.84, 1.21)
 TIME_INTERVAL = 60.0
 
@@ -197,7 +199,8 @@ class Driver:
         self.sessions[number] = self.sessions.get(number, 0) + 1
         if number in self.open:
             self.open.discard(number)
-            self.engine.disconnected(number, self.mono, why, resolved=resolved)
+            said = {"resolved": True} if resolved and SAYS_RESOLVED else {}
+            self.engine.disconnected(number, self.mono, why, **said)
             self.drain()
         self.later(back_after, lambda: self.connect(number))
 
