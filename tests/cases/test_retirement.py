@@ -233,6 +233,7 @@ def test_a_retired_market_is_asked_for_every_10_minutes_for_24_hours_and_then_le
     asked = []
     driver.on_rest = lambda ids, _: (asked.append(driver.now), [(0.05, [])])[1]
     driver.run_to(30 * 3600.0)
-    within = [when for when in asked if when <= 24 * 3600.0 + 700]
-    assert 120 <= len(within) <= 160
-    assert len(asked) == len(within)
+    # Both tokens may be asked for at once, or one after the other.
+    rounds = {round(when / 30) for when in asked}
+    assert 120 <= len(rounds) <= 170
+    assert max(asked) <= 24 * 3600.0 + 700
