@@ -167,7 +167,8 @@ class Driver:
 
     def deliver(self, number: int, session: int, payload: Any, read_at: float | None = None) -> None:
         if number in self.open and self.sessions[number] == session:
-            data = payload if isinstance(payload, (str, bytes)) else json.dumps(payload)
+            data = getattr(payload, "text", payload)
+            data = data if isinstance(data, (str, bytes)) else json.dumps(data)
             self.engine.receive(number, data, self.mono, read_at)
             self.on_delivered(payload)
 

@@ -1,0 +1,134 @@
+"""The engine against the plain venue: seeded runs of everything that goes wrong, every read of every token judged.
+
+By hand: ``python -m tests.properties.differential --reads 20000000 [--stale-rest] [--processes 2]``. A seed that fails
+is shrunk: kinds of events are left out one after the other, and what the failure needs is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import count
+
+from attrs import Factory, define
+
+from tests.plain.run import FAULTS, USUAL, Run
+
+say = partial(print, flush=True)
+
+SHOWN = 3
+"""Failing seeds that are shown in full, and shrunk."""
+
+ENOUGH = 100
+"""Failing seeds after which no more are played."""
+
+
+@define
+class Result:
+    """What one run, or many, came to."""
+
+    granted: int = 0
+    refused: int = 0
+    wrong: Counter[str] = Factory(Counter)
+    excused: Counter[str] = Factory(Counter)
+    failures: list[tuple[int, bool, str]] = Factory(list)
+    """Seed, whether REST may be stale, and what was wrong first."""
+
+    def add(self, other: Result) -> None:
+        self.granted += other.granted
+        self.refused += other.refused
+        self.wrong += other.wrong
+        self.excused += other.excused
+        self.failures += other.failures
+
+    def __str__(self) -> str:
+        lines = [f"{self.granted:,} granted reads, {self.refused:,} refused, {self.wrong.total():,} wrong"]
+        lines += [f"  wrong   {number:>9,}  {what}" for what, number in self.wrong.most_common()]
+        lines += [f"  excused {number:>9,}  {what}" for what, number in self.excused.most_common()]
+        return "\n".join(lines)
+
+
+def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset()) -> Result:
+    """Play one run. An error of the engine is wrong too, whatever it was given."""
+    run = Run(seed, stale_rest=stale_rest, without=without)
+    judge, crash = run.judge, ""
+    try:
+        run.play()
+    except Exception as error:  # noqa: BLE001 - no input may make the engine raise
+        crash = f"the engine raised {type(error).__name__}: {error}"
+        judge.wrong["the engine raised"] += 1
+    wrong = [*judge.examples, *([crash] if crash else [])]
+    failures = [(seed, stale_rest, "; ".join(wrong))] if wrong else []
+    return Result(judge.granted, judge.refused, judge.wrong, judge.excused, failures)
+
+
+def needed(seed: int, *, stale_rest: bool, seconds: float = 60.0) -> list[str]:
+    """Leave out kinds of events for as long as the run fails; return those that are left."""
+    until = time.monotonic() + seconds
+    without: frozenset[str] = frozenset()
+    kinds = [*Run(seed, stale_rest=stale_rest).kinds, *USUAL]
+    for kind in kinds:
+        if time.monotonic() < until and judged(seed, stale_rest=stale_rest, without=without | {kind}).failures:
+            without |= {kind}
+    return [kind for kind in kinds if kind not in without]
+
+
+def told(failure: tuple[int, bool, str], *, seconds: float = 60.0) -> str:
+    """What a failing seed showed, what it needs, and how to repeat it."""
+    seed, stale_rest, wrong = failure
+    mode = " --stale-rest" if stale_rest else ""
+    kinds = ", ".join(needed(seed, stale_rest=stale_rest, seconds=seconds))
+    return (f"seed {seed}: {wrong}\n  needs: {kinds}\n"
+            f"  repeat: python -m tests.properties.differential --seed {seed}{mode}")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.properties.differential", description=__doc__)
+    parser.add_argument("--reads", type=int, default=1_000_000, help="granted reads to judge")
+    parser.add_argument("--stale-rest", action="store_true", help="REST may be a cache of any age")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--first", type=int, default=None, help="the first seed; drawn if not given")
+    parser.add_argument("--seed", type=int, default=None, help="one seed only")
+    options = parser.parse_args()
+    play = partial(judged, stale_rest=options.stale_rest)
+    if options.seed is not None:
+        total = play(options.seed)
+    else:
+        first = secrets.randbits(32) if options.first is None else options.first
+        say(f"seeds from {first}, REST {'may be stale' if options.stale_rest else 'is right or up to 1.1 s behind'}")
+        total = many(play, first, options.reads, options.processes)
+    say(total)
+    for failure in total.failures[:SHOWN]:
+        say(told(failure))
+    if more := total.failures[SHOWN:]:
+        say(f"{len(more)} more seeds failed: {', '.join(str(seed) for seed, *_ in more[:20])}")
+    return 1 if total.wrong else 0
+
+
+def many(play: partial[Result], first: int, reads: int, processes: int) -> Result:
+    """Play seed after seed until so many reads were judged, and say now and then how far it is."""
+    total, begin, last = Result(), time.monotonic(), time.monotonic()
+    with ProcessPoolExecutor(processes) as pool:
+        for batch in count():
+            size = 4 * processes
+            seeds = range(first + batch * size, first + (batch + 1) * size)
+            for result in pool.map(play, seeds) if processes > 1 else map(play, seeds):
+                total.add(result)
+            now = time.monotonic()
+            if now - last > 10:
+                last = now
+                pace, head = total.granted / (now - begin), str(total).splitlines()[0]
+                say(f"{now - begin:6.0f} s  {pace:,.0f} reads/s  {head}")
+            if total.granted >= reads or len(total.failures) >= ENOUGH:
+                break
+    return total
+
+
+if __name__ == "__main__":
+    assert set(FAULTS).isdisjoint(USUAL)
+    sys.exit(main())
