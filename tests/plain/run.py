@@ -41,9 +41,11 @@ class Run(Way):
         base_ms = BASE_MS + rng.randrange(1000)
         names = [(f"0xm{n}", (f"10{n}1", f"10{n}2")) for n in range(rng.choice([1, 2, 2, 3]))]
         markets = [PlainMarket(market, tokens, base_ms=base_ms) for market, tokens in names]
+        self.judge: Judge | None = None
         super().__init__(
             *markets, seed=seed, jitter=rng.choice([0.0, 0.0, 0.005, 0.03]), clock=rng.random() < 0.6,
-            delay=rng.choice([0.0, 0.005, 0.02, 0.08, 0.2]), rest_delay=rng.choice([0.005, 0.05, 0.15]), constants=rng.random() < 0.8,
+            delay=rng.choice([0.0, 0.005, 0.02, 0.08, 0.2]), rest_delay=rng.choice([0.005, 0.05, 0.15]),
+            constants=rng.random() < 0.8,
             config=EngineConfig(prove_both_hashes=rng.random() < 0.2, scheduled_resync=rng.choice([20.0, 300.0])),
         )  # fmt: skip
         self.judge = Judge(self, honest_delay=self.delay + self.jitter)
@@ -72,6 +74,8 @@ class Run(Way):
                 self.at(now, lambda kind=kind, own=own: self.happen(kind, Random(own)))
         for number in range(int(end / CAPTURES)):
             self.at(number * CAPTURES, self.capture)
+            for part in (0.2, 0.45, 0.7):
+                self.at((number + part) * CAPTURES, self.read_everything)
         return end
 
     def play(self) -> Judge:
@@ -80,12 +84,21 @@ class Run(Way):
 
     def drain(self) -> None:
         super().drain()
-        if hasattr(self, "judge"):
+        self.read_everything()
+
+    def read_everything(self) -> None:
+        """Read everything, unless the program stands still."""
+        if self.judge is not None and self.now >= self._stalled_until and self._asleep_at is None:
             self.judge.read_all()
 
     # ---- Events ------------------------------------------------------------------------------------
 
     def happen(self, kind: str, rng: Random) -> None:
+        self.play_out(kind, rng)
+        # The venue's book is another one by now, and the engine does not know yet.
+        self.read_everything()
+
+    def play_out(self, kind: str, rng: Random) -> None:
         market = rng.choice(self.markets)
         weather = self.weather[market.market]
         if kind in FATES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from functools import lru_cache
 from hashlib import sha1
 from typing import Any
 
@@ -24,6 +25,7 @@ Levels = tuple[Side, Side]
 Message = dict[str, Any]
 
 
+@lru_cache(maxsize=100_000)
 def trimmed(number: int, digits: int) -> str:
     """Write an int in units of 10**-digits as the wire does: no zeros at the end, one before the point."""
     whole, rest = divmod(number, 10**digits)
@@ -102,6 +104,8 @@ class PlainMarket:
         # Where a token differs from what the two dicts say: token -> (side, price) -> size, 0 for absent.
         self.differs: dict[str, dict[tuple[str, int], int]] = {}
         self.changed_ms = self.stamp(now)
+        # The REST books as they were written last, and what they were written from.
+        self._written: dict[str, tuple[Any, Message]] = dict.fromkeys(tokens, (None, {}))
         self.truth = {token: Truth() for token in tokens}
         self.note(now)
 
@@ -150,7 +154,11 @@ class PlainMarket:
 
     def rest(self, token: str) -> Message:
         """The REST book: ten keys, in order, with their hash."""
-        bids, asks = self.levels(token)
+        levels = self.levels(token)
+        facts = (self.changed_ms, self.last_trade, self.tick, levels)
+        if self._written[token][0] == facts:
+            return dict(self._written[token][1])
+        bids, asks = levels
         book = {
             "market": self.market, "asset_id": token, "timestamp": str(self.changed_ms), "hash": "",
             # Best last on both sides.
@@ -162,7 +170,8 @@ class PlainMarket:
         hashed = book if self.known_form else book | {"unheard_of": "1"}
         text = json.dumps(hashed, separators=(",", ":"), ensure_ascii=False)
         book["hash"] = sha1(text.encode(), usedforsecurity=False).hexdigest()
-        return book
+        self._written[token] = facts, book
+        return dict(book)
 
     def book(self, token: str, *, opening: bool = False) -> Message:
         """A ``book`` event; the one after a subscription says more."""

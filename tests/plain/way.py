@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import deque
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
 from tests.plain.driver import Driver
 from tests.plain.judge import Answer, Parcel
-from tests.plain.venue import Message, PlainMarket
+
+if TYPE_CHECKING:
+    from tests.plain.venue import Message, PlainMarket
 
 
 @define
