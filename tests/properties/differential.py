@@ -68,14 +68,33 @@ def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = fro
 
 
 def needed(seed: int, *, stale_rest: bool, seconds: float = 60.0) -> list[str]:
-    """Leave out kinds of events for as long as the run fails; return those that are left."""
+    """Leave out kinds of events for as long as the run fails; return those that are left.
+
+    One kind of fault alone is tried first, then halves, then one after the other, for so many seconds.
+    """
     until = time.monotonic() + seconds
-    without: frozenset[str] = frozenset()
     kinds = [*Run(seed, stale_rest=stale_rest).kinds, *USUAL]
+
+    def fails(left: list[str]) -> bool:
+        without = frozenset(kinds) - set(left)
+        return time.monotonic() < until and bool(judged(seed, stale_rest=stale_rest, without=without).failures)
+
     for kind in kinds:
-        if time.monotonic() < until and judged(seed, stale_rest=stale_rest, without=without | {kind}).failures:
-            without |= {kind}
-    return [kind for kind in kinds if kind not in without]
+        if kind not in USUAL and fails(left := [kind, *USUAL]):
+            kinds_left = left
+            break
+    else:
+        kinds_left = kinds
+    size = max(1, len(kinds_left) // 2)
+    while size:
+        for begin in range(0, len(kinds_left), size):
+            smaller = kinds_left[:begin] + kinds_left[begin + size :]
+            if smaller and fails(smaller):
+                kinds_left = smaller
+                break
+        else:
+            size //= 2
+    return kinds_left
 
 
 def told(failure: tuple[int, bool, str], *, seconds: float = 60.0) -> str:
