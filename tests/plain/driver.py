@@ -35,8 +35,7 @@ ASK_GAMMA = getattr(effects, "AskGamma", ())
 SAMPLES = hasattr(Engine, "next_time_sample")
 """Whether the engine says when the time is to be asked."""
 SAYS_RESOLVED = "resolved" in signature(Engine.disconnected).parameters
-FIRST_TIMES = (0.1, 0.47, 0.84, 1.21)
-TIME_INTERVAL = 60.0
+FIRST_TIMES, TIME_INTERVAL = (0.1, 0.47, 0.84, 1.21), 60.0
 
 
 class Driver:
@@ -75,13 +74,12 @@ class Driver:
         self.sessions: dict[int, int] = {}
         self.open: set[int] = set()
         self._stalled_until = -inf
-        self._mono = 0.0
-        self._asleep_at: float | None = None
+        self._mono, self._asleep_at = 0.0, None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
-        for market in markets:
-            known = Constants(market.min_order_size, market.tick, market.neg_risk) if constants else None
-            self.engine.track(market.market, market.tokens, self.mono, constants=known)
+        for each in markets:
+            known = Constants(each.min_order_size, each.tick, each.neg_risk) if constants else None
+            self.engine.track(each.market, each.tokens, self.mono, constants=known)
 
     # ---- Time --------------------------------------------------------------------------------------
 
@@ -109,7 +107,6 @@ class Driver:
         self.at(self.now + seconds, arrive)
 
     def start(self) -> Driver:
-        """Connect, and ask for the time if there is to be a clock."""
         self.drain()
         if self.clock:
             first = [self.engine.next_time_sample(self.mono)] if SAMPLES else FIRST_TIMES
@@ -119,9 +116,8 @@ class Driver:
 
     def run_to(self, when: float) -> Driver:
         while True:
-            deadline = self.engine.next_deadline()
+            deadline, first = self.engine.next_deadline(), self._queue[0][0] if self._queue else inf
             due = max(deadline + self.slept, self._stalled_until, self.now)
-            first = self._queue[0][0] if self._queue else inf
             if min(due, first) > when:
                 break
             if first <= due:
@@ -152,8 +148,8 @@ class Driver:
                 self.engine.gap(seconds, self.mono)
             self.drain()
 
-        self._serial += 1
         # Before whatever else waits for the end of the sleep.
+        self._serial += 1
         heappush(self._queue, (self._stalled_until, -self._serial, wake))
 
     # ---- The stream --------------------------------------------------------------------------------
@@ -168,8 +164,8 @@ class Driver:
     def deliver(self, number: int, session: int, payload: Any, read_at: float | None = None) -> None:
         if number in self.open and self.sessions[number] == session:
             data = getattr(payload, "text", payload)
-            data = data if isinstance(data, (str, bytes)) else json.dumps(data)
-            self.engine.receive(number, data, self.mono, read_at)
+            text = data if isinstance(data, (str, bytes)) else json.dumps(data)
+            self.engine.receive(number, text, self.mono, read_at)
             self.on_delivered(payload)
 
     def hear(self, payload: Any, socket: int = 1, read_at: float | None = None) -> None:
@@ -177,12 +173,11 @@ class Driver:
         self.drain()
 
     def connect(self, number: int) -> None:
-        if number not in self.sockets or number in self.open:
-            return
-        self.open.add(number)
-        self.engine.connected(number, self.mono)
-        self.drain()
-        self.subscribe(number, tuple(self.sockets[number]))
+        if number in self.sockets and number not in self.open:
+            self.open.add(number)
+            self.engine.connected(number, self.mono)
+            self.drain()
+            self.subscribe(number, tuple(self.sockets[number]))
 
     def subscribe(self, number: int, asset_ids: Iterable[str]) -> None:
         """The opening books, as they are when the subscription has reached the venue."""
@@ -218,10 +213,10 @@ class Driver:
     def answer_books(self, request: int, books: list[Any] | None) -> None:
         if books is None:
             self.engine.books_failed(request, self.mono)
-            return
-        decoded = decode_books(json.dumps(books).encode())
-        self.engine.books(request, {book.asset_id: book for book in decoded}, self.mono)
-        self.on_delivered(books)
+        else:
+            decoded = decode_books(json.dumps(books).encode())
+            self.engine.books(request, {book.asset_id: book for book in decoded}, self.mono)
+            self.on_delivered(books)
 
     def ask_time(self) -> None:
         if self.now < self._stalled_until:
@@ -255,8 +250,7 @@ class Driver:
 
     def drain(self) -> None:
         for event in self.engine.events():
-            if isinstance(event, Transition):
-                self.transitions.append(event)
+            self.transitions.extend([event] if isinstance(event, Transition) else [])
         for effect in self.engine.effects():
             self.carry_out(effect)
         self.engine.dirty()
@@ -280,7 +274,7 @@ class Driver:
             self.sessions[effect.socket] = self.sessions.get(effect.socket, 0) + 1
         elif isinstance(effect, effects.FetchBooks):
             self.ask_books(effect.request, effect.asset_ids)
-        elif ASK_GAMMA and isinstance(effect, ASK_GAMMA):
+        elif isinstance(effect, ASK_GAMMA):
             self.ask_gamma(effect.condition_id)
 
     # ---- Reading -----------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ class Judge:
             self._wrong("granted with too old a proof", token, view, limit, 0.0)
         if index is None:
             self.never_true += 1
-            self._wrong("levels that never were", token, view, limit, float("inf"))
+            self._wrong(f"levels that never were, proven by {kind(view)}", token, view, limit, float("inf"))
         elif index + 1 < count:
             age = self.driver.now - truth.since[index + 1]
             if age > claimed + self.honest_delay + MS:
