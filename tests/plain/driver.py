@@ -117,8 +117,7 @@ class Driver:
     def run_to(self, when: float) -> Driver:
         while True:
             deadline, first = self.engine.next_deadline(), self._queue[0][0] if self._queue else inf
-            due = max(deadline + self.slept, self._stalled_until, self.now)
-            if min(due, first) > when:
+            if min(due := max(deadline + self.slept, self._stalled_until, self.now), first) > when:
                 break
             if first <= due:
                 self.now = max(self.now, first)
@@ -195,8 +194,7 @@ class Driver:
         self.sessions[number] = self.sessions.get(number, 0) + 1
         if number in self.open:
             self.open.discard(number)
-            said = {"resolved": True} if resolved and SAYS_RESOLVED else {}
-            self.engine.disconnected(number, self.mono, why, **said)
+            self.engine.disconnected(number, self.mono, why, **({"resolved": resolved} if SAYS_RESOLVED else {}))
             self.drain()
         self.later(back_after, lambda: self.connect(number))
 
