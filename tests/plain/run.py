@@ -107,8 +107,8 @@ class Run(Way):
             self.opening_modes.append(kind)
         elif kind.startswith("rest"):
             self.rest_mode, self.rest_until = kind, self.now + rng.choice([0.5, 3.0, 20.0, 60.0])
-            self.cached = {m.market: rng.choice([w.seen[-1], rng.choice(w.seen)]) if (w := self.weather[m.market]).seen else None
-                           for m in self.markets}  # fmt: skip
+            kept = {name: weather.seen for name, weather in self.weather.items() if weather.seen}
+            self.cached = {name: rng.choice([seen[-1], rng.choice(seen)]) for name, seen in kept.items()}
         else:
             getattr(self, "do_" + kind.replace(" ", "_"))(market, weather, rng)
 

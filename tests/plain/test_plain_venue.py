@@ -1,4 +1,4 @@
-"""The plain venue writes what the venue writes: two published books with their hashes, and a truth that can be asked."""
+"""The plain venue writes what the venue writes: two published books with their hashes, and it knows its past."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import pytest
 from tests.plain.venue import SHARE, PlainMarket, trimmed
 
 LONG = "0xd967d7d5a0b33a1526e5f2239568e58de8c924a14fe3b69a1c50aff38cb0d4e0"
-LONG_TOKEN = "28718769439282091652995010258948804660150865727547676008909086622855303551587"
+LONG_ID = "28718769439282091652995010258948804660150865727547676008909086622855303551587"
 EMPTY = "0xf9ac0e77c3f0f1ad3c26c31d6d34e4a77c4e0236509fd82c28b7385ca5d6a08f"
-EMPTY_TOKEN = "85600252644170731211210566152921956764401066963486188642737546170874308262312"
+EMPTY_ID = "85600252644170731211210566152921956764401066963486188642737546170874308262312"
 
 
 @pytest.mark.parametrize(
     ("market", "token", "stamp_ms", "bids", "asks", "expected"),
     [
-        (LONG, LONG_TOKEN, 1777325080783, {100: 100 * SHARE}, {9900: 100 * SHARE},
+        (LONG, LONG_ID, 1777325080783, {100: 100 * SHARE}, {9900: 100 * SHARE},
          "6244f63858a1e3ef43606706e51a484907d911a0"),
-        (EMPTY, EMPTY_TOKEN, 1777366470133, {}, {}, "2641799594ca630c7cfbcb1eefa308abb6cd4eab"),
+        (EMPTY, EMPTY_ID, 1777366470133, {}, {}, "2641799594ca630c7cfbcb1eefa308abb6cd4eab"),
     ],
 )  # fmt: skip
 def test_its_hash_is_the_venues(market, token, stamp_ms, bids, asks, expected):
