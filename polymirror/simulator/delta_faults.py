@@ -155,6 +155,41 @@ class OlderDelta(Fault):
         return Frame(dumps(payload), PRICE_CHANGE, book["market"], "", frame.at_ms)
 
 
+class FutureStamp(LostDelta):
+    """One price change is stamped ahead, by two seconds to an hour; every second time its hash fits that stamp.
+
+    Not reported for the venue; one of several servers whose clock is wrong does it.
+    """
+
+    id: ClassVar[str] = "future_stamp"
+    default_share: ClassVar[float] = 0.0005
+    hash_visible: ClassVar[bool] = False
+    heal_seconds: ClassVar[float | None] = 25.0
+    min_ahead_ms: ClassVar[int] = 2_000
+    max_ahead_ms: ClassVar[int] = 3_600_000
+
+    def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
+        """Stamp some price changes ahead."""
+        del link
+        return [
+            self._ahead(item) if isinstance(item, Frame) and self._is_delta(item) and self.strikes(now_ms) else item
+            for item in items
+        ]
+
+    def _ahead(self, frame: Frame) -> Frame:
+        payload = json.loads(frame.text)
+        # As many in each order of magnitude.
+        ahead = self.min_ahead_ms * (self.max_ahead_ms / self.min_ahead_ms) ** self.rng.random()
+        stamp = int(payload["timestamp"]) + int(ahead)
+        payload["timestamp"] = str(stamp)
+        market = None if self.exchange is None else self.exchange.market_by_condition(frame.market)
+        if self.rng.random() < 0.5 and market is not None:
+            hashes = {token: market.book_hash(index, stamp) for index, token in enumerate(market.tokens)}
+            for change in payload["price_changes"]:
+                change["hash"] = hashes.get(change["asset_id"], change["hash"])
+        return frame._replace(text=dumps(payload))
+
+
 class CrossedMessages(LostDelta):
     """A removal comes a few messages late, so that the book looks crossed meanwhile, then heals.
 

@@ -49,6 +49,18 @@ class Plan:
     """Only frames and calls about these tokens; empty: all."""
 
 
+@frozen
+class Served:
+    """An old state of a token that was given out as if it were the present one."""
+
+    at_ms: int
+    """When it was given out."""
+    since_ms: int
+    """From when it was."""
+    stamp_ms: int
+    """The exchange time that it states."""
+
+
 @define(eq=False)
 class Spell:
     """One occurrence that lasts, on one connection."""
@@ -90,6 +102,13 @@ class Fault:
     """Whether a wrong book caused by it shows in the hash of the next delta of its token."""
     over_sockets: ClassVar[bool] = True
     """Whether it does the same over the real sockets of the embedded venue as under a virtual clock."""
+    storm_lengths_ms: ClassVar[tuple[int, ...]] = (200, 1_000, 3_000, 8_000)
+    """How long one occurrence may last in a storm of the torture."""
+    heal_seconds: ClassVar[float | None] = None
+    """Within how many seconds of its end books are readable again, where a client cannot see that it is over;
+    ``None``: it can, or nothing of it lasts."""
+    from_the_start: ClassVar[bool] = False
+    """Whether it is there from the start of a world to its end, or not at all."""
 
     def __init__(self, plan: Plan | None = None, *, seed: int = 0) -> None:
         self._plan = plan or Plan(share=self.default_share, length_ms=self.default_length_ms)
@@ -236,5 +255,10 @@ class ClientFault(Fault):
 
     def stall_ms(self, now_ms: int) -> int:
         """For how long the client does nothing from now on, in milliseconds. One call is one chance."""
+        del now_ms
+        return 0
+
+    def sleep_ms(self, now_ms: int) -> int:
+        """For how long the client and its monotonic clock stand still. One call is one chance."""
         del now_ms
         return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from polymirror.errors import ConfigError
+from polymirror.simulator import altered_faults as altered
 from polymirror.simulator import client_faults as client
 from polymirror.simulator import delta_faults as delta
 from polymirror.simulator import hash_faults as hashes
@@ -17,6 +18,7 @@ from polymirror.simulator import link_faults as link
 from polymirror.simulator import market_faults as market
 from polymirror.simulator import opening_faults as opening
 from polymirror.simulator import pace_faults as pace
+from polymirror.simulator import replay_faults as replay
 from polymirror.simulator import rest_faults as rest
 from polymirror.simulator import silence_faults as silence
 from polymirror.simulator import stale_faults as stale
@@ -31,25 +33,31 @@ FAULTS: dict[str, type[Fault]] = {
     kind.id: kind
     for kind in (
         # Openings and single updates.
-        *(opening.LostOpening, opening.DelayedOpening, opening.LargeOpening, opening.SilentSubscription),
+        *(opening.LostOpening, opening.LostOpeningOneToken, opening.StaleOpening, opening.DelayedOpening),
+        *(opening.LargeOpening, opening.SilentSubscription),
         *(delta.LostDelta, delta.DuplicatedDelta, delta.ReorderedDeltas, delta.OlderDelta, delta.CrossedMessages),
+        *(delta.FutureStamp, altered.AlteredLevels, altered.AlteredTick, replay.LateDuplicateBook),
         *(hashes.WrongHash, hashes.WrongBest, hashes.LateTradePrice, hashes.LateHash),
         # Connections.
         *(link.FrozenToken, link.FrozenMarket, silence.SilentSocket, silence.HalfOpenSocket, silence.LatePong),
+        *(pace.LaggingMarket, replay.ReplayedConnection),
         *(pace.LatencyAndJitter, pace.BandwidthLimit, pace.SlicedFrames, pace.SlowReader),
-        *(link.Disconnect, link.CloseNormal, link.ClosePolicy, link.CloseTryLater, link.RefusedConnection),
+        *(link.Disconnect, link.CloseNormal, link.ClosePolicy, link.CloseTryLater, link.LyingClose),
+        link.RefusedConnection,
         *(link.GarbageFrame, link.UnknownEvent),
         # Calls.
-        *(stale.RestStale, stale.RestBehind, stale.StreamBehind, rest.RestGhost, rest.RestMissing),
+        *(stale.RestStale, stale.RestStaleLong, stale.RestBehind, stale.StreamBehind, rest.RestGhost, rest.RestMissing),
         *(rest.RestTooEarly, rest.RestTooMany, rest.RestTooManyForNow, rest.RestUnavailable),
-        *(rest.RestHtml, rest.RestHanging, rest.RestTruncated),
+        *(rest.RestHtml, rest.RestHanging, rest.RestTruncated, venue.RestEmptyList),
+        rest.GammaUnavailable,
         # The venue and its markets.
-        *(venue.EngineRestart, venue.HashDialect, venue.ClockStep, venue.ClockSkew),
+        *(venue.EngineRestart, venue.HashDialect, venue.ClockStep, venue.ClockSkew, venue.NoTime),
         *(market.TickChange, market.TickUnannounced, market.TickRepeated, market.TickUnchanged),
+        market.AsymmetricMarket,
         *(market.Settlement, market.SettlementUnannounced, market.SettlementLate),
         *(market.SettlementUnclosed, market.SettlementSilent),
         # The client's own process.
-        client.StalledLoop,
+        *(client.StalledLoop, client.Suspended),
     )
 }
 """Every fault by its id."""

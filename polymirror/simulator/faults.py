@@ -89,6 +89,10 @@ class FaultLine:
         """For how long the client does nothing from now on. One call is one chance: ask at each frame."""
         return sum([fault.stall_ms(now_ms) for fault in self._on_client])
 
+    def sleep_ms(self, now_ms: int) -> int:
+        """For how long the client's clock stands still from now on. One call is one chance: ask at each frame."""
+        return sum([fault.sleep_ms(now_ms) for fault in self._on_client])
+
     def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
         """What arrives of this answer."""
         for fault in self._on_calls:

@@ -2,7 +2,8 @@
 
 Remembers by digest which states the books had and until when, so that the question "was the book
 exactly this at some time since then?" costs one look-up. Old states are forgotten after a horizon.
-The two books of a market are mirror images, so one history serves both. The market keeps it.
+The two books of a market are mirror images, so one history serves both; one that a fault makes differ
+gets a copy. The market keeps them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ MAX_STATES = 1_000_000
 def digest(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> Digest:
     """The digest of levels given as (price, size) in wire units, in any order."""
     return sum(map(hash, bids)), sum([hash((ONE_PRICE - price, size)) for price, size in asks])
+
+
+def digest_of_keys(
+    bid_keys: Iterable[int], bid_sizes: Iterable[int], ask_keys: Iterable[int], ask_sizes: Iterable[int]
+) -> Digest:
+    """The same for levels in columns, with asks keyed by the price of the bid that they mirror. Twice as fast."""
+    bids, asks = zip(bid_keys, bid_sizes, strict=True), zip(ask_keys, ask_sizes, strict=True)
+    return sum(map(hash, bids)), sum(map(hash, asks))
 
 
 @define(eq=False)
@@ -60,6 +69,10 @@ class History:
         millisecond. What ended before the horizon counts as never.
         """
         return state == self.current or self._ended.get(state, -1) >= since_ms
+
+    def copy(self) -> History:
+        """Another history with the same past, whatever it is that keeps this one."""
+        return History(self.horizon_ms, self.current, self._ended.copy(), self._order.copy())
 
     def __len__(self) -> int:
         """How many past states are kept."""

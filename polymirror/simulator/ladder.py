@@ -2,7 +2,8 @@
 
 A bid for one token at price p is, for the venue, an ask for the other token at 1 - p: the same
 order seen from two sides. So a market consists of two ladders, each holding the bids of one token,
-and the asks of a token are the other token's ladder in the mirror. Wire fragments of every level
+and the asks of a token are the other token's ladder in the mirror (a token that a fault makes differ
+has copies of both). Wire fragments of every level
 are cached for both views, because the venue's hash is over them. Used by the simulated market only.
 """
 
@@ -55,6 +56,12 @@ class Ladder:
     def best(self) -> int:
         """The highest bid in 1/10,000; 0 when there is none."""
         return self.prices[-1] if self.prices else 0
+
+    def copy(self) -> Ladder:
+        """Another ladder with the same levels."""
+        return Ladder(
+            self.prices.copy(), self.sizes.copy(), self.digest, self._bid_texts.copy(), self._ask_texts.copy()
+        )
 
     def size_at(self, price: int) -> int:
         """The size at a price; 0 when there is no such level."""

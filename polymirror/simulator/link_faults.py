@@ -101,8 +101,12 @@ class Disconnect(Fault):
         del link
         for index, item in enumerate(items):
             if isinstance(item, Frame) and item.kind == PRICE_CHANGE and self.concerns(item) and self.strikes(now_ms):
-                return [*items[:index], self.ending]
+                return [*items[:index], self.close()]
         return items
+
+    def close(self) -> Item:
+        """How the connection ends this time."""
+        return self.ending
 
 
 class CloseNormal(Disconnect):
@@ -135,6 +139,21 @@ class CloseTryLater(Disconnect):
 
     id: ClassVar[str] = "close_1013"
     ending: ClassVar[Item] = Close(1013, "try again later")
+
+
+class LyingClose(Disconnect):
+    """The venue closes because "all subscribed assets resolved", with any code, although the markets go on.
+
+    Not seen while markets trade; the reason is free text, so a client must not take it for news about a market.
+    """
+
+    id: ClassVar[str] = "lying_close"
+    default_share: ClassVar[float] = 0.001
+    codes: ClassVar[tuple[int, ...]] = (1000, 1001, 1006, 1008, 1011, 1012, 1013, 4000)
+
+    def close(self) -> Item:
+        """Any code, and the reason of a settlement."""
+        return Close(self.rng.choice(self.codes), "all subscribed assets resolved")
 
 
 class RefusedConnection(Fault):

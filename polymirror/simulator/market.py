@@ -1,4 +1,4 @@
-"""One simulated market: two mirrored tokens, their truth, and their wire texts.
+"""One simulated market: two tokens, normally mirror images, their truth, and their wire texts.
 
 Formats follow recorded frames: key order, level order, separators, and which keys a frame carries.
 The book hash is computed here by the venue's plain rule (SHA-1 over the compact JSON of ten keys)
@@ -19,7 +19,7 @@ from polymirror.simulator.history import Digest, History
 from polymirror.simulator.ladder import ONE_PRICE, PRICE_TEXTS, Ladder, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.simulator.flow import Change, Flow, Group, Trade
     from polymirror.simulator.rounds import Round
@@ -57,8 +57,27 @@ class Ending:
 
 
 @define(eq=False)
+class OwnBook:
+    """The book of a token that is no mirror image of the other one's, since something befell it alone.
+
+    ``ladders`` are the bids of the first and of the second token as this token's book has them.
+    """
+
+    ladders: tuple[Ladder, Ladder]
+    history: History
+    alone_ms: int
+    """When it changed alone last, in true exchange time."""
+    changed_ms: int
+    """What the venue states as the time of the change that befell it alone; 0 once both changed again."""
+
+
+@define(eq=False)
 class Market:
-    """Two tokens that are mirror images of each other, and everything the venue says about them."""
+    """Two tokens, and everything the venue says about them.
+
+    Orders change both, so they are mirror images of each other until a fault makes one of them differ:
+    from then on that one has a book of its own.
+    """
 
     index: int
     condition_id: str
@@ -89,8 +108,9 @@ class Market:
     over: bool = False
     # The window that its outcome depends on, if it is one of a rolling series.
     round: Round | None = None
-    # The truth of the first token; that of the second is its mirror image.
+    # The truth of the first token; that of the second is its mirror image, unless it has a book of its own.
     history: History = field(init=False)
+    own: list[OwnBook | None] = field(factory=lambda: [None, None])
     # The beginnings of texts, which never change, and their ends with what they were made from.
     _heads: tuple[str, str] = field(init=False)
     _change_heads: tuple[str, str] = field(init=False)
@@ -125,21 +145,47 @@ class Market:
         first, second = self.ladders
         self.ladders[change.side].set(change.price, change.size)
         self.history.record((first.digest, second.digest), at_ms)
+        for own in self.own:
+            if own is not None:
+                own.changed_ms = 0
+                own.ladders[change.side].set(change.price, change.size)
+                own.history.record((own.ladders[0].digest, own.ladders[1].digest), at_ms)
+
+    def set_alone(self, index: int, change: Change, at_ms: int, stated_ms: int) -> None:
+        """Change one level of one token only, which stops (or begins again) to be the other one's mirror image."""
+        own = self.own[index]
+        if own is None:
+            first, second = self.ladders
+            own = self.own[index] = OwnBook((first.copy(), second.copy()), self.history.copy(), at_ms, 0)
+        own.alone_ms, own.changed_ms = at_ms, stated_ms
+        own.ladders[change.side].set(change.price, change.size)
+        own.history.record((own.ladders[0].digest, own.ladders[1].digest), at_ms)
 
     def was(self, index: int, state: Digest, since_ms: int) -> bool:
         """Whether the book of a token was in this state at any time from ``since_ms`` on."""
-        return self.history.was((state[1], state[0]) if index else state, since_ms)
+        own = self.own[index]
+        history = self.history if own is None else own.history
+        return history.was((state[1], state[0]) if index else state, since_ms)
 
     def levels(self, index: int) -> tuple[Levels, Levels]:
         """Bids and asks of the first (0) or the second (1) token."""
-        return self.ladders[index].bids(), self.ladders[1 - index].asks()
+        pair = self.pair(index)
+        return pair[index].bids(), pair[1 - index].asks()
+
+    def pair(self, index: int) -> tuple[Ladder, Ladder]:
+        """The bids of the first and of the second token, as the book of this token has them."""
+        own = self.own[index]
+        return self.ladders if own is None else own.ladders
 
     def best(self, index: int) -> tuple[str, str]:
         """Best bid and best ask as the wire writes them: "0" and "1" for an empty side."""
-        first, second = self.tops
-        if index:
-            first, second = second, first
-        return PRICE_TEXTS[first], PRICE_TEXTS[ONE_PRICE - second]
+        bid, ask = self._top(index)
+        return PRICE_TEXTS[bid], PRICE_TEXTS[ONE_PRICE - ask]
+
+    def _top(self, index: int) -> tuple[int, int]:
+        """The highest bid of this token and of the other one, as the book of this token has them."""
+        pair = self.pair(index)
+        return pair[index].best, pair[1 - index].best
 
     @property
     def tops(self) -> tuple[int, int]:
@@ -159,16 +205,32 @@ class Market:
         text = f'{self._heads[index]}{at_ms}","hash":"",{self._sides(index)}{self._tail(self.hashed_keys)}'
         return sha1(text.encode(), usedforsecurity=False).hexdigest()
 
+    def hashes_after(self, changes: Sequence[Change], at_ms: int) -> tuple[str, str]:
+        """What :meth:`book_hash` would be for both tokens if these changes were in already."""
+        olds = []
+        for pair in dict.fromkeys((self.ladders, self.pair(0), self.pair(1))):
+            olds += [(pair, c.side, c.price, pair[c.side].set(c.price, c.size)) for c in changes]
+        hashes = self.book_hash(0, at_ms), self.book_hash(1, at_ms)
+        for pair, side, price, old in reversed(olds):
+            pair[side].set(price, old)
+        return hashes
+
+    def book_ms(self, index: int) -> int:
+        """The time of the last change of a token's book, as the venue states it."""
+        own = self.own[index]
+        return self.changed_ms if own is None else own.changed_ms or self.changed_ms
+
     def rest_book(self, index: int) -> str:
         """The REST form: all ten keys, with the time and the hash of the last change."""
-        at_ms = self.changed_ms
+        at_ms = self.book_ms(index)
         book_hash = self.book_hash(index, at_ms)
         return f'{self._heads[index]}{at_ms}","hash":"{book_hash}",{self._sides(index)}{self._tail(10)}'
 
     def opening_book(self, index: int) -> str:
         """The form that a new subscription gets, an element of its opening array."""
+        at_ms = self.book_ms(index)
         return (
-            f'{self._heads[index]}{self.changed_ms}","hash":"{self.book_hash(index, self.changed_ms)}",'
+            f'{self._heads[index]}{at_ms}","hash":"{self.book_hash(index, at_ms)}",'
             f'{self._sides(index)},"tick_size":"{self.tick_text}",'
             f'"event_type":"book","last_trade_price":"{self.trade_price}"}}'
         )
@@ -185,8 +247,7 @@ class Market:
         self, group: Group, at_ms: int, hashes: tuple[str, str], *, sell_first: bool
     ) -> list[Frame]:
         """One message for each change; all of them state the top and the hash of the batch's end."""
-        first, second = self.tops
-        tails = _tail_of(hashes[0], first, second), _tail_of(hashes[1], second, first)
+        tails = _tail_of(hashes[0], *self._top(0)), _tail_of(hashes[1], *self._top(1))
         heads = self._change_heads
         start = f'{{"market":"{self.condition_id}", "price_changes":['
         end = f'], "timestamp":"{at_ms}", "event_type":"price_change"}}'
@@ -215,8 +276,8 @@ class Market:
     def best_frame(self, index: int, at_ms: int) -> Frame:
         """The top of one token without sizes; the spread is empty when a side is."""
         bid, ask = self.best(index)
-        both = self.ladders[0].best and self.ladders[1].best
-        spread = PRICE_TEXTS[ONE_PRICE - self.ladders[0].best - self.ladders[1].best] if both else ""
+        one, other = self._top(index)
+        spread = PRICE_TEXTS[ONE_PRICE - one - other] if one and other else ""
         text = (
             f'{{"market":"{self.condition_id}", "asset_id":"{self.tokens[index]}", "best_bid":"{bid}", '
             f'"best_ask":"{ask}", "spread":"{spread}", "timestamp":"{at_ms}", "event_type":"best_bid_ask"}}'
@@ -233,7 +294,8 @@ class Market:
         return Frame(text, TICK_SIZE_CHANGE, self.condition_id, self.tokens[index], at_ms)
 
     def _sides(self, index: int) -> str:
-        return f'"bids":[{self.ladders[index].bids_json()}],"asks":[{self.ladders[1 - index].asks_json()}]'
+        pair = self.pair(index)
+        return f'"bids":[{pair[index].bids_json()}],"asks":[{pair[1 - index].asks_json()}]'
 
     def _tail(self, keys: int) -> str:
         """The keys after the levels, as far as this many keys go."""

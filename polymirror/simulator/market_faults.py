@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from polymirror.simulator.endings import end_market
+from polymirror.simulator.flow import Change
 from polymirror.simulator.market import Ending, Phase
 from polymirror.simulator.venue_faults import VenueFault
 
@@ -102,6 +103,37 @@ class TickUnchanged(MarketFault):
     def befall(self, exchange: Exchange, market: Market, at_ms: int, out: Output) -> None:
         """Announce what is."""
         exchange.announce_tick(market, market.tick, market.tick, at_ms, out)
+
+
+class AsymmetricMarket(MarketFault):
+    """One token of a market loses a level without any message; its twin keeps the mirrored one. Later it returns.
+
+    Not reported for the venue: its two books are one, as far as anybody saw. It is what a client takes for granted
+    that proves one book by the other.
+    """
+
+    id: ClassVar[str] = "asymmetric_market"
+    default_length_ms: ClassVar[int] = 5_000
+
+    def suits(self, market: Market) -> bool:
+        """Only with a level to lose."""
+        return any(ladder.prices for ladder in market.ladders)
+
+    def befall(self, exchange: Exchange, market: Market, at_ms: int, out: Output) -> None:
+        """Lose a level of one token, and bring it back after the planned length."""
+        del out
+        tokens = [index for index, t in enumerate(market.tokens) if not self.plan.tokens or t in self.plan.tokens]
+        index = self.rng.choice(tokens)
+        side = self.rng.choice([side for side in (0, 1) if market.ladders[side].prices])
+        price = self.rng.choice(market.ladders[side].prices)
+        market.set_alone(index, Change(side, price, 0), at_ms, at_ms + exchange.clock_offset_ms)
+
+        def back(back_ms: int, out: Output) -> None:
+            del out
+            change = Change(side, price, market.ladders[side].size_at(price))
+            market.set_alone(index, change, back_ms, back_ms + exchange.clock_offset_ms)
+
+        exchange.agenda.add(at_ms + self.plan.length_ms, back)
 
 
 class Settlement(MarketFault):

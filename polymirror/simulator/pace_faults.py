@@ -124,6 +124,41 @@ class SlowReader(PaceFault):
         return now_ms - spell.began_ms
 
 
+class LaggingMarket(Fault):
+    """One market of a connection lags more and more, up to 25 s, while its neighbours are on time.
+
+    Seen in a study of sockets with many markets, where single ones were seconds behind the others. What comes is
+    in order and its hashes are right; at the end all that is missing comes at once.
+    """
+
+    id: ClassVar[str] = "lagging_market"
+    default_share: ClassVar[float] = 0.0005
+    default_length_ms: ClassVar[int] = 20_000
+    storm_lengths_ms: ClassVar[tuple[int, ...]] = (3_000, 10_000, 20_000, 30_000)
+    kind: ClassVar[str] = PRICE_CHANGE
+    max_lag_ms: ClassVar[int] = 25_000
+    growth: ClassVar[float] = 0.85
+
+    @property
+    def max_delay_ms(self) -> int:
+        """How late the market is at most."""
+        return min(self.plan.length_ms, self.max_lag_ms)
+
+    def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
+        """While an occurrence lasts, hold what its market sends back for longer and longer."""
+        passed = self.release(link, now_ms)
+        for item in items:
+            spell = self.lasting(link, now_ms)
+            if spell is None and isinstance(item, Frame) and item.kind == PRICE_CHANGE and self.concerns(item):
+                spell = self.begin(link, now_ms, item.market) if self.strikes(now_ms) else None
+            if spell is None or not isinstance(item, Frame) or item.market != spell.subject:
+                passed.append(item)
+                continue
+            lag_ms = min(self.max_lag_ms, int((now_ms - spell.began_ms) * self.growth))
+            self.hold(link, item, min(now_ms + lag_ms, spell.until_ms))
+        return passed + self.release(link, now_ms)
+
+
 class SlicedFrames(PaceFault):
     """Frames arrive in slices, and each is there only with its last slice.
 

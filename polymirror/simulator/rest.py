@@ -141,13 +141,15 @@ def _error(status: int, text: str) -> Answer:
 
 
 def _midpoint(market: Market, index: int, _call: Call) -> Answer:
-    bid, ask = market.ladders[index].best, ONE_PRICE - market.ladders[1 - index].best
+    pair = market.pair(index)
+    bid, ask = pair[index].best, ONE_PRICE - pair[1 - index].best
     doubled = bid + ask
     return _json({"mid": f"{doubled / (2 * ONE_PRICE):.5f}".rstrip("0").rstrip(".")})
 
 
-def _spread(market: Market, _index: int, _call: Call) -> Answer:
-    return _json({"spread": PRICE_TEXTS[ONE_PRICE - market.ladders[0].best - market.ladders[1].best]})
+def _spread(market: Market, index: int, _call: Call) -> Answer:
+    pair = market.pair(index)
+    return _json({"spread": PRICE_TEXTS[ONE_PRICE - pair[0].best - pair[1].best]})
 
 
 def _price(market: Market, index: int, call: Call) -> Answer:

@@ -151,6 +151,24 @@ class RestTruncated(RestFault):
         return answer._replace(body=answer.body[: self.rng.randrange(size)] if size else "")
 
 
+class GammaUnavailable(Fault):
+    """The discovery service answers 503, or does not answer; the calls for books are well.
+
+    Not reported by name: it is another service than that of the books, and fails on its own.
+    """
+
+    id: ClassVar[str] = "gamma_unavailable"
+    default_share: ClassVar[float] = 0.5
+
+    def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
+        """No market and no event."""
+        if not call.path.startswith(("/markets", "/events")) or not self.strikes(now_ms):
+            return answer
+        if self.rng.random() < 0.5:
+            return answer._replace(hangs=True)
+        return Answer(503, HTML_PAGE.format("503 Service Temporarily Unavailable"), content_type="text/html")
+
+
 class RestBookFault(RestFault):
     """The base of faults of single books in an answer."""
 

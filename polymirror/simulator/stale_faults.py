@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from polymirror.simulator.fault_base import Fault, Plan
+from polymirror.simulator.fault_base import Fault, Plan, Served
 from polymirror.simulator.frames import PRICE_CHANGE, Frame
 from polymirror.simulator.pace_faults import PaceFault
 from polymirror.simulator.rest_faults import BOOK_PATHS, parse_books, replace_books
@@ -26,8 +26,10 @@ class OldBooks(Fault):
 
     def __init__(self, plan: Plan | None = None, *, seed: int = 0) -> None:
         super().__init__(plan, seed=seed)
-        # The old state of a token and until when it is given out. At most one for each token.
-        self._kept: dict[str, tuple[int, Book]] = {}
+        # The old state of a token, since when and until when it is given out. At most one for each token.
+        self._kept: dict[str, tuple[int, int, Book]] = {}
+        self.served: dict[str, Served] = {}
+        """The newest old state of each token that was given out."""
 
     @property
     def max_delay_ms(self) -> int:
@@ -36,11 +38,11 @@ class OldBooks(Fault):
 
     def keep(self, book: Book, now_ms: int) -> None:
         """From now on, and for the planned length, this is the token's book."""
-        self._kept[book["asset_id"]] = (now_ms + self.plan.length_ms, book)
+        self._kept[book["asset_id"]] = (now_ms, now_ms + self.plan.length_ms, book)
 
     def is_kept(self, token: str, now_ms: int) -> bool:
         """Whether an old state of this token is given out."""
-        return now_ms < self._kept.get(token, (0, None))[0]
+        return now_ms < self._kept.get(token, (0, 0, None))[1]
 
     def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
         """Replace books by their old states; every book that differs is an occurrence."""
@@ -48,17 +50,20 @@ class OldBooks(Fault):
             return answer
         books = parse_books(answer)
         old = [self._old(book, now_ms) for book in books]
-        changed = sum([before != after for before, after in zip(books, old, strict=True)])
+        changed = [after["asset_id"] for before, after in zip(books, old, strict=True) if before != after]
         if not changed:
             return answer
-        self.injected += changed
+        self.injected += len(changed)
+        for token in changed:
+            since_ms, _, book = self._kept[token]
+            self.served[token] = Served(now_ms, since_ms, int(book["timestamp"]))
         by_token = {book["asset_id"]: book for book in old}
         return replace_books(call, books, lambda book: by_token[book["asset_id"]])
 
     def _old(self, book: Book, now_ms: int) -> Book:
         token = book["asset_id"]
         if self.is_kept(token, now_ms):
-            return self._kept[token][1]
+            return self._kept[token][2]
         self._kept.pop(token, None)
         return book
 
@@ -91,6 +96,18 @@ class RestStale(OldBooks):
                 self.keep(book, now_ms)
         self.pick()
         return stale
+
+
+class RestStaleLong(RestStale):
+    """As ``rest_stale``, from a cache that keeps a book for minutes: older than any proof may be.
+
+    Seen in the same issue; a cache in front of a service forgets when it likes.
+    """
+
+    id: ClassVar[str] = "rest_stale_long"
+    default_length_ms: ClassVar[int] = 100_000
+    storm_lengths_ms: ClassVar[tuple[int, ...]] = (60_000, 100_000, 150_000)
+    heal_seconds: ClassVar[float | None] = 25.0
 
 
 class RestBehind(OldBooks):

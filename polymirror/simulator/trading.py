@@ -152,11 +152,7 @@ class Trading:
             return market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
         if fault is not None:
             fault.strike()
-        olds = [(c.side, c.price, market.ladders[c.side].set(c.price, c.size)) for c in plan.changes]
-        hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
-        for side, price, old in reversed(olds):
-            market.ladders[side].set(price, old)
-        return hashes
+        return market.hashes_after(plan.changes, stated_ms)
 
     def _note_trade(self, market: Market, trade: Trade, at_ms: int, out: Output) -> None:
         self._note_prints(market, [trade], at_ms, out)

@@ -70,6 +70,27 @@ class EngineRestart(VenueFault):
         return Answer(503, '{"error":"Trading is currently disabled. Check polymarket.com for updates"}')
 
 
+class RestEmptyList(EngineRestart):
+    """While the matching engine restarts, calls for books answer ``[]`` or with the books of other tokens, with 200.
+
+    Not reported by name; ``[]`` is also the answer about tokens that do not exist, so it is no news of a settlement.
+    """
+
+    id: ClassVar[str] = "rest_empty_list"
+
+    def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
+        """Nothing, or what nobody asked for, while the engine is away."""
+        exchange = self.exchange
+        if exchange is None or exchange.paused_until_ms <= now_ms or call.path not in BOOK_PATHS:
+            return answer
+        asked = call.body.decode(errors="replace") + call.query.get("token_id", "")
+        others = [token for token in exchange.tokens if token not in asked]
+        books = [book for book in map(exchange.rest_book, self.rng.sample(others, min(2, len(others)))) if book]
+        if self.rng.random() < 0.5 or not books:
+            return Answer(200, "[]\n")
+        return Answer(200, f"[{','.join(books)}]\n" if call.path == "/books" else f"{books[0]}\n")
+
+
 class HashDialect(VenueFault):
     """From some moment on the venue hashes fewer keys: stream, books and calls alike.
 
@@ -142,3 +163,19 @@ class ClockSkew(Fault):
         if now_ms >= self._until_ms:
             return answer
         return answer._replace(body=str(int(answer.body) + self._seconds))
+
+
+class NoTime(Fault):
+    """``/time`` does not answer, from the start: the two clocks can only be told by what the stream brings.
+
+    Not reported for the venue; it is the one call that a client does not need for its books.
+    """
+
+    id: ClassVar[str] = "no_time"
+    default_share: ClassVar[float] = 1.0
+    heal_seconds: ClassVar[float | None] = 25.0
+    from_the_start: ClassVar[bool] = True
+
+    def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
+        """Silence."""
+        return answer._replace(hangs=True) if call.path == "/time" and self.strikes(now_ms) else answer

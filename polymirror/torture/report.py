@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
+from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.torture.verdict import ALLOWANCES
+
 if TYPE_CHECKING:
     from polymirror.torture.run import SeedResult
 
@@ -39,6 +42,8 @@ class Report:
     detect: dict[str, list[float]] = Factory(dict)
     recover: list[float] = Factory(list)
     retire: list[float] = Factory(list)
+    unseen: dict[str, list[float]] = Factory(dict)
+    unknowable: Counter[str] = Factory(Counter)
     reads: int = 0
     refused: int = 0
     _traces: dict[int, str] = Factory(dict)
@@ -54,6 +59,9 @@ class Report:
             self.detect.setdefault(fault, []).extend(values)
         self.recover.extend(result.recover)
         self.retire.extend(result.retire)
+        for fault, values in result.unseen.items():
+            self.unseen.setdefault(fault, []).extend(values)
+        self.unknowable.update(result.unknowable)
         self.reads += result.reads
         self.refused += result.refused
         self._traces[result.seed] = result.trace
@@ -75,10 +83,16 @@ class Report:
             "virtual_hours": round(self.virtual_seconds / 3600, 3),
             "faults_injected": sum(self.faults.values()),
             "faults_by_id": {fault: self.faults.get(fault, 0) for fault in sorted(known)},
+            "never_struck": [fault for fault in sorted(known) if not self.faults.get(fault)],
+            "unknowable": {name: self.unknowable[name] for name in ALLOWANCES},
             "wrong_live_seconds": round(self.wrong_live_seconds, 6),
             "detect_seconds": {fault: quantiles(values) for fault, values in sorted(self.detect.items())},
             "recover_seconds": quantiles(self.recover),
             "settled_seconds": quantiles(self.retire),
+            "recover_unseen": {
+                fault: {"bound": FAULTS[fault].heal_seconds or 0.0, **quantiles(values)}
+                for fault, values in sorted(self.unseen.items())
+            },
             "reads": self.reads,
             "refused_reads": self.refused,
             "speedup_over_real_time": round(self.virtual_seconds / elapsed, 1) if elapsed else 0.0,

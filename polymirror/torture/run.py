@@ -48,6 +48,9 @@ class SeedResult:
     detect: dict[str, list[float]] = Factory(dict)
     recover: list[float] = Factory(list)
     retire: list[float] = Factory(list)
+    unseen: dict[str, list[float]] = Factory(dict)
+    """Recoveries after faults whose end a client cannot see, by fault."""
+    unknowable: Counter[str] = Factory(Counter)
     transitions: int = 0
     trace: str = ""
 
@@ -89,20 +92,21 @@ class Watched(World):
 
     def _clear(self, market: str) -> None:
         """Forget strikes that did no harm; those that did and were not doubted in time are violations."""
-        tokens = self.engine.tokens_of(market)
-        readable = any(self.engine.peek_state(token) is BookState.LIVE for token in tokens)
-        proofs = [self.engine.proof_of(token) for token in tokens]
-        proven = min((proof.at if proof else 0.0 for proof in proofs), default=0.0)
+        known = self.exchange.market_by_condition(market)
+        views = [] if known is None else [self.engine.peek(token, self.seconds) for token in known.tokens]
+        readable = [view for view in views if view.state is BookState.LIVE]
+        proven = min((view.proven_at or 0.0 for view in views), default=0.0)
+        wrong = [view for view in readable if not self.is_up_to_date(view)]
         kept = []
         for strike in self.strikes:
             fault, struck, seen = strike
             bound = PROMPT if fault in PROMPT_FAULTS else self.engine_config.max_proof_age + PROMPT
-            harmless = not readable or proven >= seen
+            harmless = not wrong or proven >= seen
             if struck != market or (self.seconds - seen <= bound and not harmless):
                 kept.append(strike)
             elif not harmless:
                 detail = f"{fault} seen at {seen:.3f} s is not doubted after {bound:g} s"
-                self.tally.violations.append(Violation("faults are doubted in time", self.seconds, market, detail))
+                self._violate("faults are doubted in time", market, detail)
         self.strikes = kept
 
     def doubted(self, token: str) -> None:
@@ -123,42 +127,55 @@ def run_storm(
     world = Watched(storm, chosen, engine_class)
     try:
         for start, end in storm.calms():
-            world.run(start - world.seconds)
+            world.run(start - world.elapsed)
             _check_bounds(world)
-            _wait_healed(world, result, start, end)
-        world.run(storm.seconds - world.seconds)
+            _wait_healed(world, result, start, end, storm.unseen(start))
+        world.run(storm.seconds - world.elapsed)
     except Exception as error:  # noqa: BLE001 - any exception out of the engine breaks a promise
         where = traceback.extract_tb(error.__traceback__)[-1]
         detail = f"{type(error).__name__}: {error} ({where.name}:{where.lineno})"
-        world.tally.violations.append(Violation("nothing is raised", world.seconds, "", detail))
+        world.tally.violations.append(Violation("nothing is raised", world.elapsed, "", detail))
     tally = world.tally
     result.violations = tally.violations[:100]
     result.faults = Counter(world.fault_counts())
     result.reads, result.refused = tally.reads, tally.refused
-    result.wrong_live_seconds = tally.wrong_live_seconds
+    result.wrong_live_seconds, result.unknowable = tally.wrong_live_seconds, tally.unknowable
     result.detect = world.detect
     result.transitions = tally.transitions
     result.trace = world.trace()
     return result
 
 
-def _wait_healed(world: World, result: SeedResult, start: float, end: float) -> None:
-    """Measure how long the calm takes: until books that still trade are LIVE, and until the others are retired."""
+def _wait_healed(world: World, result: SeedResult, start: float, end: float, unseen: dict[str, float]) -> None:
+    """Measure how long the calm takes: until books that still trade are LIVE, and until the others are retired.
+
+    After faults whose end nobody can see (``unseen``: when they are over) it may take longer, and counts apart.
+    """
     recovered = False
-    while world.seconds < end:
-        waiting = [token for token, state in world.engine.states() if state not in _DONE]
+    limit = max([start + HEAL_BOUND, *(over + (FAULTS[fault].heal_seconds or 0.0) for fault, over in unseen.items())])
+    while world.elapsed < end:
+        waiting = [token for token, state in world.engine.states() if _waits(world, token, state)]
         if not recovered and not any(world.trades(token) for token in waiting):
             recovered = True
-            result.recover.append(max(0.0, world.seconds - start))
+            for fault, over in unseen.items():
+                result.unseen.setdefault(fault, []).append(max(0.0, world.elapsed - max(over, start)))
+            if not unseen:
+                result.recover.append(max(0.0, world.elapsed - start))
         if not waiting:
-            result.retire.append(max(0.0, world.seconds - start))
+            if not unseen:
+                result.retire.append(max(0.0, world.elapsed - start))
             return
-        if world.seconds - start > HEAL_BOUND:
+        if world.elapsed > limit:
             for token in waiting:
-                detail = f"{_describe(world, token)} {HEAL_BOUND:g} s after the last fault"
-                world.tally.violations.append(Violation("books heal", world.seconds, token, detail))
+                detail = f"{_describe(world, token)} {limit - start:g} s after the last fault"
+                world.tally.violations.append(Violation("books heal", world.elapsed, token, detail))
             return
         world.run(0.05)
+
+
+def _waits(world: World, token: str, state: BookState) -> bool:
+    """Whether a book is neither readable nor rightly retired."""
+    return state not in _DONE or (state is BookState.RETIRED and not world.exchange.is_resolved(token))
 
 
 def _check_bounds(world: World) -> None:
@@ -173,9 +190,9 @@ def _check_bounds(world: World) -> None:
         for name, (size, limit) in sizes.items():
             if size > limit:
                 detail = f"{name} holds {size}, more than {limit}"
-                world.tally.violations.append(Violation("bounds hold", world.seconds, book.token, detail))
+                world.tally.violations.append(Violation("bounds hold", world.elapsed, book.token, detail))
     if status.rest.waiting > len(status.tokens):
-        world.tally.violations.append(Violation("bounds hold", world.seconds, "", "more wishes than tokens"))
+        world.tally.violations.append(Violation("bounds hold", world.elapsed, "", "more wishes than tokens"))
 
 
 def _describe(world: World, token: str) -> str:

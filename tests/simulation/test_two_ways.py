@@ -26,9 +26,10 @@ class Told(World):
         before = self.tally.refused
         super().read(token, max_proof_age)
         book = self.engine.tokens[token]
+        proven = book.proven
         self.told.append((
-            self.now, token, self.tally.refused > before, book.proven_levels(), book.proof, book.proven_at_ms,
-            book.unproven, book.epoch, book.stated_at, len(book.missed), book.miss_since,
+            self.now, token, self.tally.refused > before, proven.levels(), proven.proof, proven.proven_ms,
+            proven.unproven, proven.epoch, proven.stated_as_of, len(book.missed), book.miss_since,
         ))  # fmt: skip
 
 

@@ -72,6 +72,21 @@ ASKED_FOR = {
     "600-token snapshot over 1 MiB": "large_opening",
     "subscribe acknowledged but nothing sent": "silent_subscription",
     "refused connection attempts": "refused_connection",
+    "process suspended": "suspend",
+    "REST stale for minutes": "rest_stale_long",
+    "a connection that shows the past": "replayed_connection",
+    "a book delivered again": "late_duplicate_book",
+    "REST [] or other tokens' books in a restart": "rest_empty_list",
+    "levels altered under the same hash": "altered_levels",
+    "tick altered under the same hash": "altered_tick",
+    "tokens that are no mirror images": "asymmetric_market",
+    "one market lags": "lagging_market",
+    "no /time": "no_time",
+    "no discovery": "gamma_unavailable",
+    "close with the reason of a settlement": "lying_close",
+    "one opening book lost": "lost_opening_one_token",
+    "opening books of some seconds ago": "stale_opening",
+    "one message from the future": "future_stamp",
 }
 
 
@@ -82,7 +97,7 @@ def undisturbed() -> list[Item]:
 
 def test_the_catalogue_has_every_fault_that_was_asked_for_and_no_other() -> None:
     assert set(ASKED_FOR.values()) == set(FAULTS)
-    assert len(FAULTS) == len(ASKED_FOR) == 55
+    assert len(FAULTS) == len(ASKED_FOR) == 70
 
 
 @pytest.mark.parametrize("fault_id", sorted(FAULTS))
@@ -100,6 +115,7 @@ def test_every_fault_says_what_happens_and_where_it_was_seen_and_is_silent_outsi
     assert quiet.line.answer(BOOK_CALL, Answer(200, "{}"), quiet.now) == Answer(200, "{}")
     assert not quiet.line.refuses(quiet.now)
     assert not quiet.line.stall_ms(quiet.now)
+    assert not quiet.line.sleep_ms(quiet.now)
 
 
 @pytest.mark.parametrize("fault_id", sorted(FAULTS))
@@ -110,7 +126,7 @@ def test_the_same_seed_gives_the_same_faults_and_another_seed_others(fault_id: s
     assert first.line.injected == second.line.injected
     gaps = [FAULTS[fault_id](seed=seed).gap for seed in range(5)]
     assert gaps == [FAULTS[fault_id](seed=seed).gap for seed in range(5)]
-    assert len(set(gaps)) > 1
+    assert len(set(gaps)) > 1 or FAULTS[fault_id].default_share == 1
 
 
 @pytest.mark.parametrize("fault_id", sorted(FAULTS))
@@ -141,6 +157,15 @@ def test_a_stalled_loop_is_the_clients_own_and_changes_nothing_on_the_wire() -> 
     assert venue.line.faults[0].max_delay_ms == 400
     assert venue.run(2).arrived == venue.sent
     assert json.loads(venue.call("/books").body)
+
+
+def test_a_suspended_process_is_the_clients_own_and_changes_nothing_on_the_wire() -> None:
+    venue = rig("suspend", Plan(share=0.5, length_ms=8_000))
+    sleeps = [venue.line.sleep_ms(venue.now) for _ in range(200)]
+    assert sum(sleep > 0 for sleep in sleeps) == venue.line.injected["suspend"]
+    assert {sleep for sleep in sleeps if sleep} <= set(range(2_000, 8_001))
+    assert venue.line.stall_ms(venue.now) == 0
+    assert venue.run(2).arrived == venue.sent
 
 
 def test_refused_attempts_are_counted() -> None:

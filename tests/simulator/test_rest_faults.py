@@ -8,6 +8,7 @@ import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, Plan
 from polymirror.simulator.frames import Answer, Call
+from polymirror.simulator.rest import Desk
 from tests.simulator.fault_rig import FLOW, Rig, frames, levels, rig
 from tests.simulator.naive import Book, plain_hash
 
@@ -131,3 +132,12 @@ def test_old_books_are_not_kept_for_more_than_the_tokens_there_are() -> None:
             venue.run(0.1)
             venue.books()
         assert len(venue.line.faults[0]._kept) <= len(TOKENS)  # type: ignore[attr-defined]
+
+
+def test_discovery_fails_on_its_own_and_books_do_not() -> None:
+    venue = rig("gamma_unavailable", Plan(share=1.0))
+    call = Call("GET", f"/markets/slug/{venue.exchange.slugs[0]}", {})
+    answers = [venue.line.answer(call, Desk(venue.exchange).answer(call), venue.now) for _ in range(30)]
+    assert {(answer.status, answer.hangs) for answer in answers} == {(200, True), (503, False)}
+    assert venue.call("/books").status == 200
+    assert venue.line.injected == {"gamma_unavailable": 30}

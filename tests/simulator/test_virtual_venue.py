@@ -157,7 +157,7 @@ def test_refused_connections_are_tried_again_until_one_is_taken() -> None:
         (refusing,) = make_faults(["refused_connection"], plan=Plan(share=1.0, end_ms=until_ms))
         async with VirtualVenue(exchange(), faults=[refusing]) as venue, mirror_of(venue) as mirror:
             await mirror.wait_live(timeout=120)
-            [(stream, _)] = mirror._streams.values()
+            (stream,) = mirror._carrier.streams
             assert stream.counters.failures == refusing.injected > 2
             assert venue.wall_ms() > until_ms
 
@@ -208,7 +208,7 @@ def test_a_reset_doubts_the_book_at_once_and_it_heals() -> None:
             with pytest.raises(NotLive):
                 mirror.live(mirror.tokens[0])
             await mirror.wait_live(timeout=30)
-            [(stream, _)] = mirror._streams.values()
+            (stream,) = mirror._carrier.streams
             assert stream.counters.closes[CloseKind.RESET] == 1
 
     run_virtual(main)
@@ -383,7 +383,7 @@ def test_a_message_over_the_limit_ends_the_connection_as_over_sockets() -> None:
             config = evolve(MirrorConfig().stream, max_message=1_024)
             async with mirror_of(venue, stream=config) as mirror:
                 await asyncio.sleep(60)
-                [(stream, _)] = mirror._streams.values()
+                (stream,) = mirror._carrier.streams
                 assert stream.counters.closes[CloseKind.OVERFLOW] > 1
 
     run_virtual(main)

@@ -1,0 +1,97 @@
+"""What only the simulation can know of a market's stream: what was lost on the way, what was late, what was heard.
+
+The judge asks it when a read is not true. It keeps little: the changes that have not arrived, the delays of those
+that have, and the newest frames of each market. Times are in true exchange milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING
+
+from polymirror.simulator.frames import BOOK, OPENING, PRICE_CHANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polymirror.simulator.frames import Frame
+
+REMEMBERED_MS = 300_000
+"""A lost change and a delay are forgotten after this time."""
+
+MAX_HEARD = 64
+"""Newest frames of a market that are kept."""
+
+MAX_OPENINGS = 8
+"""Newest answers to subscriptions that are kept."""
+
+
+class Witness:
+    """``link_ms`` is the latency and the jitter of the network, which is no delay."""
+
+    def __init__(self, link_ms: int) -> None:
+        self._link_ms = link_ms
+        # By market: the text of each change that has not arrived, and when it was sent.
+        self._missing: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        # By market: when a change arrived, and by how much it was late.
+        self._delays: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        # By market: when a frame was read, and the frame.
+        self._heard: defaultdict[str, deque[tuple[int, Frame]]] = defaultdict(lambda: deque(maxlen=MAX_HEARD))
+        self._openings: deque[Frame] = deque(maxlen=MAX_OPENINGS)
+
+    def sent(self, frames: Iterable[Frame], now_ms: int) -> None:
+        """The venue sends these frames, whoever receives them."""
+        for frame in frames:
+            if frame.kind != PRICE_CHANGE:
+                continue
+            missing = self._missing[frame.market]
+            missing[frame.text] = now_ms
+            while (oldest := next(iter(missing))) and missing[oldest] < now_ms - REMEMBERED_MS:
+                del missing[oldest]
+
+    def arrived(self, frame: Frame, arrived_ms: int, now_ms: int) -> None:
+        """The client reads a frame that arrived some time before, if it was busy since."""
+        if frame.kind == OPENING:
+            self._openings.append(frame)
+        if frame.kind not in {PRICE_CHANGE, BOOK}:
+            return
+        self._heard[frame.market].append((now_ms, frame))
+        sent_ms = self._missing[frame.market].pop(frame.text, None)
+        late_ms = 0 if sent_ms is None else arrived_ms - sent_ms - self._link_ms
+        if late_ms > 0:
+            delays = self._delays[frame.market]
+            delays.append((now_ms, late_ms))
+            while delays[0][0] < now_ms - REMEMBERED_MS:
+                delays.popleft()
+
+    def added_ms(self, market: str, since_ms: int) -> int:
+        """The longest delay beyond the network's own of a change that was read since then."""
+        return max((late for at_ms, late in self._delays[market] if at_ms >= since_ms), default=0)
+
+    def is_missing(self, market: str, since_ms: int) -> bool:
+        """Whether a change that was sent since then has not arrived as it was."""
+        return any(at_ms >= since_ms for at_ms in self._missing[market].values())
+
+    def heard(self, market: str, token: str, since_ms: int, until_ms: int) -> bool:
+        """Whether a frame that says anything about this book was read in that time."""
+        return any(
+            since_ms < at_ms <= until_ms and (frame.token == token or token in frame.text)
+            for at_ms, frame in reversed(self._heard[market])
+        )
+
+    def states_later(self, market: str, token: str, stamp_ms: int, until_ms: int) -> bool:
+        """Whether anything was read about this book that states a later exchange time.
+
+        Changes count if they were read until then, whole books at once. No token: whatever is said of the market.
+        """
+        changes = (frame for at_ms, frame in self._heard[market] if at_ms <= until_ms and frame.at_ms > stamp_ms)
+        if any(frame.token == token or token in frame.text for frame in changes):
+            return True
+        books = (book for frame in self._openings if market in frame.text for book in json.loads(frame.text))
+        later = (book for book in books if book["market"] == market and int(book["timestamp"]) > stamp_ms)
+        return any(token in {"", book["asset_id"]} for book in later)
+
+    def messages(self, market: str, since_ms: int) -> int:
+        """How many frames of a market were read since then, as far as they are kept."""
+        return sum(at_ms >= since_ms for at_ms, _ in self._heard[market])
