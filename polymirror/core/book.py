@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from polymirror.core.messages import Change
-from polymirror.core.units import COMPLEMENTS, PRICE_SCALE, PRICES, SIZES, parse_size
+from polymirror.core.units import COMPLEMENTS, PRICE_SCALE, PRICES, SIZES, parse_size, price_to_wire
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Levels(NamedTuple):
 class Undo(Struct, gc=False):
     """What a change replaced: enough to take it back."""
 
-    at: int
-    """Exchange time of the change in ms."""
+    at_ms: int
+    """Exchange time of the change: what orders it."""
     is_bid: bool
     key: int
     old: int
@@ -55,6 +55,8 @@ class Undo(Struct, gc=False):
     """The level's JSON text, as in :attr:`Side.wires`."""
     announced: str = ""
     """The hash that came with the change. "": none, or the book was proven by it."""
+    as_of: float = 0.0
+    """For when it speaks, in seconds on the mirror's clock: what it ended was true until then. 0.0: proven at once."""
 
     def delta(self, asset_id: str) -> Change:
         """Return the change as it came, but for the best prices stated with it."""
@@ -207,7 +209,7 @@ class OrderBook:
         book.asks.load(message.asks, is_bid=False)
         return book
 
-    def change(self, change: Change, at: int) -> Undo:
+    def change(self, change: Change, at_ms: int) -> Undo:
         """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
         price_wire, size_wire, side = change.price, change.size, change.side
         price = PRICES[price_wire]
@@ -216,11 +218,25 @@ class OrderBook:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
         if side == "BUY":
-            return Undo(at, True, price, self.bids.set(price, size, wire), size, wire, change.hash)  # noqa: FBT003
+            return Undo(at_ms, True, price, self.bids.set(price, size, wire), size, wire, change.hash)  # noqa: FBT003
         if side == "SELL":
             key = COMPLEMENTS[price_wire]
-            return Undo(at, False, key, self.asks.set(key, size, wire), size, wire, change.hash)  # noqa: FBT003
+            return Undo(at_ms, False, key, self.asks.set(key, size, wire), size, wire, change.hash)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
+
+    def turn_into(self, other: OrderBook, at_ms: int) -> list[Undo]:
+        """Make the levels those of another book, and its spelling ours; return how to take back each difference."""
+        undos = []
+        for is_bid, mine, theirs in ((True, self.bids, other.bids), (False, self.asks, other.asks)):
+            wanted = dict(zip(theirs.keys, zip(theirs.sizes, theirs.wires, strict=True), strict=True))
+            for key in mine.keys:
+                price = price_to_wire(key if is_bid else PRICE_SCALE - key)
+                wanted.setdefault(key, (0, f'{{"price":"{price}","size":"0"}}'))
+            for key, (size, wire) in wanted.items():
+                old = mine.set(key, size, wire)
+                if old != size:
+                    undos.append(Undo(at_ms, is_bid, key, old, size, wire))
+        return undos
 
     def rest(self) -> None:
         """Take less memory until the next change."""
@@ -244,6 +260,15 @@ class OrderBook:
             and self.bids.sizes == other.bids.sizes
             and self.asks.keys == other.asks.keys
             and self.asks.sizes == other.asks.sizes
+        )
+
+    def mirrors(self, other: OrderBook) -> bool:
+        """Whether the other book shows the same orders for the complementary token."""
+        return (
+            self.bids.keys == other.asks.keys
+            and self.bids.sizes == other.asks.sizes
+            and self.asks.keys == other.bids.keys
+            and self.asks.sizes == other.bids.sizes
         )
 
     def levels_before(self, undos: Sequence[Undo]) -> Levels:

@@ -56,6 +56,13 @@ class CloseSocket:
 
 
 @frozen
+class AskGamma:
+    """Ask the venue's list of markets whether a market is closed, and answer with ``market_status``."""
+
+    condition_id: str
+
+
+@frozen
 class FetchBooks:
     """Ask REST for these tokens' books (at most 500) and answer under ``request``."""
 
@@ -63,4 +70,4 @@ class FetchBooks:
     asset_ids: tuple[str, ...]
 
 
-Effect = OpenSocket | Subscribe | Unsubscribe | Reconnect | Vouch | CloseSocket | FetchBooks
+Effect = OpenSocket | Subscribe | Unsubscribe | Reconnect | Vouch | CloseSocket | AskGamma | FetchBooks

@@ -4,10 +4,12 @@ The hash covers things the stream announces late or never: the last trade price 
 before it is announced, either token's), a new tick size (slightly before its event), the market's
 constants (never on the stream). A match with any candidate still proves every level, since two texts with
 one SHA-1 do not occur by accident. So :class:`MarketHash` keeps what is known of a market, tries the
-likely candidates first and the whole price grid last, and learns from each match.
+likely candidates first and the whole price grid last, and learns from each match. What a whole book says about
+itself explains that book's own hash; it is kept only once the book is accepted (rule D5).
 
 The form of the text is the venue's to change. :class:`DialectBook` learns, from whole books, which known
-form is in use, and says so when none is: then hashes are *unverifiable*, never wrong.
+form is in use, and says so when none is: then hashes are *unverifiable*, never wrong. REST alone never leads
+there: it takes hashes of the stream that no known form explains, over time and more than one market (rule D7).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.units import PRICE_SCALE, TICK_SIZES
@@ -56,8 +58,14 @@ HEAL_CHANGES: Final = 3
 MAX_PENDING_HASHES: Final = 4
 """Missed hashes of one token that are watched at once."""
 
-MAX_DISTRUST: Final = 3
-"""REST answers in a row that no known dialect explains before hashes count as unverifiable."""
+DISTRUST_SECONDS: Final = 5.0
+"""For how long, at least, the stream's hashes of several markets must not fit before they count as unverifiable,"""
+
+DISTRUST_ALONE_SECONDS: Final = 10.0
+"""and those of a market that is alone."""
+
+DISTRUST_MISSES: Final = 3
+"""How many hashes of a market must not fit, with none between them that does."""
 
 
 def trade_price_wire(price: int) -> str:
@@ -76,30 +84,46 @@ def trade_prices(step: int = FINEST_STEP) -> tuple[str, ...]:
 class MissedHash:
     """An announced hash that did not fit yet: the venue may have hashed a change or two late."""
 
-    at: int
-    """Exchange time of its delta in ms: the hash is over this timestamp."""
+    at_ms: int
+    """Exchange time of its delta: the hash is over this timestamp."""
     announced: str
-    heard_at: float
-    """When it was heard, in seconds on the mirror's clock: what it proves is proven as of then."""
+    as_of: float
+    """For when its delta speaks, in seconds on the mirror's clock: what it proves is proven as of then."""
+    doubts: int
+    """How many doubts there had been."""
     left: int
     """Messages that may still make it fit."""
+
+
+@frozen
+class Explained:
+    """What a whole book's own hash covers: nothing of it is known before the book is accepted."""
+
+    dialect: Dialect
+    constants: Constants
+    last_trade_price: str
+
+
+@define
+class _Misses:
+    """Hashes of one market's stream that no known form explained, since one did. Times in seconds."""
+
+    first_at: float
+    count: int = 0
 
 
 class DialectBook:
     """Which dialect the venue speaks, learnt from whole books; shared by all markets of a mirror."""
 
     def __init__(self) -> None:
-        # The dialect in use; None until learnt, and again when whole books stop matching it.
+        # The dialect in use; None until learnt.
         self.current: Dialect | None = None
-        # REST answers in a row that matched nothing, and no match on the stream: MAX_DISTRUST of them end `current`.
-        self.distrust = 0
-        # When the newest of them was asked for.
-        self._distrusted_at = float("-inf")
-
-    @property
-    def verifiable(self) -> bool:
-        """Whether a differing hash means anything: False while no known dialect explains the venue's books."""
-        return self.current is not None
+        # The stream's hashes mean nothing any more.
+        self.distrusted = False
+        # By market; all are forgotten with any hash that fits.
+        self._misses: dict[str, _Misses] = {}
+        # Markets whose hashes are looked at.
+        self.markets: set[str] = set()
 
     def to_try(self) -> Iterator[Dialect]:
         """Yield the dialects to try on a whole book, the known one first."""
@@ -109,19 +133,40 @@ class DialectBook:
         yield from (each for each in Dialect if each is not known)
 
     def explained(self, dialect: Dialect) -> None:
-        """Note that a whole book matched."""
+        """Note that a whole book was explained, and accepted."""
         self.current = dialect
-        self.distrust = 0
+        self.matched()
 
-    def unexplained(self, asked_at: float) -> None:
-        """Note that a REST book matched no dialect."""
-        if asked_at == self._distrusted_at:
-            # One broken answer may hold many books.
-            return
-        self._distrusted_at = asked_at
-        self.distrust += 1
-        if self.distrust >= MAX_DISTRUST:
-            self.current = None
+    def matched(self) -> None:
+        """Note that a hash fitted: the venue's form is known."""
+        if self._misses or self.distrusted:
+            self._misses.clear()
+            self.distrusted = False
+
+    def missed(self, market: str, now: float) -> bool:
+        """Note that a hash of the stream never fitted; return whether that ends the trust in all of them."""
+        misses = self._misses.setdefault(market, _Misses(now))
+        misses.count += 1
+        long = [each for each in self._misses.values() if each.count >= DISTRUST_MISSES]
+        patience = DISTRUST_SECONDS if len(self.markets) > 1 else DISTRUST_ALONE_SECONDS
+        patient = [each for each in long if now - each.first_at >= patience]
+        ended = not self.distrusted and len(patient) >= min(2, len(self.markets))
+        self.distrusted = self.distrusted or ended
+        return ended
+
+    def forget(self, market: str) -> None:
+        """A market is mirrored no more."""
+        self.markets.discard(market)
+        self._misses.pop(market, None)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The markets whose hashes did not fit since the last one that did."""
+        return tuple(self._misses)
+
+    def has_missed(self, market: str) -> bool:
+        """Whether a hash of this market's stream did not fit since the last one that did."""
+        return market in self._misses
 
 
 class MarketHash:
@@ -146,6 +191,16 @@ class MarketHash:
         # The same for tick sizes that were tried, by asset id and tick size.
         self._other_templates: dict[tuple[str, str], HashTemplate] = {}
         self._template_of: tuple[Dialect | None, Constants | None] = (None, None)
+        dialects.markets.add(market)
+
+    def forget(self) -> None:
+        """The market is mirrored no more."""
+        self._dialects.forget(self.market)
+
+    @property
+    def form(self) -> str | None:
+        """The name of the form that the venue hashes; None: not known yet."""
+        return None if self._dialects.current is None else self._dialects.current.name
 
     @property
     def constants(self) -> Constants | None:
@@ -162,8 +217,17 @@ class MarketHash:
 
     @property
     def verifiable(self) -> bool:
-        """Whether a differing hash means anything: dialect and constants are known."""
-        return self._constants is not None and self._dialects.verifiable
+        """Whether a differing hash means anything: the constants are known, and the form is not known to be another."""
+        dialects = self._dialects
+        return self._constants is not None and not (dialects.distrusted and dialects.has_missed(self.market))
+
+    def stream_missed(self, now: float) -> str:
+        """Note that a hash of the stream never fitted; return what is to be told of it."""
+        before, ended = self.verifiable, self._dialects.missed(self.market, now)
+        if self.verifiable or not before:
+            return ""
+        markets = ", ".join(self._dialects.missing) if ended else self.market
+        return f"{markets}: no known form explains the hashes any more; REST and stream must agree instead"
 
     def traded(self, price: int) -> None:
         """Note an announced trade price (1/10,000, either token's)."""
@@ -192,7 +256,7 @@ class MarketHash:
             template = self._template(asset_id)
         if template is None or template.digest(timestamp, book, self.last_trade_price) != announced:
             return False
-        self._dialects.distrust = 0
+        self._dialects.matched()
         return True
 
     def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str, *, wide: bool = True) -> bool:
@@ -222,7 +286,7 @@ class MarketHash:
         if found is None:
             return False
         self.last_trade_price = found
-        self._dialects.distrust = 0
+        self._dialects.matched()
         return True
 
     def _search_grid(self, template: HashTemplate, timestamp: int, book: OrderBook, announced: str) -> str | None:
@@ -246,54 +310,18 @@ class MarketHash:
         if template.digest(message.timestamp_ms, book, told) != message.hash:
             return False
         self.last_trade_price = told
-        self._dialects.distrust = 0
+        self._dialects.matched()
         return True
 
-    def learn(self, message: Snapshot, book: OrderBook, asked_at: float | None = None) -> bool | None:
-        """Prove a whole book as the venue sent it, learning dialect, constants and last trade price.
-
-        ``asked_at`` is when REST was asked for it; None for a book from the stream.
-
-        Return True when its hash is explained, False when the dialect is known and the hash differs,
-        None when nothing known explains it (unverifiable).
-        """
+    def explain(self, message: Snapshot, book: OrderBook) -> Explained | None:
+        """Find what a whole book's own hash covers: a dialect, constants and a last trade price. Learns nothing."""
         if not message.hash:
             return None
-        before = self.constants
-        self._take_told(message)
-        if self._explain(message, book):
-            return True
-        known = self.verifiable
-        if asked_at is not None:
-            # Only REST books tell every field, so only they can show that the dialect has changed.
-            self._dialects.unexplained(asked_at)
-        if not known:
-            return None
-        # What came with a wrong hash may be wrong itself.
-        self.constants = before or self.constants
-        return False
-
-    def _take_told(self, message: Snapshot) -> None:
-        """Note the constants that a book tells: all of them in REST books, the tick size in opening ones."""
-        tick = message.tick_size
-        if message.min_order_size is not None and message.neg_risk is not None:
-            known_tick = "0.01" if self.constants is None else self.constants.tick_size
-            told = Constants(message.min_order_size, tick or known_tick, message.neg_risk)
-            # Kept if it is equal: what is known by identity stays valid.
-            self.constants = self.constants if told == self.constants else told
-        elif tick is not None and self.constants is not None:
-            if self.constants.tick_size != tick:
-                self.constants = evolve(self.constants, tick_size=tick)
-        elif tick is not None:
-            self._next_tick = tick
-
-    def _explain(self, message: Snapshot, book: OrderBook) -> bool:
-        """Find a dialect, constants and a last trade price that give the book's own hash; keep what is found."""
         asset_id, timestamp, told = message.asset_id, message.timestamp_ms, message.last_trade_price
         trades = ([] if told is None else [told]) + [self.last_trade_price, *self._recent]
         for dialect in self._dialects.to_try():
-            for constants in self._constants_to_try(dialect):
-                known = constants is self.constants and dialect is self._dialects.current
+            for constants in self._constants_to_try(dialect, message):
+                known = constants is self._constants and dialect is self._dialects.current
                 template = self._template(asset_id) if known else None
                 if template is None:
                     template = HashTemplate(dialect, self.market, asset_id, constants)
@@ -301,18 +329,51 @@ class MarketHash:
                 if found is None and told is None and dialect.has_last_trade and self._worth_grid(constants):
                     found = template.find(message.hash, timestamp, book, trade_prices())
                 if found is not None:
-                    self._dialects.explained(dialect)
-                    self.constants = constants
-                    self.last_trade_price = found
-                    return True
-        return False
+                    return Explained(dialect, constants, found)
+        return None
 
-    def _constants_to_try(self, dialect: Dialect) -> Iterator[Constants]:
-        tick = self.constants.tick_size if self.constants is not None else self._next_tick or "0.01"
-        if self.constants is not None:
-            yield self.constants
+    def accept(self, explained: Explained | None, message: Snapshot) -> None:
+        """A whole book was accepted: keep what explained its hash, or, where nothing can, what it tells.
+
+        A price grid only ever gets finer: a book from before its change has the old one, and a hash that fits.
+        """
+        if explained is not None:
+            constants = explained.constants
+            if self._constants is not None and _is_coarser(constants.tick_size, self._constants.tick_size):
+                constants = evolve(constants, tick_size=self._constants.tick_size)
+            if constants != self._constants:
+                self.constants = constants
+            self.last_trade_price = explained.last_trade_price
+            self._dialects.explained(explained.dialect)
+        elif not self.verifiable:
+            told = self._told_constants(message)
+            if told is not None and (
+                self._constants is None or not _is_coarser(told.tick_size, self._constants.tick_size)
+            ):
+                self.constants = told
+
+    def _told_constants(self, message: Snapshot) -> Constants | None:
+        """Return the constants that a book tells: all of them in REST books, the tick size in opening ones."""
+        known, tick = self._constants, message.tick_size
+        if tick is not None and tick not in TICK_SIZES:
+            return None
+        if message.min_order_size is not None and message.neg_risk is not None:
+            known_tick = "0.01" if known is None else known.tick_size
+            return Constants(message.min_order_size, tick or known_tick, message.neg_risk)
+        return None if known is None or tick is None else evolve(known, tick_size=tick)
+
+    def _constants_to_try(self, dialect: Dialect, message: Snapshot) -> Iterator[Constants]:
+        known, told = self._constants, self._told_constants(message)
+        tick = known.tick_size if known is not None else message.tick_size or self._next_tick or "0.01"
+        if known is not None:
+            yield known
+        if told is not None and told != known:
+            yield told
+        base = told or known
+        if base is not None:
             for other in self._other_ticks(tick):
-                yield evolve(self.constants, tick_size=other)
+                if other != base.tick_size:
+                    yield evolve(base, tick_size=other)
         elif not dialect.has_constants:
             yield Constants("", tick, neg_risk=False)
         else:
@@ -349,3 +410,9 @@ class MarketHash:
         if template is None and dialect is not None and constants is not None:
             template = self._templates[asset_id] = HashTemplate(dialect, self.market, asset_id, constants)
         return template
+
+
+def _is_coarser(tick_size: str, than: str) -> bool:
+    """Whether a grid is coarser than another, where both are known."""
+    one, other = TICK_SIZES.get(tick_size), TICK_SIZES.get(than)
+    return one is not None and other is not None and one > other

@@ -1,6 +1,6 @@
 """One market: its batches, and the agreement of its two tokens.
 
-A *batch* is all messages of a market with the same timestamp; it is over when a message with another
+A *batch* is all messages of a market with the same timestamp; it is over when a message with a later
 timestamp arrives, or a few milliseconds pass. Inside a batch the venue may already state the top and the
 hash of its end, so disagreement means something only there. Agreement means something at once: the hash of
 each message is tried as soon as its changes are applied, and most batches are proven that way before they
@@ -12,13 +12,13 @@ levels differ is kept up to date with each change, so the full-depth comparison 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from polymirror.core.book import OrderBook
-from polymirror.core.events import Warned
+from polymirror.core.evidence import Evidence, by_answer, by_stream
 from polymirror.core.mirrored import take_mirrored
 from polymirror.core.outbox import Want
-from polymirror.core.proofs import Proof, ProofKind, Verdict, bbo_agrees, complement_differences
+from polymirror.core.proofs import ProofKind, Verdict, bbo_agrees, complement_differences
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
 from polymirror.core.units import PRICES, parse_size, parse_tick
@@ -28,12 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.core.book import Undo
-    from polymirror.core.hashing import MarketHash
+    from polymirror.core.hashing import Explained, MarketHash
     from polymirror.core.messages import PriceChange, Snapshot, TickSizeChange
     from polymirror.core.outbox import Outbox
 
 PAIR = 2
 """Tokens of a market."""
+
+_NEVER = float("-inf")
+
+
+class Resent(NamedTuple):
+    """A whole book that the stream sent for a token that has one."""
+
+    message: Snapshot
+    book: OrderBook
+    evidence: Evidence
+    explained: Explained | None
 
 
 class Market:
@@ -46,15 +57,22 @@ class Market:
         self.tokens: dict[str, Token] = {}
         # The socket that carries this market; None before it is assigned.
         self.socket: int | None = None
+        # From the venue's timestamp of the newest price change to its application, in seconds, and when it was
+        # measured; None: no change yet on this connection. Whether it is more than allowed.
+        self.lag: float | None = None
+        self.lag_at = _NEVER
+        self.lagging = False
+        # The newest exchange time of a price change on this connection, ms.
+        self.newest_ms = 0
         # Exchange time of the open batch in ms; 0: none is open.
-        self.batch_at = 0
+        self.batch_ms = 0
         # When the open batch's newest message came.
         self.heard_at = 0.0
         # Messages of the open batch.
         self.messages = 0
         self._touched: dict[Token, None] = {}
-        # Books the stream sent for tokens that have one, and when; compared when the batch is over.
-        self._resent: dict[Token, tuple[Snapshot, OrderBook, float]] = {}
+        # Compared when the batch is over.
+        self._resent: dict[Token, Resent] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
         self.differences: set[tuple[int, bool]] = set()
         # The sum of the tokens' generations for which the differences hold.
@@ -63,10 +81,14 @@ class Market:
         self.pair: tuple[Token, Token] | None = None
         # How the open batch was counted, if it was one message that was checked at once; else None.
         self.checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None = None
-        # Whose turn it is to be proven by its own hash.
+        # Messages since the second token was proven by its own hash, and when it is to be again.
         self.turn = 0
+        self.both_due = _NEVER
         # The share of the usual interval after which both tokens are probed.
         self._jitter = 1.0 - outbox.rng.random() / 4
+        # When Gamma was asked last whether the market is closed, and how often in vain.
+        self.asked_at = _NEVER
+        self.denied = 0
 
     def add(self, asset_id: str) -> Token:
         """Add a token (a market has two)."""
@@ -75,36 +97,34 @@ class Market:
         if len(self.tokens) == PAIR:
             one, other = self.tokens.values()
             self.pair = (one, other)
+            one.twin, other.twin = other, one
         return token
 
     # ---- Messages ----------------------------------------------------------------------------------
 
-    def deltas(self, message: PriceChange, now: float, read_at: float | None = None) -> bool:
-        """Apply a price change. Raises UnitError if an entry is bad; entries before it are applied.
+    def deltas(self, message: PriceChange, as_of: float, now: float, heard_at: float | None = None) -> bool:
+        """Apply a price change that speaks for ``as_of`` (D1; minus infinity: it cannot be dated).
 
-        ``read_at`` is when it was read from the socket, if it had to wait since: what it proves is proven as of then.
-        Return whether all is checked already: then nothing is left to be done when the batch is over.
+        It was read at ``heard_at``, if it had to wait since.
+
+        Raises UnitError if an entry is bad; entries before it are applied. Return whether all is checked already:
+        then nothing is left to be done when the batch is over.
         """
-        heard_at = now if read_at is None else read_at
-        changes, at = message.price_changes or [], message.at_ms
-        if len(changes) == PAIR and at > self.batch_at:
+        changes, at_ms = message.price_changes or [], message.at_ms
+        if len(changes) == PAIR and at_ms > self.batch_ms and as_of != _NEVER:
             first, second = changes
-            if take_mirrored(self, first, second, at, heard_at, now):
+            if take_mirrored(self, first, second, at_ms, as_of, now):
                 return self.checked_as is not None
-        config = self.outbox.config
-        if self.checked_as is not None and at == self.batch_at and now <= self.heard_at + config.batch_window:
-            self._reopen()
-        elif self.checked_as is not None or at != self.batch_at or self.messages >= config.max_batch_messages:
-            self._open(at, now)
+        order_ms = at_ms if as_of != _NEVER else self.outbox.clock.order_ms(at_ms, now)
+        self._join_batch(order_ms, now)
         self.messages += 1
-        self.heard_at = now
         undos: list[tuple[Token, Undo]] = []
         for change in changes:
             token = self.tokens.get(change.asset_id)
             if token is None:
                 self.outbox.counts["untracked"] += 1
                 continue
-            undo = token.delta(change, at, heard_at)
+            undo = token.delta(change, order_ms, at_ms, as_of, now, heard_at)
             if undo is not None:
                 undos.append((token, undo))
                 self._touched[token] = None
@@ -121,75 +141,121 @@ class Market:
             if token.missed:
                 token.heal(now)
             token.prove_by_hash(now, thorough=False)
-            if (held := token.resync.held) is not None:
-                token.resync.recheck(held, now)
+            token.resync.recheck(now)
 
-    def whole_book(self, message: Snapshot, now: float, read_at: float | None = None) -> None:
-        """Take a book from the stream: a baseline, or a chance to prove. Raises UnitError if it is bad."""
-        heard_at = now if read_at is None else read_at
+    def whole_book(self, message: Snapshot, heard_at: float, now: float) -> None:
+        """Take a book from the stream, read at ``heard_at``: a baseline, or a chance to prove.
+
+        Raises UnitError if it is bad.
+        """
         token = self.tokens.get(message.asset_id)
         if token is None:
             self.outbox.counts["untracked"] += 1
             return
-        if token.state is BookState.RETIRED:
-            return
         if message.tick_size is not None:
-            token.tick = parse_tick(message.tick_size)
-        if token.loaded:
-            book = OrderBook.of(message, token.config.max_levels)
-            if message.timestamp_ms != self.batch_at:
-                self._open(message.timestamp_ms, now)
-            self._reopen()
-            self.heard_at = now
-            # The price changes of its millisecond come before it or after it, and more may follow.
-            if self._equals_resent(token, message, book, heard_at, now):
-                self._resent.pop(token, None)
-            else:
-                self._resent[token] = (message, book, heard_at)
-        else:
-            self._prime(token, message, heard_at, now)
-
-    def _prime(self, token: Token, message: Snapshot, heard_at: float, now: float) -> None:
+            parse_tick(message.tick_size)
         book = OrderBook.of(message, token.config.max_levels)
-        explained = self._count_own_hash(token, message, book)
-        if explained is False:
+        evidence = self._date_book(token, message, heard_at, now)
+        explained = self._explain(message, book, now)
+        if token.state is BookState.RETIRED:
+            token.resync.shows_life(message, explained, now)
+            return
+        if not token.proven.loaded:
+            self._prime(token, Resent(message, book, evidence, explained), now)
+            return
+        self._join_batch(evidence.since_ms, now)
+        # The price changes of its millisecond come before it or after it, and more may follow.
+        resent = Resent(message, book, evidence, explained)
+        if self._equals(token, resent, now):
+            self._resent.pop(token, None)
+            token.pending = False
+        else:
+            self._resent[token] = resent
+            token.pending = evidence.since_ms >= token.proven.floor_ms
+            token.calm = False
+            if token.pending and explained is not None and evidence.as_of != _NEVER:
+                token.proven.superseded(evidence.since_ms, evidence.as_of)
+
+    def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float) -> Evidence:
+        """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
+        clock = self.outbox.clock
+        if clock.low is None and message.tick_size is None and not clock.has_backlog(now):
+            # Books that are sent after a trade are as fresh as changes; opening books may be minutes old.
+            clock.frame(message.timestamp_ms, now)
+        order_ms = clock.order_ms(message.timestamp_ms, now)
+        as_of = by_stream(message.timestamp_ms, clock, heard_at, now)
+        if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
+            as_of = _NEVER
+        # Opening books tell the tick size; without it, it is one that nobody asked for, perhaps a late one.
+        asked_at = token.opening_asked_at if message.tick_size is not None else None
+        if asked_at is not None:
+            token.opening_asked_at = None
+        by_stamp = None if asked_at is None else as_of
+        if asked_at is not None:
+            as_of = min(heard_at, max(as_of, by_answer(asked_at, self.lag or 0.0)))
+        doubts = token.doubts - (heard_at < token.doubted_at)
+        return Evidence(ProofKind.BOOK, order_ms, as_of, doubts, by_stamp)
+
+    def _prime(self, token: Token, opening: Resent, now: float) -> None:
+        message, book, evidence, explained = opening
+        if token.proven.mark.is_ahead(message.timestamp_ms, now, self.outbox.clock):
+            # Whether it is newer than what was heard cannot be told; what is older than it, was said now.
+            if explained is not None:
+                token.proven.mark.rise(evidence.since_ms)
             token.resync.failed(now)
             return
-        source = Proof(ProofKind.BOOK, heard_at, token.epoch)
-        if token.load(message, book, now, source, verifiable=explained is True):
-            self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
-            if token.stated is not None:
+        # Altered on the way, or its form is not known: it is followed, and read once a hash or REST has shown it.
+        believed = explained is not None or self.hashes.constants is None
+        if not token.admits(book, evidence):
+            # Older than what was heard: REST may know more.
+            token.proven.mark.stream_below(evidence.since_ms, now)
+            token.resync.too_old(ProofKind.BOOK, now)
+            return
+        if believed:
+            token.accept(explained, message, now)
+        if token.load(book, evidence, now, verifiable=explained is not None, believed=believed):
+            if believed:
+                self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
+                if token.proven.unproven == 0:
+                    self._tell_twin(token, evidence, now)
+            else:
+                token.resync.wait_for_proof(now)
+            if token.proven.stated is not None:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
-                if token.last_at != self.batch_at:
-                    self._open(token.last_at, now)
-                self._reopen()
-                self.heard_at = now
+                self._join_batch(token.proven.last_ms, now)
                 self._touched[token] = None
-            if explained is None and message.hash:
-                # REST tells the constants that the hash needs.
-                self.outbox.want(token, Want.URGENT)
+            if explained is None and (message.hash or not believed):
+                # REST tells the constants that the hash needs, or confirms what no hash can.
+                self.outbox.want(token.asset_id, Want.URGENT)
 
     def tick_size(self, message: TickSizeChange, now: float) -> None:
         """The grid changed: each book must be proven on the new one. A repeated event changes nothing."""
         tick = parse_tick(message.tick_size)
         self.hashes.tick_announced(message.tick_size)
         token = self.tokens.get(message.asset_id)
-        if token is None or token.tick == tick:
+        if token is None or token.tick_size == tick:
             return
-        known, token.tick = token.tick, tick
+        known = token.tick_size
+        token.grid.announce(tick, message.timestamp_ms, now)
         # The hash has the new tick before its event comes: a book proven on the new grid needs no doubt.
         constants = self.hashes.constants
-        on_new_grid = constants is not None and constants.tick_size == message.tick_size and token.unproven == 0
-        if known is not None and token.loaded and not on_new_grid:
+        on_new_grid = constants is not None and constants.tick_size == message.tick_size and token.proven.unproven == 0
+        if known is not None and token.proven.loaded and not on_new_grid:
             token.doubt(Reason.TICK_SIZE_CHANGE, now, f"{known} -> {tick}")
 
     # ---- Batches -----------------------------------------------------------------------------------
 
-    def _open(self, at: int, now: float) -> None:
-        if self.batch_at:
+    def _join_batch(self, at_ms: int, now: float) -> None:
+        """Take something into the open batch, or open one. A later time ends the open one; an older says nothing."""
+        config = self.outbox.config
+        if self.checked_as is not None and (at_ms > self.batch_ms or now > self.heard_at + config.batch_window):
+            self.close(now, definite=True)
+        self._reopen()
+        if self.batch_ms and (at_ms > self.batch_ms or self.messages >= config.max_batch_messages):
             # A later message is proof that nothing more of the old batch is to come.
             self.close(now, definite=True)
-        self.batch_at = at
+        self.batch_ms = max(self.batch_ms, at_ms)
+        self.heard_at = now
 
     def _reopen(self) -> None:
         """Take back what was counted for the open batch: more has come, so it is checked when it is over."""
@@ -203,36 +269,43 @@ class Market:
         self._touched = dict.fromkeys(self.tokens.values())
         if counted == "proven_pairs" and self.pair is not None:
             # Proven as a mirror image only: its own hash may be of the end of the batch, and is tried there.
-            self.pair[1].hash_proven = False
+            self.pair[1].proven.distrust_hash()
         self.checked_as = None
 
     def close(self, now: float, *, definite: bool) -> None:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
-        self.batch_at = self.messages = 0
+        self.batch_ms = self.messages = 0
         self.checked_as = None
         touched, self._touched = self._touched, {}
         for token in touched:
-            if token.loaded:
+            if token.proven.loaded:
                 self._check(token, now, definite=definite)
         if touched or self._resent:
             self._check_complement(now, definite=definite)
         if self._resent:
             resent, self._resent = self._resent, {}
-            for token, (message, book, heard_at) in resent.items():
-                self._check_resent(token, message, book, heard_at, now)
+            for token, book in resent.items():
+                token.pending = False
+                if token.proven.loaded and not self._equals(token, book, now):
+                    self._check_resent(token, book, now)
+            for token, book in resent.items():
+                if token.proven.unproven == 0 and token.proven.proven_ms == book.evidence.since_ms:
+                    self._tell_twin(token, book.evidence, now)
 
     def drop_batch(self) -> None:
         """Forget the open batch: its socket is gone, or it could not be read."""
-        self.batch_at = self.messages = 0
+        self.batch_ms = self.messages = 0
         self.checked_as = None
         self._touched.clear()
+        for token in self._resent:
+            token.pending = False
         self._resent.clear()
         # Changes before a bad entry were applied, and are not in the differences.
         self.compared = -1
 
     def _check(self, token: Token, now: float, *, definite: bool) -> None:
-        count, stated = self.outbox.count, token.stated
-        if not token.hash_proven and not token.prove_by_hash(now, thorough=True):
+        count, stated = self.outbox.count, token.proven.stated
+        if not token.proven.hash_proven and not token.prove_by_hash(now, thorough=True):
             token.hash_missed(now)
         impossible = _violation(token)
         if impossible:
@@ -241,9 +314,9 @@ class Market:
         else:
             count(ProofKind.INVARIANTS, Verdict.MATCH)
         try:
-            agrees = None if stated is None else bbo_agrees(token.book, stated.best_bid, stated.best_ask)
+            agrees = None if stated is None else bbo_agrees(token.proven.book, stated.best_bid, stated.best_ask)
         except UnitError as error:
-            self.outbox.events.append(Warned(now, "malformed best_bid or best_ask", str(error)))
+            self.outbox.warn("malformed best_bid or best_ask", str(error), now)
             agrees = False
         if agrees:
             count(ProofKind.BBO, Verdict.MATCH)
@@ -252,45 +325,67 @@ class Market:
         else:
             count(ProofKind.BBO, Verdict.MISMATCH)
             # A hash that fits proves the top too: then only the statement was wrong.
-            if not token.hash_proven and definite:
+            if not token.proven.hash_proven and definite:
                 token.doubt(Reason.BBO_MISMATCH, now)
-            elif not token.hash_proven:
+            elif not token.proven.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
 
-    def _equals_resent(self, token: Token, message: Snapshot, book: OrderBook, heard_at: float, now: float) -> bool:
+    # ---- Whole books of the stream -----------------------------------------------------------------
+
+    def _explain(self, message: Snapshot, book: OrderBook, now: float) -> Explained | None:
+        """Explain a stream book's own hash, and count the verdict."""
+        hashes = self.hashes
+        explained = hashes.explain(message, book)
+        if explained is not None:
+            verdict = Verdict.MATCH
+        elif message.hash and hashes.constants is not None:
+            verdict = Verdict.MISMATCH if hashes.verifiable else Verdict.UNVERIFIABLE
+            self.outbox.warn("hash form", hashes.stream_missed(now), now)
+        else:
+            verdict = Verdict.UNVERIFIABLE
+        self.outbox.count(ProofKind.HASH, verdict)
+        return explained
+
+    def _equals(self, token: Token, resent: Resent, now: float) -> bool:
         """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
-        if not token.loaded or message.timestamp_ms < token.last_at or not token.book.same_levels(book):
+        if resent.evidence.since_ms < token.proven.last_ms or not token.proven.book.same_levels(resent.book):
+            return False
+        if resent.explained is None and self.hashes.verifiable:
+            # It says what we have, and its hash says something else: no witness.
             return False
         self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
-        self._count_own_hash(token, message, book)
-        token.proven(now, ProofKind.BOOK, heard_at)
+        token.accept(resent.explained, resent.message, now)
+        token.prove(resent.evidence, now)
         return True
 
-    def _check_resent(self, token: Token, message: Snapshot, book: OrderBook, heard_at: float, now: float) -> None:
-        """The batch is over: the book that the stream sent in it must equal ours."""
-        if not token.loaded or self._equals_resent(token, message, book, heard_at, now):
-            return
-        count = self.outbox.count
-        if message.timestamp_ms < token.last_at:
+    def _check_resent(self, token: Token, resent: Resent, now: float) -> None:
+        """The batch is over: the book that the stream sent in it must equal ours, or ours becomes it."""
+        count, proven, since_ms = self.outbox.count, token.proven, resent.evidence.since_ms
+        if since_ms < proven.floor_ms or proven.changes_since(resent.book, since_ms) is not None:
+            # Older than what is known, if only inside its millisecond.
             count(ProofKind.BOOK, Verdict.BEHIND)
+            proven.mark.stream_below(since_ms, now)
             return
         count(ProofKind.BOOK, Verdict.MISMATCH)
-        if self._count_own_hash(token, message, book) is False:
+        ahead = proven.mark.is_ahead(resent.message.timestamp_ms, now, self.outbox.clock)
+        if resent.explained is None or resent.book.crossed() or ahead:
             # Neither ours nor provably the venue's: REST decides.
             token.disagrees(Reason.HASH_MISMATCH, now)
-            self.outbox.want(token, Want.URGENT)
+            self.outbox.want(token.asset_id, Want.URGENT)
             return
-        token.start_resync(Reason.PROBE_MISMATCH, now, gap=False, detail="a re-sent book differs")
-        source = Proof(ProofKind.BOOK, heard_at, token.epoch)
-        token.load(message, book, now, source, verifiable=self.hashes.verifiable)
+        # Its own hash proves it, so it is a change like any other, only that the messages between are missing.
+        token.accept(resent.explained, resent.message, now)
+        token.adopt(resent.book, resent.evidence, now)
+        self.compared = -1
 
-    def _count_own_hash(self, token: Token, message: Snapshot, book: OrderBook) -> bool | None:
-        """Prove a stream book by its own hash, and count the verdict."""
-        explained = self.hashes.learn(message, book)
-        verdict = {None: Verdict.UNVERIFIABLE, True: Verdict.MATCH, False: Verdict.MISMATCH}[explained]
-        token.outbox.count(ProofKind.HASH, verdict)
-        # Once the venue's hashes are understood, a stream book without one is not taken at its word.
-        return False if explained is None and self.hashes.verifiable else explained
+    def _tell_twin(self, token: Token, evidence: Evidence, now: float) -> None:
+        """A whole book of one token says the same about the other one: if that differs, it is from before it."""
+        twin = token.twin
+        if twin is None or not twin.proven.loaded or twin.proven.last_ms >= evidence.since_ms:
+            return
+        if not twin.proven.book.mirrors(token.proven.book):
+            as_of = evidence.as_of if evidence.by_stamp is None else evidence.by_stamp
+            twin.overtaken_by_twin(evidence.since_ms, as_of, now)
 
     # ---- Complement --------------------------------------------------------------------------------
 
@@ -298,7 +393,7 @@ class Market:
         if len(self.tokens) != PAIR:
             return None
         one, other = self.tokens.values()
-        return (one, other) if one.loaded and other.loaded else None
+        return (one, other) if one.proven.loaded and other.proven.loaded else None
 
     def _mirror(self, undos: list[tuple[Token, Undo]]) -> None:
         """Keep the set of differing levels up to date with what was just applied."""
@@ -306,10 +401,11 @@ class Market:
         if pair is None:
             return
         one, other = pair
-        if self.compared != one.generation + other.generation:
+        generations = one.proven.generation + other.proven.generation
+        if self.compared != generations:
             # Both only grow, so an equal sum means equal parts.
-            self.compared = one.generation + other.generation
-            self.differences = complement_differences(one.book, other.book)
+            self.compared = generations
+            self.differences = complement_differences(one.proven.book, other.proven.book)
             return
         differences = self.differences
         if len(undos) == PAIR:
@@ -320,9 +416,9 @@ class Market:
                     differences.discard((a.key, a.is_bid is (first is one)))
                 return
         for token, undo in undos:
-            mirror = other if token is one else one
-            side = mirror.book.asks if undo.is_bid else mirror.book.bids
-            mine = token.book.bids if undo.is_bid else token.book.asks
+            mirror = (other if token is one else one).proven.book
+            side = mirror.asks if undo.is_bid else mirror.bids
+            mine = token.proven.book.bids if undo.is_bid else token.proven.book.asks
             level = (undo.key, undo.is_bid is (token is one))
             if side.size_at(undo.key) == mine.size_at(undo.key):
                 differences.discard(level)
@@ -338,10 +434,10 @@ class Market:
             self.outbox.count(ProofKind.COMPLEMENT, Verdict.MATCH)
             return
         self.outbox.count(ProofKind.COMPLEMENT, Verdict.MISMATCH)
-        doubtful = [token for token in pair if token.unproven]
-        if not doubtful and pair[0].last_at != pair[1].last_at:
+        doubtful = [token for token in pair if token.proven.unproven]
+        if not doubtful and pair[0].proven.last_ms != pair[1].proven.last_ms:
             # Both were proven, one of them before the other's newest change: it did not follow.
-            doubtful = [min(pair, key=lambda token: token.last_at)]
+            doubtful = [min(pair, key=lambda token: token.proven.last_ms)]
         for token in doubtful:
             if definite:
                 token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self.differences)} levels")
@@ -355,10 +451,11 @@ def _violation(token: Token) -> str:
     Order and sizes above 0 hold by construction. A new price off the grid is impossible unless the hash fits:
     then only the news of a finer grid is missing.
     """
-    if token.book.crossed():
+    proven = token.proven
+    if proven.book.crossed():
         return "crossed"
-    stated = token.stated
-    if token.hash_proven or stated is None or not parse_size(stated.size):
+    stated = proven.stated
+    if proven.hash_proven or stated is None or not parse_size(stated.size):
         return ""
     tick = token.tick_size
     off_grid = tick is not None and PRICES[stated.price] % tick

@@ -152,6 +152,8 @@ class MarketResolved(Struct, gc=False, frozen=True):
     market: str
     asset_ids: tuple[str, ...]
     winning_asset_id: str | None
+    timestamp_ms: int = 0
+    """When, by the venue's clock; 0: it does not say."""
 
 
 class Ignored(Struct, gc=False, frozen=True):
@@ -346,7 +348,8 @@ def _read_tick(raw: _AnyKind) -> Message:
 
 
 def _read_resolved(raw: _AnyKind) -> Message:
-    return MarketResolved(raw.market, tuple(raw.assets_ids or ()), raw.winning_asset_id)
+    at_ms = raw.at_ms if 0 < raw.at_ms < MAX_TIMESTAMP else 0
+    return MarketResolved(raw.market, tuple(raw.assets_ids or ()), raw.winning_asset_id, at_ms)
 
 
 def _read_untyped(raw: _AnyKind) -> Message:

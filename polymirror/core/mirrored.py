@@ -4,34 +4,65 @@ Most messages are of this kind: two entries, one for each token of a market, tha
 what :meth:`Market.deltas` and :meth:`Market.close` do for any message, and a test holds the two ways together;
 but the level is searched once, one SHA-1 proves both books, since they are exact mirror images, and what is checked
 when a batch is over is checked at once. Whatever is not exactly so is left to the long way.
+
+The second token's own hash is tried after a bounded time and number of messages: until then it counts as the mirror
+image of the first.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from polymirror.core.book import Undo
-from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.proofs import ProofKind
 from polymirror.core.units import COMPLEMENTS, PRICE_SCALE, PRICES, parse_size
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
-    from polymirror.core.market import Market
+    from collections.abc import Iterable
+
+    from polymirror.core.hashing import MarketHash
     from polymirror.core.messages import Change
+    from polymirror.core.outbox import Outbox
     from polymirror.core.token import Token
 
 TURNS: Final = 16
-"""The second token's own hash is tried with one message in this many; else it is proven as the mirror image."""
+"""The second token's own hash is tried with one message in this many at least; else it is the mirror image,"""
+
+TURN_SECONDS: Final = 0.1
+"""and after this many seconds."""
 
 # Looked up in an Enum they cost as much as a level's search.
 _HASH: Final = ProofKind.HASH
 _COMPLEMENT: Final = ProofKind.COMPLEMENT
 
 
+class Pair(Protocol):
+    """What is needed of a market."""
+
+    hashes: MarketHash
+    outbox: Outbox
+    pair: tuple[Token, Token] | None
+    differences: set[tuple[int, bool]]
+    compared: int
+    batch_ms: int
+    heard_at: float
+    messages: int
+    turn: int
+    both_due: float
+    checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None
+
+    def close(self, now: float, *, definite: bool) -> None:
+        """End the open batch."""
+
+    def changed(self, tokens: Iterable[Token], now: float) -> None:
+        """Try to prove changed books."""
+
+
 def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would cost a fifth of the whole
-    market: Market, first: Change, second: Change, at: int, heard_at: float, now: float
+    market: Pair, first: Change, second: Change, at_ms: int, as_of: float, now: float
 ) -> bool:
-    """Take two entries whose exchange time ``at`` (ms) is later than the open batch's. False: not usual.
+    """Take two entries whose exchange time ``at_ms`` is later than the open batch's. False: not usual.
 
     False means that no level has changed. ``market.checked_as`` then tells whether anything is left to be checked
     when the batch is over.
@@ -45,7 +76,13 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
         first, second = second, first
         if first.asset_id != one.asset_id:
             return False
-    if second.asset_id != other.asset_id or first.size != second.size or at <= one.last_at or at <= other.last_at:
+    mine_proven, image_proven = one.proven, other.proven
+    if (
+        second.asset_id != other.asset_id
+        or first.size != second.size
+        or at_ms <= mine_proven.last_ms
+        or at_ms <= image_proven.last_ms
+    ):
         return False
     try:
         price, size = PRICES[first.price], parse_size(first.size)
@@ -68,54 +105,57 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
         return False
     if not 0 < price < PRICE_SCALE:
         return False
-    if market.batch_at and market.checked_as is None:
+    if market.batch_ms and market.checked_as is None:
         # A later message is proof that nothing more of the open batch is to come.
         market.close(now, definite=True)
-    if market.differences or market.compared != one.generation + other.generation:
+    if market.differences or market.compared != mine_proven.generation + image_proven.generation:
         return False
     if not (one.calm or one.is_calm()) or not (other.calm or other.is_calm()):
         return False
-    bids, asks = one.book.bids, one.book.asks
-    mine, image = (bids, other.book.asks) if is_bid else (asks, other.book.bids)
+    book, image_book = mine_proven.book, image_proven.book
+    bids, asks = book.bids, book.asks
+    mine, image = (bids, image_book.asks) if is_bid else (asks, image_book.bids)
     wire = f'{{"price":"{first.price}","size":"{first.size}"}}'
     image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
     old = mine.set_mirrored(image, key, size, wire, image_wire)
-    undo, image_undo = Undo(at, is_bid, key, old, size, wire), Undo(at, not is_bid, key, old, size, image_wire)
-    market.batch_at, market.heard_at, market.messages = at, now, 1
+    undo, image_undo = Undo(at_ms, is_bid, key, old, size, wire), Undo(at_ms, not is_bid, key, old, size, image_wire)
+    market.batch_ms, market.heard_at, market.messages = at_ms, now, 1
     market.checked_as = None
     dirty = market.outbox.dirty
     dirty[one.asset_id] = dirty[other.asset_id] = None
-    if (
+    fits = (
         (bids.keys[-1] if bids.keys else 0) == bid
         and (asks.keys[-1] if asks.keys else 0) == ask
         and bid + ask < PRICE_SCALE
-        and _check(market, market.pair, (undo, image_undo), first, second, heard_at)
-    ):
-        if not size and one.is_empty:
+    )
+    if fits and _check(market, market.pair, (undo, image_undo), first, second, as_of, now):
+        if not size and mine_proven.is_empty:
             # Perhaps settled: the next probe is due sooner.
-            market.outbox.rearm[one] = market.outbox.rearm[other] = None
+            market.outbox.rearm[one.asset_id] = market.outbox.rearm[other.asset_id] = None
         return True
     # Something needs more than a look: the changes are made, the rest goes the long way.
     undo.announced, image_undo.announced = first.hash, second.hash
-    one.follow(undo, first, at, heard_at)
-    other.follow(image_undo, second, at, heard_at)
+    mine_proven.follow(undo, first, at_ms, as_of, one.doubts)
+    image_proven.follow(image_undo, second, at_ms, as_of, other.doubts)
     market.changed((other, one) if turned else (one, other), now)
     return True
 
 
 def _check(
-    market: Market, pair: tuple[Token, Token], undos: tuple[Undo, Undo], first: Change, second: Change, heard_at: float
-) -> bool:
+    market: Pair, pair: tuple[Token, Token], undos: tuple[Undo, Undo], first: Change, second: Change,
+    as_of: float, now: float,
+) -> bool:  # fmt: skip
     """Prove both books, or find that there is no hash to prove them by. False: there is, and it does not fit."""
     (one, other), (undo, image_undo) = pair, undos
-    hashes, at, tally = market.hashes, undo.at, market.outbox.proofs
-    if first.hash and hashes.prove(one.asset_id, at, one.book, first.hash):
-        market.turn = turn = (market.turn + 1) % TURNS
+    hashes, at_ms, tally = market.hashes, undo.at_ms, market.outbox.proofs
+    if first.hash and hashes.prove(one.asset_id, at_ms, one.proven.book, first.hash):
+        market.turn += 1
         kind = _COMPLEMENT
         image_undo.announced = second.hash
-        if not turn or market.outbox.config.prove_both_hashes:
-            if not hashes.prove(other.asset_id, at, other.book, second.hash):
+        if market.turn >= TURNS or now > market.both_due or market.outbox.config.prove_both_hashes:
+            if not hashes.prove(other.asset_id, at_ms, other.proven.book, second.hash):
                 return False
+            market.turn, market.both_due = 0, now + TURN_SECONDS
             kind = _HASH
             image_undo.announced = ""
             tally.proven_twice += 1
@@ -123,18 +163,8 @@ def _check(
         else:
             tally.proven_pairs += 1
             market.checked_as = "proven_pairs"
-        # What follow() and proven() do, for a calm book and a change that is proven already.
-        one.journal.append(undo)
-        other.journal.append(image_undo)
-        one.tip_levels = other.tip_levels = one.past_levels = other.past_levels = None
-        one.unproven = other.unproven = 0
-        one.last_at = other.last_at = one.proven_at_ms = other.proven_at_ms = at
-        one.stated, other.stated = first, second
-        one.stated_at = other.stated_at = heard_at
-        one.hash_proven = other.hash_proven = True
-        one.only_rest = other.only_rest = False
-        one.proof = Proof(_HASH, heard_at, one.epoch)
-        other.proof = Proof(kind, heard_at, other.epoch)
+        one.proven.take(undo, first, at_ms, _HASH, as_of)
+        other.proven.take(image_undo, second, at_ms, kind, as_of)
         return True
     if first.hash or second.hash:
         if hashes.verifiable:
@@ -144,10 +174,10 @@ def _check(
         tick = one.tick_size
         if tick is not None and undo.key % tick:
             return False
-        if other.tick is not one.tick and (tick := other.tick_size) is not None and undo.key % tick:
+        if (tick := other.tick_size) is not None and undo.key % tick:
             return False
-    one.follow(undo, first, at, heard_at)
-    other.follow(image_undo, second, at, heard_at)
+    one.proven.follow(undo, first, at_ms, as_of, one.doubts)
+    other.proven.follow(image_undo, second, at_ms, as_of, other.doubts)
     tally.unhashed_pairs += 1
     market.checked_as = "unhashed_pairs"
     return True

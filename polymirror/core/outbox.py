@@ -11,15 +11,15 @@ from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from polymirror.core.events import Warned
 from polymirror.core.proofs import ProofKind, Tally, Verdict
 
 if TYPE_CHECKING:
     from random import Random
 
     from polymirror.config import EngineConfig
-    from polymirror.core.events import Transition, Warned
-    from polymirror.core.hashing import DialectBook
-    from polymirror.core.token import Token
+    from polymirror.core.clock import VenueClock
+    from polymirror.core.events import Transition
 
 
 class Want(Enum):
@@ -34,23 +34,25 @@ class Want(Enum):
 
 
 class Outbox:
-    """Collects events and wishes; holds what all tokens share."""
+    """Collects events and wishes by ids; holds what all tokens share."""
 
-    def __init__(self, config: EngineConfig, rng: Random, dialects: DialectBook) -> None:
+    def __init__(self, config: EngineConfig, rng: Random, clock: VenueClock) -> None:
         self.config = config
+        self.clock = clock
         # The only source of jitter in the core, seeded by the mirror.
         self.rng = rng
-        self.dialects = dialects
         # In the order in which they happened; drained by the shell.
         self.events: list[Transition | Warned] = []
         # Tokens whose deadline may have come nearer, in order.
-        self.rearm: dict[Token, None] = {}
+        self.rearm: dict[str, None] = {}
         # Tokens that want a REST book.
-        self.books: dict[Token, Want] = {}
+        self.books: dict[str, Want] = {}
         # The strongest of the wishes that nobody has looked at yet.
         self.fresh: Want | None = None
-        # Tokens whose market should be subscribed anew.
-        self.resubscribe: dict[Token, None] = {}
+        # Markets that should be subscribed anew, that Gamma should be asked about, and that show life again.
+        self.resubscribe: dict[str, None] = {}
+        self.ask_gamma: dict[str, None] = {}
+        self.revive: dict[str, None] = {}
         # Tokens whose readable view changed since the last drain.
         self.dirty: dict[str, None] = {}
         self.proofs = Tally()
@@ -59,13 +61,18 @@ class Outbox:
         # Resyncs by the reason of the doubt that led to them.
         self.resyncs: dict[str, int] = {}
 
-    def want(self, token: Token, how: Want) -> None:
+    def want(self, asset_id: str, how: Want) -> None:
         """Note a wish for a REST book; the strongest wish counts."""
-        known = self.books.get(token)
+        known = self.books.get(asset_id)
         if known is None or known.value < how.value:
-            self.books[token] = how
+            self.books[asset_id] = how
             if self.fresh is None or self.fresh.value < how.value:
                 self.fresh = how
+
+    def warn(self, kind: str, detail: str, now: float) -> None:
+        """Tell people that something is odd; nothing is told for an empty ``detail``."""
+        if detail:
+            self.events.append(Warned(now, kind, detail))
 
     def count(self, kind: ProofKind, verdict: Verdict) -> None:
         """Count one verdict."""

@@ -57,10 +57,10 @@ class Verdict(Enum):
 
 
 class Proof(Struct, frozen=True, gc=False):
-    """One successful comparison. ``at`` is in seconds on the mirror's monotonic clock."""
+    """One successful comparison. ``as_of``, in seconds on the mirror's clock: the latest moment for which it holds."""
 
     kind: ProofKind
-    at: float
+    as_of: float
     epoch: int
 
 

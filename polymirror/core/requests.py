@@ -14,9 +14,10 @@ from attrs import frozen
 
 from polymirror.core.effects import FetchBooks
 from polymirror.core.outbox import Want
-from polymirror.core.states import BookState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from polymirror.core.outbox import Outbox
     from polymirror.core.token import Token
 
@@ -34,26 +35,32 @@ _NEVER = float("inf")
 
 @frozen
 class Request:
-    """One request under way. A token's generation is the one it had when the request was made."""
+    """One request under way. A token's generation and doubts are those it had when the request was made."""
 
     sent_at: float
-    tokens: tuple[tuple[Token, int], ...]
+    tokens: tuple[tuple[Token, int, int], ...]
 
 
 class Requests:
     """All requests of an engine. Times in seconds on the mirror's monotonic clock."""
 
-    def __init__(self, outbox: Outbox, timeout: float) -> None:
+    def __init__(self, outbox: Outbox, tokens: Mapping[str, Token], timeout: float) -> None:
         self._outbox = outbox
+        self._tokens = tokens
         self._timeout = timeout
         self._under_way: dict[int, Request] = {}
         # Tokens in a request that is under way: they are not asked for twice.
-        self._asked: set[Token] = set()
+        self._asked: set[str] = set()
         self._serial = 0
         # When gathered routine wishes are sent at the latest.
         self.due = _NEVER
         # A request has ended since the wishes were looked at: there is room.
         self._freed = False
+
+    @property
+    def under_way(self) -> int:
+        """How many are not answered yet."""
+        return len(self._under_way)
 
     def needed(self, now: float) -> bool:
         """Whether :meth:`make` has something to look at; it goes through all wishes, so not for nothing."""
@@ -72,37 +79,41 @@ class Requests:
         if room <= 0:
             self.due = _NEVER
             return []
-        for token in [t for t in wishes if t.state is BookState.RETIRED]:
-            del wishes[token]
-        ready = [token for token in wishes if token not in self._asked]
+        ready = [asset_id for asset_id in wishes if asset_id not in self._asked]
         if not ready:
             self.due = _NEVER
             return []
-        if len(ready) < MAX_BOOKS_PER_REQUEST and all(wishes[token] is Want.ROUTINE for token in ready):
+        if len(ready) < MAX_BOOKS_PER_REQUEST and all(wishes[asset_id] is Want.ROUTINE for asset_id in ready):
             self.due = min(self.due, now + GATHER)
             if now < self.due:
                 return []
         self.due = _NEVER
-        ready.sort(key=lambda token: -wishes[token].value)
+        ready.sort(key=lambda asset_id: -wishes[asset_id].value)
         starts = range(0, len(ready), MAX_BOOKS_PER_REQUEST)
         return [self._make(ready[start : start + MAX_BOOKS_PER_REQUEST], now) for start in starts[:room]]
 
-    def _make(self, tokens: list[Token], now: float) -> FetchBooks:
+    def _make(self, asset_ids: list[str], now: float) -> FetchBooks:
         self._serial += 1
-        self._under_way[self._serial] = Request(now, tuple((token, token.generation) for token in tokens))
-        self._asked.update(tokens)
+        tokens = [self._tokens[asset_id] for asset_id in asset_ids]
+        asked = tuple((token, token.proven.generation, token.doubts) for token in tokens)
+        self._under_way[self._serial] = Request(now, asked)
+        self._asked.update(asset_ids)
         for token in tokens:
-            del self._outbox.books[token]
-            token.probed_at = now
-        return FetchBooks(self._serial, tuple(token.asset_id for token in tokens))
+            del self._outbox.books[token.asset_id]
+            token.resync.asked(now)
+        return FetchBooks(self._serial, tuple(asset_ids))
 
     def answered(self, number: int) -> Request | None:
         """A request is over, one way or another. None: it was given up before."""
         request = self._under_way.pop(number, None)
         if request is not None:
             self._freed = True
-            self._asked.difference_update(token for token, _ in request.tokens)
+            self._asked.difference_update(token.asset_id for token, _, _ in request.tokens)
         return request
+
+    def forget(self, asset_ids: Iterable[str]) -> None:
+        """These tokens are mirrored no more: what is still to come about them is of no use."""
+        self._asked.difference_update(asset_ids)
 
     def overdue(self, now: float) -> list[int]:
         """Return the requests that took too long."""

@@ -21,13 +21,8 @@ class Socket:
     number: int
     markets: dict[str, Market] = Factory(dict)
     is_open: bool = False
-    # The newest exchange time of a price change since it opened, ms.
-    newest_at: int = 0
     # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
     lag: float | None = None
-    lagging: bool = False
-    # When the lag was measured last.
-    lag_at: float = float("-inf")
     # When the engine last asked for a new connection.
     replaced_at: float = float("-inf")
 
@@ -60,8 +55,7 @@ class Sockets:
     def assign(self, market: Market, tokens: int) -> tuple[Socket, bool]:
         """Return the socket for ``tokens`` more tokens of this market, and whether it is new."""
         if market.socket is not None:
-            self._load[market.socket] += tokens
-            return self.by_number[market.socket], False
+            return self._weigh(self.by_number[market.socket]), False
         number = next((n for n, load in self._load.items() if load + tokens <= self._limit), 0)
         if not number:
             self._serial = number = self._serial + 1
@@ -70,9 +64,12 @@ class Sockets:
         socket = self.by_number[number]
         new = not socket.markets
         socket.markets[market.condition_id] = market
-        self._load[number] += tokens
         market.socket = number
-        return socket, new
+        return self._weigh(socket), new
+
+    def _weigh(self, socket: Socket) -> Socket:
+        self._load[socket.number] = sum(len(market.tokens) for market in socket.markets.values())
+        return socket
 
     def release(self, market: Market) -> Socket | None:
         """Take a market off its socket; return the socket if nothing is left on it."""
@@ -80,8 +77,7 @@ class Sockets:
             return None
         socket, market.socket = self.by_number[market.socket], None
         del socket.markets[market.condition_id]
-        self._load[socket.number] -= len(market.tokens)
-        if socket.markets:
+        if self._weigh(socket).markets:
             return None
         del self.by_number[socket.number], self._load[socket.number]
         return socket

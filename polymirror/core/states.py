@@ -27,7 +27,7 @@ class BookState(Enum):
     """The book was cleared, its epoch grew; a baseline is on its way and deltas are buffered."""
 
     RETIRED = "RETIRED"
-    """The market is settled or gone. Final: this token never trades again."""
+    """The market is over, by evidence that names it. Left again when it shows life."""
 
 
 @unique
@@ -68,8 +68,14 @@ class Reason(Enum):
     """The user asked for a resync."""
     RESOLVED = "RESOLVED"
     """The market is resolved."""
-    GONE = "GONE"
-    """The venue knows no order book for this token any more (REST 404)."""
+    CLOSED = "CLOSED"
+    """The venue's list of markets (Gamma) says that the market is closed."""
+    REVIVED = "REVIVED"
+    """A retired market has a book again that is newer than its end."""
+    CLOCK_STEP = "CLOCK_STEP"
+    """What was heard carried a time that was never true, or the venue's clock was set back."""
+    GAP = "GAP"
+    """This program slept, and nobody knows what it missed."""
 
 
 LEGAL_TRANSITIONS: Final[dict[BookState, frozenset[BookState]]] = {
@@ -77,6 +83,6 @@ LEGAL_TRANSITIONS: Final[dict[BookState, frozenset[BookState]]] = {
     BookState.LIVE: frozenset({BookState.SUSPECT, BookState.RETIRED}),
     BookState.SUSPECT: frozenset({BookState.LIVE, BookState.RESYNCING, BookState.RETIRED}),
     BookState.RESYNCING: frozenset({BookState.LIVE, BookState.RESYNCING, BookState.RETIRED}),
-    BookState.RETIRED: frozenset(),
+    BookState.RETIRED: frozenset({BookState.RESYNCING}),
 }
 """For each state, the states it may move to. A lost baseline restarts RESYNCING in place."""

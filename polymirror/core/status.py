@@ -20,7 +20,7 @@ import msgspec
 from attrs import Factory, frozen
 from msgspec import Struct
 
-from polymirror.core.proofs import ProofKind
+from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import UnknownToken
 
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from polymirror.core.hashing import DialectBook
     from polymirror.core.market import Market
     from polymirror.core.outbox import Outbox
-    from polymirror.core.proofs import Proof
     from polymirror.core.requests import Requests
     from polymirror.core.sockets import Sockets
     from polymirror.core.token import Token
 
-_END_OF_TIME: Final = float("inf")
 _NAMELESS: Final[tuple[str | None, str | None]] = (None, None)
 
 
@@ -63,10 +61,12 @@ class TokenStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Seconds from that proof to this status, never negative. None: nothing is proven."""
     exchange_ms: int | None
     """The venue's time of the newest change in the proven levels. None: nothing is proven."""
-    refused_reads: int | None
-    """Reads for execution of this token that were refused since it was added. Only a mirror counts them."""
-    resyncs: Mapping[str, int] | None
-    """Times this book was thrown away and built anew since it was added, by reason. Only a mirror counts them."""
+    doubts: int
+    """How often it was doubted since it was added."""
+    refused_reads: int
+    """Reads for execution of this token that were refused since it was added."""
+    resyncs: Mapping[str, int]
+    """Times this book was built anew since it was added, by reason; planned refreshes (``SCHEDULED``) included."""
     buffered_deltas: int
     """Changes that wait for a baseline; at most ``max_buffered_deltas``."""
     journaled_changes: int
@@ -88,7 +88,9 @@ class MarketStatus(Struct, frozen=True, kw_only=True, gc=False):
     socket: int | None
     """The number of the socket that carries it. None: none does, because all its tokens are retired."""
     lag: float | None
-    """That socket's lag in seconds."""
+    """Seconds from the venue's timestamp of its newest change to its application. None: no change yet."""
+    lagging: bool
+    """The lag is above ``max_apply_lag``: none of its books can be LIVE."""
     tick_size: int | None
     """The finer price grid of its tokens, in 1/10,000. None: not told yet."""
     hash_form: str | None
@@ -103,9 +105,7 @@ class SocketStatus(Struct, frozen=True, kw_only=True, gc=False):
     number: int
     is_open: bool
     lag: float | None
-    """Seconds from the venue's timestamp of the newest change to its application. None: no change came yet."""
-    lagging: bool
-    """The lag is above ``max_apply_lag``: none of its books can be LIVE."""
+    """The largest lag of its markets, in seconds. None: no change came yet."""
     tokens: int
     """How many tokens it carries."""
 
@@ -185,10 +185,6 @@ class Known:
 
     names: Mapping[str, tuple[str, str]] = Factory(dict)
     """Slug and outcome of each token."""
-    refused: Mapping[str, int] = Factory(dict)
-    """Refused reads; a token that is missing was never refused."""
-    resyncs: Mapping[str, Mapping[str, int]] = Factory(dict)
-    """Resyncs by reason; a token that is missing had none."""
     budget_left: int | None = None
 
 
@@ -215,25 +211,27 @@ class Surface:
     dialects: DialectBook
     ignored: Counter[str]
     malformed: Counter[str]
+    refused: Counter[str]
     frames: int
+    _slept: float
 
     def status(self, now: float, known: Known | None = None) -> EngineStatus:
         """Return how everything is. ``known`` adds what only the shell knows. For people: takes milliseconds."""
         each = tuple(self.tokens.values())
         return EngineStatus(
             at=now,
-            tokens=tuple([_token(token, now, known) for token in each]),
+            tokens=tuple([_token(token, now, self._slept, known, self.refused[token.asset_id]) for token in each]),
             markets=self._markets(known),
             sockets=tuple(
                 SocketStatus(
-                    number=socket.number, is_open=socket.is_open, lag=socket.lag, lagging=socket.lagging,
+                    number=socket.number, is_open=socket.is_open,
+                    lag=max((m.lag for m in socket.markets.values() if m.lag is not None), default=None),
                     tokens=sum(len(market.tokens) for market in socket.markets.values()),
                 )
                 for socket in self.sockets.all()
             ),
             rest=RestStatus(
-                # At the end of time each of them would have taken too long.
-                under_way=len(self.requests.overdue(_END_OF_TIME)),
+                under_way=self.requests.under_way,
                 waiting=len(self.outbox.books),
                 budget_left=None if known is None else known.budget_left,
             ),
@@ -243,8 +241,6 @@ class Surface:
 
     def _markets(self, known: Known | None) -> tuple[MarketStatus, ...]:
         names = {} if known is None else known.names
-        lags = {socket.number: socket.lag for socket in self.sockets.all()}
-        form = None if self.dialects.current is None else self.dialects.current.name
         found: list[MarketStatus] = []
         for market in self.markets.values():
             tokens, hashes = tuple(market.tokens), market.hashes
@@ -252,8 +248,8 @@ class Surface:
             found.append(
                 MarketStatus(
                     market=market.condition_id, slug=names.get(tokens[0], _NAMELESS)[0], tokens=tokens,
-                    socket=market.socket, lag=None if market.socket is None else lags[market.socket],
-                    tick_size=min(ticks, default=None), hash_form=form, verifiable=hashes.verifiable,
+                    socket=market.socket, lag=market.lag, lagging=market.lagging, tick_size=min(ticks, default=None),
+                    hash_form=hashes.form if hashes.verifiable else None, verifiable=hashes.verifiable,
                 )
             )  # fmt: skip
         return tuple(found)
@@ -297,19 +293,27 @@ class Surface:
     def standing(self, asset_id: str) -> Standing | None:
         """Return a token's state, why it is in it, and its epoch; None for one that is not tracked (any more)."""
         token = self.tokens.get(asset_id)
-        return None if token is None else Standing(token.state, token.reason, token.epoch)
+        return None if token is None else Standing(token.state, token.reason, token.proven.epoch)
 
     def proof_of(self, asset_id: str) -> Proof | None:
         """Return the proof that a token's readable levels rest on, or None. Raises UnknownToken."""
-        return self._tracked(asset_id).proof
+        return self.outside(self._tracked(asset_id).proven.proof)
+
+    def outside(self, proof: Proof | None) -> Proof | None:
+        """Return a proof with its time on the caller's clock: inside, time goes on while that stands still."""
+        if proof is None or not self._slept:
+            return proof
+        return Proof(proof.kind, proof.as_of - self._slept, proof.epoch)
+
+    def is_proven_since(self, asset_id: str, moment: float) -> bool:
+        """Whether a LIVE book is proven for a time not before ``moment`` (mirror's clock). Raises UnknownToken."""
+        token = self._tracked(asset_id)
+        proof = token.proven.proof
+        return token.state is BookState.LIVE and proof is not None and proof.as_of - self._slept >= moment
 
     def is_settled(self, asset_id: str) -> bool:
         """Whether nothing newer than the proven levels is known of a token. Raises UnknownToken."""
-        return is_settled(self._tracked(asset_id))
-
-    def server_time(self, seconds: int, sent: float, received: float) -> None:
-        """Take the venue's clock: whole unix seconds, asked at ``sent`` and answered at ``received``."""
-        self.clock.server_time(seconds, sent, received)
+        return self._tracked(asset_id).settled
 
     def _tracked(self, asset_id: str) -> Token:
         token = self.tokens.get(asset_id)
@@ -318,29 +322,20 @@ class Surface:
         return token
 
 
-def is_settled(token: Token) -> bool:
-    """Whether nothing newer than the proven levels is known of a token."""
-    return token.unproven == 0
-
-
-def _token(token: Token, now: float, known: Known | None) -> TokenStatus:
-    asset_id, proof, book = token.asset_id, token.proof, token.book
+def _token(token: Token, now: float, slept: float, known: Known | None, refused: int) -> TokenStatus:
+    asset_id, proven = token.asset_id, token.proven
+    proof, book = proven.proof, proven.book
     slug, outcome = _NAMELESS
-    refused: int | None = None
-    resyncs: Mapping[str, int] | None = None
     if known is not None:
         slug, outcome = known.names.get(asset_id, _NAMELESS)
-        refused = known.refused.get(asset_id, 0)
-        own = known.resyncs.get(asset_id)
-        resyncs = {} if own is None else _in_order(own)
     return TokenStatus(
-        token=asset_id, market=token.hashes.market, slug=slug, outcome=outcome,
-        state=token.state, reason=token.reason, since=token.since, epoch=token.epoch, settled=is_settled(token),
+        token=asset_id, market=token.market_id, slug=slug, outcome=outcome,
+        state=token.state, reason=token.reason, since=token.since - slept, epoch=proven.epoch, settled=token.settled,
         proof=None if proof is None else proof.kind,
-        proof_age=None if proof is None else max(0.0, now - proof.at),
-        exchange_ms=None if proof is None else token.proven_at_ms,
-        refused_reads=refused, resyncs=resyncs,
-        buffered_deltas=len(token.buffer), journaled_changes=len(token.journal),
+        proof_age=None if proof is None else max(0.0, now + slept - proof.as_of),
+        exchange_ms=None if proof is None else proven.proven_ms,
+        doubts=token.doubts, refused_reads=refused, resyncs=_in_order(token.resyncs),
+        buffered_deltas=len(token.buffer), journaled_changes=len(proven.journal),
         bid_levels=len(book.bids.keys), ask_levels=len(book.asks.keys),
     )  # fmt: skip
 

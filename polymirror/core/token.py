@@ -1,115 +1,99 @@
-"""One token's machine: it buffers, primes, applies, doubts and heals.
+"""One token's machine: it buffers, primes, applies, doubts and heals, and does what time asks for.
 
-The machine owns the token's book and its state. Its inputs are deltas and whole books;
-:mod:`polymirror.core.market` decides when a batch is over and compares the two tokens of a market, and
-:mod:`polymirror.core.upkeep` says what the passing of time does.
+The machine owns the token's state, its buffer and its disputes; the book and what is proven of it belong to
+:class:`~polymirror.core.proven.Proven`. Its inputs are deltas, whole books and the passing of time;
+:mod:`polymirror.core.market` decides when a batch is over and compares the two tokens of a market.
 
-What can be read is never simply the current levels: it is the newest state that was *proven*, with the age
-of that proof. Changes since then are kept in a journal, so the proven state can be rebuilt while newer
-changes wait for theirs. A lost delta therefore cannot show: the state it spoils never gets proven.
+Priming follows the venue's rules, as measured on recordings:
 
-Priming follows the venue's rules, as measured on recordings: buffer deltas until a baseline is here, drop
-those older than the baseline, apply the others in order (sizes are absolute, so one that the baseline
-contains already does no harm), and let the hash of the last one decide.
+1. buffer deltas until a baseline is here;
+2. refuse a baseline older than the newest time that is neither in a book nor in the buffer (rule D3);
+3. drop deltas older than the baseline, and apply the others in order (sizes are absolute, so one that the baseline
+   contains already does no harm);
+4. let the hash of the last one decide.
+
+All times in seconds on the mirror's monotonic clock, exchange times in ms.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from polymirror.core.book import OrderBook, Undo
 from polymirror.core.events import Transition
+from polymirror.core.evidence import Evidence
+from polymirror.core.grid import Grid
 from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
 from polymirror.core.outbox import Want
-from polymirror.core.proofs import Proof, ProofKind, Verdict
+from polymirror.core.proofs import ProofKind, Verdict
+from polymirror.core.proven import Proven
 from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
-from polymirror.core.units import PRICE_SCALE, PRICES
+from polymirror.core.waiting import Held, Waiting
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
-    from polymirror.core.book import Levels
-    from polymirror.core.hashing import MarketHash
+    from polymirror.core.book import OrderBook, Undo
+    from polymirror.core.hashing import Explained, MarketHash
     from polymirror.core.messages import Change, Snapshot
     from polymirror.core.outbox import Outbox
 
+EMPTY_PROBE_INTERVAL: Final = 2.0
+"""Seconds without proof after which an empty book is probed: it may be settled."""
+
+CROSS_CHECK_SECONDS: Final = 30.0
+"""A book that the stream alone has proven for this long is held against REST."""
+
+_NEVER: Final = float("-inf")
+
 
 class Token:
-    """One token's book, state and proofs. All times in seconds on the mirror's monotonic clock."""
+    """One token's state, buffer and disputes."""
 
-    # More attributes than a shared instance dict takes: slots save 2 KB a token, and the caches feel it.
     __slots__ = (
-        "asset_id", "book", "buffer", "buffer_from", "calm", "config", "connected", "doubted_at", "epoch", "generation",
-        "hash_proven", "hashes", "held_at", "jitter", "journal", "lagging", "last_at", "loaded", "miss_reason",
-        "miss_since", "missed", "missed_deltas", "only_rest", "outbox", "past_levels", "probed_at", "proof",
-        "proven_at_ms", "reason", "refresh_at", "resync", "since", "state", "stated", "stated_at", "tick",
-        "tip_levels", "unproven",
+        "asset_id", "buffer", "calm", "config", "connected", "doubted_at", "doubts", "grid", "hashes", "jitter",
+        "lagging", "market_id", "miss_reason", "miss_since", "missed", "missed_deltas", "opening_asked_at", "outbox",
+        "pending", "proven", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
     )  # fmt: skip
 
     def __init__(self, asset_id: str, hashes: MarketHash, outbox: Outbox) -> None:
         self.asset_id = asset_id
+        self.market_id = hashes.market
         self.hashes = hashes
         self.outbox = outbox
         self.config = outbox.config
         self.state = BookState.UNPRIMED
         self.reason = Reason.TRACKED
         self.since = 0.0
-        self.epoch = 0
+        self.proven = Proven(self.config.max_journal)
         # LIVE, and nothing is disputed or waited for; False may also mean that nobody has looked since.
         self.calm = False
-        # Price grid in 1/10,000; None until told.
-        self.tick: int | None = None
+        self.grid = Grid(hashes, self.proven)
         # The socket that carries this token is open and subscribed.
         self.connected = False
-        # Frames of this token's socket are applied too late: no proof makes it LIVE meanwhile.
+        # When the subscription was sent whose opening book has not come yet; None: it has.
+        self.opening_asked_at: float | None = None
+        # Frames of this market are applied too late: no proof makes it LIVE meanwhile.
         self.lagging = False
-        # The book is loaded and follows the stream. In UNPRIMED and RESYNCING it waits for a proof.
-        self.loaded = False
-        self.book = OrderBook()
-        # Exchange time of the newest change or baseline in the book, ms.
-        self.last_at = 0
-        # The newest delta: its hash and stated top are what the book must agree with.
-        self.stated: Change | None = None
-        # When that delta came: what it proves is as old as this.
-        self.stated_at = 0.0
-        # The baseline came from REST, and nothing on the stream has confirmed it yet.
-        self.only_rest = False
-        # The newest delta's own hash fitted.
-        self.hash_proven = False
-        # Exchange time of the newest buffered delta, ms.
-        self.held_at = 0
-        # When the book was doubted last, and whether deltas may be missing since it was LIVE.
-        self.doubted_at = float("-inf")
+        # When the book was doubted last, how often so far, and whether deltas may be missing since it was LIVE.
+        self.doubted_at = _NEVER
+        self.doubts = 0
         self.missed_deltas = False
-        # Grows whenever the book is replaced or cleared, and with each subscription: what was asked
-        # before belongs to another generation.
-        self.generation = 0
         # Deltas received while there is no book, oldest first.
-        self.buffer: list[tuple[int, Change]] = []
-        # The buffer holds every delta with a timestamp above this (ms); None: from the subscription on.
-        self.buffer_from: int | None = None
-        # Changes applied to the book, oldest first.
-        self.journal: deque[Undo] = deque(maxlen=self.config.max_journal)
-        # How many of the journal's newest changes came after the proven state.
-        self.unproven = 0
-        # The proven levels, once built, while the book has moved on.
-        self.past_levels: Levels | None = None
-        # The book's levels, once copied, while nothing has changed.
-        self.tip_levels: Levels | None = None
-        self.proof: Proof | None = None
-        # Exchange time of the proven state, ms.
-        self.proven_at_ms = 0
+        self.buffer = Waiting(self.config.max_buffered_deltas, self.proven.mark)
+        # The stream sent a whole book that differs from ours, and its batch is open.
+        self.pending = False
         # When the current row of unproven batches began; None while the tip is proven.
         self.miss_since: float | None = None
         self.miss_reason = Reason.HASH_MISMATCH
         self.missed: list[MissedHash] = []
         # When this token's next planned refresh is due.
         self.refresh_at = float("inf")
-        # When REST was last asked to prove this book.
-        self.probed_at = float("-inf")
+        # The market's other token, once it is tracked.
+        self.twin: Token | None = None
         # Spreads the probes of markets that were primed together; set by the market.
         self.jitter = 1.0
+        # How often it was built anew, by reason.
+        self.resyncs: dict[str, int] = {}
         self.resync = Resync(self)
 
     # ---- State -------------------------------------------------------------------------------------
@@ -118,23 +102,34 @@ class Token:
         """Change the state. A move that the table does not allow is a bug and raises RuntimeError."""
         if new not in LEGAL_TRANSITIONS[self.state]:
             raise RuntimeError(f"illegal transition {self.state.name} -> {new.name} ({reason.name})")
-        self.outbox.events.append(Transition(self.asset_id, now, self.state, new, reason, self.epoch, detail))
+        epoch = self.proven.epoch
+        self.outbox.events.append(Transition(self.asset_id, now, self.state, new, reason, epoch, detail))
         self.state, self.reason, self.since, self.calm = new, reason, now, False
-        self.outbox.rearm[self] = None
+        self.outbox.rearm[self.asset_id] = None
         self.outbox.dirty[self.asset_id] = None
 
     def is_calm(self) -> bool:
         """Whether the book is LIVE, and nothing about it is disputed or waited for."""
-        undisputed = self.miss_since is None and not self.missed and self.resync.held is None
+        undisputed = self.miss_since is None and not self.missed and not self.pending and self.resync.held is None
         self.calm = undisputed and self.state is BookState.LIVE
         return self.calm
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing newer is known than what is proven, and nothing disputes it."""
+        disputed = self.miss_since is not None or self.pending or self.resync.disputes
+        return not disputed and self.proven.unproven == 0
+
     def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
-        """Make a LIVE book SUSPECT; other states have no trust to lose."""
-        self.doubted_at = now
+        """Make a LIVE book SUSPECT; other states have no trust to lose. Only what is said later clears it (D4)."""
+        self._note_doubt(now)
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
-            self.outbox.want(self, Want.URGENT)
+            self.outbox.want(self.asset_id, Want.URGENT)
+
+    def _note_doubt(self, now: float) -> None:
+        self.doubted_at = now
+        self.doubts += 1
 
     def missed_input(self, reason: Reason, now: float, detail: str) -> None:
         """Input that may have been about this book could not be taken."""
@@ -143,282 +138,272 @@ class Token:
             self.missed_deltas = True
         elif self.state is not BookState.RETIRED:
             # A baseline on its way may not know of it: only one that is newer counts.
-            newest = self.buffer[-1][0] if self.buffer else 0
-            self.buffer_from = max(self.last_at, self.buffer_from or 0, newest)
-            self.buffer.clear()
-            if self.loaded:
+            self._note_doubt(now)
+            self.buffer.drop()
+            if self.proven.loaded:
                 self.start_resync(reason, now, gap=True, detail=detail)
 
-    def retire(self, reason: Reason, now: float) -> None:
-        """The market is over: drop everything. Final."""
+    def retire(self, reason: Reason, now: float, detail: str = "") -> None:
+        """The market is over: drop everything until it shows life again."""
         if self.state is not BookState.RETIRED:
-            self.move(BookState.RETIRED, reason, now)
+            self.move(BookState.RETIRED, reason, now, detail)
+            self.outbox.books.pop(self.asset_id, None)
             self.clear()
-            self.buffer.clear()
+            self.buffer.drop()
 
-    def clear(self) -> None:
+    def revive(self, now: float) -> None:
+        """A retired market shows life: mirror it again."""
+        self.connected = False
+        self.move(BookState.RESYNCING, Reason.REVIVED, now)
+        self.resync.begin(now)
+
+    def clear(self, kept_from_ms: int | None = None) -> None:
         """Forget the book; the epoch grows."""
-        if self.loaded:
-            self.resync.emptied = self.is_empty
-        self.epoch += 1
-        self.generation += 1
-        self.loaded = False
-        self.book = OrderBook()
-        self.stated = None
-        self.journal.clear()
-        self.unproven = 0
-        self.past_levels = self.tip_levels = None
-        self.proof = self.miss_since = None
-        self.missed_deltas = False
+        self.proven.clear(kept_from_ms)
+        self.miss_since = None
+        self.missed_deltas = self.pending = False
         self.missed.clear()
         self.resync.forget_probe()
 
-    def start_resync(self, reason: Reason, now: float, *, gap: bool, detail: str = "") -> None:
-        """Clear the book and ask for a baseline. ``gap`` says that deltas were missed up to now."""
+    def start_resync(
+        self, reason: Reason, now: float, *, gap: bool, detail: str = "", doubted_at: float | None = None
+    ) -> None:
+        """Clear the book and ask for a baseline. ``gap`` says that deltas were missed up to now.
+
+        The reason for it came up at ``doubted_at`` (default: now).
+        """
         if self.state is BookState.RETIRED:
             return
+        self._note_doubt(now if doubted_at is None else doubted_at)
         if self.state is BookState.LIVE:
             self.move(BookState.SUSPECT, reason, now, detail)
+        self.resyncs[reason.name] = self.resyncs.get(reason.name, 0) + 1
         self.outbox.resyncs[reason.name] = self.outbox.resyncs.get(reason.name, 0) + 1
-        kept = [] if gap else self._journaled()[-self.config.max_buffered_deltas :]
-        if self.loaded or gap:
-            self.buffer = kept
-            self.buffer_from = kept[0][0] if kept else self.last_at or None
-        self.clear()
+        if gap:
+            self.buffer.drop()
+            self.clear()
+        elif self.proven.loaded:
+            # In the journal's order: what was received later is applied later.
+            stated = self.proven
+            kept = stated.deltas(self.asset_id, self.config.max_buffered_deltas, self.outbox.clock)
+            deltas = [Held(at_ms, change, at_ms, as_of, 0, now) for at_ms, change, as_of in kept]
+            if deltas:
+                stamps = (stated.stated_ms, stated.stated_as_of, stated.stated_doubts)
+                deltas[-1] = Held(deltas[-1].order_ms, deltas[-1].change, *stamps, now)
+            self.buffer.keep(deltas)
+            self.clear(deltas[0].order_ms if deltas else None)
+        else:
+            self.clear()
         self.move(BookState.RESYNCING, reason, now, detail)
         self.resync.begin(now)
 
-    def _journaled(self) -> list[tuple[int, Change]]:
-        """Return the journal's changes as deltas, the newest of them with all that the venue stated in it."""
-        deltas = [(undo.at, undo.delta(self.asset_id)) for undo in self.journal]
-        if (stated := self.stated) is not None:
-            for i in range(len(deltas) - 1, -1, -1):
-                at, delta = deltas[i]
-                if (delta.price, delta.size, delta.side) == (stated.price, stated.size, stated.side):
-                    deltas[i] = (at, stated)
-                    return deltas
-        # What is left would not end with what the venue stated last, so nothing could prove it.
-        return []
-
     # ---- Inputs from the stream --------------------------------------------------------------------
 
-    def subscribed(self, now: float) -> None:
-        """The socket is open and the subscription sent: the opening book should arrive soon."""
+    def subscribed(self, now: float, asked_at: float) -> None:
+        """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon."""
         self.connected = True
-        self.generation += 1
+        self.opening_asked_at = asked_at
+        self.proven.subscribed()
         self.resync.begin(now, await_stream=True)
-        self.outbox.rearm[self] = None
+        self.outbox.rearm[self.asset_id] = None
+
+    def opening_asked(self, now: float) -> None:
+        """The market was subscribed anew: if there is no book, the next one is the answer."""
+        if not self.proven.loaded:
+            self.opening_asked_at = now
 
     def disconnected(self, now: float, detail: str = "") -> None:
         """The socket is gone: whatever was known may be outdated."""
         self.connected = self.lagging = False
-        if self.state is BookState.UNPRIMED and not self.loaded:
+        self.opening_asked_at = None
+        if self.state is BookState.UNPRIMED and not self.proven.loaded:
             # There was nothing to lose; the next connection primes it.
+            self.buffer.drop()
             self.resync.begin(now)
         else:
             self.start_resync(Reason.DISCONNECT, now, gap=True, detail=detail)
-        self.buffer.clear()
-        self.buffer_from = None
 
-    def delta(self, change: Change, at: int, now: float) -> Undo | None:
-        """Take one delta: apply it, or buffer it. Return what it replaced. Raises UnitError if it is bad."""
-        if not self.loaded:
-            if self.state is not BookState.RETIRED:
-                self._hold(change, at, now)
+    def delta(
+        self, change: Change, order_ms: int, stated_ms: int, as_of: float, now: float, heard_at: float | None = None
+    ) -> Undo | None:
+        """Take one delta: apply it, or buffer it. Return what it replaced. Raises UnitError if it is bad.
+
+        ``order_ms`` orders it, ``stated_ms`` is what the venue hashed, and it speaks for ``as_of``. It was read at
+        ``heard_at``, if it had to wait since.
+        """
+        # Read before a doubt was raised, it knows nothing of it (D4).
+        late = heard_at is not None and heard_at < self.doubted_at
+        if self.proven.mark.is_ahead(stated_ms, now, self.outbox.clock):
+            as_of = _NEVER
+        return self._take(Held(order_ms, change, stated_ms, as_of, self.doubts - late, now))
+
+    def _take(self, held: Held) -> Undo | None:
+        order_ms, change, stated_ms, as_of, doubts, now = held
+        proven = self.proven
+        if not proven.loaded:
+            if self.state is not BookState.RETIRED and self.buffer.hold(held):
+                self.resync.overflowed = True
+                self.outbox.rearm[self.asset_id] = None
             return None
-        if at < self.last_at and self._superseded(change, at):
+        if order_ms < proven.last_ms:
+            proven.mark.stream_below(order_ms, now)
+        if proven.repeats(change, stated_ms):
+            if proven.hash_proven:
+                self.outbox.count(ProofKind.HASH, Verdict.MATCH)
             return None
-        undo = self.book.change(change, at)
-        self.follow(undo, change, at, now)
+        if order_ms <= proven.last_ms and proven.overtaken(change, order_ms):
+            return None
+        undo = proven.book.change(change, order_ms)
+        proven.follow(undo, change, stated_ms, as_of, doubts)
         return undo
 
-    def follow(self, undo: Undo, change: Change, at: int, now: float) -> None:
-        """Note a change that was just made in the book: nothing proves it yet."""
-        if self.unproven == 0:
-            # Free when a reader copied the levels since the last change.
-            self.past_levels = self.tip_levels
-        elif self.unproven == self.journal.maxlen and self.past_levels is None:
-            # The journal is about to lose the way back.
-            self.past_levels = self.book_levels_before_unproven(including=undo)
-        self.tip_levels = None
-        self.journal.append(undo)
-        self.unproven += 1
-        if at >= self.last_at:
-            # What repeats an exchange time is no newer evidence, however late it comes.
-            if at > self.last_at:
-                self.stated_at = now
-            elif self.stated is None and self.proof is not None:
-                self.stated_at = min(now, self.proof.at)
-            self.last_at = at
-            self.stated = change
-            self.hash_proven = False
+    def admits(self, book: OrderBook, evidence: Evidence) -> bool:
+        """Whether a book may be a baseline: it is not older than what was heard and is not in the buffer (D3).
 
-    def _superseded(self, change: Change, at: int) -> bool:
-        """Whether an out-of-order delta must not be applied: in the book already, or overtaken."""
-        if at < self.resync.baseline_at or self.hash_proven:
-            return True
-        is_bid, price = change.side == "BUY", PRICES[change.price]
-        key = price if is_bid else PRICE_SCALE - price
-        return any(undo.at > at and undo.key == key and undo.is_bid is is_bid for undo in self.journal)
+        What was proven of the market's other token was heard of this one, too, if only in the buffer.
+        """
+        twin = None if self.twin is None else self.twin.proven
+        if twin is not None and twin.proof is not None and not twin.unproven and not book.mirrors(twin.book):
+            newest_ms = max((held.order_ms for held in self.buffer), default=0)
+            if twin.proven_ms > newest_ms:
+                self.proven.mark.rise(twin.proven_ms)
+        return self.proven.mark.admits(evidence.since_ms, book.levels())
 
-    def _hold(self, change: Change, at: int, now: float) -> None:
-        """Buffer a delta until there is a baseline. A full buffer starts over: nothing is lost silently."""
-        if len(self.buffer) >= self.config.max_buffered_deltas:
-            self.buffer.clear()
-            self.resync.overflowed = True
-            self.outbox.rearm[self] = None
-            self.buffer_from = at
-        if not self.buffer or at > self.held_at:
-            self.held_at, self.stated_at = at, now
-        self.buffer.append((at, change))
+    def overtaken_by_twin(self, since_ms: int, as_of: float, now: float) -> None:
+        """The market's other token was proven at a newer time, and this book is not its mirror image."""
+        self.proven.mark.rise(since_ms)
+        self.proven.superseded(since_ms, as_of)
+        if self.proven.last_ms < since_ms:
+            self.disagrees(Reason.COMPLEMENT_MISMATCH, now)
 
-    def load(self, message: Snapshot, book: OrderBook, now: float, source: Proof, *, verifiable: bool) -> bool:
+    def load(self, book: OrderBook, evidence: Evidence, now: float, *, verifiable: bool, believed: bool = True) -> bool:
         """Take a baseline, roll the buffer forward over it, and become LIVE if that can be proven.
 
-        ``verifiable`` says whether the baseline's own hash was explained. Return whether the baseline
-        was acceptable: in order with the stream, or not older than the deltas that are missing.
+        ``verifiable`` says whether the baseline's own hash was explained, ``believed`` whether it may be trusted
+        before REST has shown the same. Whether it may be one at all is asked before (:meth:`admits`). Return
+        False if the deltas on top of it were bad.
         """
-        in_order = source.kind is ProofKind.BOOK
-        if not in_order and self.buffer_from is not None and message.timestamp_ms < self.buffer_from:
-            return False
-        self._start_from(message, book, source)
+        proven = self.proven
+        proven.load(book, evidence)
         crossed, baseline = book.crossed(), book.levels() if self.buffer else None
-        held, self.buffer, self.buffer_from = self.buffer, [], None
+        buffered = self.buffer.take()
         try:
-            for at, change in held:
-                self.delta(change, at, self.stated_at)
+            for held in buffered:
+                self._take(held)
         except UnitError as error:
             self.start_resync(Reason.DECODE_ERROR, now, gap=True, detail=str(error))
             return False
-        if self.stated is None:
-            self.proven(now, source.kind, source.at)
-        elif not verifiable or not self.stated.hash:
+        if not believed:
+            proven.unprove()
+        elif proven.stated is None:
+            self.prove(evidence, now)
+        elif not verifiable or not proven.stated.hash:
             # No hash to rely on: the baseline is the venue's own statement, and it is what can be read.
             if not crossed:
-                self._become_live(now)
+                self._become_live(evidence, now)
         elif not self.prove_by_hash(now, thorough=True):
             # The next deltas prove it, or resync.due runs out.
-            self.outbox.rearm[self] = None
-        elif book.levels() == baseline:
+            self.outbox.rearm[self.asset_id] = None
+        elif evidence.since_ms >= proven.last_ms and book.levels() == baseline:
             # The baseline had the buffered deltas already, and it is the fresher evidence.
-            self.proven(now, source.kind, source.at)
+            self.prove(evidence, now)
         return True
 
-    def _start_from(self, message: Snapshot, book: OrderBook, source: Proof) -> None:
-        """Replace the book and everything that is known relative to it."""
-        self.book, self.loaded = book, True
-        self.generation += 1
-        self.past_levels = self.tip_levels = None
-        self.last_at = self.proven_at_ms = self.resync.baseline_at = message.timestamp_ms
-        self.stated = None
-        self.hash_proven = False
-        self.journal.clear()
-        self.unproven = 0
-        self.proof = source
-        self.only_rest = source.kind is ProofKind.PROBE
-
-    def restart_at(self, at: int) -> None:
-        """Keep the proven levels as a baseline of exchange time ``at`` (ms), and forget what led to them."""
-        self.last_at = self.proven_at_ms = self.resync.baseline_at = at
-        self.stated = None
-        self.hash_proven = False
-        self.journal.clear()
-        self.missed.clear()
+    def adopt(self, book: OrderBook, evidence: Evidence, now: float) -> None:
+        """Ours becomes a newer book of the stream that its own hash proves, by the changes between the two."""
+        self.proven.adopt(book, evidence)
+        self.prove(evidence, now)
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
-    def proven(self, now: float, kind: ProofKind, as_of: float) -> None:
-        """The book as it stands equals the venue's, as of ``as_of``: when the evidence came, not when it was read.
-
-        A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
-        """
-        if self.book.crossed():
+    def prove(self, evidence: Evidence, now: float) -> None:
+        """The book as it stands equals the venue's."""
+        proven = self.proven
+        if evidence.as_of == _NEVER or proven.book.crossed():
             return
-        if self.unproven or self.proof is None:
+        if proven.prove(evidence):
             # Newer levels can be read from now on.
             self.outbox.dirty[self.asset_id] = None
-            self.proof = Proof(kind, as_of, self.epoch)
-        elif as_of > self.proof.at:
-            # The same levels, proven again: the newest proof counts.
-            self.proof = Proof(kind, as_of, self.epoch)
-        self.unproven = 0
-        self.past_levels = None
-        if kind is not ProofKind.PROBE:
-            self.only_rest = False
-        self.proven_at_ms = self.last_at
         self.miss_since = None
-        if self.is_empty:
+        if proven.is_empty:
             # Perhaps settled: the next probe is due sooner.
-            self.outbox.rearm[self] = None
+            self.outbox.rearm[self.asset_id] = None
         if self.state is not BookState.LIVE:
-            self._become_live(now)
+            self._become_live(evidence, now)
 
-    def proven_past(self, undos: list[Undo], book: OrderBook, at: int, now: float, as_of: float) -> None:
-        """A past state of the book, ``undos`` ago and changed last at ``at`` (ms), equals the venue's ``book``."""
-        if book.crossed():
+    def prove_past(self, undos: list[Undo], book: OrderBook, evidence: Evidence, now: float) -> None:
+        """The book as it was before ``undos`` equals the venue's."""
+        if book.crossed() or (undos and undos[0].as_of == _NEVER):
             return
-        if len(undos) != self.unproven or self.proof is None:
+        if self.proven.prove_past(undos, book, evidence):
             self.outbox.dirty[self.asset_id] = None
-            self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
-        elif as_of > self.proof.at:
-            self.proof = Proof(ProofKind.PROBE, as_of, self.epoch)
-        self.unproven = len(undos)
-        self.past_levels = book.levels()
-        self.proven_at_ms = at
         if self.state is not BookState.LIVE and self.miss_since is None:
             # While the newest state is in dispute, an older one says nothing about it.
-            self._become_live(now)
+            self._become_live(evidence.until(undos[0].as_of) if undos else evidence, now)
 
-    def _become_live(self, now: float) -> None:
-        if not self.lagging:
+    def _become_live(self, evidence: Evidence, now: float) -> None:
+        proof = self.proven.proof
+        if proof is None or now - proof.as_of > self.config.max_proof_age:
+            # Right, but too long ago to be trusted now.
+            return
+        if not self.lagging and evidence.clears(self.doubts, self.doubted_at):
             self.missed_deltas = False
             self.resync.done(now)
             self.move(BookState.LIVE, Reason.PROVEN, now)
 
     def prove_by_hash(self, now: float, *, thorough: bool) -> bool:
         """Compare the book with the newest announced hash. ``thorough`` also searches candidates."""
-        stated = self.stated
+        proven = self.proven
+        stated = proven.stated
         if stated is None or not stated.hash:
             return False
-        hashes, args = self.hashes, (self.asset_id, self.last_at, self.book, stated.hash)
+        hashes, args = self.hashes, (self.asset_id, proven.stated_ms, proven.book, stated.hash)
         if hashes.prove(*args) or (thorough and hashes.search(*args)):
-            self.hash_proven = True
+            proven.hash_fits()
             self.outbox.count(ProofKind.HASH, Verdict.MATCH)
-            self.proven(now, ProofKind.HASH, self.stated_at)
+            self.prove(Evidence(ProofKind.HASH, proven.last_ms, proven.stated_as_of, proven.stated_doubts), now)
             return True
         return False
 
     def heal(self, now: float) -> None:
         """After a message: has the book as it stands a hash that was announced a change or two ago?"""
-        healed: float | None = None
+        healed: MissedHash | None = None
         for each in self.missed:
             each.left -= 1
-            if self.hashes.search(self.asset_id, each.at, self.book, each.announced, wide=False):
+            if self.hashes.search(self.asset_id, each.at_ms, self.proven.book, each.announced, wide=False):
                 self.outbox.count(ProofKind.HASH, Verdict.HEALED)
                 each.left = -1
-                healed = each.heard_at
+                healed = each
             elif each.left <= 0:
                 self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.missed = [each for each in self.missed if each.left > 0]
         if healed is not None:
-            self.proven(now, ProofKind.HASH, healed)
+            self.prove(Evidence(ProofKind.HASH, self.proven.last_ms, healed.as_of, healed.doubts), now)
 
     def hash_missed(self, now: float) -> None:
         """At the end of a batch the announced hash did not fit: watch it, and start the clock."""
-        stated = self.stated
+        proven = self.proven
+        stated = proven.stated
         if stated is None:
             return
-        if not stated.hash or not self.hashes.verifiable:
+        if not stated.hash or self.hashes.constants is None:
+            self.outbox.count(ProofKind.HASH, Verdict.UNVERIFIABLE)
+            return
+        # Late hashes fit soon, and then all misses are forgotten.
+        self.outbox.warn("hash form", self.hashes.stream_missed(now), now)
+        if not self.hashes.verifiable:
             self.outbox.count(ProofKind.HASH, Verdict.UNVERIFIABLE)
             return
         if len(self.missed) >= MAX_PENDING_HASHES:
             self.missed.pop(0)
             self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.calm = False
-        self.missed.append(MissedHash(self.last_at, stated.hash, self.stated_at, HEAL_CHANGES))
-        if not self.unproven and (self.proof is None or self.proof.kind is not ProofKind.COMPLEMENT):
+        self.missed.append(
+            MissedHash(proven.stated_ms, stated.hash, proven.stated_as_of, proven.stated_doubts, HEAL_CHANGES)
+        )
+        if not proven.unproven and (proven.proof is None or proven.proof.kind is not ProofKind.COMPLEMENT):
             return
-        if self.only_rest:
+        if proven.only_rest:
             # Nothing on the stream has confirmed this baseline yet, and now something contradicts it.
             self.doubt(Reason.HASH_MISMATCH, now, "the first change after a REST book")
         self.disagrees(Reason.HASH_MISMATCH, now)
@@ -427,33 +412,78 @@ class Token:
         """The venue states something else: SUSPECT if no proof comes within the grace."""
         if self.miss_since is None:
             self.miss_since, self.miss_reason, self.calm = now, reason, False
-            self.outbox.rearm[self] = None
+            self.outbox.rearm[self.asset_id] = None
 
-    # ---- What it is like ---------------------------------------------------------------------------
+    # ---- Time --------------------------------------------------------------------------------------
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the book has no level at all: the venue empties a book when its market is settled."""
-        return self.loaded and not self.book.bids.keys and not self.book.asks.keys
+    def probe_interval(self) -> float:
+        """Seconds after which a proof is followed by a probe: few for an empty book, which may be settled."""
+        usual = self.config.max_proof_age * self.config.probe_fraction * self.jitter
+        return min(usual, EMPTY_PROBE_INTERVAL) if self.proven.is_empty else usual
+
+    @property
+    def probe_due(self) -> float:
+        """When REST is to be asked next, by the age of the proof, or because only the stream has proven it lately."""
+        as_of, resync = self.proven.stale_from, self.resync
+        by_age = max(_NEVER if as_of is None else as_of, resync.probed_at) + self.probe_interval
+        cross_check = max(resync.confirmed_at, resync.probed_at) + CROSS_CHECK_SECONDS * self.jitter
+        return min(by_age, cross_check, resync.again_at)
+
+    def proof_is_old(self, now: float) -> bool:
+        """Whether the proof is so old that a probe is needed."""
+        proof = self.proven.proof
+        return proof is None or now - proof.as_of >= self.probe_interval
+
+    def next_due(self) -> float:
+        """Return when :meth:`on_time` has something to do."""
+        config, as_of = self.config, self.proven.stale_from
+        if self.state is BookState.RETIRED:
+            return self.resync.due
+        if self.state is BookState.LIVE and as_of is not None:
+            due = min(as_of + config.max_proof_age, self.refresh_at, self.probe_due)
+            if self.miss_since is not None:
+                due = min(due, self.miss_since + config.hash_grace)
+        elif self.state is BookState.SUSPECT:
+            due = self.since + config.suspect_grace
+        else:
+            due = self.resync.due
+        return min(due, self.resync.held_until, self.resync.ask_at)
+
+    def on_time(self, now: float) -> None:
+        """Do what is due."""
+        self.proven.forget(now)
+        self.resync.on_time(now)
+        as_of = self.proven.stale_from
+        if self.state is BookState.LIVE and as_of is not None:
+            self._on_time_live(now, as_of)
+        elif self.state is BookState.SUSPECT and now >= self.since + self.config.suspect_grace:
+            if self.lagging:
+                # Building it anew would lag as much: wait until the socket has caught up.
+                self.since = now
+            else:
+                self.start_resync(self.reason, now, gap=self.missed_deltas)
+
+    def _on_time_live(self, now: float, as_of: float) -> None:
+        if now >= as_of + self.config.max_proof_age:
+            self.doubt(Reason.STALE, now, f"last proof {now - as_of:.3f} s ago")
+        elif self.miss_since is not None and now >= self.miss_since + self.config.hash_grace:
+            self.doubt(self.miss_reason, now, f"for {now - self.miss_since:.3f} s")
+        elif now >= self.refresh_at:
+            self.resync.refresh(now)
+        elif now >= self.probe_due:
+            self.resync.asked(now)
+            self.outbox.want(self.asset_id, Want.ROUTINE)
+
+    # ---- The price grid ----------------------------------------------------------------------------
+
+    def accept(self, explained: Explained | None, message: Snapshot, now: float) -> None:
+        """A whole book was accepted: keep what it tells about the market (D5)."""
+        self.hashes.accept(explained, message)
+        if explained is None:
+            self.grid.told(message.tick_size, message.timestamp_ms, now)
 
     @property
     def tick_size(self) -> int | None:
-        """The price grid in 1/10,000: the finer of what was announced and what the hash shows."""
-        return self.hashes.finer_tick(self.tick)
-
-    # ---- Reading -----------------------------------------------------------------------------------
-
-    def book_levels_before_unproven(self, including: Undo | None = None) -> Levels:
-        """Rebuild the proven levels from the book and the journal."""
-        undos = list(self.journal)[len(self.journal) - self.unproven :]
-        return self.book.levels_before(undos if including is None else [*undos, including])
-
-    def proven_levels(self) -> Levels:
-        """Return the newest proven levels; copied once, then shared until the next change."""
-        if self.unproven == 0:
-            if self.tip_levels is None:
-                self.tip_levels = self.book.levels()
-            return self.tip_levels
-        if self.past_levels is None:
-            self.past_levels = self.book_levels_before_unproven()
-        return self.past_levels
+        """The price grid in 1/10,000; None until told."""
+        return self.grid.tick

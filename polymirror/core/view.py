@@ -86,16 +86,21 @@ class BookView(Struct, frozen=True, eq=False, gc=False, kw_only=True):
     reason: Reason | None
     epoch: int
     """Grows by one whenever the book is cleared or replaced: views of different epochs do not connect."""
+    doubts: int
+    """Grows by one whenever the book leaves LIVE: between two views with equal ones it was never in doubt."""
     settled: bool
-    """False while a newer change is known that is not proven yet: the levels are the last proven ones."""
+    """True only while nothing newer is known: no unproven change, no differing whole book, no open disagreement."""
     exchange_ms: int
     """The venue's time of the newest change in these levels, in ms since 1970."""
     apply_lag: float | None
-    """From the venue's timestamp to applied, in seconds, clock offset removed. None: not known."""
+    """From the venue's timestamp of the market's newest change to applied, in seconds. None: not known."""
+    clock_uncertainty: float | None
+    """The width of the interval in which the venue's clock lies, in seconds. A constant delay of the stream inside it
+    cannot be known. None: the venue never answered ``/time``, and nothing bounds it."""
     read_at: float
     """When this view was made, on the mirror's monotonic clock."""
     proven_at: float | None
-    """When these levels were proven, on the same clock. None only for views that are not LIVE."""
+    """The latest moment for which these levels are proven, on the same clock. None only for views that are not LIVE."""
     last_proof: Proof | None
     """The proof that these levels rest on."""
     tick_size: int | None

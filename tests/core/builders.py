@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from polymirror.config import EngineConfig
 from polymirror.core.book import OrderBook
 from polymirror.core.checksum import Constants
-from polymirror.core.effects import FetchBooks
+from polymirror.core.effects import AskGamma, FetchBooks
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition, Warned
 from polymirror.core.messages import Change, Snapshot, WireLevel, decode_books
@@ -175,15 +175,19 @@ class Rig:
         self.warnings: list[Warned] = []
         self.effects: list[Effect] = []
         self.pending: list[FetchBooks] = []
+        # Markets that Gamma was asked about, and is still to answer.
+        self.asked_gamma: list[str] = []
         self.dirty: list[str] = []
         for exchange in exchanges:
             self.engine.track(exchange.market, exchange.tokens, self.now, constants=constants)
         self.drain()
 
     @classmethod
-    def live(cls, *exchanges: Exchange, **config: Any) -> Rig:
-        """A rig whose books are all LIVE."""
+    def live(cls, *exchanges: Exchange, timed: bool = True, **config: Any) -> Rig:
+        """A rig whose books are all LIVE. ``timed``: the venue has told the time."""
         rig = cls(*exchanges, constants=config.pop("constants", CONSTANTS), **config)
+        if timed:
+            rig.time()
         rig.connect()
         for exchange in exchanges:
             rig.send(exchange.opening())
@@ -201,10 +205,10 @@ class Rig:
         self.engine.disconnected(line, self.now, "gone", **how)
         self.drain()
 
-    def send(self, frame: Any, line: int = 1) -> None:
+    def send(self, frame: Any, line: int = 1, *, read_at: float | None = None) -> None:
         """Hand a frame to the engine: text, bytes, or an object to write as JSON."""
         data = frame if isinstance(frame, (str, bytes)) else json.dumps(frame)
-        self.engine.receive(line, data, self.now)
+        self.engine.receive(line, data, self.now, read_at)
         self.drain()
 
     def advance(self, seconds: float) -> None:
@@ -248,6 +252,25 @@ class Rig:
             self.engine.books_failed(effect.request, self.now)
         self.drain()
 
+    def gamma(self, *, closed: bool | None) -> list[str]:
+        """Answer all questions to Gamma alike; return the markets that were asked about."""
+        asked, self.asked_gamma = self.asked_gamma, []
+        for market in asked:
+            self.engine.market_status(market, closed, self.now)
+        self.drain()
+        return asked
+
+    def gap(self, seconds: float) -> None:
+        """The machine was suspended: time goes on, the clock that the engine is given does not."""
+        self.engine.gap(seconds, self.now)
+        self.drain()
+
+    def time(self, offset_ms: float = START - 1000 * BEGIN, round_trip: float = 0.0) -> None:
+        """Answer ``/time`` as a venue with this offset of its clock does, right now."""
+        made = self.now - round_trip / 2
+        self.engine.server_time(int((offset_ms + 1000 * made) // 1000), self.now - round_trip, self.now)
+        self.drain()
+
     def drain(self) -> None:
         for event in self.engine.events():
             (self.transitions if isinstance(event, Transition) else self.warnings).append(event)
@@ -255,6 +278,8 @@ class Rig:
             self.effects.append(effect)
             if isinstance(effect, FetchBooks):
                 self.pending.append(effect)
+            elif isinstance(effect, AskGamma):
+                self.asked_gamma.append(effect.condition_id)
         self.dirty.extend(self.engine.dirty())
 
     def forget(self) -> None:

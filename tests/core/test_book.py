@@ -12,7 +12,7 @@ from tests.core.builders import changed, order_book
 
 def replaced(*args):
     undo = changed(*args)
-    return undo.at, undo.is_bid, undo.key, undo.old, undo.new
+    return undo.at_ms, undo.is_bid, undo.key, undo.old, undo.new
 
 
 def test_levels_in_any_order_are_sorted_with_the_best_last():

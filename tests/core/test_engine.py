@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from polymirror.config import EngineConfig
-from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Subscribe, Unsubscribe
+from polymirror.core.effects import AskGamma, CloseSocket, FetchBooks, OpenSocket, Subscribe, Unsubscribe
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import ConfigError, NotLive, UnknownToken
-from tests.core.builders import BEGIN, CONSTANTS, Exchange, Rig, assert_right, shown
+from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, assert_right, shown
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -57,8 +57,12 @@ def test_a_resyncing_book_is_refused_as_never_proven_in_its_new_epoch(rig):
     assert refusal(rig) == (BookState.RESYNCING, Reason.REQUESTED, None, 1)
 
 
+def resolve(rig, market="0xm"):
+    rig.send({"event_type": "market_resolved", "market": market, "timestamp": str(START)})
+
+
 def test_a_retired_book_is_refused(rig):
-    rig.disconnect(resolved=True)
+    resolve(rig)
     assert refusal(rig) == (BookState.RETIRED, Reason.RESOLVED, None, 1)
 
 
@@ -108,7 +112,7 @@ def test_a_peek_shows_whatever_there_is_and_says_its_state(rig):
     assert (view.state, view.reason) == (BookState.SUSPECT, Reason.OVERFLOW)
     assert view.best_bid is not None
     assert rig.engine.peek_state("11") is BookState.SUSPECT
-    rig.engine.disconnected(1, rig.now, resolved=True)
+    resolve(rig)
     gone = rig.engine.peek("11", rig.now)
     assert (gone.state, gone.bids, gone.apply_lag) == (BookState.RETIRED, (), None)
 
@@ -133,7 +137,7 @@ def test_tracking_opens_one_socket_for_both_tokens_and_more_as_needed():
 
 
 def test_tracking_what_is_tracked_changes_nothing(rig):
-    rig.engine.track("0xm", ["11", "22", "11"], rig.now)
+    rig.engine.track("0xm", ["11", "22"], rig.now)
     assert rig.engine.effects() == []
     assert rig.state("11") is BookState.LIVE
 
@@ -154,6 +158,11 @@ def test_a_market_has_two_tokens(rig):
         rig.engine.track("0xm", ["33"], rig.now)
     with pytest.raises(ConfigError, match="the two tokens of one market"):
         rig.engine.track("0xn", ["31", "32", "33"], rig.now)
+
+
+def test_a_token_belongs_to_one_market(rig):
+    with pytest.raises(ConfigError, match="no token of another market: 0xm has it"):
+        rig.engine.track("0xn", ["11"], rig.now)
 
 
 def test_no_more_tokens_are_tracked_than_allowed():
@@ -197,7 +206,7 @@ def test_a_wish_of_a_market_that_is_no_longer_wanted_leaves_no_deadline_behind(r
 def test_a_wish_of_a_token_that_was_retired_meanwhile_is_dropped(rig):
     while not rig.engine.outbox.books:
         rig.advance(0.01)
-    rig.token("11").retire(Reason.GONE, rig.now)
+    rig.token("11").retire(Reason.CLOSED, rig.now)
     rig.advance(1.0)
     assert [each.asset_ids for each in rig.pending] == [("22",)]
 
@@ -205,11 +214,11 @@ def test_a_wish_of_a_token_that_was_retired_meanwhile_is_dropped(rig):
 def test_an_answer_to_a_token_that_was_tracked_anew_meanwhile_is_not_believed(rig, exchange):
     rig.engine.resync("11", rig.now)
     rig.drain()
-    asked_about = rig.token("11").generation
+    asked_about = rig.token("11").proven.generation
     rig.engine.untrack("0xm", rig.now)
     rig.engine.track("0xm", exchange.tokens, rig.now, constants=CONSTANTS)
     rig.connect(2)
-    rig.token("11").generation = asked_about
+    rig.token("11").proven.generation = asked_about
     old = exchange.rest("11")
     (request,) = rig.pending
     rig.forget()
@@ -241,7 +250,7 @@ def test_a_disconnect_invalidates_every_book_of_its_socket_at_once_and_no_other(
     for token in exchange.tokens:
         assert rig.path(token) == ["SUSPECT DISCONNECT", "RESYNCING DISCONNECT"]
         assert rig.engine.peek(token, rig.now).bids == ()
-        assert rig.token(token).epoch == 1
+        assert rig.token(token).proven.epoch == 1
     assert rig.path("33") == ["LIVE PROVEN"]
 
 
@@ -304,23 +313,32 @@ def test_a_lost_opening_book_is_noticed_within_the_deadline_and_asked_from_rest(
     assert_right(rig, exchange)
 
 
-def test_a_socket_closed_because_its_markets_are_resolved_retires_them_for_ever(rig):
+def test_a_socket_closed_because_its_markets_are_resolved_is_a_reason_to_ask_gamma_and_no_evidence(exchange):
+    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
     rig.disconnect(resolved=True)
-    assert rig.path("11") == rig.path("22") == ["RETIRED RESOLVED"]
-    assert rig.effects == [CloseSocket(1)]
-    rig.connect()
-    rig.advance(1000)
-    assert rig.effects == [CloseSocket(1)]
+    assert rig.effects == [AskGamma("0xm"), AskGamma("0xn")]
+    assert rig.path("11") == rig.path("33") == ["SUSPECT DISCONNECT", "RESYNCING DISCONNECT"]
+    rig.engine.market_status("0xm", closed=True, now=rig.now)
+    rig.drain()
+    assert rig.path("11")[-1] == rig.path("22")[-1] == "RETIRED CLOSED"
+    assert rig.state("33") is BookState.RESYNCING
 
 
 def test_a_reconnect_leaves_retired_tokens_alone(exchange):
-    rig = Rig.live(exchange, Exchange("0xn", "33", "44"))
-    rig.token("11").retire(Reason.GONE, rig.now)
-    rig.drain()
-    rig.disconnect()
+    rig = Rig()
+    rig.engine.track("0xm", ["11"], rig.now, constants=CONSTANTS)
     rig.connect()
     rig.send(exchange.opening())
-    assert rig.path("11") == ["RETIRED GONE"]
+    resolve(rig)
+    rig.engine.track("0xm", ["22"], rig.now)
+    rig.drain()
+    number = rig.engine.markets["0xm"].socket
+    rig.connect(number)
+    rig.send(exchange.opening(), line=number)
+    rig.disconnect(number)
+    rig.connect(number)
+    rig.send(exchange.opening(), line=number)
+    assert rig.path("11") == ["LIVE PROVEN", "RETIRED RESOLVED"]
     assert rig.state("22") is BookState.LIVE
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from polymirror.core import engine as engine_module
+from polymirror.core import harm as harm_module
 from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
@@ -157,12 +157,12 @@ def test_a_first_book_that_cannot_be_is_malformed_and_another_is_waited_for(exch
 
 
 def test_no_more_kinds_are_counted_by_name_than_the_bound(rig):
-    for n in range(3 * engine_module.MAX_KINDS):
+    for n in range(3 * harm_module.MAX_KINDS):
         rig.send({"event_type": f"kind{n}"})
         rig.send({"event_type": [f"kind{n}"]})
-    assert len(rig.engine.ignored) <= engine_module.MAX_KINDS + 1
-    assert len(rig.engine.malformed) <= engine_module.MAX_KINDS + 1
-    assert rig.engine.counts["ignored"] == rig.engine.counts["malformed"] == 3 * engine_module.MAX_KINDS
+    assert len(rig.engine.ignored) <= harm_module.MAX_KINDS + 1
+    assert len(rig.engine.malformed) <= harm_module.MAX_KINDS + 1
+    assert rig.engine.counts["ignored"] == rig.engine.counts["malformed"] == 3 * harm_module.MAX_KINDS
 
 
 def test_text_replies_are_counted_by_name(rig):
@@ -173,11 +173,9 @@ def test_text_replies_are_counted_by_name(rig):
 
 
 def test_a_frame_with_many_unreadable_elements_doubts_the_socket_once(monkeypatch):
-    from polymirror.core.engine import Engine  # noqa: PLC0415 - patched below
-
     doubts = []
-    original = Engine._suspect_socket
-    monkeypatch.setattr(Engine, "_suspect_socket", lambda *args: (doubts.append(1), original(*args)))
+    original = harm_module.suspect
+    monkeypatch.setattr(harm_module, "suspect", lambda *args: (doubts.append(1), original(*args)))
     exchange = Exchange()
     rig = Rig.live(exchange)
     rig.send("[1, 2, 3]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from polymirror.core import hashing
 from polymirror.core.states import BookState
 from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig
 
@@ -23,18 +22,21 @@ def test_an_older_book_from_the_stream_with_the_same_levels_is_no_fresh_proof(ri
     old = exchange.opening_book("11")
     rig.send(exchange.change("BUY", "0.49", "7"))
     rig.send(exchange.change("BUY", "0.49", "0"))
-    proven = rig.token("11").proof.at
+    proven = rig.token("11").proven.proof.as_of
     rig.advance(1)
     rig.send([old])
     rig.advance(0.1)
-    assert rig.token("11").proof.at == proven
+    assert rig.token("11").proven.proof.as_of == proven
 
 
-def test_hashes_that_fit_on_the_stream_keep_the_dialect_through_bad_answers(rig, exchange):
-    for size in range(1, 3 * hashing.MAX_DISTRUST):
-        rig.token("11").resync.answer(exchange.rest("11", hash="0" * 40), rig.now + size, rig.now)
-        rig.send(exchange.change("BUY", "0.49", str(size)))
+def test_rest_answers_alone_never_switch_hash_checking_off(rig, exchange):
+    exchange.alter("BUY", "0.30", "1")
+    for _ in range(40):
+        rig.advance(1.0)
+        rig.answer(**{f"t{token}": exchange.rest(token, hash="0" * 40) for token in exchange.tokens})
     assert rig.token("11").hashes.verifiable
+    assert "STALE" in rig.path("11")[0]
+    assert not [each for each in rig.warnings if each.kind == "hash form"]
 
 
 def test_a_late_duplicate_in_one_market_is_no_lag_of_the_others(rig, exchange):
@@ -55,7 +57,9 @@ def test_a_market_that_was_just_added_is_not_retired_with_those_that_are_resolve
     other = Exchange("0xn", "33", "44")
     rig.exchanges = (exchange, other)
     rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
-    rig.engine.disconnected(1, rig.now, "all subscribed assets resolved", resolved=True)
+    rig.disconnect(resolved=True)
+    rig.engine.market_status("0xm", closed=True, now=rig.now)
+    rig.engine.market_status("0xn", closed=False, now=rig.now)
     assert rig.state("11") is BookState.RETIRED
     assert rig.state("33") is BookState.UNPRIMED
 

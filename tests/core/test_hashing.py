@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 
 from polymirror.core import hashing
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
-from polymirror.core.hashing import DialectBook, MarketHash, trade_price_wire
+from polymirror.core.hashing import DialectBook, Explained, MarketHash, trade_price_wire
 from polymirror.core.messages import decode_frame
 from tests.core.builders import CONSTANTS, START, Exchange, order_book
 
@@ -19,13 +20,20 @@ class Market:
         self.dialects = DialectBook()
         self.hashes = MarketHash("0xm", self.dialects)
         if told:
-            assert self.learn(self.exchange.rest("11")) is True
+            assert self.learn(self.exchange.rest("11"))
 
     def book(self):
         return order_book(*self.exchange.sides("11"))
 
-    def learn(self, message, asked_at=None):
-        return self.hashes.learn(message, self.book(), asked_at)
+    def explain(self, message):
+        return self.hashes.explain(message, self.book())
+
+    def learn(self, message):
+        """Accept a whole book if its hash is explained; return whether it was."""
+        explained = self.explain(message)
+        if explained is not None:
+            self.hashes.accept(explained, message)
+        return explained is not None
 
     def opening(self, **changes):
         return decode_frame(json.dumps(self.exchange.opening_book("11") | changes))[0]
@@ -64,7 +72,7 @@ def test_the_dialect_in_use_is_learnt_from_a_rest_book_and_proves_deltas(dialect
 def test_an_opening_book_alone_is_enough_to_learn_the_dialect(dialect):
     market = Market(told=False, keys=dialect.value)
     assert not market.hashes.verifiable
-    assert market.learn(market.opening()) is True
+    assert market.learn(market.opening())
     assert market.dialects.current is dialect
     assert market.prove()
 
@@ -75,88 +83,192 @@ def test_an_opening_book_alone_is_enough_to_learn_the_dialect(dialect):
 def test_the_markets_constants_are_found_when_no_one_tells_them(size, tick, neg_risk):
     market = Market(told=False)
     market.exchange.min_order_size, market.exchange.tick_size, market.exchange.neg_risk = size, tick, neg_risk
-    assert market.learn(market.opening()) is True
+    assert market.learn(market.opening())
     assert market.hashes.constants == Constants(size, tick, neg_risk=neg_risk)
 
 
 def test_a_later_book_without_tick_and_trade_price_is_explained_by_the_grid():
     market = Market(told=False, trade="0.613")
-    assert market.learn(market.later()) is True
+    assert market.learn(market.later())
     assert market.hashes.last_trade_price == "0.613"
 
 
-def test_a_book_without_a_hash_says_nothing():
+def test_what_explains_a_book_is_not_known_before_the_book_is_accepted():
     market = Market()
-    assert market.learn(market.later(hash="")) is None
+    market.exchange.tick_size, market.exchange.trade = "0.001", "0.613"
+    message = market.exchange.rest("11")
+    before = (market.hashes.constants, market.hashes.last_trade_price, market.dialects.current)
+    explained = market.explain(message)
+    assert explained == Explained(Dialect.TEN, evolve(CONSTANTS, tick_size="0.001"), "0.613")
+    assert (market.hashes.constants, market.hashes.last_trade_price, market.dialects.current) == before
+    market.hashes.accept(explained, message)
+    assert (market.hashes.constants, market.hashes.last_trade_price) == (explained.constants, "0.613")
+
+
+def test_a_book_without_a_hash_is_explained_by_nothing():
+    market = Market()
+    assert market.explain(market.later(hash="")) is None
     assert market.prove()
 
 
-def test_a_book_with_a_wrong_hash_is_wrong_once_the_dialect_is_known():
+def test_a_book_with_a_wrong_hash_is_explained_by_nothing_and_changes_nothing():
     market = Market()
-    assert market.learn(market.later(hash="0" * 40)) is False
-    assert market.learn(market.exchange.rest("11", hash="0" * 40)) is False
+    assert market.explain(market.later(hash="0" * 40)) is None
+    altered = market.exchange.rest("11", min_order_size="999", hash="0" * 40)
+    assert market.explain(altered) is None
+    market.hashes.accept(None, altered)
+    assert market.hashes.constants == CONSTANTS
+    assert market.prove()
 
 
-def test_a_book_with_a_wrong_hash_is_unverifiable_while_no_dialect_is_known():
+def test_a_book_with_a_wrong_hash_does_not_make_hashes_verifiable():
     market = Market(told=False)
-    assert market.learn(market.opening(hash="0" * 40)) is None
+    assert market.explain(market.opening(hash="0" * 40)) is None
     assert not market.hashes.verifiable
 
 
-def test_constants_that_come_with_a_wrong_hash_are_not_believed():
+def test_where_hashes_are_unverifiable_what_an_accepted_book_tells_is_kept():
+    market = Market(told=False)
+    told = market.exchange.rest("11", hash="0" * 40, tick_size="0.001")
+    market.hashes.accept(None, told)
+    assert market.hashes.constants == evolve(CONSTANTS, tick_size="0.001")
+
+
+@pytest.mark.parametrize("tick", [None, "0.02"])
+def test_a_tick_size_that_is_missing_or_impossible_is_not_kept(tick):
+    market = Market(told=False)
+    market.hashes.accept(None, market.opening(hash="0" * 40, tick_size=tick))
+    assert market.hashes.constants is None
+    market.hashes.accept(None, market.exchange.rest("11", hash="0" * 40, tick_size=tick))
+    assert market.hashes.constants == (CONSTANTS if tick is None else None)
+
+
+def test_the_tick_size_of_an_opening_book_is_kept_where_hashes_are_unverifiable():
     market = Market()
-    altered = market.exchange.rest("11", min_order_size="999", hash="0" * 40)
-    assert market.learn(altered) is False
-    assert market.prove()
+    distrust(market)
+    market.hashes.accept(None, market.opening(tick_size="0.001"))
+    assert market.hashes.constants.tick_size == "0.001"
+
+
+def test_constants_that_differ_in_more_than_the_grid_leave_the_rationing_of_searches_as_it_is():
+    market = Market()
+    for _ in range(hashing.MAX_FAILED_GRIDS + 1):
+        assert not market.search("0" * 40)
+    failed = market.hashes._failed_grids
+    market.hashes.constants = evolve(CONSTANTS, min_order_size="15")
+    assert market.hashes._failed_grids == failed
+
+
+def test_a_book_that_tells_another_grid_than_the_known_one_is_tried_with_all_of_them():
+    market = Market()
+    assert market.explain(market.exchange.rest("11", tick_size="0.001", hash="0" * 40)) is None
+    market.exchange.tick_size = "0.005"
+    told = market.exchange.rest("11", tick_size="0.001")
+    assert market.explain(told).constants.tick_size == "0.005"
+
+
+def test_a_grid_never_gets_coarser_by_an_accepted_book():
+    market = Market()
+    old = market.exchange.rest("11")
+    explained = market.explain(old)
+    market.hashes.constants = evolve(CONSTANTS, tick_size="0.001")
+    market.hashes.accept(explained, old)
+    assert market.hashes.constants.tick_size == "0.001"
+    distrust(market)
+    market.hashes.accept(None, old)
+    assert market.hashes.constants.tick_size == "0.001"
 
 
 def test_a_rest_book_without_tick_size_keeps_the_known_tick():
     market = Market()
     market.exchange.tick_size = "0.001"
-    assert market.learn(market.exchange.rest("11")) is True
-    assert market.learn(market.exchange.rest("11", tick_size=None)) is True
+    assert market.learn(market.exchange.rest("11"))
+    assert market.learn(market.exchange.rest("11", tick_size=None))
     assert market.hashes.constants.tick_size == "0.001"
-    assert Market(told=False).learn(Exchange().rest("11", tick_size=None)) is True
+    assert Market(told=False).learn(Exchange().rest("11", tick_size=None))
 
 
-def test_a_few_unexplained_rest_books_make_hashes_unverifiable_loudly_and_one_match_restores_them():
+# ---- Distrust (D7) -------------------------------------------------------------------------------------
+
+
+def test_a_market_that_is_alone_is_unverifiable_after_misses_over_a_longer_time():
     market = Market()
-    verdicts = [market.learn(market.exchange.rest("11", hash="0" * 40), float(n)) for n in range(hashing.MAX_DISTRUST)]
-    assert verdicts == [False] * hashing.MAX_DISTRUST
-    assert market.learn(market.exchange.rest("11", hash="0" * 40), 99.0) is None
+    misses = [market.hashes.stream_missed(10.0 + n) for n in (0.0, 1.0, 9.9)]
+    assert misses == ["", "", ""]
+    assert market.hashes.verifiable
+    assert "no known form explains" in market.hashes.stream_missed(10.0 + hashing.DISTRUST_ALONE_SECONDS)
     assert not market.hashes.verifiable
-    assert not market.prove()
-    assert not market.search()
-    assert market.learn(market.exchange.rest("11")) is True
+    assert market.hashes.stream_missed(99.0) == "", "it is told once"
+
+
+def test_few_misses_however_far_apart_are_no_distrust():
+    market = Market()
+    for n in range(hashing.DISTRUST_MISSES - 1):
+        market.hashes.stream_missed(100.0 * n)
+    assert market.hashes.verifiable
+
+
+def test_among_several_markets_it_takes_misses_of_two_over_a_while():
+    market = Market()
+    other = MarketHash("0xn", market.dialects)
+    quiet = MarketHash("0xq", market.dialects)
+    other.constants = quiet.constants = CONSTANTS
+    for n in range(20):
+        market.hashes.stream_missed(float(n))
+    assert market.hashes.verifiable, "one market is not enough"
+    for at in (20.0, 21.0, 24.9):
+        other.stream_missed(at)
+    assert market.hashes.verifiable
+    assert "0xn" in other.stream_missed(20.0 + hashing.DISTRUST_SECONDS)
+    assert not other.verifiable
+    assert not market.hashes.verifiable
+    assert quiet.verifiable, "it has no hash of the stream since"
+
+
+def test_a_market_that_is_mirrored_no_more_is_not_waited_for():
+    market = Market()
+    other = MarketHash("0xn", market.dialects)
+    other.forget()
+    distrust(market)
+
+
+def test_the_misses_of_a_market_that_is_mirrored_no_more_count_against_no_other():
+    gone = Market()
+    for n in range(hashing.DISTRUST_MISSES):
+        gone.hashes.stream_missed(float(n))
+    left = MarketHash("0xn", gone.dialects)
+    left.constants = CONSTANTS
+    gone.hashes.forget()
+    assert left.stream_missed(60.0) == ""
+    assert left.verifiable
+
+
+def test_a_hash_that_fits_in_between_starts_the_count_of_misses_anew():
+    market = Market()
+    for n in range(20):
+        market.hashes.stream_missed(2.0 * n)
+        market.hashes.stream_missed(2.0 * n)
+        assert market.prove()
+    assert market.hashes.verifiable
+
+
+def test_an_unverifiable_form_is_tried_all_the_same_and_one_hash_that_fits_restores_it():
+    market = Market()
+    distrust(market)
     assert market.prove()
-
-
-def test_one_broken_answer_with_many_books_does_not_end_the_dialect():
-    market = Market()
-    for _ in range(3 * hashing.MAX_DISTRUST):
-        assert market.learn(market.exchange.rest("11", hash="0" * 40), 7.0) is False
     assert market.hashes.verifiable
 
 
-def test_unexplained_stream_books_do_not_end_the_dialect():
-    market = Market()
-    for _ in range(3 * hashing.MAX_DISTRUST):
-        assert market.learn(market.later(hash="0" * 40)) is False
-    assert market.hashes.verifiable
-
-
-def test_a_match_in_between_starts_the_count_of_unexplained_books_anew():
-    market = Market()
-    for _ in range(3):
-        for n in range(hashing.MAX_DISTRUST - 1):
-            assert market.learn(market.exchange.rest("11", hash="0" * 40), float(n)) is False
-        assert market.learn(market.exchange.rest("11")) is True
+def distrust(market):
+    for n in range(hashing.DISTRUST_MISSES):
+        market.hashes.stream_missed(n * hashing.DISTRUST_ALONE_SECONDS)
+    assert not market.hashes.verifiable
 
 
 def test_a_venue_that_changes_its_dialect_is_followed():
     market = Market()
     market.exchange.keys = Dialect.NINE.value
-    assert market.learn(market.exchange.rest("11")) is True
+    assert market.learn(market.exchange.rest("11"))
     assert market.dialects.current is Dialect.NINE
     assert market.prove()
 
@@ -228,7 +340,7 @@ def test_an_announced_tick_size_is_tried_first_and_only_a_match_makes_it_known()
 def test_the_tick_size_of_an_opening_book_is_taken_over():
     market = Market()
     market.exchange.tick_size = "0.0001"
-    assert market.learn(market.opening()) is True
+    assert market.learn(market.opening())
     assert market.hashes.constants.tick_size == "0.0001"
 
 

@@ -7,7 +7,7 @@ import pytest
 from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
-from polymirror.core.upkeep import EMPTY_PROBE_INTERVAL
+from polymirror.core.token import EMPTY_PROBE_INTERVAL
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
 
@@ -22,6 +22,8 @@ def rig(exchange):
     # The first message of a market goes the long way, which compares both books once.
     rig.send(exchange.change("BUY", "0.46", "7"))
     rig.settle()
+    # Both tokens were just proven by their own hashes.
+    rig.engine.markets["0xm"].both_due = rig.now + mirrored.TURN_SECONDS
     return rig
 
 
@@ -71,17 +73,17 @@ def test_a_hash_that_does_not_fit_is_kept_with_the_change(rig, exchange):
         entry["hash"] = "0" * 39 + entry["asset_id"][0]
     rig.send(message)
     for entry in message["price_changes"]:
-        assert rig.token(entry["asset_id"]).journal[-1].announced == entry["hash"]
+        assert rig.token(entry["asset_id"]).proven.journal[-1].announced == entry["hash"]
 
 
 def test_a_hash_that_nothing_explains_yet_is_kept_with_the_change(rig, exchange):
-    rig.engine.dialects.current = None
+    rig.engine.markets["0xm"].hashes.constants = None
     before = pairs(rig)
     message = exchange.change("BUY", "0.46", "8")
     rig.send(message)
     assert pairs(rig) == (before[0], before[1], before[2] + 1)
     for entry in message["price_changes"]:
-        assert rig.token(entry["asset_id"]).journal[-1].announced == entry["hash"]
+        assert rig.token(entry["asset_id"]).proven.journal[-1].announced == entry["hash"]
 
 
 def test_the_hash_of_a_book_that_was_proven_as_a_mirror_image_is_kept_with_the_change(rig, exchange):
@@ -89,7 +91,7 @@ def test_the_hash_of_a_book_that_was_proven_as_a_mirror_image_is_kept_with_the_c
         message = exchange.change("BUY", "0.46", str(n + 8))
         rig.send(message)
         kinds = proof_kinds(rig)
-        kept = [rig.token(token).journal[-1].announced for token in ("11", "22")]
+        kept = [rig.token(token).proven.journal[-1].announced for token in ("11", "22")]
         untried = message["price_changes"][1]["hash"] if kinds[1] is ProofKind.COMPLEMENT else ""
         assert kept == ["", untried]
 
@@ -151,7 +153,8 @@ def test_a_price_off_the_grid_needs_a_hash(rig, exchange, finer):
     other = "22" if finer == "11" else "11"
     # Only one of the tokens was told of a finer grid.
     rig.engine.markets["0xm"].hashes.constants = None
-    rig.token(finer).tick, rig.token(other).tick = 10, 100
+    for token, tick in ((finer, 10), (other, 100)):
+        rig.token(token).grid.announce(tick, START, rig.now)
     rig.send(unhashed(exchange.change("BUY", "0.465", "8")))
     assert pairs(rig) == (0, 0, 0)
     rig.settle()
@@ -163,7 +166,7 @@ def test_books_that_are_emptied_are_probed_soon(rig, exchange):
         rig.send(exchange.change("BUY", price, "0"))
     for price in list(exchange.asks):
         rig.send(exchange.change("SELL", price, "0"))
-    assert rig.token("11").is_empty
+    assert rig.token("11").proven.is_empty
     assert rig.engine.next_deadline() <= rig.now + EMPTY_PROBE_INTERVAL
 
 

@@ -105,15 +105,16 @@ def test_an_answer_that_is_behind_the_book_but_not_behind_its_proof_proves_the_p
     assert view.exchange_ms == middle.at
 
 
-def test_an_answer_equal_to_the_proven_state_renews_it_while_newer_changes_wait(rig, exchange):
+def test_an_answer_equal_to_the_proven_state_renews_it_up_to_the_change_that_superseded_it(rig, exchange):
     before = exchange.rest("11")
+    rig.advance(2.0)
     rig.send(unannounced(exchange.change("BUY", "0.46", "5")))
     rig.advance(1.0)
     ask(rig)
     rig.answer(t11=before)
     view = rig.live_view("11")
     assert rig.verdicts("probe") == {"match": 1}
-    assert (view.settled, view.verified_age) == (False, 0.0)
+    assert (view.settled, view.verified_age) == (False, pytest.approx(1.0))
 
 
 def test_a_past_state_clears_a_doubt(rig, exchange):
@@ -163,8 +164,9 @@ def test_a_book_that_the_stream_announced_and_ours_never_equalled_is_a_mismatch_
     assert not rig.live_view("11").settled
     answer = exchange.rest("11")
     rig.advance(2 * rig.engine.config.batch_window)
-    rig.token("11").resync.answer(answer, rig.now, rig.now)
-    rig.drain()
+    ask(rig)
+    rig.answer(t11=answer)
+    # The doubt is of the moment for which the answer speaks: it is the new baseline.
     assert rig.path("11") == ["SUSPECT PROBE_MISMATCH", "RESYNCING PROBE_MISMATCH", "LIVE PROVEN"]
     assert shown(rig.live_view("11")) == truth(exchange, "11")
     assert rig.engine.outbox.resyncs == {"PROBE_MISMATCH": 1}
@@ -181,9 +183,22 @@ def test_two_disagreements_the_second_newer_make_a_mismatch(rig, exchange):
     # The first disagreement asks again, and is no reason to doubt on its own.
     assert rig.transitions == []
     assert rig.answer() == 1
+    asked_at = rig.now
     rig.advance(1.6)
     assert rig.path("11") == ["SUSPECT PROBE_MISMATCH", "RESYNCING PROBE_MISMATCH", "LIVE PROVEN"]
+    assert rig.live_view("11").proven_at == pytest.approx(asked_at, abs=0.02), "no younger than its question"
     assert shown(rig.live_view("11")) == truth(exchange, "11")
+
+
+def test_a_book_is_not_settled_while_rest_has_disagreed_and_is_asked_again(rig, exchange):
+    exchange.at += 5
+    exchange.alter("BUY", "0.45", "7")
+    ask(rig)
+    rig.answer()
+    assert not rig.live_view("11").settled
+    rig.advance(1.6)
+    assert rig.pending
+    assert not rig.live_view("11").settled
 
 
 def test_an_answer_sent_before_the_first_disagreement_is_no_second_one(rig, exchange):
@@ -193,7 +208,7 @@ def test_an_answer_sent_before_the_first_disagreement_is_no_second_one(rig, exch
     ask(rig)
     rig.answer()
     rig.advance(1.6)
-    token.resync.answer(exchange.rest("11"), rig.now - 1.0, rig.now)
+    token.resync.answer(exchange.rest("11"), rig.now - 1.0, token.doubts, rig.now)
     rig.engine.tick(rig.now)
     assert rig.engine.next_deadline() <= rig.now + 1.5
     rig.advance(1.6)
@@ -226,7 +241,7 @@ def test_an_odd_answer_is_forgotten_when_the_stream_proves_itself_meanwhile(rig,
 
 @pytest.mark.parametrize(
     "changes",
-    [{"bids": [{"price": "2", "size": "1"}]}, {"tick_size": "0.02"}, {"hash": "0" * 40},
+    [{"bids": [{"price": "2", "size": "1"}]}, {"hash": "0" * 40},
      {"asks": [{"price": "0.9", "size": "NaN"}]}, {"bids": [{"price": "0.4", "size": "1"}]}],
     ids=str,
 )  # fmt: skip
@@ -248,13 +263,20 @@ def test_an_answer_that_was_cut_or_altered_is_neither_a_witness_nor_a_baseline(r
     assert rig.state("11") is BookState.LIVE
 
 
+def test_an_answer_whose_own_hash_fits_is_a_witness_though_what_it_tells_beside_was_altered(rig, exchange):
+    ask(rig)
+    rig.answer(t11=exchange.rest("11", tick_size="0.02"))
+    assert rig.verdicts("probe") == {"match": 1}
+    assert rig.live_view("11").tick_size == 100
+
+
 def test_an_answer_with_the_hash_of_our_book_proves_it_without_a_look_at_its_levels(rig, exchange, monkeypatch):
     monkeypatch.setattr(resync_module, "OrderBook", None)
     for told in ("", "0.480"):
         exchange.trade = told
         ask(rig)
         rig.answer(t11=exchange.rest("11"))
-        assert rig.token("11").proof.at == rig.now
+        assert rig.token("11").proven.proof.as_of == rig.now
         rig.advance(0.1)
     assert rig.verdicts("probe") == {"match": 2}
     assert rig.engine.markets["0xm"].hashes.last_trade_price == "0.480"
@@ -315,13 +337,29 @@ def test_a_planned_refresh_replaces_the_book_without_leaving_live(exchange):
     rig = Rig.live(exchange, scheduled_resync=20)
     quiet(rig, 30)
     assert rig.transitions == []
-    assert rig.token("11").epoch >= 1
+    assert rig.token("11").proven.epoch >= 1
     assert rig.engine.outbox.resyncs["SCHEDULED"] >= 2
     assert shown(rig.live_view("11")) == truth(exchange, "11")
     assert "11" in rig.dirty
     rig.send(exchange.change("BUY", "0.49", "5"))
     assert shown(rig.live_view("11")) == truth(exchange, "11")
     assert rig.live_view("11").settled
+
+
+def test_the_proof_of_a_refreshed_book_is_of_its_new_epoch(rig, exchange):
+    old = exchange.rest("11")
+    rig.send(exchange.change("BUY", "0.49", "5"))
+    rig.advance(0.5)
+    ask(rig)
+    rig.answer(t11=old)
+    rig.pending.clear()
+    rig.advance(0.2)
+    rig.send(exchange.change("BUY", "0.49", "6"))
+    rig.token("11").resync.refresh(rig.now)
+    token = rig.token("11")
+    token.resync.answer(exchange.rest("11"), rig.now, token.doubts, rig.now)
+    view = rig.live_view("11")
+    assert (view.epoch, view.last_proof.epoch) == (1, 1)
 
 
 def test_refreshes_are_spread_by_jitter(exchange):
@@ -354,11 +392,11 @@ def test_a_refresh_does_not_go_back_to_an_older_spelling(rig, exchange):
     old = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.49", "5"))
     rig.send(exchange.change("BUY", "0.49", "0"))
-    epoch = rig.token("11").epoch
+    epoch = rig.token("11").proven.epoch
     rig.token("11").resync.refresh(rig.now)
     ask(rig)
     rig.answer(t11=old)
-    assert (rig.token("11").epoch, rig.state("11")) == (epoch, BookState.LIVE)
+    assert (rig.token("11").proven.epoch, rig.state("11")) == (epoch, BookState.LIVE)
 
 
 def test_a_rest_book_of_an_open_batch_is_held_not_held_against_the_book(rig, exchange):
@@ -374,19 +412,19 @@ def test_an_older_rest_book_with_the_same_levels_is_behind_and_no_fresh_proof(ri
     old = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.49", "7"))
     rig.send(exchange.change("BUY", "0.49", "0"))
-    proven = rig.token("11").proof.at
+    proven = rig.token("11").proven.proof.as_of
     rig.advance(1)
-    rig.token("11").resync.answer(old, rig.now, rig.now)
-    assert rig.token("11").proof.at == proven
+    rig.token("11").resync.answer(old, rig.now, rig.token("11").doubts, rig.now)
+    assert rig.token("11").proven.proof.as_of == proven
     assert rig.verdicts("probe") == {"behind": 1}
 
 
 def test_a_rest_book_without_a_hash_is_no_baseline_while_hashes_are_understood(rig, exchange):
     rig.engine.resync("11", rig.now)
     cut = exchange.rest("11", hash="", bids=[])
-    rig.token("11").resync.answer(cut, rig.now, rig.now)
+    rig.token("11").resync.answer(cut, rig.now, rig.token("11").doubts, rig.now)
     assert rig.state("11") is BookState.RESYNCING
-    assert not rig.token("11").loaded
+    assert not rig.token("11").proven.loaded
 
 
 def test_an_answer_that_was_asked_for_before_the_doubt_does_not_clear_it(rig, exchange):
@@ -395,7 +433,20 @@ def test_an_answer_that_was_asked_for_before_the_doubt_does_not_clear_it(rig, ex
     rig.advance(0.5)
     rig.send('{"event_type":"price_change","market"')
     assert rig.state("11") is BookState.SUSPECT
-    rig.token("11").resync.answer(answer, before, rig.now)
+    rig.token("11").resync.answer(answer, before, 0, rig.now)
     assert rig.state("11") is BookState.SUSPECT
-    rig.token("11").resync.answer(answer, rig.now, rig.now)
+    rig.token("11").resync.answer(answer, rig.now, rig.token("11").doubts, rig.now)
     assert rig.state("11") is BookState.LIVE
+
+
+def test_asking_again_and_again_does_not_put_off_the_verdict_about_an_answer_that_is_held(rig, exchange):
+    exchange.at += 5
+    exchange.alter("BUY", "0.45", "7")
+    begin = rig.now
+    while not rig.transitions:
+        rig.engine.prove("11", rig.now)
+        rig.drain()
+        rig.answer("22")
+        rig.advance(0.5)
+    assert rig.path("11")[0] == "SUSPECT PROBE_MISMATCH"
+    assert rig.now - begin <= 2 * rig.engine.config.probe_hold + 0.5

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from polymirror.core import resync as resync_module
+from polymirror.core import afterlife as afterlife_module
+from polymirror.core import attempts as attempts_module
 from polymirror.core.effects import FetchBooks, Reconnect, Subscribe, Unsubscribe
 from polymirror.core.states import BookState
-from tests.core.builders import CONSTANTS, Exchange, Rig, ask, shown, truth
+from tests.core.builders import CONSTANTS, START, Exchange, Rig, ask, shown, truth
 
 
 @pytest.fixture
@@ -39,13 +40,16 @@ def test_a_journal_rolled_forward_ends_with_the_best_prices_that_the_venue_state
     behind = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.47", "5"))
     rig.settle()
-    stated = rig.token("11").stated
+    stated = rig.token("11").proven.stated
     rig.engine.resync("11", rig.now)
     rig.drain()
     rig.answer(t11=behind)
-    assert rig.state("11") is BookState.LIVE
-    assert rig.token("11").stated == stated
+    assert rig.token("11").proven.stated == stated
     assert stated.best_bid == "0.48"
+    # Both the hash and what REST shows are from before the doubt (D4).
+    assert rig.state("11") is BookState.RESYNCING
+    rig.send(exchange.change("BUY", "0.44", "5"))
+    assert shown(rig.live_view("11")) == truth(exchange, "11")
 
 
 @pytest.mark.parametrize("changes", [0, 2])
@@ -54,13 +58,13 @@ def test_a_journal_without_what_the_venue_stated_last_is_not_rolled_forward(rig,
         rig.send(exchange.change("BUY", "0.46", str(n + 5)))
     token = rig.token("11")
     if changes:
-        token.journal.pop()
+        token.proven.journal.pop()
     old = exchange.rest("11")
     rig.engine.resync("11", rig.now)
     rig.drain()
-    assert token.buffer == []
+    assert len(token.buffer) == 0
     # Then only a baseline that is not older than what is missing will do.
-    assert token.buffer_from == token.last_at
+    assert token.proven.mark.at_ms == START + changes
     rig.answer(t11=old)
     assert rig.state("11") is BookState.LIVE
 
@@ -69,11 +73,11 @@ def test_what_the_venue_stated_last_is_found_behind_a_late_delta(rig, exchange):
     for price, size in (("0.46", "5"), ("0.47", "5"), ("0.45", "9")):
         rig.send(exchange.change("BUY", price, size))
     token = rig.token("11")
-    newest, stated = token.journal.pop(), token.stated
-    token.journal.appendleft(newest)
+    newest, stated = token.proven.journal.pop(), token.proven.stated
+    token.proven.journal.appendleft(newest)
     rig.engine.resync("11", rig.now)
     rig.drain()
-    assert [change for _, change in token.buffer].index(stated) == 0
+    assert [held.change for held in token.buffer].index(stated) == 0
 
 
 def test_a_baseline_older_than_the_missing_deltas_is_refused(rig, exchange):
@@ -153,8 +157,8 @@ def test_nothing_is_asked_while_the_socket_is_down(rig, exchange):
 def test_an_answer_while_the_socket_is_down_is_no_baseline(rig, exchange):
     rig.disconnect()
     token = rig.token("11")
-    token.resync.answer(exchange.rest("11"), rig.now, rig.now)
-    assert not token.loaded
+    token.resync.answer(exchange.rest("11"), rig.now, rig.token("11").doubts, rig.now)
+    assert not token.proven.loaded
 
 
 def test_a_second_answer_does_not_replace_a_baseline_that_waits_for_its_proof(rig, exchange):
@@ -165,49 +169,55 @@ def test_a_second_answer_does_not_replace_a_baseline_that_waits_for_its_proof(ri
     rig.send(exchange.change("BUY", "0.47", "7"))
     rig.answer(t11=base)
     token = rig.token("11")
-    loaded = token.book
-    token.resync.answer(exchange.rest("11"), rig.now, rig.now)
-    assert token.book is loaded
+    loaded = token.proven.book
+    token.resync.answer(exchange.rest("11"), rig.now, rig.token("11").doubts, rig.now)
+    assert token.proven.book is loaded
 
 
 # ---- 404 -----------------------------------------------------------------------------------------------
 
 
-def retire_by_absence(rig, limit):
-    """Answer without the token until it is retired; return how many answers that took."""
-    for n in range(1, limit + 1):
-        while not rig.pending:
-            rig.advance(0.5)
-        rig.answer("11", "22")
-        if rig.state("11") is BookState.RETIRED:
-            return n
-    return None
-
-
-def test_a_token_that_had_a_book_is_retired_after_a_few_404s_over_a_while(rig):
-    rig.engine.resync("11", rig.now)
-    rig.drain()
-    began = rig.now
-    assert retire_by_absence(rig, 30) >= resync_module.MAX_ABSENCES
-    assert resync_module.ABSENT_FOR <= rig.now - began < 3 * resync_module.ABSENT_FOR
-    assert rig.path("11")[-1] == "RETIRED GONE"
-
-
-def test_a_token_that_rest_loses_for_a_moment_is_not_retired(rig):
-    rig.engine.resync("11", rig.now)
-    rig.drain()
-    for _ in range(resync_module.MAX_ABSENCES + 1):
+def absent(rig, times):
+    """Answer so often without the tokens."""
+    for _ in range(times):
         while not rig.pending:
             rig.advance(0.05)
         rig.answer("11", "22")
+
+
+@pytest.mark.parametrize("ended", [True, False, None])
+def test_a_token_that_rest_does_not_know_again_and_again_is_asked_about_and_only_gamma_retires_it(rig, ended):
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    absent(rig, attempts_module.MAX_ABSENCES - 1)
+    assert rig.asked_gamma == []
+    absent(rig, 1)
+    assert rig.asked_gamma == ["0xm"]
+    absent(rig, 20)
     assert rig.state("11") is BookState.RESYNCING
+    rig.gamma(closed=ended)
+    assert rig.state("11") is (BookState.RETIRED if ended else BookState.RESYNCING)
+    assert not [each for each in rig.effects if isinstance(each, Reconnect)], "the socket is not to blame"
 
 
-def test_a_token_that_never_had_a_book_is_given_much_longer(exchange):
+def test_a_token_that_never_had_a_book_is_asked_about_too(exchange):
     rig = Rig(exchange, constants=CONSTANTS, resync_backoff_cap=0.5)
     rig.connect()
-    assert retire_by_absence(rig, 100) == resync_module.MAX_ABSENCES_UNPRIMED
-    assert rig.path("11")[-1] == "RETIRED GONE"
+    absent(rig, 2 * attempts_module.MAX_ABSENCES)
+    assert rig.asked_gamma == ["0xm"]
+    rig.gamma(closed=True)
+    assert rig.path("11")[-1] == "RETIRED CLOSED"
+
+
+def test_a_404_for_a_retired_token_says_nothing(rig):
+    rig.engine.market_status("0xm", closed=True, now=rig.now)
+    rig.drain()
+    rig.forget()
+    rig.advance(afterlife_module.AGAIN_AFTER + 1)
+    assert rig.answer("11", "22") == 2
+    rig.advance(10)
+    assert rig.asked_gamma == []
+    assert rig.transitions == []
 
 
 def test_a_live_book_with_levels_is_not_retired_by_an_odd_404(rig):
@@ -217,7 +227,7 @@ def test_a_live_book_with_levels_is_not_retired_by_an_odd_404(rig):
     assert rig.state("11") is BookState.LIVE
 
 
-def test_a_live_book_that_was_emptied_is_retired_by_404s_over_a_while(rig, exchange):
+def test_a_live_book_that_was_emptied_is_asked_about_with_the_first_404_and_retired_by_gamma(rig, exchange):
     for price in list(exchange.bids):
         rig.send(exchange.change("BUY", price, "0"))
     for price in list(exchange.asks):
@@ -226,9 +236,8 @@ def test_a_live_book_that_was_emptied_is_retired_by_404s_over_a_while(rig, excha
     ask(rig)
     rig.answer("11", "22")
     assert rig.state("11") is BookState.LIVE
-    rig.advance(resync_module.ABSENT_FOR)
-    rig.answer("11", "22")
-    assert rig.path("11") == ["RETIRED GONE"]
+    assert rig.gamma(closed=True) == ["0xm"]
+    assert rig.path("11") == rig.path("22") == ["RETIRED CLOSED"]
 
 
 def test_an_answer_in_between_starts_the_count_of_404s_anew():

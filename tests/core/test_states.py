@@ -10,8 +10,8 @@ def test_every_state_is_in_the_table():
     assert set(LEGAL_TRANSITIONS) == set(BookState)
 
 
-def test_retired_is_final():
-    assert LEGAL_TRANSITIONS[BookState.RETIRED] == frozenset()
+def test_a_retired_book_can_only_be_built_anew():
+    assert LEGAL_TRANSITIONS[BookState.RETIRED] == {BookState.RESYNCING}
     assert all(
         BookState.RETIRED in after for state, after in LEGAL_TRANSITIONS.items() if state is not BookState.RETIRED
     )

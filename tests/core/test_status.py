@@ -11,7 +11,7 @@ import pytest
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.status import EngineStatus, Known, TokenStatus
-from polymirror.errors import UnknownToken
+from polymirror.errors import NotLive, UnknownToken
 from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig
 
 
@@ -28,8 +28,8 @@ def test_a_book_that_was_just_added_has_nothing_to_tell() -> None:
     token = "11"  # noqa: S105 - a token id
     assert of(rig, token) == TokenStatus(
         token=token, market="0xm", slug=None, outcome=None, state=BookState.UNPRIMED, reason=Reason.TRACKED,
-        since=BEGIN, epoch=0, settled=True, proof=None, proof_age=None, exchange_ms=None, refused_reads=None,
-        resyncs=None, buffered_deltas=0, journaled_changes=0, bid_levels=0, ask_levels=0,
+        since=BEGIN, epoch=0, settled=True, proof=None, proof_age=None, exchange_ms=None, doubts=0, refused_reads=0,
+        resyncs={}, buffered_deltas=0, journaled_changes=0, bid_levels=0, ask_levels=0,
     )  # fmt: skip
 
 
@@ -78,21 +78,28 @@ def test_a_proof_of_a_moment_to_come_is_no_younger_than_now() -> None:
 
 def test_what_only_the_shell_knows_is_filled_in_by_it() -> None:
     rig = Rig.live(Exchange(), Exchange("0xn", "33", "44"))
-    known = Known(
-        names={"11": ("btc", "Up"), "22": ("btc", "Down")},
-        refused={"22": 5},
-        resyncs={"11": {"STALE": 2, "DISCONNECT": 1}},
-        budget_left=42,
-    )
+    known = Known(names={"11": ("btc", "Up"), "22": ("btc", "Down")}, budget_left=42)
     status = rig.engine.status(rig.now, known)
     assert [(each.slug, each.outcome) for each in status.tokens] == [
         ("btc", "Up"), ("btc", "Down"), (None, None), (None, None),
     ]  # fmt: skip
-    assert [each.refused_reads for each in status.tokens] == [0, 5, 0, 0]
-    assert [each.resyncs for each in status.tokens] == [{"DISCONNECT": 1, "STALE": 2}, {}, {}, {}]
-    assert list(status.tokens[0].resyncs or ()) == ["DISCONNECT", "STALE"]
     assert [each.slug for each in status.markets] == ["btc", None]
     assert status.rest.budget_left == 42
+
+
+def test_a_book_tells_its_doubts_its_resyncs_and_the_reads_that_were_refused() -> None:
+    rig = Rig.live(Exchange())
+    for _ in range(2):
+        rig.disconnect()
+        rig.connect()
+        rig.send(rig.exchanges[0].opening())
+    rig.engine.resync("11", rig.now)
+    with pytest.raises(NotLive):
+        rig.live_view("11")
+    first, second = rig.engine.status(rig.now).tokens
+    assert (first.doubts, first.resyncs, first.refused_reads) == (3, {"DISCONNECT": 2, "REQUESTED": 1}, 1)
+    assert list(first.resyncs) == ["DISCONNECT", "REQUESTED"]
+    assert (second.doubts, second.resyncs, second.refused_reads) == (2, {"DISCONNECT": 2}, 0)
 
 
 # ---- Markets, sockets, REST, clock -----------------------------------------------------------------
@@ -106,10 +113,12 @@ def test_a_market_tells_its_tokens_its_socket_its_grid_and_whether_its_hash_is_k
     rig = Rig.live(exchange := Exchange())
     rig.send({"event_type": "tick_size_change", "market": "0xm", "asset_id": "22", "old_tick_size": "0.01",
               "new_tick_size": "0.001", "timestamp": str(START + 1)})  # fmt: skip
+    (market,) = rig.engine.status(rig.now).markets
+    assert market.tick_size == 10, "the finer of both, in 1/10,000"
     rig.now += 0.5
     rig.send(exchange.change("BUY", "0.46", "7", at=START + 2))
     (market,) = rig.engine.status(rig.now).markets
-    assert market.tick_size == 10, "the finer of both, in 1/10,000"
+    assert market.tick_size == 100, "a hash after the event shows the old one"
     assert (market.hash_form, market.verifiable) == ("TEN", True)
     assert market.lag == rig.engine.status(rig.now).sockets[0].lag
 
@@ -123,22 +132,21 @@ def test_a_retired_market_has_no_socket() -> None:
     assert status.totals.states == {"RETIRED": 2}
 
 
-def test_a_socket_tells_its_lag_in_seconds_and_how_much_it_carries() -> None:
+def test_a_socket_tells_the_largest_lag_of_its_markets_in_seconds_and_how_much_it_carries() -> None:
     first, second = Exchange(), Exchange("0xn", "33", "44")
     rig = Rig(first, second, constants=CONSTANTS, tokens_per_socket=2, max_apply_lag=1.0)
     rig.connect()
     one, two = rig.engine.status(rig.now).sockets
-    assert (one.number, one.is_open, one.lag, one.lagging, one.tokens) == (1, True, None, False, 2)
-    assert (two.number, two.is_open, two.lag, two.lagging, two.tokens) == (2, False, None, False, 2)
+    assert (one.number, one.is_open, one.lag, one.tokens) == (1, True, None, 2)
+    assert (two.number, two.is_open, two.lag, two.tokens) == (2, False, None, 2)
     rig.send(first.opening())
     rig.send(first.change("BUY", "0.46", "7", at=START + 1_000))
     rig.now += 3
     rig.send(first.change("BUY", "0.46", "8", at=START + 2_000))
     status = rig.engine.status(rig.now)
     assert status.sockets[0].lag == pytest.approx(2.0, abs=0.001)
-    assert status.sockets[0].lagging
-    assert status.markets[0].lag == status.sockets[0].lag
-    assert (status.markets[1].socket, status.markets[1].lag) == (2, None)
+    assert (status.markets[0].lag, status.markets[0].lagging) == (status.sockets[0].lag, True)
+    assert (status.markets[1].socket, status.markets[1].lag, status.markets[1].lagging) == (2, None, False)
 
 
 def test_rest_tells_what_is_under_way_and_what_waits_for_it() -> None:
@@ -156,7 +164,7 @@ def test_rest_tells_what_is_under_way_and_what_waits_for_it() -> None:
 
 
 def test_the_clock_tells_its_bounds_in_ms_and_its_uncertainty_in_seconds() -> None:
-    rig = Rig.live(exchange := Exchange())
+    rig = Rig.live(exchange := Exchange(), timed=False)
     clock = rig.engine.status(rig.now).clock
     assert (clock.low_ms, clock.high_ms, clock.uncertainty) == (None, None, None)
     rig.send(exchange.change("BUY", "0.46", "7", at=START + 1))
@@ -200,7 +208,7 @@ def busy() -> tuple[Rig, Known]:
     rig.engine.server_time(START // 1000, BEGIN - 0.25, BEGIN)
     rig.engine.resync("33", rig.now)
     rig.engine.prove("11", rig.now)
-    return rig, Known(names={"11": ("btc", "Up")}, refused={"11": 1}, resyncs={"11": {"STALE": 2}}, budget_left=7)
+    return rig, Known(names={"11": ("btc", "Up")}, budget_left=7)
 
 
 def test_a_status_survives_json_with_states_reasons_and_proofs_by_name() -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from polymirror.core import afterlife as afterlife_module
+from polymirror.core import proven as proven_module
 from polymirror.core import token as token_module
-from polymirror.core import upkeep
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
-from tests.core.builders import CONSTANTS, Exchange, Rig, assert_right, shown, truth, without_hashes
+from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth, without_hashes
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_journal_that_overflows_keeps_the_proven_view(exchange, read_before):
     exchange.change("BUY", "0.49", "5")
     for n in range(60):
         rig.send(exchange.change("BUY", f"0.{n % 30 + 10}", str(n % 4)))
-    assert len(rig.token("11").journal) == 16
+    assert len(rig.token("11").proven.journal) == 16
     assert shown(rig.engine.peek("11", rig.now)) == before
 
 
@@ -110,8 +111,8 @@ def test_without_hashes_too_a_late_delta_does_not_undo_a_newer_one(rig, exchange
         entry["price"] = late_price if entry["side"] == "BUY" else entry["price"]
     rig.send(new)
     rig.send(old)
-    assert rig.token("11").book.bids.size_at(4900) == 8_000_000
-    assert rig.token("22").book.asks.size_at(4900) == 8_000_000
+    assert rig.token("11").proven.book.bids.size_at(4900) == 8_000_000
+    assert rig.token("22").proven.book.asks.size_at(4900) == 8_000_000
 
 
 def test_two_changes_in_the_wrong_order_are_both_taken_and_proven(rig, exchange):
@@ -199,7 +200,7 @@ def test_a_book_that_is_not_proven_again_becomes_stale_and_then_resyncs(rig, exc
     assert rig.path("11") == ["SUSPECT STALE"]
     rig.advance(2.0)
     assert rig.path("11")[-1] == "RESYNCING STALE"
-    assert rig.token("11").epoch == 1
+    assert rig.token("11").proven.epoch == 1
     rig.fail()
     rig.advance(1.0)
     rig.answer()
@@ -229,7 +230,7 @@ def test_a_suspect_book_is_cleared_by_the_hash_of_a_later_change(rig, exchange):
     assert rig.path("11") == ["SUSPECT OVERFLOW"]
     rig.send(exchange.change("BUY", "0.49", "5"))
     assert rig.path("11")[-1] == "LIVE PROVEN"
-    assert rig.token("11").epoch == 0
+    assert rig.token("11").proven.epoch == 0
 
 
 def test_a_suspect_book_is_cleared_by_a_probe(rig):
@@ -304,7 +305,7 @@ def test_input_that_could_not_be_read_while_waiting_makes_older_baselines_useles
     waiting.send("{garbage")
     waiting.answer(t11=old)
     assert waiting.state("11") is BookState.RESYNCING
-    assert not waiting.token("11").loaded
+    assert not waiting.token("11").proven.loaded
     waiting.advance(1)
     waiting.answer()
     assert_right(waiting, exchange)
@@ -315,51 +316,53 @@ def test_input_that_could_not_be_read_over_an_unproven_baseline_starts_over(wait
     exchange.alter("BUY", "0.20", "1")
     waiting.send(exchange.opening())
     assert waiting.state("11") is BookState.UNPRIMED
-    assert waiting.token("11").loaded
+    assert waiting.token("11").proven.loaded
     waiting.send("{garbage")
     assert waiting.path("11") == ["RESYNCING DECODE_ERROR"]
 
 
-def test_retired_is_final_and_deaf(rig, exchange):
-    rig.send({"event_type": "market_resolved", "market": "0xm", "assets_ids": ["11", "22"]})
+def test_a_retired_token_is_deaf_and_is_looked_at_again_later(rig, exchange):
+    resolved = {"event_type": "market_resolved", "market": "0xm", "assets_ids": ["11", "22"]}
+    rig.send(resolved | {"timestamp": str(START)})
     assert rig.path("11") == ["RETIRED RESOLVED"]
     token = rig.token("11")
-    token.retire(Reason.GONE, rig.now)
+    token.retire(Reason.CLOSED, rig.now)
     token.start_resync(Reason.REQUESTED, rig.now, gap=False)
     token.missed_input(Reason.OVERFLOW, rig.now, "")
     rig.send(exchange.change("BUY", "0.41", "1"))
     rig.send(exchange.opening())
     rig.advance(100)
     assert rig.path("11") == ["RETIRED RESOLVED"]
-    assert (token.loaded, len(token.buffer), upkeep.next_due(token)) == (False, 0, float("inf"))
+    due = rig.now - 100 + afterlife_module.AGAIN_AFTER
+    assert (token.proven.loaded, len(token.buffer), token.next_due()) == (False, 0, due)
 
 
 def test_a_retired_token_is_deaf_while_its_complement_still_trades(rig, exchange):
-    rig.token("11").retire(Reason.GONE, rig.now)
+    rig.token("11").retire(Reason.CLOSED, rig.now)
     rig.send(exchange.change("BUY", "0.46", "5"))
     rig.send(exchange.book("11"))
     rig.settle()
-    assert (rig.token("11").loaded, len(rig.token("11").buffer)) == (False, 0)
+    assert (rig.token("11").proven.loaded, len(rig.token("11").buffer)) == (False, 0)
     assert shown(rig.live_view("22")) == truth(exchange, "22")
 
 
 def test_old_changes_leave_the_journal(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
-    exchange.at += upkeep.JOURNAL_MS + 1
+    exchange.at += proven_module.JOURNAL_MS + 1
     rig.advance(5)
     rig.send(exchange.change("BUY", "0.49", "6"))
     # At the next look at the time: with each change it would cost more than it frees.
     rig.advance(9)
-    assert len(rig.token("11").journal) == 1
+    assert len(rig.token("11").proven.journal) == 1
     rig.answer()
     rig.advance(9)
-    assert not rig.token("11").journal
+    assert not rig.token("11").proven.journal
 
 
 # ---- Apply lag -----------------------------------------------------------------------------------------
 
 
-def test_frames_that_are_applied_too_late_make_books_suspect_until_caught_up(rig, exchange):
+def test_changes_that_are_applied_too_late_make_the_books_of_their_market_suspect_until_caught_up(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
     late = [exchange.change("BUY", "0.49", str(n)) for n in (6, 7)]
     rig.advance(3.0)
@@ -372,7 +375,7 @@ def test_frames_that_are_applied_too_late_make_books_suspect_until_caught_up(rig
     assert rig.path("11") == ["SUSPECT APPLY_LAG", "LIVE PROVEN"]
 
 
-def test_a_socket_that_falls_silent_after_late_frames_has_caught_up(rig, exchange):
+def test_a_market_that_falls_silent_after_late_changes_has_caught_up(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
     late = exchange.change("BUY", "0.49", "6")
     rig.advance(3.0)
@@ -384,19 +387,23 @@ def test_a_socket_that_falls_silent_after_late_frames_has_caught_up(rig, exchang
     assert_right(rig, exchange)
 
 
-def test_a_token_that_is_added_to_a_late_socket_is_not_live_before_it_has_caught_up(rig, exchange):
+def test_a_token_that_is_added_to_a_late_market_is_not_live_before_it_has_caught_up(exchange):
+    rig = Rig()
+    rig.engine.track("0xm", ["11"], rig.now, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.opening())
     rig.send(exchange.change("BUY", "0.49", "5"))
     late = exchange.change("BUY", "0.49", "6")
     rig.advance(3.0)
     rig.send(late)
-    other = Exchange("0xn", "33", "44")
-    rig.exchanges = (exchange, other)
-    rig.engine.track("0xn", other.tokens, rig.now, constants=CONSTANTS)
-    rig.send(other.opening())
-    assert rig.state("33") is BookState.UNPRIMED
+    assert rig.state("11") is BookState.SUSPECT
+    rig.engine.track("0xm", exchange.tokens, rig.now)
+    rig.send(exchange.opening_book("22"))
+    assert rig.state("22") is BookState.UNPRIMED
+    assert rig.token("22").proven.loaded
 
 
-def test_a_socket_that_stays_late_is_waited_for_and_its_books_are_not_built_anew(rig, exchange):
+def test_a_market_that_stays_late_is_waited_for_and_its_books_are_not_built_anew(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
     late = [exchange.change("BUY", "0.49", str(n)) for n in range(6, 46)]
     rig.advance(3.0)
@@ -407,15 +414,15 @@ def test_a_socket_that_stays_late_is_waited_for_and_its_books_are_not_built_anew
     assert rig.engine.outbox.resyncs == {}
 
 
-def test_a_book_that_is_primed_on_a_late_socket_waits_for_it_too(rig, exchange):
+def test_a_book_that_is_primed_in_a_late_market_waits_for_it_too(rig, exchange):
     rig.engine.resync("11", rig.now)
     token = rig.token("11")
     token.lagging = True
-    token.resync.answer(exchange.rest("11"), rig.now, rig.now)
-    assert token.loaded
+    token.resync.answer(exchange.rest("11"), rig.now, rig.token("11").doubts, rig.now)
+    assert token.proven.loaded
     assert token.state is BookState.RESYNCING
     due = token.resync.due
-    upkeep.on_time(token, due)
-    assert token.loaded
+    token.on_time(due)
+    assert token.proven.loaded
     assert token.resync.due > due
     assert rig.engine.outbox.resyncs == {"REQUESTED": 1}

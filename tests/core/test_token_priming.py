@@ -92,6 +92,10 @@ def test_a_resynced_book_that_is_not_proven_in_time_is_resynced_again(rig, excha
     assert rig.state("11") is BookState.RESYNCING
     rig.advance(rig.engine.config.suspect_grace)
     assert rig.path("11")[-1] == "RESYNCING HASH_MISMATCH"
+    # The first answer is to a question from before that.
+    rig.answer()
+    assert rig.state("11") is BookState.RESYNCING
+    rig.advance(0.5)
     rig.answer()
     assert shown(rig.live_view("11")) == truth(exchange, "11")
 
@@ -113,6 +117,17 @@ def test_deltas_in_the_wrong_order_before_the_snapshot_are_put_right_by_their_ti
     waiting.send(second)
     waiting.send(first)
     waiting.send(opening)
+    assert_right(waiting, exchange)
+
+
+def test_the_last_deltas_before_a_baseline_are_checked_when_their_batch_is_over(waiting, exchange):
+    opening = exchange.opening()
+    waiting.send(exchange.change("BUY", "0.46", "5"))
+    waiting.send(exchange.change("BUY", "0.47", "5"))
+    waiting.settle()
+    waiting.send(opening)
+    waiting.settle()
+    assert waiting.verdicts("bbo") == {"match": 2}
     assert_right(waiting, exchange)
 
 

@@ -1,0 +1,387 @@
+"""What is known of one token's book: its levels, the newest proven state, and the way back to it.
+
+The only owner of these facts; nobody else sets them. What can be read is never simply the current levels: it is the
+newest state that was *proven*, with the time for which that holds. Changes since then are kept in a journal, so the
+proven state can be rebuilt while newer changes wait for their proof, and so it can be told whether the book ever was
+what the venue shows. A lost delta therefore cannot show: the state it spoils never gets proven.
+
+Pure facts, no decisions: what follows from a proof is the business of :mod:`polymirror.core.token`. Times in seconds
+on the mirror's monotonic clock, exchange times in ms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from polymirror.core.book import OrderBook, Undo
+from polymirror.core.evidence import Evidence, Mark
+from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.units import PRICE_SCALE, PRICES
+
+if TYPE_CHECKING:
+    from polymirror.core.book import Levels
+    from polymirror.core.clock import VenueClock
+    from polymirror.core.messages import Change
+
+JOURNAL_MS: Final = 5_000
+"""Changes older than this (exchange time) leave the journal: no REST answer lags further."""
+
+QUIET_SECONDS: Final = 2 * JOURNAL_MS / 1000
+"""A book without changes for this long keeps no journal, and takes less memory until the next change."""
+
+MAX_SUPERSEDED: Final = 64
+"""States of one millisecond that are remembered as superseded."""
+
+_NEVER: Final = float("-inf")
+
+
+class Proven:
+    """One token's book, its journal and its newest proof."""
+
+    # More attributes than a shared instance dict takes: slots save memory, and the caches feel it.
+    __slots__ = (
+        "baseline_ms", "book", "by_stream", "epoch", "generation", "hash_proven", "journal", "last_ms", "loaded",
+        "mark", "only_rest", "past_levels", "proof", "proven_ms", "stated", "stated_as_of", "stated_doubts",
+        "stated_ms", "tip_levels", "unproven", "withheld",
+    )  # fmt: skip
+
+    def __init__(self, max_journal: int) -> None:
+        self.book = OrderBook()
+        # The book is loaded and follows the stream.
+        self.loaded = False
+        # Grows by one whenever the book is cleared or replaced.
+        self.epoch = 0
+        # Grows with the epoch, and with each subscription: what was asked before belongs to another generation.
+        self.generation = 0
+        # The newest exchange time that is neither in the book nor in a buffer.
+        self.mark = Mark()
+        # Exchange time of the newest change or baseline in the book, and of the baseline.
+        self.last_ms = self.baseline_ms = 0
+        # The newest delta: its hash and stated top are what the book must agree with;
+        self.stated: Change | None = None
+        # the exchange time that it states, for when it speaks, and how many doubts there were when it came.
+        self.stated_ms = 0
+        self.stated_as_of = _NEVER
+        self.stated_doubts = 0
+        # The newest delta's own hash fitted.
+        self.hash_proven = False
+        # The baseline came from REST, and nothing on the stream has confirmed it yet.
+        self.only_rest = False
+        # Changes applied to the book, oldest first.
+        self.journal: deque[Undo] = deque(maxlen=max_journal)
+        # How many of the journal's newest changes came after the proven state.
+        self.unproven = 0
+        self.proof: Proof | None = None
+        # The newest proof of the same levels that the stream gave; None: REST alone has proven them.
+        self.by_stream: Proof | None = None
+        # What REST has proven since, while a newer change waits for its proof.
+        self.withheld: Proof | None = None
+        # Exchange time of the proven state.
+        self.proven_ms = 0
+        # The proven levels, once built, while the book has moved on.
+        self.past_levels: Levels | None = None
+        # The book's levels, once copied, while nothing has changed.
+        self.tip_levels: Levels | None = None
+
+    # ---- The book ----------------------------------------------------------------------------------
+
+    def load(self, book: OrderBook, evidence: Evidence) -> None:
+        """Replace the book, and everything that is known relative to it."""
+        self.book, self.loaded = book, True
+        self.generation += 1
+        self.proof = Proof(evidence.kind, evidence.as_of, self.epoch)
+        self.by_stream = self._without_asking(evidence)
+        self.only_rest = evidence.kind is ProofKind.PROBE
+        self.restart(evidence.since_ms)
+
+    def restart(self, at_ms: int) -> None:
+        """Keep the levels, which are proven, as a baseline of exchange time ``at_ms``; forget what led to them."""
+        self.last_ms = self.proven_ms = self.baseline_ms = at_ms
+        self.stated = None
+        self.stated_as_of = _NEVER
+        self.hash_proven = False
+        self.journal.clear()
+        self.unproven = 0
+        self.past_levels = self.tip_levels = None
+
+    def unprove(self) -> None:
+        """Nothing proves the baseline yet."""
+        self.proof = self.by_stream = None
+
+    def swap(self, book: OrderBook, evidence: Evidence) -> None:
+        """Replace a proven book by an equal one, spelled as the venue does now: a new epoch, and nothing else."""
+        self.book = book
+        self.epoch += 1
+        self.generation += 1
+        self.last_ms = self.baseline_ms = evidence.since_ms
+        if self.proof is not None:
+            self.proof = Proof(self.proof.kind, self.proof.as_of, self.epoch)
+
+    def clear(self, kept_from_ms: int | None = None) -> None:
+        """Forget the book; the epoch grows, the mark stays. Changes from ``kept_from_ms`` on are kept elsewhere."""
+        if self.proof is not None:
+            self.mark.proven_ms = max(self.mark.proven_ms, self.proven_ms)
+        if self.loaded and kept_from_ms is not None:
+            self.mark.rise(kept_from_ms)
+        elif self.loaded:
+            self.mark.rise(self.last_ms, self._superseded())
+        self.epoch += 1
+        self.generation += 1
+        self.loaded = False
+        self.book = OrderBook()
+        self.proof = self.by_stream = self.withheld = None
+        self.restart(0)
+
+    def _superseded(self) -> frozenset[Levels]:
+        """Return the states of the newest millisecond that others followed."""
+        undos = [undo for undo in self.journal if undo.at_ms == self.last_ms][-MAX_SUPERSEDED:]
+        return frozenset(self.book.levels_before(undos[start:]) for start in range(1, len(undos)))
+
+    @property
+    def floor_ms(self) -> int:
+        """The newest exchange time that is known: what is older tells nothing new."""
+        return max(self.mark.at_ms, self.last_ms)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the book has no level at all: the venue empties a book when its market is settled."""
+        return self.loaded and not self.book.bids.keys and not self.book.asks.keys
+
+    # ---- Changes -----------------------------------------------------------------------------------
+
+    def follow(self, undo: Undo, change: Change, stated_ms: int, as_of: float, doubts: int) -> None:
+        """Note a change that was just made in the book: nothing proves it yet.
+
+        ``stated_ms`` is what the venue hashed; it speaks for ``as_of``, and came after so many doubts.
+        """
+        if self.unproven == 0:
+            # Free when a reader copied the levels since the last change.
+            self.past_levels = self.tip_levels
+            self._withhold()
+            # What it ended was true until then at the latest (D2).
+            if as_of != _NEVER and self.proof is not None and self.proof.as_of > as_of:
+                self.proof = Proof(self.proof.kind, as_of, self.epoch)
+        elif self.unproven == self.journal.maxlen and self.past_levels is None:
+            # The journal is about to lose the way back.
+            self.past_levels = self.book.levels_before([*self._newest(self.unproven), undo])
+        self.tip_levels = None
+        # If nobody knows when that was, nothing later proves what it ended.
+        undo.as_of = as_of
+        self.journal.append(undo)
+        self.unproven += 1
+        at_ms = undo.at_ms
+        if at_ms >= self.last_ms:
+            self.last_ms = at_ms
+            self.stated = change
+            self.stated_ms = stated_ms
+            self.stated_as_of = as_of
+            self.stated_doubts = doubts
+            self.hash_proven = False
+
+    def take(self, undo: Undo, change: Change, at_ms: int, kind: ProofKind, as_of: float) -> None:
+        """Note a change that was just made and is proven already: :meth:`follow` and :meth:`prove` in one."""
+        self.journal.append(undo)
+        self.tip_levels = self.past_levels = self.withheld = None
+        self.unproven = 0
+        self.last_ms = self.proven_ms = self.stated_ms = at_ms
+        self.stated, self.stated_as_of = change, as_of
+        self.hash_proven = True
+        self.only_rest = False
+        self.proof = self.by_stream = Proof(kind, as_of, self.epoch)
+
+    def adopt(self, book: OrderBook, evidence: Evidence) -> None:
+        """Change the levels into those of a newer book: what is read before and after belongs together."""
+        # There may be more differences than the journal can take back.
+        self.past_levels = self.levels()
+        undos = self.book.turn_into(book, evidence.since_ms)
+        self.tip_levels = None
+        for undo in undos[-(self.journal.maxlen or 0) :]:
+            undo.as_of = evidence.as_of
+            self.journal.append(undo)
+            self.unproven += 1
+        self.last_ms = self.baseline_ms = evidence.since_ms
+        self.stated = None
+        self.stated_as_of, self.stated_doubts = evidence.as_of, evidence.doubts
+        self.hash_proven = True
+
+    def overtaken(self, change: Change, at_ms: int) -> bool:
+        """Whether a delta that is not newer than the book must not be applied: in the book already, or overtaken."""
+        if at_ms < self.baseline_ms or (at_ms < self.last_ms and self.hash_proven):
+            return True
+        is_bid, price = change.side == "BUY", PRICES[change.price]
+        key = price if is_bid else PRICE_SCALE - price
+        same = [undo for undo in self.journal if undo.key == key and undo.is_bid is is_bid and undo.at_ms >= at_ms]
+        if at_ms < self.last_ms:
+            return any(undo.at_ms > at_ms for undo in same)
+        # Delivered again within the newest millisecond: the same change, in the book before another one.
+        return any(undo.delta(change.asset_id).size == change.size for undo in same[:-1])
+
+    def repeats(self, change: Change, stated_ms: int) -> bool:
+        """Whether this is the newest delta, delivered again."""
+        return stated_ms == self.stated_ms and change == self.stated
+
+    def deltas(self, asset_id: str, most: int, clock: VenueClock) -> list[tuple[int, Change, float]]:
+        """Return up to ``most`` of the newest changes as they came, with their dates.
+
+        The last of them has all that was stated in it.
+        """
+        deltas = [
+            (undo.at_ms, undo.delta(asset_id), undo.as_of or clock.date(undo.at_ms, float("inf")))
+            for undo in self.journal
+        ]
+        if (stated := self.stated) is not None:
+            for i in range(len(deltas) - 1, -1, -1):
+                at_ms, delta, as_of = deltas[i]
+                if (delta.price, delta.size, delta.side) == (stated.price, stated.size, stated.side):
+                    deltas[i] = (at_ms, stated, as_of)
+                    return deltas[-most:]
+        # What is left would not end with what the venue stated last, so nothing could prove it.
+        return []
+
+    def forget(self, now: float) -> None:
+        """Drop what no answer can ask for any more."""
+        journal = self.journal
+        while len(journal) > self.unproven and journal[0].at_ms < self.last_ms - JOURNAL_MS:
+            journal.popleft()
+        if journal and not self.unproven and now - self.stated_as_of > QUIET_SECONDS:
+            journal.clear()
+            self.book.rest()
+
+    def subscribed(self) -> None:
+        """The token was subscribed anew: what was asked before says nothing any more."""
+        self.generation += 1
+
+    def hash_fits(self) -> None:
+        """The newest delta's own hash fits the book."""
+        self.hash_proven = True
+
+    def distrust_hash(self) -> None:
+        """The newest delta's hash may be of the end of its batch, and is to be tried there."""
+        self.hash_proven = False
+
+    # ---- Proofs ------------------------------------------------------------------------------------
+
+    def prove(self, evidence: Evidence) -> bool:
+        """The book as it stands equals the venue's. Return whether newer levels can be read.
+
+        A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
+        """
+        if evidence.as_of == _NEVER or self.book.crossed():
+            return False
+        newer = self.unproven > 0 or self.proof is None
+        self._prove(evidence, newer=newer)
+        self.unproven = 0
+        self.past_levels = None
+        if evidence.kind is not ProofKind.PROBE:
+            self.only_rest = False
+        if evidence.since_ms > self.last_ms:
+            self.mark.rise(evidence.since_ms)
+        self.proven_ms = self.last_ms
+        return newer
+
+    def prove_past(self, undos: list[Undo], book: OrderBook, evidence: Evidence) -> bool:
+        """The state before the journal's newest changes ``undos`` equals the venue's ``book``.
+
+        It was superseded by the first of them, and is provable only up to then (D2). Return whether newer levels
+        can be read.
+        """
+        evidence = evidence.until(undos[0].as_of) if undos else evidence
+        if book.crossed() or evidence.as_of == _NEVER:
+            return False
+        newer = len(undos) != self.unproven or self.proof is None
+        self._prove(evidence, newer=newer)
+        self.unproven = len(undos)
+        self.past_levels = book.levels()
+        self.proven_ms = evidence.since_ms
+        return newer
+
+    def _prove(self, evidence: Evidence, *, newer: bool) -> None:
+        proof, self.withheld = self.proof, None
+        if newer or proof is None or evidence.as_of > proof.as_of:
+            # The same levels, proven again: the newest proof counts.
+            self.proof = Proof(evidence.kind, evidence.as_of, self.epoch)
+            if newer or evidence.kind is not ProofKind.PROBE:
+                self.by_stream = self._without_asking(evidence)
+
+    def _without_asking(self, evidence: Evidence) -> Proof | None:
+        """Return what the stream proves by itself: an answer may be from before a change that was lost."""
+        if evidence.kind is ProofKind.PROBE:
+            return None
+        as_of = evidence.as_of if evidence.by_stamp is None else evidence.by_stamp
+        return Proof(evidence.kind, as_of, self.epoch)
+
+    def superseded(self, at_ms: int, as_of: float) -> None:
+        """Something newer than the proven state was heard, of exchange time ``at_ms`` and dated ``as_of`` (D2)."""
+        if at_ms > self.proven_ms:
+            self._withhold()
+            if self.proof is not None and as_of < self.proof.as_of:
+                self.proof = Proof(self.proof.kind, as_of, self.epoch)
+
+    def _withhold(self) -> None:
+        """Something newer was heard, and is not proven yet: the answers that proved the book may have missed a change.
+
+        An answer may be from before a change that was lost. Only a proof of what is newer tells; until then, what the
+        stream proved by itself is what can be relied on.
+        """
+        known, proof = self.by_stream, self.proof
+        if known is not None and proof is not None and _NEVER < known.as_of < proof.as_of:
+            self.withheld, self.proof = proof, known
+
+    @property
+    def stale_from(self) -> float | None:
+        """The moment from which the age of the book counts for its timers; None: nothing is proven.
+
+        What is withheld from reads counts: a hash that comes late makes nothing stale.
+        """
+        if self.proof is None:
+            return None
+        return self.proof.as_of if self.withheld is None else max(self.proof.as_of, self.withheld.as_of)
+
+    # ---- Were you ever this? -----------------------------------------------------------------------
+
+    def changes_since(self, book: OrderBook, at_ms: int) -> list[Undo] | None:
+        """Return the changes since our book stood like this one of exchange time ``at_ms``; None if it never did.
+
+        Several states share a millisecond, and the venue may show any of them.
+        """
+        wanted = book.levels()
+        undos = list(self.journal)
+        first = len(undos)
+        while first and undos[first - 1].at_ms > at_ms:
+            first -= 1
+        while self.book.levels_before(undos[first:]) != wanted:
+            if not first or undos[first - 1].at_ms != at_ms:
+                return None
+            first -= 1
+        return undos[first:]
+
+    def ended_at(self, at_ms: int, clock: VenueClock) -> float | None:
+        """Return when the state of exchange time ``at_ms`` was superseded; None: not that we know."""
+        undo = next((undo for undo in self.journal if undo.at_ms > at_ms), None)
+        if undo is None or undo.as_of == _NEVER:
+            return None
+        return undo.as_of or clock.date(undo.at_ms, float("inf"))
+
+    def reaches_back_to(self, at_ms: int) -> bool:
+        """Whether the journal tells all that the book was since exchange time ``at_ms``."""
+        return bool(self.journal) and self.journal[0].at_ms <= at_ms
+
+    def announced(self, digest: str, *, before_ms: int) -> bool:
+        """Whether a change before exchange time ``before_ms`` came with this hash, and did not prove by it."""
+        return any(undo.announced == digest for undo in self.journal if undo.at_ms < before_ms and undo.announced)
+
+    # ---- Reading -----------------------------------------------------------------------------------
+
+    def levels(self) -> Levels:
+        """Return the newest proven levels; copied once, then shared until the next change."""
+        if self.unproven == 0:
+            if self.tip_levels is None:
+                self.tip_levels = self.book.levels()
+            return self.tip_levels
+        if self.past_levels is None:
+            self.past_levels = self.book.levels_before(self._newest(self.unproven))
+        return self.past_levels
+
+    def _newest(self, count: int) -> list[Undo]:
+        return list(self.journal)[len(self.journal) - count :]
