@@ -22,8 +22,8 @@ from polymirror.errors import (
 )
 from polymirror.gate import Gate, Lease
 from polymirror.mirror import Mirror
+from polymirror.shell.subscribers import Update
 from polymirror.status.health import MirrorStatus
-from polymirror.subscribers import Update
 from polymirror.venue.gamma import Market
 
 __all__ = [

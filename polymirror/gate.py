@@ -68,6 +68,8 @@ class Lease:
         why = ""
         if view.epoch != leased.epoch:
             why = f"the lease was for epoch {leased.epoch}"
+        elif view.doubts != leased.doubts:
+            why = "it was in doubt since the lease was given"
         elif not view.settled:
             why = "a newer change is not proven yet"
         if why:

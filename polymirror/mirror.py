@@ -12,30 +12,29 @@ import logging
 import random
 import secrets
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.alarm import Alarm
-from polymirror.clockwatch import watch_clock
 from polymirror.config import Endpoints, MirrorConfig
 from polymirror.core.checksum import Constants
-from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
-from polymirror.core.messages import subscription, subscription_change
 from polymirror.core.states import BookState
-from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError, VenueUnavailable
-from polymirror.raising import alone, as_not_live
+from polymirror.errors import MirrorClosed, NotLive, UnknownToken
+from polymirror.shell.alarm import Alarm
+from polymirror.shell.carrier import Carrier, Hooks
+from polymirror.shell.clocks import Clocks
+from polymirror.shell.clockwatch import watch_clock
+from polymirror.shell.subscribers import Subscribers, Subscription, Update
+from polymirror.shell.tasks import alone, as_not_live
+from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
-from polymirror.subscribers import Subscribers, Subscription, Update
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
 from polymirror.venue.network import REAL
-from polymirror.venue.pieces import cut_array
 from polymirror.venue.rest import Clob
-from polymirror.venue.stream import CloseCause, CloseKind, Stream
-from polymirror.warnlog import WarnLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -46,8 +45,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("polymirror")
 
-ALL_RESOLVED = "all subscribed assets resolved"
-"""The venue's reason for closing a socket with code 1000 when nothing on it trades any more."""
+PROVE_AGAIN = 1.0
+"""Seconds after which a proof that was asked for is asked for again."""
+
+MAX_ROUNDS = 64
+"""Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
 class Mirror:
@@ -71,6 +73,7 @@ class Mirror:
         config = MirrorConfig() if config is None else config
         self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
         self._network = REAL if network is None else network
+        self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
         # Decides all jitter: a run with the same seed and inputs does the same.
         self.seed = secrets.randbits(32) if config.seed is None else config.seed
@@ -80,7 +83,8 @@ class Mirror:
         # What was asked for before the start.
         self._wanted = (tuple(markets), tuple(slugs), tuple(tokens))
         self._markets: dict[str, Market] = {}
-        self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        hooks = Hooks(self._spawn, self._drain, self._warn)
+        self._carrier = Carrier(hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._markets)
         self._subscribers = Subscribers(self.config.max_subscribers)
         self._on_transition: dict[object, Callable[[Transition], None]] = {}
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here. In order, as
@@ -90,7 +94,7 @@ class Mirror:
         self._records = Records()
         # Granted and refused reads since the start.
         self.reads = self._records.reads
-        self._alarm = Alarm(self.now, self._frames_wait, self._tick)
+        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
         self._stack: AsyncExitStack | None = None
@@ -121,11 +125,12 @@ class Mirror:
             async with AsyncExitStack() as stack:
                 self.clob = await stack.enter_async_context(Clob(*service, rng=self._rng, network=self._network))
                 self.gamma = await stack.enter_async_context(Gamma(*service, rng=self._rng, network=self._network))
+                self._carrier.use(self.clob, self.gamma)
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
                 await self._look_up_wanted()
-                interval, warn = self.config.clock_interval, self._warn_of_clock
+                interval, warn = self.config.clock_interval, partial(self._warn, "time")
                 self._spawn(watch_clock(self.clob, self.engine, interval, warn, self._monotonic), "clock")
                 self._stack = stack.pop_all()
         return self
@@ -231,7 +236,6 @@ class Mirror:
             raise UnknownToken(condition_id)
         self.engine.untrack(condition_id, self.now())
         self._subscribers.forget(market.token_ids)
-        self._records.forget(market.token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -243,9 +247,9 @@ class Mirror:
         (default and upper bound: the configured age), and UnknownToken.
         """
         try:
-            view = self.engine.live(token, self._monotonic(), max_proof_age)
+            view = self.engine.live(token, self._clocks.read(), max_proof_age)
         except NotLive:
-            self._records.refuse(token)
+            self.reads["refused"] += 1
             raise
         self.reads["granted"] += 1
         return view
@@ -262,17 +266,21 @@ class Mirror:
         """
         self._check_running()
         asked = self.now()
-        self.engine.prove(token, asked)
-        self._drain()
 
         def proven() -> bool:
-            state, proof = self.engine.peek_state(token), self.engine.proof_of(token)
-            if state is BookState.RETIRED:
+            if self.engine.peek_state(token) is BookState.RETIRED:
                 raise self.engine.refusal(token, self.now())
-            return state is BookState.LIVE and proof is not None and proof.at >= asked
+            return self.engine.is_proven_since(token, asked)
 
         with as_not_live(self, token):
-            await self._until(proven, timeout)
+            async with asyncio.timeout(timeout):
+                while True:
+                    # REST may be a second behind: then only an answer to a later question speaks for now.
+                    self.engine.prove(token, self.now())
+                    self._drain()
+                    with suppress(TimeoutError):
+                        await self._until(proven, PROVE_AGAIN)
+                        break
         return self.live(token)
 
     def resync(self, token: str) -> None:
@@ -281,17 +289,23 @@ class Mirror:
         self.engine.resync(token, self.now())
         self._drain()
 
-    async def wait_live(self, *tokens: str, timeout: float = 10.0) -> None:
-        """Wait until these tokens (default: all) are LIVE; retired ones are not waited for.
+    async def wait_live(self, *tokens: str, timeout: float = 10.0, retired_ok: bool = False) -> None:
+        """Wait until these tokens (default: all) are LIVE; with ``retired_ok``, retired ones are not waited for.
 
-        Raises NotLive for the first token that is not, after ``timeout`` seconds, and UnknownToken.
+        Raises NotLive for the first token that is not, after ``timeout`` seconds, and at once for a retired one
+        (its market is over) without ``retired_ok``; UnknownToken.
         """
         self._check_running()
         wanted = tokens or self.tokens
-        ready = (BookState.LIVE, BookState.RETIRED)
 
         def missing() -> str | None:
-            return next((t for t in wanted if self.engine.peek_state(t) not in ready), None)
+            for token in wanted:
+                state = self.engine.peek_state(token)
+                if state is BookState.RETIRED and not retired_ok:
+                    raise self.engine.refusal(token, self.now(), detail="its market is over; retired_ok=True skips it")
+                if state not in (BookState.LIVE, BookState.RETIRED):
+                    return token
+            return None
 
         try:
             await self._until(lambda: missing() is None, timeout)
@@ -366,11 +380,17 @@ class Mirror:
         self._draining = True
         engine = self.engine
         try:
-            while (effects := engine.effects()) or engine.has_events:
-                for effect in effects:
-                    self._carry_out(effect)
+            for _ in range(MAX_ROUNDS):
+                effects = engine.effects()
+                if not effects and not engine.has_events:
+                    break
+                for effect in () if self._stopped else effects:
+                    self._carrier.carry_out(effect)
                 # A callback may cause inputs, too: what follows from them is told after what came before.
                 self._tell_events()
+            else:
+                # Callbacks cause one another: the rest of the program must have its turn.
+                asyncio.get_running_loop().call_soon(self._drain)
         finally:
             self._draining = False
         changed = engine.dirty()
@@ -383,11 +403,13 @@ class Mirror:
         self._alarm.set(engine.next_deadline())
 
     def _tell_events(self) -> None:
-        for event in self.engine.events():
+        events = self.engine.events()
+        log_transitions(log, [event for event in events if isinstance(event, Transition)])
+        for event in events:
             if not isinstance(event, Transition):
                 self._warnings.warn(event.kind, event.detail, event.at)
                 continue
-            self._records.note(event)
+            self._records.transitions += 1
             for key, callback in tuple(self._on_transition.items()):
                 if key not in self._on_transition:
                     continue
@@ -398,86 +420,10 @@ class Mirror:
                     # task that called back without a word.
                     log.exception("a transition callback failed")
 
-    def _frames_wait(self) -> bool:
-        return any(stream.waiting for stream, _ in self._streams.values())
-
     def _tick(self) -> None:
+        self._carrier.look_for_gap()
         self.engine.tick(self.now())
         self._drain()
 
-    def _carry_out(self, effect: object) -> None:
-        if self._stopped:
-            return
-        match effect:
-            case OpenSocket(socket):
-                self._open(socket)
-            case Subscribe(socket, ids):
-                self._send(socket, subscription_change("subscribe", ids, custom_features=self.config.custom_features))
-            case Unsubscribe(socket, ids):
-                self._send(socket, subscription_change("unsubscribe", ids, custom_features=self.config.custom_features))
-            case Reconnect(socket, why) if socket in self._streams:
-                self._streams[socket][0].reconnect(why)
-            case Vouch(socket) if socket in self._streams:
-                self._streams[socket][0].vouch()
-            case CloseSocket(socket) if socket in self._streams:
-                self._streams.pop(socket)[1].cancel()
-            case FetchBooks(request, ids):
-                self._spawn(self._fetch(request, ids), f"books {request}")
-
-    def _open(self, socket: int) -> None:
-        engine, monotonic = self.engine, self._monotonic
-
-        def first_frame() -> str | None:
-            ids = engine.carried_by(socket)
-            return subscription(ids, custom_features=self.config.custom_features) if ids else None
-
-        def on_open(now: float) -> None:
-            engine.connected(socket, now)
-            self._drain()
-
-        def on_frame(data: bytes | str, received_at: float) -> None:
-            engine.receive(socket, data, monotonic(), received_at)
-            self._drain()
-
-        def on_close(now: float, cause: CloseCause) -> None:
-            if cause.kind is CloseKind.OVERFLOW:
-                engine.overflow(socket, now)
-            engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in str(cause))
-            self._drain()
-
-        stream = Stream(
-            self.config.endpoints.stream,
-            first_frame=first_frame,
-            on_open=on_open,
-            on_frame=on_frame,
-            on_close=on_close,
-            cut=cut_array,
-            config=self.config.stream,
-            rng=self._rng,
-            name=f"socket {socket}",
-            network=self._network,
-        )
-        self._streams[socket] = (stream, self._spawn(stream.run(), f"socket {socket}"))
-
-    def _send(self, socket: int, text: str) -> None:
-        stream = self._streams.get(socket)
-        if stream is not None:
-            # Without a connection, or with one that is ending, the next first frame tells the venue. One that
-            # just sends its first frame takes the text: the frame was made before this change.
-            with suppress(VenueUnavailable):
-                stream[0].send(text)
-
-    async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
-        try:
-            # The engine waits no longer: an answer after that would only keep a place.
-            async with asyncio.timeout(self.config.engine.request_timeout):
-                answer = await self.clob.books(asset_ids)
-        except (VenueError, TimeoutError) as error:
-            self._warnings.warn("books", str(error) or "no answer in time", self.now())
-            self.engine.books_failed(request, self.now())
-        else:
-            self.engine.books(request, answer.books, self.now(), failed=answer.failed)
-        self._drain()
-
-    def _warn_of_clock(self, detail: str) -> None:
-        self._warnings.warn("time", detail, self.now())
+    def _warn(self, kind: str, detail: str) -> None:
+        self._warnings.warn(kind, detail, self.now())

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polymirror.config import EngineConfig
-from polymirror.core.engine import Engine, count_kind
+from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
+from polymirror.core.harm import count_kind
 from polymirror.core.messages import Ignored, Malformed, PriceChange, Snapshot, decode_frame
 from polymirror.core.states import BookState
 
@@ -128,7 +129,11 @@ class Replay:
         tracked = self._tracked.get(market, ())
         if all(asset_id in tracked for asset_id in asset_ids):
             return
-        wanted = tuple(dict.fromkeys([*tracked, *asset_ids]))[:PAIR]
+        # A token belongs to one market: a recording that says otherwise is damaged there.
+        fresh = [asset_id for asset_id in asset_ids if self.engine.standing(asset_id) is None]
+        wanted = tuple(dict.fromkeys([*tracked, *fresh]))[:PAIR]
+        if len(wanted) == len(tracked):
+            return
         first = not self._tracked
         self.engine.track(market, wanted, self._now)
         self._tracked[market] = self.engine.tokens_of(market)

@@ -151,11 +151,11 @@ async def test_a_removed_market_is_unknown_and_its_frames_stop_while_its_neighbo
 async def test_removing_the_last_market_of_a_socket_closes_it() -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         await mirror.wait_live(timeout=PATIENCE)
-        [(_, task)] = mirror._streams.values()
+        [(_, task)] = mirror._carrier._streams.values()
         mirror.remove_market(mirror.markets[0].condition_id)
         await asyncio.wait({task}, timeout=PATIENCE)
         assert task.done()
-        assert mirror._streams == {}
+        assert mirror._carrier.streams == ()
         await mirror.wait_live()
 
 
@@ -176,7 +176,7 @@ async def test_more_tokens_than_a_socket_holds_give_more_sockets_and_a_market_st
         for number, kind, text in recorder.frames:
             if kind == "opening":
                 opened.setdefault(number, []).extend(book["asset_id"] for book in json.loads(text))
-        assert len(opened) == len(mirror._streams) == sockets
+        assert len(opened) == len(mirror._carrier.streams) == sockets
         assert sorted(token for tokens in opened.values() for token in tokens) == sorted(venue.tokens)
         for tokens in opened.values():
             assert len(tokens) <= tokens_per_socket
@@ -216,7 +216,7 @@ async def test_a_market_added_while_its_socket_is_ending_waits_for_the_next_one(
     async with quiet_venue(markets=2) as venue, mirror_of(venue, venue.slugs[0]) as mirror:
         await mirror.wait_live(timeout=PATIENCE)
         second = await mirror.gamma.market(venue.slugs[1])
-        [(stream, _)] = mirror._streams.values()
+        [stream] = mirror._carrier.streams
         stream.reconnect("for the test")
         mirror.add_market(second)
         await mirror.wait_live(timeout=PATIENCE)

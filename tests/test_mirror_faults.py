@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from polymirror import BookState, NotLive, Reason
-from polymirror.core import resync
+from polymirror.core.afterlife import AGAIN_AFTER
 from polymirror.core.states import LEGAL_TRANSITIONS
 from polymirror.simulator import FAULTS, Plan, Simulator
 from tests.loopback import (
@@ -60,7 +60,7 @@ async def test_every_granted_read_is_true_while_everything_goes_wrong_and_all_is
         mirror.on_update(lambda update: truth.read(update.token))
         transitions = []
         mirror.on_transition(transitions.append)
-        await until(mirror, lambda: truth.granted >= 400 and len(transitions) >= 40)
+        await until(mirror, lambda: truth.granted >= 400 and len(transitions) >= 40, timeout=60.0)
         struck = {name for name, count in venue.line.injected.items() if count}
         assert len(struck) >= len(EVERYTHING) // 2
         assert truth.refused > 0
@@ -114,7 +114,7 @@ async def test_a_callback_that_asks_a_cancelled_future_does_not_end_the_connecti
         cancelled.cancel()
         asked = []
         mirror.on_transition(lambda transition: asked.append(transition) or cancelled.result())
-        (stream, _) = next(iter(mirror._streams.values()))
+        stream = mirror._carrier.streams[0]
         stream.reconnect("a test")
         await until(mirror, lambda: asked and not stream.connected)
         await mirror.wait_live(timeout=PATIENCE)
@@ -137,7 +137,7 @@ async def test_a_venue_that_restarts_has_its_books_refused_at_once_and_live_agai
                 assert caught.value.state is BookState.RESYNCING
                 assert caught.value.reason is Reason.DISCONNECT
                 assert caught.value.epoch == mirror.peek(token).epoch >= 1
-            [(stream, _)] = mirror._streams.values()
+            [stream] = mirror._carrier.streams
             failures = stream.counters.failures
             await turns_until(lambda: stream.counters.failures >= failures + 2)
             async with Simulator(seed=3, rate=50, port=port) as again:
@@ -154,9 +154,7 @@ async def test_a_venue_that_restarts_has_its_books_refused_at_once_and_live_agai
 
 
 @pytest.mark.parametrize("how", ["announced", "closed", "gone"])
-async def test_a_settled_market_is_retired_its_socket_closed_and_nothing_is_asked_any_more(how, monkeypatch) -> None:
-    monkeypatch.setattr(resync, "ABSENT_FOR", 0.1)
-    monkeypatch.setattr(resync, "EMPTY_ABSENT_FOR", 0.1)
+async def test_a_settled_market_is_retired_its_socket_closed_and_it_is_looked_at_again_ten_minutes_later(how) -> None:
     config = Simulator(seed=3, rate=50)._config
     config = evolve(config, announce_resolution=how == "announced", close_when_resolved=how != "gone")
     async with (
@@ -166,23 +164,31 @@ async def test_a_settled_market_is_retired_its_socket_closed_and_nothing_is_aske
     ):
         await mirror.wait_live(timeout=PATIENCE)
         resyncs = dict(mirror.engine.outbox.resyncs)
-        [(_, task)] = mirror._streams.values()
+        [(_, task)] = mirror._carrier._streams.values()
         venue.exchange.settle(resolve_delay_ms=20)
         await until_state(mirror, BookState.RETIRED)
-        reason = Reason.GONE if how == "gone" else Reason.RESOLVED
+        reason = Reason.RESOLVED if how == "announced" else Reason.CLOSED
         for token in mirror.tokens:
             with pytest.raises(NotLive) as caught:
                 mirror.live(token)
             assert (caught.value.state, caught.value.reason) == (BookState.RETIRED, reason)
             with pytest.raises(NotLive, match="RETIRED"):
                 await mirror.prove(token, timeout=60)
-        # Retired is nothing to wait for, and nothing is planned.
-        await mirror.wait_live(timeout=0.01)
+        # Retired is nothing to wait for, and that is told at once.
+        with pytest.raises(NotLive, match="its market is over"):
+            await mirror.wait_live(timeout=60)
+        await mirror.wait_live(timeout=0.01, retired_ok=True)
         await asyncio.wait({task}, timeout=PATIENCE)
         assert task.done()
-        assert mirror._streams == {}
-        assert mirror.engine.next_deadline() == float("inf")
-        assert mirror.engine.outbox.resyncs == resyncs
+        assert mirror._carrier.streams == ()
+        # Calls that were under way are over.
+        await until(mirror, lambda: mirror.status().rest.under_way == 0)
+        # The alarm for what was still to be done has rung, or will.
+        await until(mirror, lambda: mirror.engine.next_deadline() - mirror.now() > AGAIN_AFTER - PATIENCE)
+        assert mirror.engine.next_deadline() - mirror.now() <= AGAIN_AFTER
+        # Without its socket a book is built anew, until Gamma has answered.
+        disconnects = {Reason.DISCONNECT.name: 2} if how == "closed" else {}
+        assert mirror.engine.outbox.resyncs == resyncs | disconnects
         assert mirror.engine.sockets.all() == ()
 
 
@@ -193,7 +199,7 @@ async def test_the_neighbour_of_a_settled_market_trades_on() -> None:
         settled, other = mirror.markets
         venue.exchange.settle(settled.slug, resolve_delay_ms=20)
         await until_state(mirror, BookState.RETIRED, *settled.token_ids)
-        [(stream, _)] = mirror._streams.values()
+        [stream] = mirror._carrier.streams
         truth = Truth(mirror, venue)
         mirror.on_update(lambda update: truth.read(update.token), *other.token_ids)
         await until(mirror, lambda: truth.granted >= 20)
@@ -268,7 +274,7 @@ async def test_a_frozen_token_is_never_read_wrong_and_comes_back() -> None:
         await until(mirror, lambda: mirror.engine.outbox.resyncs.get(Reason.COMPLEMENT_MISMATCH.name, 0) > 0)
         assert truth.wrong == []
         frozen.plan = Plan(share=0.0)
-        mirror._streams[1][0].reconnect("for the test: the fault is one of its connection")
+        mirror._carrier.streams[0].reconnect("for the test: the fault is one of its connection")
         await mirror.wait_live(timeout=PATIENCE)
         truth.read(ghost)
         assert truth.wrong == []

@@ -136,7 +136,7 @@ async def test_a_venue_that_is_down_is_no_reason_to_wait_at_the_end() -> None:
         [market] = other.markets
     async with nothing_left():
         async with Mirror([market], config=settings(), endpoints=nowhere()) as mirror:
-            [(stream, _)] = mirror._streams.values()
+            [stream] = mirror._carrier.streams
             await turns_until(lambda: stream.counters.failures >= 3)
             assert mirror.peek(mirror.tokens[0]).state is BookState.UNPRIMED
             started = time.monotonic()

@@ -156,7 +156,9 @@ class Checkup:
         explained = 0
         for message in answer.books.values():
             known = hashes.setdefault(message.market, MarketHash(message.market, dialects))
-            explained += known.learn(message, OrderBook.of(message, 10_000)) is True
+            found_out = known.explain(message, OrderBook.of(message, 10_000))
+            known.accept(found_out, message)
+            explained += found_out is not None
         total = len(answer.books)
         dialect = None if dialects.current is None else dialects.current.name
         figures = {"explained": explained, "books": total, "dialect": dialect}

@@ -53,6 +53,8 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
         f"\n{summary['rounds']} rounds, {summary['seconds']:g} s, {summary['toxics_injected']:,} toxics, "
         f"{summary['faults_injected']:,} faults, {summary['stalls']} stalls\n"
         f"{summary['reads']:,} reads, {summary['refused_reads']:,} refused, {summary['wrong_live_reads']:,} wrong\n"
+        f"wrong by what cannot be known: "
+        f"{', '.join(f'{name} {count:,}' for name, count in summary['unknowable'].items())}\n"
         f"books were LIVE again after p50 {heal.get('p50', 0):g} s, p99 {heal.get('p99', 0):g} s of calm; "
         f"the slowest stop took {summary['shutdown_seconds']['max']:g} s\n"
         f"left behind: {summary['leaked_tasks']} tasks, {summary['leaked_fds']} descriptors, "

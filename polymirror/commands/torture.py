@@ -55,9 +55,16 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
         found = summary["detect_seconds"].get(fault, {})
         table.add_row(fault, f"{count:,}", *(f"{found[key]:.2f} s" if found else "" for key in ("p50", "p99", "max")))
     console.print(table)
-    rest = [fault for fault in summary["faults_by_id"] if fault not in struck]
-    if rest:
-        console.print(f"\nnot struck: {', '.join(rest)}", highlight=False)
+    if summary["never_struck"]:
+        console.print(f"\nnever struck: {', '.join(summary['never_struck'])}", highlight=False)
+    for fault, found in summary["recover_unseen"].items():
+        console.print(
+            f"after {fault}, whose end nobody can see: LIVE after p50 {found['p50']:g} s, p99 {found['p99']:g} s "
+            f"(bound {found['bound']:g} s)",
+            highlight=False,
+        )
+    unknowable = ", ".join(f"{name} {count:,}" for name, count in summary["unknowable"].items())
+    console.print(f"\nreads that were wrong by what cannot be known: {unknowable}", highlight=False)
     heal, noun = summary["recover_seconds"], "seed" if summary["seeds"] == 1 else "seeds"
     console.print(
         "\ndoubted: from the first frame that could show a strike until its book left LIVE\n"

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
-from polymirror.core.states import BookState
 from polymirror.core.status import EngineStatus, Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polymirror.core.events import Transition
     from polymirror.venue.market import Market
 
 
 class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
     """How a mirror is at one moment: what :class:`~polymirror.core.status.EngineStatus` has, and the mirror's counts.
 
-    Slugs, outcomes, refused reads and resyncs of each token are filled in.
+    Slugs and outcomes of the tokens are filled in.
     """
 
     seed: int
@@ -47,33 +45,14 @@ class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
 
 
 class Records:
-    """What a mirror counts while it runs. Bounded: a few numbers for each token that it has."""
+    """What a mirror counts while it runs."""
 
     def __init__(self) -> None:
         # "granted" and "refused".
         self.reads: Counter[str] = Counter()
         self.transitions = 0
-        self._refused: Counter[str] = Counter()
-        self._resyncs: dict[str, Counter[str]] = {}
-
-    def refuse(self, token: str) -> None:
-        """Count a read for execution that was refused."""
-        self.reads["refused"] += 1
-        self._refused[token] += 1
-
-    def note(self, event: Transition) -> None:
-        """Count a change of state."""
-        self.transitions += 1
-        if event.new is BookState.RESYNCING:
-            self._resyncs.setdefault(event.token, Counter())[event.reason.name] += 1
-
-    def forget(self, tokens: Iterable[str]) -> None:
-        """Drop the counts of tokens that are mirrored no more; the totals stay."""
-        for token in tokens:
-            self._refused.pop(token, None)
-            self._resyncs.pop(token, None)
 
     def known(self, markets: Iterable[Market], budget_left: int | None) -> Known:
         """Return what the engine's status is to be filled in with."""
         names = {token.id: (market.slug, token.outcome) for market in markets for token in market.tokens}
-        return Known(names=names, refused=self._refused, resyncs=self._resyncs, budget_left=budget_left)
+        return Known(names=names, budget_left=budget_left)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -71,6 +71,14 @@ async def open_wire(
     return await open_now(url, config, headers, wall_now)
 
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def boot_clock() -> float:
+    """Return the seconds since this machine was started, those in which it slept included. Linux alone has it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @frozen(kw_only=True)
 class Network:
     """Sockets, HTTP and clocks of one world: the real one by default.
@@ -85,10 +93,17 @@ class Network:
     """Makes what carries the requests of one HTTP client; ``None``: httpx's own."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock of ages and deadlines, in seconds."""
+    boot: Callable[[], float] | None = field()
+    """A clock that goes on while the machine sleeps, in seconds; ``None``: there is none, and the time of day has to
+    tell. The real one belongs to the real ``monotonic`` clock alone."""
     wall: Callable[[], float] = time.time
     """The time of day, in unix seconds."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     """How the streams and HTTP clients of the library wait between attempts; a test may look on."""
+
+    @boot.default
+    def _boot_of_this_machine(self) -> Callable[[], float] | None:
+        return boot_clock if self.monotonic is time.monotonic and _BOOT is not None else None
 
 
 REAL = Network()

@@ -122,6 +122,8 @@ class Stream:
         self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng)
         # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
         self._connection: Connection | None = None
+        # When the newest connection's subscription was handed to it: what answers it is not about an earlier moment.
+        self.asked_at = float("-inf")
         # True between on_open and on_close.
         self._open = False
         # Guards against a second run(): two would share the callbacks and neither loss would be clear.
@@ -223,7 +225,7 @@ class Stream:
         )
         cause = CloseCause(CloseKind.STOPPED, "cancelled, or the consumer failed")
         try:
-            first = self._first_frame()
+            first, self.asked_at = self._first_frame(), self._clock()
             # From here on send() is accepted: what it carries is not in the first frame.
             self._connection = connection
             try:

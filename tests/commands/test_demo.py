@@ -9,7 +9,7 @@ from polymirror.commands.app import run
 from polymirror.commands.mishaps import calm_from, make_mishaps
 from polymirror.commands.outcome import Run, print_summary
 from polymirror.commands.screen import make_console
-from polymirror.core.token import Token
+from polymirror.core.proven import Proven
 from polymirror.simulator.exchange import Exchange
 from polymirror.simulator.settings import ExchangeConfig
 
@@ -40,7 +40,7 @@ def test_a_demo_that_is_not_on_a_terminal_prints_plain_lines(capsys):
 
 def test_a_mirror_that_serves_unproven_levels_is_caught(monkeypatch, capsys):
     # What the demo is for: were the proof skipped, its judge would see the lost deltas.
-    monkeypatch.setattr(Token, "proven_levels", lambda token: token.book.levels())
+    monkeypatch.setattr(Proven, "levels", lambda proven: proven.book.levels())
     monkeypatch.setattr(mishaps, "LOST_PER_SECOND", 10.0)
     assert run(["demo", "--seconds", "2", "--tokens", "2", "--seed", "4", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["wrong_live_reads"] > 0

@@ -1,0 +1,196 @@
+"""Carrying out what the engine asks for: sockets, subscriptions, calls for books and for the state of markets.
+
+Everything that comes back is an input of the engine; nothing is decided here. The mirror owns the engine and is told
+after each input, so that it can tell others and set its timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from polymirror.core.effects import (
+    AskGamma,
+    CloseSocket,
+    FetchBooks,
+    OpenSocket,
+    Reconnect,
+    Subscribe,
+    Unsubscribe,
+    Vouch,
+)
+from polymirror.core.messages import subscription, subscription_change
+from polymirror.errors import VenueError, VenueUnavailable
+from polymirror.venue.pieces import cut_array
+from polymirror.venue.stream import CloseCause, CloseKind, Stream
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from polymirror.config import MirrorConfig
+    from polymirror.core.effects import Effect
+    from polymirror.core.engine import Engine
+    from polymirror.shell.clocks import Clocks
+    from polymirror.venue.gamma import Gamma
+    from polymirror.venue.market import Market
+    from polymirror.venue.network import Network
+    from polymirror.venue.rest import Clob
+
+LOOK_FOR_GAP: Final = 0.05
+"""Seconds between two looks whether this machine slept, while frames come."""
+
+ALL_RESOLVED: Final = "all subscribed assets resolved"
+"""The venue's reason for closing a socket when nothing on it trades any more. Anybody can write it: a reason to ask."""
+
+
+@frozen
+class Hooks:
+    """What the carrier needs of its mirror."""
+
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    """Runs something until the mirror stops, under a name."""
+    drain: Callable[[], None]
+    """Handles what an input led to."""
+    warn: Callable[[str, str], None]
+    """Logs something odd by its kind and detail, once per kind and while."""
+
+
+class Carrier:
+    """The sockets and calls of one mirror."""
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        engine: Engine,
+        config: MirrorConfig,
+        network: Network,
+        clocks: Clocks,
+        rng: random.Random,
+        markets: Mapping[str, Market],
+    ) -> None:
+        self._hooks = hooks
+        self._engine = engine
+        self._config = config
+        self._network = network
+        self._clocks = clocks
+        self._rng = rng
+        self._markets = markets
+        self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        # When to look for a gap again while frames come.
+        self._look_at = float("-inf")
+
+    def use(self, clob: Clob, gamma: Gamma) -> None:
+        """Make calls with these clients from now on."""
+        self._clob, self._gamma = clob, gamma
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The open sockets."""
+        return tuple(stream for stream, _ in self._streams.values())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether frames wait to be handed to the engine."""
+        return any(stream.waiting for stream in self.streams)
+
+    def look_for_gap(self) -> None:
+        """Tell the engine if this machine slept."""
+        now = self._clocks.monotonic()
+        self._look_at = now + LOOK_FOR_GAP
+        gap = self._clocks.gap()
+        if gap:
+            self._engine.gap(gap, now)
+
+    def carry_out(self, effect: Effect) -> None:
+        """Do what the engine asks for."""
+        custom = self._config.custom_features
+        match effect:
+            case OpenSocket(socket):
+                self._open(socket)
+            case Subscribe(socket, ids):
+                self._send(socket, subscription_change("subscribe", ids, custom_features=custom))
+            case Unsubscribe(socket, ids):
+                self._send(socket, subscription_change("unsubscribe", ids, custom_features=custom))
+            case Reconnect(socket, why) if socket in self._streams:
+                self._streams[socket][0].reconnect(why)
+            case Vouch(socket) if socket in self._streams:
+                self._streams[socket][0].vouch()
+            case CloseSocket(socket) if socket in self._streams:
+                self._streams.pop(socket)[1].cancel()
+            case AskGamma(condition_id):
+                self._hooks.spawn(self._ask_gamma(condition_id), f"gamma {condition_id}")
+            case FetchBooks(request, ids):
+                self._hooks.spawn(self._fetch(request, ids), f"books {request}")
+
+    def _open(self, socket: int) -> None:
+        engine, monotonic, drain = self._engine, self._clocks.monotonic, self._hooks.drain
+
+        def first_frame() -> str | None:
+            ids = engine.carried_by(socket)
+            return subscription(ids, custom_features=self._config.custom_features) if ids else None
+
+        def on_open(now: float) -> None:
+            engine.connected(socket, now, asked_at=stream.asked_at)
+            drain()
+
+        def on_frame(data: bytes | str, received_at: float) -> None:
+            now = monotonic()
+            if now >= self._look_at:
+                self.look_for_gap()
+            engine.receive(socket, data, now, received_at)
+            drain()
+
+        def on_close(now: float, cause: CloseCause) -> None:
+            if cause.kind is CloseKind.OVERFLOW:
+                engine.overflow(socket, now)
+            engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in cause.reason)
+            drain()
+
+        stream = Stream(
+            self._config.endpoints.stream,
+            first_frame=first_frame,
+            on_open=on_open,
+            on_frame=on_frame,
+            on_close=on_close,
+            cut=cut_array,
+            config=self._config.stream,
+            rng=self._rng,
+            name=f"socket {socket}",
+            network=self._network,
+        )
+        self._streams[socket] = (stream, self._hooks.spawn(stream.run(), f"socket {socket}"))
+
+    def _send(self, socket: int, text: str) -> None:
+        stream = self._streams.get(socket)
+        if stream is not None:
+            # Without a connection, or with one that is ending, the next first frame tells the venue. One that
+            # just sends its first frame takes the text: the frame was made before this change.
+            with suppress(VenueUnavailable):
+                stream[0].send(text)
+
+    async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
+        try:
+            # The engine waits no longer: an answer after that would only keep a place.
+            async with asyncio.timeout(self._config.engine.request_timeout):
+                answer = await self._clob.books(asset_ids)
+        except (VenueError, TimeoutError) as error:
+            self._hooks.warn("books", str(error) or "no answer in time")
+            self._engine.books_failed(request, self._clocks.monotonic())
+        else:
+            self._engine.books(request, answer.books, self._clocks.monotonic(), failed=answer.failed)
+        self._hooks.drain()
+
+    async def _ask_gamma(self, condition_id: str) -> None:
+        market, closed = self._markets.get(condition_id), None
+        if market is not None:
+            try:
+                async with asyncio.timeout(self._config.engine.request_timeout):
+                    closed = (await self._gamma.market(market.slug)).closed
+            except (VenueError, TimeoutError) as error:
+                self._hooks.warn("gamma", str(error) or "no answer in time")
+        self._engine.market_status(condition_id, closed, self._clocks.monotonic())
+        self._hooks.drain()
