@@ -7,6 +7,7 @@ definitions that are measured here. :mod:`benchmarks.fault_matrix` runs many of 
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, frozen
@@ -20,7 +21,8 @@ from polymirror.core.engine import Engine
 from polymirror.core.units import PRICE_SCALE
 from polymirror.errors import NotLive
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
-from polymirror.torture.world import NetworkConfig, World
+from polymirror.simulator.virtual import NetworkConfig
+from polymirror.torture.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +71,24 @@ class Cell:
     """What the network and the fault may delay, added to the limits."""
 
 
+class Driven:
+    """What the network asks of an engine and no peer has: none of them knows the venue's time, or that it slept."""
+
+    sockets: dict[int, Any]
+
+    def carried_by(self, number: int) -> tuple[str, ...]:
+        """The tokens of the one socket."""
+        return tuple(self.sockets[number].asset_ids)
+
+    def gap(self, seconds: float, now: float) -> None:
+        """Nobody looks."""
+
+    def next_time_sample(self, now: float, interval: float) -> float:
+        """Nobody asks."""
+        del now, interval
+        return math.inf
+
+
 Read = tuple[object, "Marks | None"]
 
 
@@ -92,7 +112,7 @@ class Arena(World):
             stream = StreamConfig(
                 backoff_base=transport.backoff_base, backoff_cap=transport.backoff_cap, healthy_after=0.01
             )
-            engine = adapter
+            engine = type(adapter.__name__, (Driven, adapter), {})
         self._is_peer = adapter is not None
         self.columns = [column for column in COLUMNS if column.module == order.module]
         self.cells = [Cell() for _ in self.columns]
@@ -109,15 +129,10 @@ class Arena(World):
         self._moments = list(Schedule.draw(order.fault, order.seed, order.seconds).moments)
         self.delay_ms = LATENCY_MS + sum(fault.max_delay_ms for fault in armed)
         horizon_ms = int(max(LIMITS) * 1000) + self.delay_ms + 1_000
-        self._truths: list[MarketTruth] = []
         for market in self.exchange.markets:
-            truth = MarketTruth(market, horizon_ms)
-            market.history = truth
-            self._truths.append(truth)
+            market.history = MarketTruth(market, horizon_ms)
         self._books = [
-            (token, index, truth)
-            for market, truth in zip(self.exchange.markets, self._truths, strict=True)
-            for index, token in enumerate(market.tokens)
+            (token, index, market) for market in self.exchange.markets for index, token in enumerate(market.tokens)
         ]
         self._seen: dict[str, Read] = {}
 
@@ -151,12 +166,12 @@ class Arena(World):
         """Run the row, and return one cell for each column that reads this program."""
         points = round(self.order.seconds / GRID)
         for point in range(1, points + 1):
-            if self._moments and self.seconds >= self._moments[0]:
+            if self._moments and self.elapsed >= self._moments[0]:
                 self._moments.pop(0)
                 for fault in self._armed:
                     fault.arm()
-            self.run(point * GRID - self.seconds)
-            if self.seconds > WARM_UP:
+            self.run(point * GRID - self.elapsed)
+            if self.elapsed > WARM_UP:
                 self._read_grid()
         self._close()
         weight = GRID / len(self._books)
@@ -176,12 +191,13 @@ class Arena(World):
 
     def _read_grid(self) -> None:
         now_ms = self.exchange_ms()
-        there = {truth: truth.look(now_ms) for truth in self._truths}
-        for token, index, truth in self._books:
+        for token, index, market in self._books:
+            truth = MarketTruth.of(market, index)
+            there = truth.look(now_ms)
             for column, cell in zip(self.columns, self.cells, strict=True):
                 marks = self._marks(token, column.max_proof_age)
                 if marks is None:
-                    cell.unavailable += there[truth]
+                    cell.unavailable += there
                     continue
                 if index:
                     marks = marks.swapped()

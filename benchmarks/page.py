@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.arena import GRID, LATENCY_MS, LIMITS, MARKETS, RATE, WARM_UP
 from benchmarks.peers import COLUMNS, installed, load
-from benchmarks.results import METRICS
+from benchmarks.results import BEYOND_PROOF, METRICS
 from benchmarks.schedule import NEEDS_RECONNECTION, NO_FAULT, PERIOD
 from polymirror.simulator.fault_kinds import FAULTS
 
@@ -53,6 +53,8 @@ METHOD = """\
   promise, the second what it promises to who asks for 0.25 s. The same *A* is applied to every column. After
   the settlement of a market, its book is the empty one.
 - **Unavailable**: the exchange had a book with levels, and the reading was refused, absent or without any level.
+- **Sums** leave out {beyond}: what rewrites everything consistently cannot be told from the truth by anybody, since the
+  hash has no key. Its row is shown.
 
 """
 
@@ -120,6 +122,7 @@ def _method() -> str:
         reconnections=", ".join(f"`{fault}`" for fault in FAULTS if fault in NEEDS_RECONNECTION),
         grid=GRID * 1000,
         warm_up=WARM_UP,
+        beyond=", ".join(f"`{fault}`" for fault in sorted(BEYOND_PROOF)),
         limits=" and ".join(f"{limit:g} s" for limit in LIMITS),
     )
 
@@ -176,7 +179,7 @@ def _losses(matrix: Matrix) -> str:
     unavailable = METRICS[-1]
     own = [column for column in matrix.columns if not column.module]
     others = [column for column in matrix.columns if column.module]
-    run = len(matrix.faults) * (matrix.seconds - WARM_UP)
+    run = len(matrix.counted) * (matrix.seconds - WARM_UP)
     figures = {column.key: matrix.total(unavailable, column) for column in matrix.columns}
     lines = []
     for column in own:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+BEYOND_PROOF = frozenset({"replayed_connection"})
+"""Faults that rewrite everything consistently, so that nobody can know: their rows are shown, and in no sum."""
+
+
 @frozen
 class Metric:
     """One table of the page."""
@@ -77,8 +81,13 @@ class Matrix:
         return metric.of(self.cells[fault, column.key])
 
     def total(self, metric: Metric, column: Column) -> float:
-        """The sum over all faults, in seconds."""
-        return sum(self.figure(metric, fault, column) for fault in self.faults)
+        """The sum over all faults but those that nobody can know of, in seconds."""
+        return sum(self.figure(metric, fault, column) for fault in self.counted)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The faults that sums are made of."""
+        return tuple(fault for fault in self.faults if fault not in BEYOND_PROOF)
 
     def is_quiet(self, metric: Metric, fault: str) -> bool:
         """Whether the figure is 0 in every column."""

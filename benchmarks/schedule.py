@@ -22,8 +22,8 @@ NO_FAULT = "none"
 
 NEEDS_RECONNECTION = frozenset(
     {
-        *("lost_opening", "delayed_opening", "large_opening", "silent_subscription", "older_delta"),
-        "refused_connection",
+        *("lost_opening", "lost_opening_one_token", "stale_opening", "delayed_opening", "large_opening"),
+        *("silent_subscription", "older_delta", "refused_connection", "replayed_connection"),
     }
 )
 """Faults of new connections: a disconnection at the same moment makes one."""

@@ -47,7 +47,10 @@ def mark(sides: Sides) -> Marks | None:
 
 
 class MarketTruth(History):
-    """Takes the place of a market's history: hears of every state, and keeps the tops as well."""
+    """Takes the place of a market's history: hears of every state, and keeps the tops as well.
+
+    A token that is no mirror image of the other one any more has a history of its own, a copy of the market's.
+    """
 
     __slots__ = ("_market", "settled", "tops")
 
@@ -56,6 +59,22 @@ class MarketTruth(History):
         self._market = market
         self.settled = False
         self.tops = History(horizon_ms, self._top())
+
+    @classmethod
+    def of(cls, market: Market, index: int) -> MarketTruth:
+        """The truth of one token's book now."""
+        own = market.own[index]
+        truth = market.history if own is None else own.history
+        if not isinstance(truth, cls):
+            raise TypeError(f"{market.slug} keeps a plain history")
+        return truth
+
+    def copy(self) -> MarketTruth:
+        """Another one with the same past, for a token that goes its own way."""
+        copied = MarketTruth(self._market, self.horizon_ms)
+        copied.current, copied.settled, copied.tops = self.current, self.settled, self.tops.copy()
+        copied._ended, copied._order = self._ended.copy(), self._order.copy()
+        return copied
 
     def record(self, state: Digest, at_ms: int) -> None:
         """The book changed into this state."""
@@ -79,7 +98,8 @@ class MarketTruth(History):
         return self.tops.was(marks.top, since_ms)
 
     def _top(self) -> Digest:
-        first, second = self._market.ladders
+        alone = [own for own in self._market.own if own is not None and own.history is self]
+        first, second = alone[0].ladders if alone else self._market.ladders
         return tuple(  # type: ignore[return-value]
             hash((ladder.prices[-1], ladder.sizes[-1])) if ladder.prices else 0 for ladder in (first, second)
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.speed.frames import Frames
     from benchmarks.speed.rows import Options
-    from polymirror.subscribers import Subscription
+    from polymirror.shell.subscribers import Subscription
 
 SUBSCRIBERS = 100
 TARGET = 1.05

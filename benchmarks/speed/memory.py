@@ -96,7 +96,6 @@ def grow(levels: int, books: int, changes: int, rests: int) -> dict[str, Any]:
     from polymirror.core.checksum import Constants  # noqa: PLC0415
     from polymirror.core.engine import Engine  # noqa: PLC0415
     from polymirror.core.states import BookState  # noqa: PLC0415
-    from polymirror.core.upkeep import on_time  # noqa: PLC0415
     from polymirror.mirror import Mirror  # noqa: PLC0415
 
     mirror = Mirror()
@@ -117,7 +116,7 @@ def grow(levels: int, books: int, changes: int, rests: int) -> dict[str, Any]:
         for token in tokens:
             engine.live(token, 0.1)
             if rests:
-                on_time(engine.tokens[token], 0.1 + QUIET)
+                engine.tokens[token].on_time(0.1 + QUIET)
         drain(engine)
     after = _resident()
     live = sum(state is BookState.LIVE for _, state in engine.states())

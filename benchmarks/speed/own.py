@@ -81,7 +81,7 @@ class Mirrored(Contestant):
 
     def _top(self, token: str) -> Top:
         if not self._proven:
-            book = self.engine.tokens[token].book
+            book = self.engine.tokens[token].proven.book
             return (book.bids.keys or [0])[-1], PRICE_SCALE - (book.asks.keys or [0])[-1]
         view = self.engine.live(token, self._now)
         bid, ask = view.best_bid, view.best_ask

@@ -43,6 +43,14 @@ def test_polymirror_is_never_wrong_beyond_its_promise_when_a_token_freezes_and_t
     assert default.strikes == script.strikes > 0
 
 
+def test_a_token_that_goes_its_own_way_is_judged_by_its_own_book():
+    (script,) = measure("asymmetric_market", "naive_script", 120.0)
+    default, quarter = measure("asymmetric_market", "", 120.0)
+    assert default.strikes > 0
+    assert default.wrong_full[15.0] == quarter.wrong_full[15.0] == 0.0
+    assert script.unavailable == 0.0
+
+
 def test_the_same_order_gives_the_same_cell():
     assert measure("lost_delta", "naive_script") == measure("lost_delta", "naive_script")
 

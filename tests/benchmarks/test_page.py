@@ -62,6 +62,15 @@ def test_a_table_ends_with_its_sums(matrix):
     assert matrix.total(METRICS[0], COLUMNS[-1]) == pytest.approx(12.34)
 
 
+def test_what_nobody_can_know_is_shown_and_in_no_sum(matrix):
+    matrix.faults += ("replayed_connection",)
+    for column in matrix.columns:
+        matrix.cells["replayed_connection", column.key] = cell(20.0)
+    text = section(render(matrix), METRICS[0].title)
+    assert "| `replayed_connection` | 20.0 | 20.0 | 20.0 |" in text
+    assert "| **sum** | **0** | **0** | **12.3** |" in text
+
+
 def test_faults_that_are_zero_everywhere_are_named_in_one_line(matrix):
     text = section(render(matrix), METRICS[0].title)
     assert "0 in every column: no fault, `rest_404`, `late_pong`." in text

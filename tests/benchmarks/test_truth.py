@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.truth import MarketTruth, mark
 from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.flow import Change
 from polymirror.simulator.market import Ending
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 
@@ -101,3 +102,23 @@ def test_a_market_that_is_settled_without_a_word_has_no_book_either(exchange, tr
     assert not truth.look(exchange.now_ms)
     assert not truth.was_full(marks, exchange.now_ms + 1)
     assert not truth.was_top(marks, exchange.now_ms + 1)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_token_that_goes_its_own_way_has_a_truth_of_its_own(exchange, truth, index):
+    exchange.step(exchange.now_ms + 1_000)
+    market, before = exchange.markets[0], seen(exchange, index)
+    side = market.ladders[index]
+    market.set_alone(index, Change(index, side.prices[-1], side.sizes[-1] + 5), exchange.now_ms, exchange.now_ms)
+    own, other = MarketTruth.of(market, index), MarketTruth.of(market, 1 - index)
+    assert other is truth
+    assert own is not truth
+    alone = seen(exchange, index)
+    assert own.was_full(alone, exchange.now_ms)
+    assert own.was_top(alone, exchange.now_ms)
+    assert own.was_full(before, exchange.now_ms)
+    assert not own.was_full(before, exchange.now_ms + 1)
+    assert not own.was_top(before, exchange.now_ms + 1)
+    assert not truth.was_full(alone, 0)
+    assert not truth.was_top(alone, 0)
+    assert truth.was_full(seen(exchange, 1 - index), exchange.now_ms + 1)

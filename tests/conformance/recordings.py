@@ -174,13 +174,15 @@ class Played(Replay):
         (message,) = decode_books(step.text.encode())
         self._track(message.market, [message.asset_id])
         hashes = self.engine.markets[message.market].hashes
-        explained = hashes.learn(message, OrderBook.of(message, REPLAY_CONFIG.max_levels))
-        self.rest["unverifiable" if explained is None else "match" if explained else "mismatch"] += 1
+        explained = hashes.explain(message, OrderBook.of(message, REPLAY_CONFIG.max_levels))
+        if explained is not None:
+            hashes.accept(explained, message)
+        self.rest["unverifiable" if not message.hash else "mismatch" if explained is None else "match"] += 1
 
     def _look(self) -> None:
         for token in self.engine.tokens.values():
             for each in token.missed:
-                self.missed.setdefault(Miss(token.asset_id, each.at, each.announced))
+                self.missed.setdefault(Miss(token.asset_id, each.at_ms, each.announced))
             if token.miss_since is not None and token.state is BookState.LIVE:
                 self._doubt_since.setdefault(token.asset_id, token.miss_since)
             elif (since := self._doubt_since.pop(token.asset_id, None)) is not None:

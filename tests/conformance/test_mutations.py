@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import evolve
 
+from polymirror.core.checksum import Constants as CoreConstants
+from polymirror.core.checksum import Dialect
 from polymirror.core.effects import FetchBooks
-from polymirror.core.hashing import MarketHash
+from polymirror.core.hashing import Explained, MarketHash
 from polymirror.core.messages import Malformed, decode_books, decode_frame
 from polymirror.errors import DecodeError, NotLive
 from polymirror.replay import REPLAY_CONFIG
@@ -342,7 +344,8 @@ def test_the_judge_notices_when_hashes_are_believed_unseen(corpus: Path, monkeyp
 
 
 def test_the_judge_notices_when_whole_books_are_believed_unseen(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MarketHash, "learn", lambda *_: True)
+    believed = Explained(Dialect.TEN, CoreConstants("5", "0.01", neg_risk=False), "")
+    monkeypatch.setattr(MarketHash, "explain", lambda *_: believed)
     assert any(run(corpus, "btc_eth_sol_15m_20260429.jsonl", seed).wrong for seed in range(8))
 
 

@@ -1,7 +1,8 @@
 """The engine against the plain venue: seeded runs of everything that goes wrong, every read of every token judged.
 
-By hand: ``python -m tests.properties.differential --reads 20000000 [--stale-rest] [--processes 2]``. A seed that fails
-is shrunk: kinds of events are left out one after the other, and what the failure needs is printed.
+By hand: ``python -m tests.properties.differential --reads 20000000 [--stale-rest] [--processes 2]`` plays the full mix;
+``--without KIND`` leaves a kind of events out. A seed that fails is shrunk: kinds of events are left out one after the
+other, and what the failure needs is printed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import count
+from typing import NamedTuple
 
 from attrs import Factory, define
 
@@ -28,6 +30,17 @@ ENOUGH = 100
 """Failing seeds after which no more are played."""
 
 
+class Failure(NamedTuple):
+    """A run that went wrong, and what was wrong first."""
+
+    seed: int
+    stale_rest: bool
+    without: frozenset[str]
+    wrong: str
+    seconds: float
+    """How long the run took."""
+
+
 @define
 class Result:
     """What one run, or many, came to."""
@@ -36,8 +49,7 @@ class Result:
     refused: int = 0
     wrong: Counter[str] = Factory(Counter)
     excused: Counter[str] = Factory(Counter)
-    failures: list[tuple[int, bool, str]] = Factory(list)
-    """Seed, whether REST may be stale, and what was wrong first."""
+    failures: list[Failure] = Factory(list)
 
     def add(self, other: Result) -> None:
         self.granted += other.granted
@@ -55,7 +67,7 @@ class Result:
 
 def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset()) -> Result:
     """Play one run. An error of the engine is wrong too, whatever it was given."""
-    run = Run(seed, stale_rest=stale_rest, without=without)
+    begin, run = time.monotonic(), Run(seed, stale_rest=stale_rest, without=without)
     judge, crash = run.judge, ""
     try:
         run.play()
@@ -63,20 +75,24 @@ def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = fro
         crash = f"the engine raised {type(error).__name__}: {error}"
         judge.wrong["the engine raised"] += 1
     wrong = [*judge.examples, *([crash] if crash else [])]
-    failures = [(seed, stale_rest, "; ".join(wrong))] if wrong else []
+    took = time.monotonic() - begin
+    failures = [Failure(seed, stale_rest, without, "; ".join(wrong), took)] if wrong else []
     return Result(judge.granted, judge.refused, judge.wrong, judge.excused, failures)
 
 
-def needed(seed: int, *, stale_rest: bool, seconds: float = 60.0) -> list[str]:
+def needed(failure: Failure, *, seconds: float = 60.0) -> list[str]:
     """Leave out kinds of events for as long as the run fails; return those that are left.
 
-    One kind of fault alone is tried first, then halves, then one after the other, for so many seconds.
+    One kind of fault alone is tried first, then halves, then one after the other, for at most so many seconds: none is
+    begun that may last longer, judged by the run that failed.
     """
-    until = time.monotonic() + seconds
-    kinds = [*Run(seed, stale_rest=stale_rest).kinds, *USUAL]
+    seed, stale_rest = failure.seed, failure.stale_rest
+    until = time.monotonic() + seconds - 1.5 * failure.seconds
+    every = [*Run(seed, stale_rest=stale_rest).kinds, *USUAL]
+    kinds = [kind for kind in every if kind not in failure.without]
 
     def fails(left: list[str]) -> bool:
-        without = frozenset(kinds) - set(left)
+        without = frozenset(every) - set(left)
         return time.monotonic() < until and bool(judged(seed, stale_rest=stale_rest, without=without).failures)
 
     for kind in kinds:
@@ -97,13 +113,13 @@ def needed(seed: int, *, stale_rest: bool, seconds: float = 60.0) -> list[str]:
     return kinds_left
 
 
-def told(failure: tuple[int, bool, str], *, seconds: float = 60.0) -> str:
+def told(failure: Failure, *, seconds: float = 60.0) -> str:
     """What a failing seed showed, what it needs, and how to repeat it."""
-    seed, stale_rest, wrong = failure
-    mode = " --stale-rest" if stale_rest else ""
-    kinds = ", ".join(needed(seed, stale_rest=stale_rest, seconds=seconds))
-    return (f"seed {seed}: {wrong}\n  needs: {kinds}\n"
-            f"  repeat: python -m tests.properties.differential --seed {seed}{mode}")  # fmt: skip
+    mode = " --stale-rest" if failure.stale_rest else ""
+    mode += "".join(f" --without '{kind}'" for kind in sorted(failure.without))
+    kinds = ", ".join(needed(failure, seconds=seconds))
+    return (f"seed {failure.seed}: {failure.wrong}\n  needs: {kinds}\n"
+            f"  repeat: python -m tests.properties.differential --seed {failure.seed}{mode}")  # fmt: skip
 
 
 def main() -> int:
@@ -113,8 +129,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--first", type=int, default=None, help="the first seed; drawn if not given")
     parser.add_argument("--seed", type=int, default=None, help="one seed only")
+    parser.add_argument("--without", action="append", default=[], help="a kind of events to leave out")
     options = parser.parse_args()
-    play = partial(judged, stale_rest=options.stale_rest)
+    play = partial(judged, stale_rest=options.stale_rest, without=frozenset(options.without))
     if options.seed is not None:
         total = play(options.seed)
     else:

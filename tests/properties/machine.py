@@ -44,9 +44,10 @@ class Machine(RuleBasedStateMachine):
         refresh=st.sampled_from([5.0, 300.0]),
         seed=st.integers(0, 3),
         primed=st.booleans(),
+        told=st.booleans(),
     )
-    def begin(self, age, refresh, seed, primed):
-        self.world = World(quick_config(max_proof_age=age, scheduled_resync=refresh), seed=seed)
+    def begin(self, age, refresh, seed, primed, told):
+        self.world = World(quick_config(max_proof_age=age, scheduled_resync=refresh), seed=seed, told=told)
         if primed:
             self.world.advance(0.3)
 
@@ -62,6 +63,14 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.01, 0.5, 4.0]))
     def process_stalls(self, seconds):
         self.world.stall(seconds)
+
+    @rule(seconds=st.sampled_from([0.06, 1.0, 30.0]))
+    def machine_sleeps(self, seconds):
+        self.world.sleep(seconds)
+
+    @rule(answers=st.booleans())
+    def gamma_answers(self, answers):
+        self.world.weather.gamma = "right" if answers else "fails"
 
     @rule(delay=st.sampled_from([0.0, 0.02, 0.3, 3.0]))
     def stream_is_slow(self, delay):
@@ -221,8 +230,8 @@ class Machine(RuleBasedStateMachine):
         """A book whose levels are not the ones that its hash is of."""
         asset_id = list(self.world.books)[number]
         token = self.world.engine.tokens.get(asset_id)
-        if token is None or not token.hashes.verifiable:
-            # Without a known dialect the venue's word is all there is.
+        if token is None or token.hashes.constants is None:
+            # With nothing known of the market, the venue's word is all there is.
             return
         market = self.world.market_of[asset_id]
         content = market.whole(self.world.books[asset_id])

@@ -73,16 +73,14 @@ class ModelBook:
         ask = price_text(self.asks.keys()[0]) if self.asks else "1"
         return bid, ask
 
-    def was_true(self, sides: Sides, since: float) -> bool:
-        """Whether the book had exactly these levels at any time from ``since`` on."""
+    def ended(self, sides: Sides) -> float | None:
+        """Return when the book had exactly these levels last: infinity if it has them now, None if it never did."""
         until = float("inf")
         for was in reversed(self.history):
-            if until < since:
-                return False
             if was.sides == sides:
-                return True
+                return until
             until = was.since
-        return False
+        return None
 
     def as_of(self, when: float) -> Was:
         return next((was for was in reversed(self.history) if was.since <= when), self.history[0])

@@ -13,11 +13,17 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from polymirror.core.clock import VenueClock
 from polymirror.core.engine import Engine
+from polymirror.core.evidence import Evidence
+from polymirror.core.harm import Harm
 from polymirror.core.market import Market
-from polymirror.core.proofs import Proof, ProofKind
+from polymirror.core.proofs import ProofKind
+from polymirror.core.proven import Proven
+from polymirror.core.resync import Resync
 from polymirror.core.states import BookState
 from polymirror.core.token import Token
+from polymirror.core.waiting import Waiting
 from tests.properties.machine import Machine
 from tests.properties.test_scenarios import flood, hunt_a_ghost, traffic
 
@@ -43,8 +49,9 @@ def no_hash_check(patch):
     """Every delta is believed."""
 
     def prove_by_hash(self, now, *, thorough):
-        self.hash_proven = True
-        self.proven(now, ProofKind.HASH, self.stated_at)
+        proven = self.proven
+        proven.hash_fits()
+        self.prove(Evidence(ProofKind.HASH, proven.last_ms, proven.stated_as_of, proven.stated_doubts), now)
         return True
 
     patch.setattr(Token, "prove_by_hash", prove_by_hash)
@@ -74,12 +81,16 @@ def resume_after_reconnect(patch):
 def apply_before_snapshot(patch):
     """The first delta makes a book."""
 
-    def hold(self, change, at, now):
-        self.loaded = True
-        self.delta(change, at, now)
-        self.proven(now, ProofKind.HASH, now)
+    true_take = Token._take
 
-    patch.setattr(Token, "_hold", hold)
+    def take(self, held):
+        first, self.proven.loaded = not self.proven.loaded, True
+        undo = true_take(self, held)
+        if first:
+            self.prove(Evidence(ProofKind.HASH, held.order_ms, held.as_of, held.doubts), held.now)
+        return undo
+
+    patch.setattr(Token, "_take", take)
 
 
 def ignore_complement(patch):
@@ -89,36 +100,47 @@ def ignore_complement(patch):
 
 def read_the_newest_levels(patch):
     """The view shows changes that nothing has proven yet."""
-    patch.setattr(Token, "proven_levels", lambda self: self.book.levels())
+    patch.setattr(Proven, "levels", lambda self: self.book.levels())
 
 
 def proof_dated_at_the_answer(patch):
     """A REST book counts as proof from when it came, not from when it was asked for."""
-    true_load, true_proven = Token.load, Token.proven
+    true_evidence = Resync._evidence
+    patch.setattr(Resync, "_evidence", lambda self, message, sent_at, doubts, now: true_evidence(
+        self, message, now, doubts, now))  # fmt: skip
 
-    def load(self, message, book, now, source, *, verifiable):
-        return true_load(self, message, book, now, Proof(source.kind, now, source.epoch), verifiable=verifiable)
 
-    def proven(self, now, kind, as_of):
-        return true_proven(self, now, kind, now)
+def proof_dated_at_its_receipt(patch):
+    """What comes late is said to be true when it comes."""
+    patch.setattr(VenueClock, "date", lambda self, at_ms, heard_at: heard_at)
+    true_deltas = Market.deltas
+    patch.setattr(Market, "deltas", lambda self, message, as_of, now, *more: true_deltas(
+        self, message, now, now, *more))  # fmt: skip
 
-    patch.setattr(Token, "load", load)
-    patch.setattr(Token, "proven", proven)
+
+def superseded_states_are_proven_for_now(patch):
+    """REST that is behind proves an old state for the time of the question."""
+    patch.setattr(Evidence, "until", lambda self, superseded_at: self)
+
+
+def sleep_is_not_counted(patch):
+    """Proofs do not grow older while the machine sleeps."""
+    patch.setattr(Engine, "gap", lambda self, seconds, now: None)
 
 
 def resync_what_is_retired(patch):
     """A settled market is asked for again and again."""
-    patch.setattr(Token, "retire", lambda self, reason, now: self.doubt(reason, now))
+    patch.setattr(Token, "retire", lambda self, reason, now, detail="": self.doubt(reason, now, detail))
 
 
 def keep_every_delta(patch):
     """The buffer of a book without a baseline has no bound."""
 
-    def hold(self, change, at, now):
-        self.stated_at = now
-        self.buffer = type(self.buffer)([*self.buffer, (at, change)])
+    def hold(self, held):
+        self._held.append(held)
+        return False
 
-    patch.setattr(Token, "_hold", hold)
+    patch.setattr(Waiting, "hold", hold)
 
 
 def chance(patch):
@@ -134,10 +156,10 @@ def chance(patch):
 def crash_on_the_unknown(patch):
     """An unreadable frame is an exception."""
 
-    def malformed(self, line, message, now):
+    def take(self, socket, message, now, *, frame):
         raise ValueError(f"P6: {message.detail}")
 
-    patch.setattr(Engine, "_malformed", malformed)
+    patch.setattr(Harm, "take", take)
 
 
 def hunt_with_the_machine():
@@ -163,7 +185,10 @@ MUTANTS = (
     (apply_before_snapshot, hunt_with_the_machine, "P2: .* never had these levels"),
     (ignore_complement, hunt_with_ghosts, "P2: a ghost"),
     (read_the_newest_levels, hunt_with_the_machine, "P2: .* never had these levels"),
-    (proof_dated_at_the_answer, hunt_with_the_machine, "P2: nothing could prove anything"),
+    (proof_dated_at_the_answer, hunt_with_the_machine, "P2: .* never had these levels after"),
+    (proof_dated_at_its_receipt, hunt_with_the_machine, "P2: .* never had these levels after"),
+    (superseded_states_are_proven_for_now, hunt_with_the_machine, "P2: .* never had these levels after"),
+    (sleep_is_not_counted, hunt_with_the_machine, "P2: .* never had these levels after"),
     (resync_what_is_retired, hunt_with_the_machine, "P5: "),
     (keep_every_delta, hunt_with_floods, "P3: the buffer outgrew its bound"),
     (chance, hunt_with_the_machine, "P4: "),

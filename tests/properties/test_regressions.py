@@ -143,7 +143,7 @@ def test_a_batch_is_closed_in_time_however_busy_another_market_is(world):
         world.advance(window / 4)
         world.orders(busy, [("BUY", 1000, round(world.now * 1000))])
     world.advance(0.0)
-    assert world.engine.markets[other.condition_id].batch_at == 0
+    assert world.engine.markets[other.condition_id].batch_ms == 0
 
 
 def test_a_request_that_nobody_answers_is_given_up_at_its_time_without_any_other_reason_to_wake_up():
@@ -155,3 +155,26 @@ def test_a_request_that_nobody_answers_is_given_up_at_its_time_without_any_other
              for each in out[0] if isinstance(each, FetchBooks) for at in args[-1:]]  # fmt: skip
     assert asked
     assert world.engine.next_deadline() <= asked[0] + world.config.request_timeout
+
+
+def test_a_change_that_is_heard_ends_what_a_probe_had_proven_before_it_at_its_own_time(world):
+    # REST was behind while the change was on its way, so the probe matched; then the proof outlived the change (D2).
+    world.weather.stream_delay, world.weather.rest_delay, world.weather.rest_behind = 0.3, 0.0, 0.2
+    world.advance(5.0)
+    made_at = world.now
+    world.trade(world.markets[0], buys=True, part=False, printed_after=0.02)
+    world.advance(0.1)
+    world.call("prove", "1001")
+    world.advance(0.0)
+    assert world.read("1001").proven_at == pytest.approx(made_at + 0.1)
+    # The world itself checks each read from here on.
+    world.advance(1.0)
+    assert world.judge.excused == 0
+
+
+@pytest.mark.parametrize("ahead_ms", [-500, 5_000, 3_600_000])
+def test_a_market_with_a_time_that_was_never_true_costs_its_neighbours_nothing(world, ahead_ms):
+    # Its opening books were refused, as older than what was heard, and its socket was replaced every ten seconds.
+    hurl(world, forged(world, ms=stamp(world.now) + ahead_ms))
+    world.advance(60.0)
+    assert [each for each in world.transitions if each.token in ("2001", "2002") and each.old is BookState.LIVE] == []

@@ -285,8 +285,9 @@ def view_of(bids: dict[int, int], asks: dict[int, int]) -> BookView:
     levels = Levels(*(tuple(row[i] for row in rows) for rows in (bid_rows, ask_rows) for i in (0, 1)))
     return BookView(
         token="t",  # noqa: S106 - an asset id
-        market="m", state=BookState.LIVE, reason=None, epoch=0, settled=True, exchange_ms=1, apply_lag=None,
-        read_at=1.0, proven_at=1.0, last_proof=None, tick_size=None, levels=levels,
+        market="m", state=BookState.LIVE, reason=None, epoch=0, doubts=0, settled=True, exchange_ms=1,
+        apply_lag=None, clock_uncertainty=None, read_at=1.0, proven_at=1.0, last_proof=None,
+        tick_size=None, levels=levels,
     )  # fmt: skip
 
 

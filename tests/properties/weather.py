@@ -1,12 +1,16 @@
-"""What a world is made of: its weather, its sockets, and settings that make faults show soon."""
+"""What a world is made of: its weather, its sockets, settings that make faults show soon, and an engine's two ends."""
 
 from __future__ import annotations
 
-from typing import Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
 from polymirror.config import EngineConfig
+
+if TYPE_CHECKING:
+    from polymirror.core.engine import Engine
 
 
 @define
@@ -21,7 +25,9 @@ class Weather:
     """right, fails, silent, missing, altered or broken."""
     rest_delay: float = 0.05
     rest_behind: float = 0.0
-    """The answer is this much older than the moment it was sent."""
+    """The answer is this much older than the moment at which it was made."""
+    gamma: str = "right"
+    """right or fails."""
 
 
 @define(eq=False)
@@ -48,3 +54,20 @@ def quick_config(**changes: Any) -> EngineConfig:
         }
         | changes
     )
+
+
+def named(content: dict[str, Any]) -> list[str]:
+    """The tokens that a message is about."""
+    return [each["asset_id"] for each in content.get("price_changes", (content,)) if "asset_id" in each]
+
+
+def give(engine: Engine, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    *args, now = deepcopy(arguments)
+    if name == "disconnected":
+        engine.disconnected(args[0], now, "test", **options)
+    else:
+        getattr(engine, name)(*args, now, **options)
+
+
+def drain(engine: Engine) -> tuple[Any, ...]:
+    return engine.effects(), engine.events(), engine.dirty(), engine.next_deadline()

@@ -15,15 +15,28 @@ from heapq import heappop, heappush
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from polymirror.core.effects import CloseSocket, FetchBooks, OpenSocket, Reconnect, Subscribe, Unsubscribe, Vouch
-from polymirror.core.engine import MAX_KINDS, Engine
+from polymirror.core.checksum import Constants
+from polymirror.core.effects import (
+    AskGamma,
+    CloseSocket,
+    FetchBooks,
+    OpenSocket,
+    Reconnect,
+    Subscribe,
+    Unsubscribe,
+    Vouch,
+)
+from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
+from polymirror.core.harm import MAX_KINDS
+from polymirror.core.hashing import MAX_PENDING_HASHES
 from polymirror.core.messages import decode_books
-from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
-from polymirror.core.token import MAX_PENDING_HASHES
+from polymirror.core.states import LEGAL_TRANSITIONS, BookState
 from polymirror.errors import NotLive
-from tests.properties.model import ONE, ModelBook, ModelMarket, make_market, stamp
-from tests.properties.weather import Link, Weather, quick_config
+from tests.properties.judge import ROUNDING, Judge
+from tests.properties.model import ModelBook, ModelMarket, make_market, stamp
+from tests.properties.trading import Trading
+from tests.properties.weather import Link, Weather, drain, give, named, quick_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,8 +47,8 @@ if TYPE_CHECKING:
 START = 1_000.0
 MAX_REQUESTS = 4
 MAX_BOOKS = 500
-MAX_ALTERED = 2
-SLACK = 1e-6
+AGAIN_AFTER = 600.0
+"""A retired market is looked at this often at most, in seconds."""
 MAX_HEALING = 200
 """Seconds after the last fault within which every book must be LIVE or RETIRED..."""
 CALM = 20.0
@@ -45,22 +58,24 @@ MAX_BATCH_SPREAD = 0.1
 """How much longer than the grace two LIVE books of a market may disagree, in seconds."""
 
 
-class World:
+class World(Trading):
     """Drives one engine against the model exchange."""
 
-    def __init__(self, config: EngineConfig | None = None, *, seed: int = 0, markets: int = 2) -> None:
+    def __init__(
+        self, config: EngineConfig | None = None, *, seed: int = 0, markets: int = 2, told: bool = True
+    ) -> None:
         self.config = config or quick_config()
         self.seed = seed
         self.engine = Engine(self.config, Random(seed))
         self.now = START
+        # How much of the time until now this machine slept: the mirror's clock stood still.
+        self.slept = 0.0
         self.weather = Weather()
         self.markets = [make_market(n + 1, self.now - 5.0) for n in range(markets)]
         self.books = {book.asset_id: book for market in self.markets for book in market.books}
         self.market_of = {book.asset_id: market for market in self.markets for book in market.books}
         self.links: dict[int, Link] = {}
         self.frozen: set[str] = set()
-        # What REST said it does not know.
-        self.denied: set[str] = set()
         # What happens to the coming frames, in order; an empty queue means that they arrive.
         self.fates: deque[str] = deque()
         self.inputs: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
@@ -70,24 +85,31 @@ class World:
         self._late: tuple[Link, str, float] | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
-        self._altered = 0
-        # How old the news were that arrived (or were asked for) at a time.
-        self._age_of_news: dict[float, float] = {}
+        self.judge = Judge(START)
+        # The epoch that a LIVE book had when its connection was lost.
+        self._outlived: dict[str, int] = {}
+        self._retired_at: dict[str, float] = {}
         self._state = dict.fromkeys(self.books, BookState.UNPRIMED)
         self._epoch = dict.fromkeys(self.books, 0)
         # When the requests that nobody has answered were sent.
         self._under_way: dict[int, float] = {}
         # Since when two LIVE, wholly proven books of a market have disagreed.
         self._apart: dict[str, float] = {}
-        self.tell_time()
+        if told:
+            self.tell_time()
         for market in self.markets:
             self.track(market)
 
     # ---- Inputs ------------------------------------------------------------------------------------
 
+    @property
+    def clock(self) -> float:
+        """What the mirror's own clock shows: it stands still while the machine sleeps."""
+        return self.now - self.slept
+
     def call(self, name: str, *args: Any, **options: Any) -> None:
         """Give the engine one input now, carry out what it wants, and check the promises."""
-        self.inputs.append((name, deepcopy((*args, self.now)), options))
+        self.inputs.append((name, deepcopy((*args, self.clock)), options))
         give(self.engine, *self.inputs[-1])
         output = drain(self.engine)
         self.outputs.append(output)
@@ -100,32 +122,44 @@ class World:
     def track(self, market: ModelMarket) -> None:
         for book in market.books:
             self._state[book.asset_id], self._epoch[book.asset_id] = BookState.UNPRIMED, 0
-        self.call("track", market.condition_id, [book.asset_id for book in market.books])
+            self._outlived.pop(book.asset_id, None)
+            self.judge.lost(book.asset_id, "heard")
+        # As a mirror does; the other markets' constants are learnt.
+        known = {"constants": Constants("5", "0.01", neg_risk=False)} if market is self.markets[0] else {}
+        self.call("track", market.condition_id, [book.asset_id for book in market.books], **known)
 
-    def _carry_out(self, effect: object) -> None:
-        if isinstance(effect, OpenSocket):
-            link = self.links[effect.socket] = Link(effect.socket, dict.fromkeys(effect.asset_ids))
-            self._open_later(link)
-        elif isinstance(effect, Subscribe):
-            assert not all(self._retired(effect.asset_ids)), "P5: a subscription for retired tokens"
-            link = self.links[effect.socket]
-            link.asset_ids |= dict.fromkeys(effect.asset_ids)
-            if link.is_open:
-                self._greet(link, effect.asset_ids)
-        elif isinstance(effect, Unsubscribe):
-            for asset_id in effect.asset_ids:
-                self.links[effect.socket].asset_ids.pop(asset_id, None)
-        elif isinstance(effect, Reconnect):
-            self.at(0.0, lambda: self.disconnect(self.links[effect.socket]))
-        elif isinstance(effect, CloseSocket):
-            link = self.links[effect.socket]
-            link.is_open, link.closed_for_good = False, True
-            link.session += 1
-        elif isinstance(effect, Vouch):
-            assert self.links[effect.socket].is_open, "a socket that is gone was vouched for"
-        elif isinstance(effect, FetchBooks):
-            assert not any(self._retired(effect.asset_ids)), "P5: a book is wanted for a retired token"
-            self._ask_rest(effect.request, effect.asset_ids)
+    def _carry_out(self, effect: object) -> None:  # noqa: C901 - one case for each effect
+        match effect:
+            case OpenSocket(socket, asset_ids):
+                link = self.links[socket] = Link(socket, dict.fromkeys(asset_ids))
+                self._open_later(link)
+            case Subscribe(socket, asset_ids):
+                assert not all(self._retired(asset_ids)), "P5: a subscription for retired tokens"
+                link = self.links[socket]
+                link.asset_ids |= dict.fromkeys(asset_ids)
+                if link.is_open:
+                    self._greet(link, asset_ids)
+            case Unsubscribe(socket, asset_ids):
+                for asset_id in asset_ids:
+                    self.links[socket].asset_ids.pop(asset_id, None)
+            case Reconnect(socket):
+                self.at(0.0, lambda: self.disconnect(self.links[socket]))
+            case CloseSocket(socket):
+                link = self.links[socket]
+                link.is_open, link.closed_for_good = False, True
+                link.session += 1
+            case Vouch(socket):
+                assert self.links[socket].is_open, "a socket that is gone was vouched for"
+            case FetchBooks(request, asset_ids):
+                self._check_wanted(asset_ids)
+                self._ask_rest(request, asset_ids)
+            case AskGamma(condition_id):
+                self._ask_gamma(condition_id)
+
+    def _check_wanted(self, asset_ids: tuple[str, ...]) -> None:
+        for asset_id, retired in zip(asset_ids, self._retired(asset_ids), strict=True):
+            soon = self.now < self._retired_at.get(asset_id, 0.0) + AGAIN_AFTER
+            assert not (retired and soon), "P5: a book is wanted for a retired token"
 
     def _retired(self, asset_ids: Iterable[str]) -> list[bool]:
         return [self.engine.tokens[asset_id].state is BookState.RETIRED for asset_id in asset_ids]
@@ -142,7 +176,7 @@ class World:
         ticks_at_once = 0
         while True:
             arrival = self._queue[0][0] if self._queue else float("inf")
-            deadline = self.engine.next_deadline()
+            deadline = self.engine.next_deadline() + self.slept
             due = min(arrival, deadline)
             if due > until:
                 break
@@ -160,6 +194,17 @@ class World:
         """The process stands still: everything that falls due meanwhile is handled late, in order."""
         until = self.now + seconds
         self.now = until
+        self._catch_up(until)
+
+    def sleep(self, seconds: float) -> None:
+        """The machine is suspended: its clock stands still, and the venue goes on."""
+        until = self.now + seconds
+        self.now = until
+        self.slept += seconds
+        self.call("gap", seconds)
+        self._catch_up(until)
+
+    def _catch_up(self, until: float) -> None:
         while self._queue and self._queue[0][0] <= until:
             heappop(self._queue)[2]()
         self.call("tick")
@@ -186,6 +231,10 @@ class World:
             return
         link.is_open = False
         link.session += 1
+        for asset_id in link.asset_ids:
+            self.judge.lost(asset_id, "on its way")
+            if asset_id in self.engine.tokens and self._state[asset_id] is BookState.LIVE:
+                self._outlived[asset_id] = self._epoch[asset_id]
         if self._late is not None and self._late[0] is link:
             self._late = None
         self.call("disconnected", link.number, resolved=resolved)
@@ -206,6 +255,7 @@ class World:
 
     def emit(self, market: ModelMarket, content: dict[str, Any]) -> None:
         """Send a message to whoever subscribed to the market, without what concerns frozen tokens."""
+        self.judge.happened(named(content), self.now)
         if content["event_type"] == "price_change":
             entries = [each for each in content["price_changes"] if each["asset_id"] not in self.frozen]
             if not entries:
@@ -213,6 +263,7 @@ class World:
             content = content | {"price_changes": entries}
         elif content["event_type"] == "book" and content["asset_id"] in self.frozen:
             return
+        about = named(content)
         for link in self.links_of(market):
             fate = self.fates.popleft() if self.fates else "arrives"
             text = json.dumps(content)
@@ -220,37 +271,43 @@ class World:
                 continue
             if fate == "overtaken" and self._late is None:
                 self._late = (link, text, self.now)
+                self.judge.sent(about, self.now)
                 continue
-            self.send(link, text)
+            self.send(link, text, about=about)
             if fate == "twice":
                 self.send(link, text)
             if fate == "again later":
                 self.send(link, text, delay=0.12)
             if self._late is not None and self._late[0] is link:
                 (_, text, sent), self._late = self._late, None
-                self.send(link, text, sent=sent)
+                self.send(link, text, sent=sent, about=named(json.loads(text)))
 
-    def send(self, link: Link, data: str | bytes, *, sent: float | None = None, delay: float = 0.0) -> None:
-        """Let a frame travel. Frames keep their order, apart from those that ``delay`` sends astray."""
+    def send(
+        self, link: Link, data: str | bytes, *, sent: float | None = None, delay: float = 0.0, about: Iterable[str] = ()
+    ) -> None:
+        """Let a frame travel. Frames keep their order, apart from those that ``delay`` sends astray.
+
+        ``about`` names the tokens of which it tells what happened when it was ``sent``.
+        """
         session, sent = link.session, self.now if sent is None else sent
+        self.judge.sent(about, sent)
         arrives = max(link.arrives, self.now + self.weather.stream_delay) + delay
         if not delay:
             link.arrives = arrives
 
         def arrive() -> None:
             if link.session == session and link.is_open:
-                self._news(self.now, self.now - sent)
+                self.judge.heard(about, sent, self.now)
                 self.call("receive", link.number, data)
 
         self.at(arrives - self.now, arrive)
-
-    def _news(self, when: float, age: float) -> None:
-        self._age_of_news[when] = max(age, self._age_of_news.get(when, 0.0))
 
     # ---- REST --------------------------------------------------------------------------------------
 
     def _ask_rest(self, request: int, asset_ids: tuple[str, ...]) -> None:
         how, sent, behind = self.weather.rest, self.now, self.weather.rest_behind
+        # Some answers are made as soon as they are asked for, and others at the last moment.
+        made_at = sent if request % 2 else sent + self.weather.rest_delay
         assert len(asset_ids) == len(set(asset_ids)) <= MAX_BOOKS
         self._under_way = {r: at for r, at in self._under_way.items() if self.now < at + self.config.request_timeout}
         self._under_way[request] = sent
@@ -266,15 +323,12 @@ class World:
             bodies = []
             for asset_id in asset_ids:
                 if self.market_of[asset_id].settled or how == "missing":
-                    self.denied.add(asset_id)
                     continue
-                when = self.now - behind
-                self._news(sent, max(0.0, sent - when))
-                content = deepcopy(self.books[asset_id].as_of(when).rest)
-                # Were all of them wrong, the venue would have changed its hash, and be believed.
-                alter = how == "altered" and self._altered < MAX_ALTERED and self.engine.dialects.verifiable
-                self._altered = self._altered + 1 if alter else 0
-                if self._altered:
+                was = self.books[asset_id].as_of(made_at - behind)
+                self.judge.answered(self.books[asset_id], was.sides, sent)
+                content = deepcopy(was.rest)
+                # With nothing known of the market, there is nothing to judge it by.
+                if how == "altered" and self.engine.markets[self.market_of[asset_id].condition_id].hashes.constants:
                     content["bids"] = content["bids"][:-1] or [{"price": "0.01", "size": "7"}]
                 elif how == "broken":
                     content["bids"] = [{"price": "0.01", "size": "-7"}]
@@ -284,12 +338,21 @@ class World:
 
         self.at(self.weather.rest_delay, answer)
 
+    def _ask_gamma(self, condition_id: str) -> None:
+        right = self.weather.gamma == "right"
+
+        def answer() -> None:
+            [market] = [each for each in self.markets if each.condition_id == condition_id]
+            self.call("market_status", condition_id, market.settled if right else None)
+
+        self.at(self.weather.rest_delay, answer)
+
     # ---- The promises ------------------------------------------------------------------------------
 
     def read(self, asset_id: str, max_proof_age: float | None = None) -> BookView | None:
         refusal = None
         try:
-            return self.engine.live(asset_id, self.now, max_proof_age)
+            return self.engine.live(asset_id, self.clock, max_proof_age)
         except NotLive as error:
             refusal = error
         state = self.engine.tokens[asset_id].state
@@ -309,7 +372,7 @@ class World:
     def _check_read(self, asset_id: str, book: ModelBook) -> None:
         if asset_id not in self.engine.tokens:
             return
-        self.engine.peek(asset_id, self.now)
+        self.engine.peek(asset_id, self.clock)
         for limit in (None, 0.25):
             view = self.read(asset_id, limit)
             if view is None:
@@ -318,16 +381,13 @@ class World:
             allowed = self.config.max_proof_age if limit is None else min(limit, self.config.max_proof_age)
             assert view.state is BookState.LIVE, "P1: readable, and not LIVE"
             assert view.proven_at is not None, "P2: readable, and never proven"
-            assert view.verified_age == self.now - view.proven_at, "P2: the age is wrong"
+            assert view.verified_age == max(0.0, self.clock - view.proven_at), "P2: the age is wrong"
             assert view.verified_age <= allowed, "P2: the proof is too old"
-            age = self._age_of_news.get(view.proven_at)
-            assert age is not None, f"P2: nothing could prove anything at {view.proven_at}"
-            sides = tuple(map(tuple, view.bids)), tuple(map(tuple, view.asks))
-            since = view.proven_at - age - SLACK
-            assert book.was_true(sides, since), f"P2: {asset_id} never had these levels after {since}: {sides}"
+            assert view.proven_at <= self.clock + ROUNDING, "P2: proven in the future"
+            self.judge.check(view, book, self.now, self.weather.stream_delay)
             link = self.links[self.engine.markets[view.market].socket or 0]
             assert link.is_open, "P2: a book outlived its connection"
-            assert view.proven_at >= link.opened_at, "P2: a proof outlived its connection"
+            assert view.epoch > self._outlived.get(asset_id, -1), "P2: a proof outlived its connection"
 
     def _check_agreement(self) -> None:
         """Two LIVE books whose newest state is proven must show the same orders soon after a batch, or be doubted."""
@@ -338,16 +398,16 @@ class World:
             if market is None:
                 continue
             one, other = (self.engine.tokens[book.asset_id] for book in model.books)
-            both = one.state is other.state is BookState.LIVE and one.unproven == other.unproven == 0
-            same = (one.book.bids.keys, one.book.bids.sizes, one.book.asks.keys, one.book.asks.sizes) == (
-                other.book.asks.keys, other.book.asks.sizes, other.book.bids.keys, other.book.bids.sizes)  # fmt: skip
-            proven = min(t.proof.at if t.proof else self.now for t in (one, other))
+            both = one.state is other.state is BookState.LIVE and one.proven.unproven == other.proven.unproven == 0
+            (a, b), (c, d) = ((t.proven.book.bids, t.proven.book.asks) for t in (one, other))
+            same = (a.keys, a.sizes, b.keys, b.sizes) == (d.keys, d.sizes, c.keys, c.sizes)
+            proven = min(t.proven.proof.as_of if t.proven.proof else self.now for t in (one, other))
             since = self._apart.get(model.condition_id, self.now)
             if not both or same or proven > since:
                 self._apart.pop(model.condition_id, None)
             elif "price_change" in heard and model.condition_id in heard:
                 self._apart.setdefault(model.condition_id, self.now)
-            elif self.engine.next_deadline() > self.now:
+            elif self.engine.next_deadline() > self.clock:
                 # Else the process was held up, and the engine has not been told of the time yet.
                 allowed = self.config.hash_grace + MAX_BATCH_SPREAD
                 assert self.now - since <= allowed, f"P2: two LIVE books of a market have disagreed since {since}"
@@ -356,10 +416,10 @@ class World:
         engine, config = self.engine, self.config
         for token in engine.tokens.values():
             assert len(token.buffer) <= config.max_buffered_deltas, "P3: the buffer outgrew its bound"
-            assert len(token.journal) <= config.max_journal, "P3: the journal outgrew its bound"
+            assert len(token.proven.journal) <= config.max_journal, "P3: the journal outgrew its bound"
             assert len(token.missed) <= MAX_PENDING_HASHES
             assert not token.calm or token.is_calm(), "the quick way would not see that something is disputed"
-            assert len(token.book.bids.keys) <= config.max_levels
+            assert len(token.proven.book.bids.keys) <= config.max_levels
         for market in engine.markets.values():
             assert len(market._resent) <= 2
             assert len(market._touched) <= 2
@@ -368,7 +428,7 @@ class World:
         assert len(engine.ignored) <= MAX_KINDS + 1
         assert len(engine.malformed) <= MAX_KINDS + 1
         assert not engine.outbox.rearm
-        assert set(engine.outbox.books) <= set(engine.tokens.values())
+        assert set(engine.outbox.books) <= set(engine.tokens)
         assert not engine.effects()
         assert not engine.events()
 
@@ -380,10 +440,13 @@ class World:
                 assert event.old is self._state[event.token]
                 assert event.new in LEGAL_TRANSITIONS[event.old]
                 assert event.epoch >= self._epoch[event.token]
+                if event.new is BookState.RETIRED:
+                    assert self.market_of[event.token].settled, "P5: retired, and it trades"
+                    self._retired_at[event.token] = self.now
                 self._state[event.token], self._epoch[event.token] = event.new, event.epoch
         for asset_id, token in self.engine.tokens.items():
             assert token.state is self._state[asset_id]
-            assert token.epoch >= self._epoch[asset_id]
+            assert token.proven.epoch >= self._epoch[asset_id]
 
     # ---- Afterwards --------------------------------------------------------------------------------
 
@@ -417,7 +480,8 @@ class World:
 
     def tell_time(self) -> None:
         """Let the engine's clock hear of ``/time``, as the shell does now and then."""
-        self.call("server_time", stamp(self.now) // 1000, self.now - 0.05)
+        self.judge.clock_told(self.now % 1.0, self.now)
+        self.call("server_time", stamp(self.now) // 1000, self.clock - 0.05)
 
     def healed(self) -> bool:
         return all(
@@ -426,69 +490,5 @@ class World:
         )
 
     def over(self, asset_id: str) -> bool:
-        """Whether the market is settled, or REST said often enough that there is no such book: that is final."""
-        token = self.engine.tokens[asset_id]
-        return self.market_of[asset_id].settled or (asset_id in self.denied and token.reason is Reason.GONE)
-
-    def touch(self, market: ModelMarket, step: int) -> None:
-        """An ordinary order far from the top, placed and later cancelled."""
-        if not market.settled:
-            self.orders(market, [("BUY", 1000, (step % 8) * 1_000_000)])
-
-    def orders(self, market: ModelMarket, changes: list[tuple[str, int, int]], *, kind: str = "own") -> None:
-        """Make changes with one timestamp, and announce them.
-
-        ``kind`` says which state each message states: "own" (one message, one batch), "batch" (a message
-        for each change, all of them stating the end), "late" (the first message's hash is already of what
-        the others, a millisecond later, will bring).
-        """
-        when = stamp(self.now)
-        rows, tops = [], []
-        for side, price, size in changes:
-            # An order that would trade or is off the grid is a cancellation here.
-            rows.append(market.put(side, price, size if market.fits(side, price) else 0))
-            tops.append({book.asset_id: book.best() for book in market.books})
-        market.changed_ms = when
-        if kind == "own":
-            messages = [market.price_change([row for each in rows for row in each], when)]
-        else:
-            messages = [market.price_change(each, when) for each in rows]
-        if kind == "late" and len(messages) > 1:
-            # Only the hash runs ahead: the top that a message states was never seen to.
-            messages[0] = market.price_change(rows[0], when, tops[0])
-            self.now = self.now + 0.001
-            market.changed_ms = stamp(self.now)
-            messages[1:] = [market.price_change(each, market.changed_ms) for each in rows[1:]]
-        market.remember(self.now)
-        for message in messages:
-            self.emit(market, message)
-
-    def trade(self, market: ModelMarket, *, buys: bool, part: bool, printed_after: float) -> None:
-        """Take the best level, wholly or in part: price changes, both books anew, and the print a little later."""
-        levels = market.up.asks if buys else market.up.bids
-        if not levels:
-            return
-        price, size = levels.items()[0 if buys else -1]
-        rows = market.put("SELL" if buys else "BUY", price, size // 2 if part else 0)
-        # The hash knows the trade before it is printed, in either token's price.
-        market.last_trade = f"{(price if part else ONE - price) / ONE:.3f}"
-        market.commit(self.now)
-        when = market.changed_ms
-        self.emit(market, market.price_change(rows, when))
-        for book in market.books:
-            self.emit(market, market.whole(book))
-        self.at(printed_after, lambda: self.emit(market, market.trade_print(price, when)))
-
-
-def give(engine: Engine, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    *args, now = deepcopy(arguments)
-    if name == "disconnected":
-        engine.disconnected(args[0], now, "test", **options)
-    elif name == "server_time":
-        engine.clock.server_time(*args, now)
-    else:
-        getattr(engine, name)(*args, now, **options)
-
-
-def drain(engine: Engine) -> tuple[Any, ...]:
-    return engine.effects(), engine.events(), engine.dirty(), engine.next_deadline()
+        """Whether the market is settled: that is final."""
+        return self.market_of[asset_id].settled

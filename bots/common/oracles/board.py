@@ -16,7 +16,7 @@ from attrs import field, frozen
 from bots.common.oracles.base import SeriesHealth, Tick, TickKind
 from bots.common.ranges import whole
 from polymirror.errors import ConfigError
-from polymirror.warnlog import WarnLog
+from polymirror.shell.warnlog import WarnLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
