@@ -251,6 +251,9 @@ class Resync(Attempts):
             if proven.mark.at_ms > stamp:
                 # Something newer was heard that is in no change, by the market's other token.
                 evidence = evidence.until(token.outbox.clock.date(proven.mark.at_ms, now))
+            if undos and undos[0].announced:
+                # The change that ended it does not fit: one before it may be missing, so only its own time is sure.
+                evidence = evidence.until(token.outbox.clock.date(stamp, now))
             token.prove_past(undos, held.book, evidence, now)
             return True
         over_ms = proven.last_ms if token.miss_since is None else proven.last_ms + 1

@@ -477,3 +477,9 @@ def test_wishes_wait_while_the_most_allowed_requests_are_under_way():
     rig.drain()
     assert [len(each.asset_ids) for each in rig.pending] == [1, 1, 1, 1]
     assert rig.engine.next_deadline() < rig.now + rig.engine.config.request_timeout + 1e-9
+
+
+def test_a_token_that_is_named_twice_is_refused():
+    rig = Rig()
+    with pytest.raises(ConfigError, match="11"):
+        rig.engine.track("0xm", ["11", "11"], rig.now)

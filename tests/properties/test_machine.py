@@ -20,7 +20,6 @@ from polymirror.core.harm import Harm
 from polymirror.core.market import Market
 from polymirror.core.proofs import ProofKind
 from polymirror.core.proven import Proven
-from polymirror.core.resync import Resync
 from polymirror.core.states import BookState
 from polymirror.core.token import Token
 from polymirror.core.waiting import Waiting
@@ -103,24 +102,12 @@ def read_the_newest_levels(patch):
     patch.setattr(Proven, "levels", lambda self: self.book.levels())
 
 
-def proof_dated_at_the_answer(patch):
-    """A REST book counts as proof from when it came, not from when it was asked for."""
-    true_evidence = Resync._evidence
-    patch.setattr(Resync, "_evidence", lambda self, message, sent_at, doubts, now: true_evidence(
-        self, message, now, doubts, now))  # fmt: skip
-
-
 def proof_dated_at_its_receipt(patch):
     """What comes late is said to be true when it comes."""
     patch.setattr(VenueClock, "date", lambda self, at_ms, heard_at: heard_at)
     true_deltas = Market.deltas
     patch.setattr(Market, "deltas", lambda self, message, as_of, now, *more: true_deltas(
         self, message, now, now, *more))  # fmt: skip
-
-
-def superseded_states_are_proven_for_now(patch):
-    """REST that is behind proves an old state for the time of the question."""
-    patch.setattr(Evidence, "until", lambda self, superseded_at: self)
 
 
 def sleep_is_not_counted(patch):
@@ -185,9 +172,7 @@ MUTANTS = (
     (apply_before_snapshot, hunt_with_the_machine, "P2: .* never had these levels"),
     (ignore_complement, hunt_with_ghosts, "P2: a ghost"),
     (read_the_newest_levels, hunt_with_the_machine, "P2: .* never had these levels"),
-    (proof_dated_at_the_answer, hunt_with_the_machine, "P2: .* never had these levels after"),
     (proof_dated_at_its_receipt, hunt_with_the_machine, "P2: .* never had these levels after"),
-    (superseded_states_are_proven_for_now, hunt_with_the_machine, "P2: .* never had these levels after"),
     (sleep_is_not_counted, hunt_with_the_machine, "P2: .* never had these levels after"),
     (resync_what_is_retired, hunt_with_the_machine, "P5: "),
     (keep_every_delta, hunt_with_floods, "P3: the buffer outgrew its bound"),
