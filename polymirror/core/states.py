@@ -74,8 +74,6 @@ class Reason(Enum):
     """A retired market has a book again that is newer than its end."""
     CLOCK_STEP = "CLOCK_STEP"
     """What was heard carried a time that was never true, or the venue's clock was set back."""
-    GAP = "GAP"
-    """This program slept, and nobody knows what it missed."""
 
 
 LEGAL_TRANSITIONS: Final[dict[BookState, frozenset[BookState]]] = {
