@@ -83,6 +83,8 @@ class VenueClock:
         self.moved = 0
         self._woke_at = _UNDATED
         self._updated = 0.0
+        # What books showed at most, if they were young, before anything else was known.
+        self._books = _UNDATED
         # The newest frame's offset, and when it came.
         self._seen: tuple[float, float] | None = None
         # Frames in a row that lie beyond the interval: the largest offset of them, since when, and how many.
@@ -150,11 +152,13 @@ class VenueClock:
         return max(0.0, (self.low or 0.0) - seen) / 1000.0
 
     def book(self, at_ms: int, received: float) -> None:
-        """Take the timestamp of a book that REST answered and that was accepted: it was not made later.
+        """Take the timestamp of a book that was asked for and accepted: it was not made later.
 
         It may be minutes old, so it says nothing while nothing else is known.
         """
-        if self.low is not None and not self.is_ahead(at_ms, received):
+        if self.low is None:
+            self._books = max(self._books, at_ms - received * 1000.0)
+        elif not self.is_ahead(at_ms, received):
             self._slacken(received)
             seen = at_ms - received * 1000.0
             self._testify(seen, received, may_be_old=True)
@@ -233,7 +237,10 @@ class VenueClock:
                 self.low = min(self.low, max(self._shown))
             self._shown = [self._shown[1], _UNDATED]
             self._window_at = now
-        self.low = seen if self.low is None else max(self.low, seen)
+        if self.low is not None:
+            self.low = max(self.low, seen)
+        else:
+            self.low = max(self._books, seen) if self._books <= seen + JUMP_MS else seen
 
     def _beyond(self, seen: float, now: float) -> float:
         """A frame lies beyond the interval: believe it together with others, or with ``/time``."""

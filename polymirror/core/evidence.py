@@ -56,13 +56,13 @@ class Evidence(Struct, frozen=True, gc=False):
     doubts: int
     """How many doubts had been raised about the book when the message was taken, or the question sent."""
     by_stamp: float | None = None
-    """Of an opening book: for when it speaks by its timestamp alone, as if nobody had asked."""
+    """Of an answer: for when it speaks by its timestamp alone, as if nobody had asked."""
 
     def until(self, superseded_at: float) -> Evidence:
         """Return what this says about a state that a change ended at ``superseded_at`` (D2)."""
         if self.as_of <= superseded_at:
             return self
-        return Evidence(self.kind, self.since_ms, superseded_at, self.doubts)
+        return Evidence(self.kind, self.since_ms, superseded_at, self.doubts, self.by_stamp)
 
     def clears(self, doubts: int, doubted_at: float) -> bool:
         """Whether this was said after all ``doubts``, the last one of ``doubted_at`` (D4).

@@ -191,7 +191,8 @@ class Market:
         if asked_at is not None:
             token.opening_asked_at = None
         by_stamp = None if asked_at is None else as_of
-        if asked_at is not None:
+        if asked_at is not None and order_ms > token.proven.floor_ms:
+            # Else it may be one of before, delivered again: REST tells whether it still holds.
             as_of = min(heard_at, max(as_of, by_answer(asked_at, self.lag or 0.0)))
         doubts = token.doubts - (heard_at < token.doubted_at)
         return Evidence(ProofKind.BOOK, order_ms, as_of, doubts, by_stamp)
@@ -204,8 +205,10 @@ class Market:
                 token.proven.mark.rise(evidence.since_ms)
             token.resync.failed(now)
             return
-        # Altered on the way, or its form is not known: it is followed, and read once a hash or REST has shown it.
-        believed = explained is not None or self.hashes.constants is None
+        # Altered on the way, or of a form that is not known, or of a time that was heard before, so that it may be one
+        # of before: it is followed, and read once a hash or REST has shown it.
+        repeated = evidence.by_stamp is not None and evidence.since_ms <= token.proven.floor_ms
+        believed = not repeated and (explained is not None or self.hashes.constants is None)
         if not token.admits(book, evidence):
             # Older than what was heard: REST may know more.
             token.proven.mark.stream_below(evidence.since_ms, now)
@@ -213,6 +216,7 @@ class Market:
             return
         if believed:
             token.accept(explained, message, now)
+            self.outbox.clock.book(message.timestamp_ms, now)
         if token.load(book, evidence, now, verifiable=explained is not None, believed=believed):
             if believed:
                 self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
@@ -224,8 +228,8 @@ class Market:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 self._join_batch(token.proven.last_ms, now)
                 self._touched[token] = None
-            if explained is None and (message.hash or not believed):
-                # REST tells the constants that the hash needs, or confirms what no hash can.
+            if not believed or (explained is None and message.hash):
+                # REST tells whether it holds, or the constants that its hash needs.
                 self.outbox.want(token.asset_id, Want.URGENT)
 
     def tick_size(self, message: TickSizeChange, now: float) -> None:

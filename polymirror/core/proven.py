@@ -41,9 +41,9 @@ class Proven:
 
     # More attributes than a shared instance dict takes: slots save memory, and the caches feel it.
     __slots__ = (
-        "baseline_ms", "book", "by_stream", "epoch", "generation", "hash_proven", "journal", "last_ms", "loaded",
-        "mark", "only_rest", "past_levels", "proof", "proven_ms", "stated", "stated_as_of", "stated_doubts",
-        "stated_ms", "tip_levels", "unproven", "withheld",
+        "baseline_ms", "book", "epoch", "generation", "hash_proven", "journal", "last_ms", "loaded", "mark",
+        "only_rest", "past_levels", "proof", "proven_ms", "stated", "stated_as_of", "stated_doubts", "stated_ms",
+        "tip_levels", "unasked", "unproven", "withheld",
     )  # fmt: skip
 
     def __init__(self, max_journal: int) -> None:
@@ -73,9 +73,9 @@ class Proven:
         # How many of the journal's newest changes came after the proven state.
         self.unproven = 0
         self.proof: Proof | None = None
-        # The newest proof of the same levels that the stream gave; None: REST alone has proven them.
-        self.by_stream: Proof | None = None
-        # What REST has proven since, while a newer change waits for its proof.
+        # The newest proof of the same levels that rests on no question: by the stream, or by an answer's timestamp.
+        self.unasked: Proof | None = None
+        # What answers have proven since, while a newer change waits for its proof.
         self.withheld: Proof | None = None
         # Exchange time of the proven state.
         self.proven_ms = 0
@@ -91,7 +91,7 @@ class Proven:
         self.book, self.loaded = book, True
         self.generation += 1
         self.proof = Proof(evidence.kind, evidence.as_of, self.epoch)
-        self.by_stream = self._without_asking(evidence)
+        self.unasked = self._without_asking(evidence)
         self.only_rest = evidence.kind is ProofKind.PROBE
         self.restart(evidence.since_ms)
 
@@ -107,7 +107,7 @@ class Proven:
 
     def unprove(self) -> None:
         """Nothing proves the baseline yet."""
-        self.proof = self.by_stream = None
+        self.proof = self.unasked = None
 
     def swap(self, book: OrderBook, evidence: Evidence) -> None:
         """Replace a proven book by an equal one, spelled as the venue does now: a new epoch, and nothing else."""
@@ -130,7 +130,7 @@ class Proven:
         self.generation += 1
         self.loaded = False
         self.book = OrderBook()
-        self.proof = self.by_stream = self.withheld = None
+        self.proof = self.unasked = self.withheld = None
         self.restart(0)
 
     def _superseded(self) -> frozenset[Levels]:
@@ -188,7 +188,7 @@ class Proven:
         self.stated, self.stated_as_of = change, as_of
         self.hash_proven = True
         self.only_rest = False
-        self.proof = self.by_stream = Proof(kind, as_of, self.epoch)
+        self.proof = self.unasked = Proof(kind, as_of, self.epoch)
 
     def adopt(self, book: OrderBook, evidence: Evidence) -> None:
         """Change the levels into those of a newer book: what is read before and after belongs together."""
@@ -283,10 +283,14 @@ class Proven:
     def prove_past(self, undos: list[Undo], book: OrderBook, evidence: Evidence) -> bool:
         """The state before the journal's newest changes ``undos`` equals the venue's ``book``.
 
-        It was superseded by the first of them, and is provable only up to then (D2). Return whether newer levels
+        It was superseded by the first of them, and is provable only up to then (D2). Nothing proves that one yet, so
+        a change before it may be missing: only the state's own timestamp tells for sure. Return whether newer levels
         can be read.
         """
-        evidence = evidence.until(undos[0].as_of) if undos else evidence
+        if undos:
+            evidence = evidence.until(undos[0].as_of)
+            if evidence.by_stamp is not None:
+                evidence = evidence.until(evidence.by_stamp)
         if book.crossed() or evidence.as_of == _NEVER:
             return False
         newer = len(undos) != self.unproven or self.proof is None
@@ -297,19 +301,25 @@ class Proven:
         return newer
 
     def _prove(self, evidence: Evidence, *, newer: bool) -> None:
-        proof, self.withheld = self.proof, None
+        proof = self.proof
+        if newer or (self.withheld is not None and self.withheld.as_of <= evidence.as_of):
+            self.withheld = None
         if newer or proof is None or evidence.as_of > proof.as_of:
             # The same levels, proven again: the newest proof counts.
             self.proof = Proof(evidence.kind, evidence.as_of, self.epoch)
             if newer or evidence.kind is not ProofKind.PROBE:
-                self.by_stream = self._without_asking(evidence)
+                self.unasked = self._without_asking(evidence)
 
-    def _without_asking(self, evidence: Evidence) -> Proof | None:
-        """Return what the stream proves by itself: an answer may be from before a change that was lost."""
-        if evidence.kind is ProofKind.PROBE:
-            return None
-        as_of = evidence.as_of if evidence.by_stamp is None else evidence.by_stamp
+    def _without_asking(self, evidence: Evidence) -> Proof:
+        """Return what is proven by timestamps alone: an answer may be from before a change that was lost."""
+        as_of = evidence.as_of if evidence.by_stamp is None else min(evidence.as_of, evidence.by_stamp)
         return Proof(evidence.kind, as_of, self.epoch)
+
+    @property
+    def heard_proven_at(self) -> float:
+        """The moment for which the stream itself proved the newest proven state; minus infinity: it never did."""
+        unasked = self.unasked
+        return _NEVER if unasked is None or unasked.kind is ProofKind.PROBE else unasked.as_of
 
     def superseded(self, at_ms: int, as_of: float) -> None:
         """Something newer than the proven state was heard, of exchange time ``at_ms`` and dated ``as_of`` (D2)."""
@@ -321,10 +331,10 @@ class Proven:
     def _withhold(self) -> None:
         """Something newer was heard, and is not proven yet: the answers that proved the book may have missed a change.
 
-        An answer may be from before a change that was lost. Only a proof of what is newer tells; until then, what the
-        stream proved by itself is what can be relied on.
+        An answer may be from before a change that was lost. Only a proof of what is newer tells; until then, what was
+        proven by timestamps is what can be relied on.
         """
-        known, proof = self.by_stream, self.proof
+        known, proof = self.unasked, self.proof
         if known is not None and proof is not None and _NEVER < known.as_of < proof.as_of:
             self.withheld, self.proof = proof, known
 

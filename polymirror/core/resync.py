@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 
 from polymirror.core.attempts import PROBE_RETRY, Attempts
 from polymirror.core.book import OrderBook
-from polymirror.core.evidence import Evidence, by_answer
+from polymirror.core.evidence import Evidence, by_answer, by_stream
 from polymirror.core.outbox import Want
 from polymirror.core.proofs import ProofKind, Verdict
 from polymirror.core.states import BookState, Reason
@@ -67,8 +67,8 @@ class Resync(Attempts):
     @property
     def disputes(self) -> bool:
         """Whether REST showed another book, and nothing has settled that."""
-        by_stream, disagreed_at = self.token.proven.by_stream, self._disagreed_at
-        settled = disagreed_at is None or (by_stream is not None and by_stream.as_of > disagreed_at)
+        disagreed_at = self._disagreed_at
+        settled = disagreed_at is None or self.token.proven.heard_proven_at > disagreed_at
         return self.held is not None or not settled
 
     def on_time(self, now: float) -> None:
@@ -138,8 +138,9 @@ class Resync(Attempts):
         return True
 
     def _evidence(self, message: Snapshot, sent_at: float, doubts: int, now: float) -> Evidence:
-        order_ms = self.token.outbox.clock.order_ms(message.timestamp_ms, now)
-        return Evidence(ProofKind.PROBE, order_ms, by_answer(sent_at, self.channel.lag(now)), doubts)
+        clock, stamp = self.token.outbox.clock, message.timestamp_ms
+        as_of, by_stamp = by_answer(sent_at, self.channel.lag(now)), by_stream(stamp, clock, now, now)
+        return Evidence(ProofKind.PROBE, clock.order_ms(stamp, now), as_of, doubts, by_stamp)
 
     def _matched(self, message: Snapshot, evidence: Evidence, now: float) -> None:
         """REST and the book agree: whatever was held against it is void."""
@@ -200,9 +201,8 @@ class Resync(Attempts):
         """REST is older than what was heard. With the stream on its side, what was heard had a wrong time."""
         token = self.token
         mark, floor_ms = token.proven.mark, token.proven.floor_ms
-        by_stream, clock, stamp = token.proven.by_stream, token.outbox.clock, held.message.timestamp_ms
-        proven_at = -_NEVER if by_stream is None else by_stream.as_of
-        lower_ms = mark.answer_below(stamp, floor_ms, held.sent_at, now, clock, proven_at)
+        clock, stamp = token.outbox.clock, held.message.timestamp_ms
+        lower_ms = mark.answer_below(stamp, floor_ms, held.sent_at, now, clock, token.proven.heard_proven_at)
         if lower_ms is None:
             return
         detail = f"{token.asset_id}: {floor_ms} ms lies ahead of all that is said since, now {lower_ms} ms"
@@ -215,6 +215,7 @@ class Resync(Attempts):
         token, stamp = self.token, held.message.timestamp_ms
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if token.state is not BookState.LIVE and not evidence.clears(token.doubts, token.doubted_at):
+            self._heard_of(held, now)
             self._ask_later(now)
             return False
         # An order that was placed and cancelled makes levels equal again: an older book is no newer proof.
@@ -222,15 +223,20 @@ class Resync(Attempts):
             return True
         joined = self._join(held, evidence, now)
         if joined is None:
-            if stamp > token.proven.proven_ms:
-                token.proven.superseded(stamp, token.outbox.clock.date(stamp, now))
-                if held.explained is not None:
-                    token.proven.mark.rise(stamp)
+            self._heard_of(held, now)
             # A newer answer does not give the stream more time.
             self.held, token.calm = held, False
             self.held_until = min(self.held_until, now + token.config.probe_hold)
             token.outbox.rearm[token.asset_id] = None
         return joined is True
+
+    def _heard_of(self, held: HeldBook, now: float) -> None:
+        """An answer that proves nothing shows something newer than what is proven: what is older is over (D2, D3)."""
+        proven, stamp, clock = self.token.proven, held.message.timestamp_ms, self.token.outbox.clock
+        if stamp > proven.proven_ms:
+            proven.superseded(stamp, clock.date(stamp, now))
+            if held.explained is not None and not proven.mark.is_ahead(stamp, now, clock):
+                proven.mark.rise(stamp)
 
     def _join(self, held: HeldBook, evidence: Evidence, now: float) -> bool | None:
         """Find a REST book in our past: True if it is there, False if it says nothing or differs, None if unknown."""
@@ -251,9 +257,6 @@ class Resync(Attempts):
             if proven.mark.at_ms > stamp:
                 # Something newer was heard that is in no change, by the market's other token.
                 evidence = evidence.until(token.outbox.clock.date(proven.mark.at_ms, now))
-            if undos and undos[0].announced:
-                # The change that ended it does not fit: one before it may be missing, so only its own time is sure.
-                evidence = evidence.until(token.outbox.clock.date(stamp, now))
             token.prove_past(undos, held.book, evidence, now)
             return True
         over_ms = proven.last_ms if token.miss_since is None else proven.last_ms + 1

@@ -45,6 +45,22 @@ def test_the_first_frame_has_no_lag():
     assert VenueClock().frame(NOON, 5.0) == 0.0
 
 
+def test_a_book_that_was_quicker_than_the_first_frame_bounds_it():
+    clock = VenueClock()
+    clock.book(NOON - 60_000, 4.9)
+    clock.book(NOON + 30, 5.0)
+    assert clock.low is None, "books may be minutes old"
+    assert clock.frame(NOON, 5.0) == pytest.approx(0.03)
+    assert clock.low == OFFSET + 30
+
+
+def test_a_book_of_another_time_altogether_bounds_no_first_frame():
+    clock = VenueClock()
+    clock.book(NOON + 60_000, 5.0)
+    assert clock.frame(NOON, 5.0) == 0.0
+    assert clock.low == OFFSET
+
+
 def test_lag_is_relative_to_the_quickest_frame_while_time_was_never_asked():
     clock = VenueClock()
     clock.frame(NOON, 5.0)

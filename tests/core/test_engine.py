@@ -272,6 +272,7 @@ def test_deltas_of_the_old_connection_are_not_replayed_on_the_new_one(exchange):
     exchange.alter("BUY", "0.46", "0")
     rig.connect()
     rig.send(exchange.opening())
+    rig.answer()
     assert_right(rig, exchange)
 
 
@@ -338,6 +339,8 @@ def test_a_reconnect_leaves_retired_tokens_alone(exchange):
     rig.disconnect(number)
     rig.connect(number)
     rig.send(exchange.opening(), line=number)
+    rig.engine.books(rig.pending[-1].request, {"22": exchange.rest("22")}, rig.now)
+    rig.drain()
     assert rig.path("11") == ["LIVE PROVEN", "RETIRED RESOLVED"]
     assert rig.state("22") is BookState.LIVE
 

@@ -253,6 +253,33 @@ def test_an_opening_book_that_is_delivered_again_makes_no_proof_younger(exchange
     assert rig.live_view("11").verified_age >= 3.0
 
 
+@pytest.mark.parametrize("away", [5.0, 60.0])
+def test_an_opening_book_that_was_heard_before_is_read_once_rest_says_the_same(rig, exchange, away):
+    """It may be one of the connection before, delivered again."""
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    before = exchange.opening()
+    rig.disconnect()
+    rig.advance(away)
+    rig.connect()
+    asked_at = rig.now
+    rig.send(before)
+    assert rig.state("11") is BookState.RESYNCING
+    rig.answer()
+    assert rig.engine.live("11", rig.now).proven_at >= asked_at
+    assert rig.state("11") is rig.state("22") is BookState.LIVE
+
+
+def test_an_opening_book_that_was_heard_before_is_replaced_by_what_rest_says(rig, exchange):
+    before = exchange.opening()
+    rig.disconnect()
+    rig.advance(60.0)
+    rig.connect()
+    exchange.change("BUY", "0.46", "5")
+    rig.send(before)
+    rig.answer()
+    assert_right(rig, exchange)
+
+
 def test_an_answer_to_a_question_older_than_the_proof_makes_no_proof_younger_and_a_later_one_does(rig, exchange):
     rig.advance(2.0)
     ask(rig)

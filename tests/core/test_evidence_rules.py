@@ -188,7 +188,8 @@ def test_a_state_is_provable_only_up_to_the_change_that_ended_it():
     assert evidence.until(NOW - 2) == Evidence(ProofKind.PROBE, START, NOW - 2, 3)
 
 
-def test_an_answer_of_a_state_that_was_superseded_proves_it_only_up_to_then(rig, exchange):
+def test_an_answer_of_a_state_that_was_superseded_proves_it_only_at_its_own_time(rig, exchange):
+    """Nothing proves the change that was heard: one before it may have been lost."""
     before = exchange.rest("11")
     rig.advance(3.0)
     rig.send(without_hashes(exchange.change("BUY", "0.46", "5")))
@@ -197,7 +198,7 @@ def test_an_answer_of_a_state_that_was_superseded_proves_it_only_up_to_then(rig,
     rig.answer(t11=before)
     view = rig.live_view("11")
     assert shown(view) == truth(Exchange(), "11")
-    assert view.verified_age == pytest.approx(2.0)
+    assert view.verified_age == pytest.approx(5.0)
 
 
 def test_a_baseline_that_a_later_change_superseded_is_proven_only_up_to_it(rig, exchange):
@@ -263,6 +264,23 @@ def test_an_answer_whose_question_was_sent_before_the_doubt_clears_nothing_and_a
     assert rig.state("11") is BookState.SUSPECT
     rig.answer()
     assert rig.state("11") is BookState.LIVE
+
+
+def test_an_answer_of_before_a_doubt_that_shows_something_newer_ends_what_is_older(rig, exchange):
+    """The next answer comes from a cache."""
+    ask(rig)
+    cached = exchange.rest("11")
+    rig.advance(0.5)
+    exchange.change("BUY", "0.46", "5")
+    newer = exchange.rest("11")
+    rig.advance(0.2)
+    rig.engine.overflow(1, rig.now)
+    rig.drain()
+    rig.answer("22", t11=newer)
+    rig.advance(1.0)
+    ask(rig)
+    rig.answer("22", t11=cached)
+    assert rig.state("11") is BookState.SUSPECT
 
 
 def test_rest_that_lags_does_not_clear_a_doubt_with_what_it_knew_before_it(rig, exchange):

@@ -105,7 +105,7 @@ def test_an_answer_that_is_behind_the_book_but_not_behind_its_proof_proves_the_p
     assert view.exchange_ms == middle.at
 
 
-def test_an_answer_equal_to_the_proven_state_renews_it_up_to_the_change_that_superseded_it(rig, exchange):
+def test_an_answer_equal_to_the_proven_state_renews_nothing_once_a_change_was_heard(rig, exchange):
     before = exchange.rest("11")
     rig.advance(2.0)
     rig.send(unannounced(exchange.change("BUY", "0.46", "5")))
@@ -114,7 +114,7 @@ def test_an_answer_equal_to_the_proven_state_renews_it_up_to_the_change_that_sup
     rig.answer(t11=before)
     view = rig.live_view("11")
     assert rig.verdicts("probe") == {"match": 1}
-    assert (view.settled, view.verified_age) == (False, pytest.approx(1.0))
+    assert (view.settled, view.verified_age) == (False, pytest.approx(3.0))
 
 
 def test_a_past_state_clears_a_doubt(rig, exchange):

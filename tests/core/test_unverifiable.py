@@ -92,6 +92,7 @@ def test_one_hash_that_fits_makes_all_verifiable_again(odd, pair):
     odd.connect()
     for exchange in pair:
         odd.send(exchange.opening())
+    odd.answer()
     assert all(each.verifiable for each in odd.engine.status(odd.now).markets)
     for exchange in pair:
         assert_right(odd, exchange)
@@ -212,6 +213,7 @@ def test_a_re_sent_book_that_waits_for_the_end_of_its_batch_goes_with_its_connec
     rig.connect()
     rig.send(exchange.opening())
     rig.settle()
+    rig.answer()
     assert_right(rig, exchange)
 
 
@@ -228,6 +230,7 @@ def test_a_change_below_the_mark_is_buffered_and_noted():
     rig.send(old)
     assert len(rig.token("11").buffer) == 1
     rig.send(exchange.opening())
+    rig.answer()
     assert_right(rig, exchange)
 
 

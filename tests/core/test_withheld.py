@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from polymirror.core.clock import VenueClock
@@ -57,15 +59,30 @@ def test_what_rest_proved_is_withheld_once_something_newer_was_heard_that_is_not
     assert (proven.proof.as_of, proven.proof.kind) == (10.0, ProofKind.BOOK)
     assert proven.stale_from == 20.0, "the book is no more stale than before"
     assert proven.prove(Evidence(ProofKind.HASH, START + 1, 25.0, 0))
-    assert (proven.proof.as_of, proven.withheld, proven.by_stream.as_of) == (25.0, None, 25.0)
+    assert (proven.proof.as_of, proven.withheld, proven.unasked.as_of) == (25.0, None, 25.0)
 
 
-def test_a_book_that_rest_alone_proved_has_nothing_else_to_show():
+def test_a_book_that_rest_alone_proved_falls_back_to_its_timestamp():
+    """What REST said may be a cache, from before a change that was lost."""
     proven = Proven(16)
-    proven.load(order_book([("0.40", "1")]), Evidence(ProofKind.PROBE, START, 10.0, 0))
-    assert proven.by_stream is None
+    proven.load(order_book([("0.40", "1")]), Evidence(ProofKind.PROBE, START, 10.0, 0, 4.0))
+    assert proven.proof.as_of == 10.0
+    assert proven.heard_proven_at == -math.inf
     follow(proven, START + 1, 25.0)
-    assert (proven.proof.as_of, proven.withheld) == (10.0, None)
+    assert (proven.proof.as_of, proven.withheld.as_of, proven.stale_from) == (4.0, 10.0, 10.0)
+
+
+def test_an_older_proof_of_the_same_state_takes_nothing_back(proven):
+    follow(proven, START + 1, 25.0)
+    undos = list(proven.journal)
+    assert not proven.prove_past(undos, order_book([("0.40", "1")], [("0.60", "1")]), probe(START, 24.0, 5.0))
+    assert (proven.proof.as_of, proven.withheld.as_of) == (10.0, 20.0)
+    assert not proven.prove_past(undos, order_book([("0.40", "1")], [("0.60", "1")]), probe(START, 24.0, 22.0))
+    assert (proven.proof.as_of, proven.withheld) == (22.0, None)
+
+
+def probe(at_ms, as_of, by_stamp):
+    return Evidence(ProofKind.PROBE, at_ms, as_of, 0, by_stamp)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +373,7 @@ def test_a_token_that_lives_again_waits_for_its_socket_if_that_is_not_open(rig, 
     assert (rig.state("11"), token.connected) == (BookState.RESYNCING, False)
     rig.connect()
     rig.send(exchange.opening())
+    rig.answer()
     assert_right(rig, exchange)
 
 
