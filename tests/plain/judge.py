@@ -141,7 +141,11 @@ class Judge:
     def _weigh(self, token: str, known: Known, view: Any, limit: float | None, index: int, age: float) -> None:
         """The levels are older than the view says. Could the engine have known?"""
         now, claimed = self.driver.now, view.verified_age
-        as_of = now - claimed
+        as_of, error = now - claimed, age - claimed
+        if error <= known.misdated.get(index, -1.0) + MS:
+            # By its own time it came after what was heard.
+            self.excused[MISDATED] += 1
+            return
         if known.newest > index:
             first = min(when for state, when in known.heard.items() if state > index)
             if first < as_of - MS:
@@ -150,14 +154,11 @@ class Judge:
         elif known.asked.get(index, -1.0) >= as_of - MS:
             self.excused[UNHEARD] += 1
             return
-        error = age - claimed
         interval = self.clock_interval(view)
         if error <= self._quickest + MS and (interval is None or error <= interval + MS):
             self.excused[CONSTANT] += 1
         elif error <= self.honest_delay + MS + DRIFT * now:
             self.excused[SLOW_CLOCK] += 1
-        elif error <= known.misdated.get(index, -1.0) + MS:
-            self.excused[MISDATED] += 1
         else:
             self._wrong(f"older than it says, proven by {kind(view)}", token, view, limit, age)
 
