@@ -121,7 +121,7 @@ class OlderDelta(Fault):
                 continue
             books = self._books(item)
             if books and self.strikes(now_ms):
-                passed.append(self._outdated(self.rng.choice(books), item))
+                passed.append(self._outdated(self.rng.choice(books)))
         return passed
 
     def _books(self, frame: Frame) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ class OlderDelta(Fault):
             if book["bids"] and book["asks"] and (not wanted or book["asset_id"] in wanted)
         ]
 
-    def _outdated(self, book: dict[str, Any], frame: Frame) -> Frame:
+    def _outdated(self, book: dict[str, Any]) -> Frame:
         bid, ask = book["bids"][-1]["price"], book["asks"][-1]["price"]
         level = self.rng.choice(book["bids"])
         change = {
@@ -145,14 +145,14 @@ class OlderDelta(Fault):
             "best_bid": bid,
             "best_ask": ask,
         }
-        older = str(int(book["timestamp"]) - 1)
+        older_ms = int(book["timestamp"]) - 1
         payload = {
             "market": book["market"],
             "price_changes": [change],
-            "timestamp": older,
+            "timestamp": str(older_ms),
             "event_type": PRICE_CHANGE,
         }
-        return Frame(dumps(payload), PRICE_CHANGE, book["market"], "", frame.at_ms)
+        return Frame(dumps(payload), PRICE_CHANGE, book["market"], "", older_ms)
 
 
 class FutureStamp(LostDelta):

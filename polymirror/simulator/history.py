@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ONE_PRICE = 10_000
 
+Column = tuple[int, ...]
+
 Digest = tuple[int, int]
 """The sums over a book's bids and over its asks, these as the bids of the other token that they mirror."""
 
@@ -30,12 +32,27 @@ def digest(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> 
     return sum(map(hash, bids)), sum([hash((ONE_PRICE - price, size)) for price, size in asks])
 
 
-def digest_of_keys(
-    bid_keys: Iterable[int], bid_sizes: Iterable[int], ask_keys: Iterable[int], ask_sizes: Iterable[int]
-) -> Digest:
-    """The same for levels in columns, with asks keyed by the price of the bid that they mirror. Twice as fast."""
-    bids, asks = zip(bid_keys, bid_sizes, strict=True), zip(ask_keys, ask_sizes, strict=True)
-    return sum(map(hash, bids)), sum(map(hash, asks))
+class Sums:
+    """Digests of one market's books, read again and again as columns, asks keyed by the bid that they mirror.
+
+    A change moves one side, and a side is in both books: comparing it with the last one is cheaper than a new sum.
+    """
+
+    def __init__(self) -> None:
+        # By the index of the token whose bids they are: the keys and sizes seen last, and their sum.
+        self._sides: list[tuple[Column, Column, int]] = [((), (), 0), ((), (), 0)]
+
+    def digest(self, index: int, bid_keys: Column, bid_sizes: Column, ask_keys: Column, ask_sizes: Column) -> Digest:
+        """As :func:`digest`, for the book of the first (0) or the second (1) token."""
+        return self._sum(index, bid_keys, bid_sizes), self._sum(1 - index, ask_keys, ask_sizes)
+
+    def _sum(self, side: int, keys: Column, sizes: Column) -> int:
+        known_keys, known_sizes, known = self._sides[side]
+        if sizes == known_sizes and keys == known_keys:
+            return known
+        total = sum(map(hash, zip(keys, sizes, strict=True)))
+        self._sides[side] = (keys, sizes, total)
+        return total
 
 
 @define(eq=False)

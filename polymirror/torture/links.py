@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -132,25 +133,23 @@ class Links(Timeline):
         return self.network.latency_ms * 1000 + self.rng.randrange(self.network.jitter_ms * 1000 + 1)
 
     def _broadcast(self) -> None:
-        frames = self.exchange.step(self.exchange_ms())
-        self.witness.sent(frames, self.exchange_ms())
+        now_ms = self.exchange_ms()
+        frames = self.exchange.step(now_ms)
+        self.witness.sent(frames, now_ms)
         for client in self._clients.values():
             wire = client.wire
             if wire is not None and not wire.session.closed:
                 self._send(wire, wire.session.outgoing(frames))
 
-    def _send(self, wire: Wire, items: Sequence[Item]) -> None:
+    def _send(self, wire: Wire, items: list[Item]) -> None:
         """Items leave the venue for a client."""
-        for item in self.pass_faults(wire.link, list(items)):
+        for item in self.pass_faults(wire.link, items):
             wire.last_arrival = max(wire.last_arrival, self.now + self._latency() + item.delay_ms * 1000)
-            self._deliver(wire, item, wire.last_arrival)
+            self.at_client(wire.last_arrival, partial(self._arrive, wire, item, wire.last_arrival))
         release = self.faults.next_ms(wire.link)
         if release is not None and release != wire.next_release:
             wire.next_release = release
             self.at((release - self._start_ms) * 1000, lambda: self._send(wire, []))
-
-    def _deliver(self, wire: Wire, item: Item, when: int) -> None:
-        self.at_client(when, lambda: self._arrive(wire, item, when))
 
     def pass_faults(self, link: Link, items: list[Item]) -> list[Item]:
         """Let items pass the faults."""
@@ -163,11 +162,11 @@ class Links(Timeline):
         if not isinstance(item, Frame):
             self._lose(wire, f"{item.code} {item.reason}" if isinstance(item, Close) else "reset")
             return
-        wire.last_frame = self.client_now
+        now = wire.last_frame = self.client_now
         if item.kind != REPLY:
-            wire.last_data = self.client_now
+            wire.last_data = now
         self.witness.arrived(item, self._start_ms + arrived // 1000, self.exchange_ms())
-        self.engine.receive(wire.line, item.text, self.seconds)
+        self.engine.receive(wire.line, item.text, now / MICRO)
         self._drain()
         self._was_read(wire, item)
         if self._is_busy_client:

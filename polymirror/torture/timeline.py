@@ -26,7 +26,8 @@ class Timeline:
         # For how long the client's clock stood still in all, and when it went on.
         self.slept = 0
         self._woke_at = 0
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        # When, in which order, what, and whether it has to wait while the client is blocked.
+        self._heap: list[tuple[int, int, Callable[[], None], bool]] = []
         self._serial = 0
 
     @property
@@ -54,23 +55,21 @@ class Timeline:
 
     def happen(self) -> None:
         """Let the next action happen."""
-        heappop(self._heap)[2]()
+        _, _, action, in_client = heappop(self._heap)
+        if in_client and self.now < self.blocked_until:
+            self.at(self.blocked_until, action)
+        else:
+            action()
 
     def at(self, when: int, action: Callable[[], None]) -> None:
         """Let something happen at this moment, after what was put down for it before."""
         self._serial += 1
-        heappush(self._heap, (when, self._serial, action))
+        heappush(self._heap, (when, self._serial, action, False))
 
     def at_client(self, when: int, action: Callable[[], None]) -> None:
         """Let something happen in the client: not while it is blocked, and then in order."""
-
-        def happen() -> None:
-            if self.now < self.blocked_until:
-                self.at(self.blocked_until, action)
-            else:
-                action()
-
-        self.at(when, happen)
+        self._serial += 1
+        heappush(self._heap, (when, self._serial, action, True))
 
     def stall(self, length: int) -> None:
         """The client's event loop is busy from now on; its clock goes on."""
@@ -81,4 +80,4 @@ class Timeline:
         self.blocked_until = self._woke_at = max(self.blocked_until, self.now) + length
         self.slept += length
         self._serial += 1
-        heappush(self._heap, (self.blocked_until, -self._serial, resumed))
+        heappush(self._heap, (self.blocked_until, -self._serial, resumed, False))

@@ -102,7 +102,7 @@ def same_stamp_answer(was: Was, kept_ms: int, *, lost: bool, heard: bool) -> Exc
     """Excuse a probe or a subscription that was answered with a book kept since ``kept_ms``.
 
     ``lost``: a change of the market after that never reached the client. ``heard``: something about this book did
-    that contradicts the answer: it came after it, or it states a later time.
+    that states a later time than the answer.
     """
     return Excuse(SAME_STAMP_ANSWER, lambda _: lost and not heard and was(kept_ms))
 

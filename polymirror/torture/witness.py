@@ -73,13 +73,6 @@ class Witness:
         """Whether a change that was sent since then has not arrived as it was."""
         return any(at_ms >= since_ms for at_ms in self._missing[market].values())
 
-    def heard(self, market: str, token: str, since_ms: int, until_ms: int) -> bool:
-        """Whether a frame that says anything about this book was read in that time."""
-        return any(
-            since_ms < at_ms <= until_ms and (frame.token == token or token in frame.text)
-            for at_ms, frame in reversed(self._heard[market])
-        )
-
     def states_later(self, market: str, token: str, stamp_ms: int, until_ms: int) -> bool:
         """Whether anything was read about this book that states a later exchange time.
 

@@ -36,7 +36,7 @@ from polymirror.errors import NotLive
 from polymirror.simulator.exchange import Exchange
 from polymirror.simulator.faults import FaultLine
 from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, NEW_MARKET, OPENING, PRICE_CHANGE
-from polymirror.simulator.history import digest_of_keys
+from polymirror.simulator.history import Sums
 from polymirror.simulator.market import MIN_ORDER_SIZE, Phase
 from polymirror.simulator.opening_faults import StaleOpening
 from polymirror.simulator.replay_faults import ReplayedConnection
@@ -134,6 +134,7 @@ class World(Links):
         self._link_ms = self.network.latency_ms + self.network.jitter_ms
         # The levels last read, by token, and their digest: most reads see them again.
         self._known: dict[str, tuple[Levels, Digest]] = {}
+        self._sums = {market.condition_id: Sums() for market in venue.markets}
         self._old_books = [fault for fault in line.faults if isinstance(fault, OldBooks)]
         self._old_openings = [fault for fault in line.faults if isinstance(fault, StaleOpening)]
         self._replays = [fault for fault in line.faults if isinstance(fault, ReplayedConnection)]
@@ -150,26 +151,33 @@ class World(Links):
     def run(self, seconds: float) -> None:
         """Let virtual time pass, in true seconds."""
         end = self.now + int(seconds * MICRO)
+        due, own = self._own_due()
         while True:
-            happens = self.exchange.next_event_ms()
+            happens, first = self.exchange.next_event_ms(), self.next_at()
             venue = math.inf if happens is None else (happens - self._start_ms) * 1000
-            network = math.inf if (first := self.next_at()) is None else first
-            due = self.engine.next_deadline()
-            own = math.inf if due == math.inf else max(math.ceil(self.true_at(due)), self.blocked_until)
+            network = math.inf if first is None else first
             upcoming = min(venue, network, own)
             if upcoming > end:
                 self.now = end
                 return
             self.now = max(self.now, int(upcoming))
             if venue <= upcoming:
+                # The engine does not know of it yet, so its deadline stays.
                 self._broadcast()
-            elif network <= upcoming:
+                continue
+            if network <= upcoming:
                 self.happen()
             else:
                 # A deadline that is no whole microsecond must not be missed by rounding.
                 self.now += self.seconds < due
                 self.engine.tick(self.seconds)
                 self._drain()
+            due, own = self._own_due()
+
+    def _own_due(self) -> tuple[float, float]:
+        """When the engine wants to be called, by its own clock in seconds, and in true microseconds."""
+        due = self.engine.next_deadline()
+        return due, math.inf if due == math.inf else max(math.ceil(self.true_at(due)), self.blocked_until)
 
     # ---- For those who watch -----------------------------------------------------------------------
 
@@ -294,7 +302,9 @@ class World(Links):
         levels = view.levels
         known = self._known.get(view.token)
         if known is None or known[0] is not levels:
-            known = self._known[view.token] = (levels, digest_of_keys(*levels))
+            market = self._market_of[view.token]
+            state = self._sums[market.condition_id].digest(market.tokens.index(view.token), *levels)
+            known = self._known[view.token] = (levels, state)
         return known[1]
 
     def _excuses(self, view: BookView, state: Digest, claim: verdict.Claim) -> Iterator[verdict.Excuse]:
@@ -317,10 +327,9 @@ class World(Links):
             if served.at_ms >= proven_ms - ASKED_MS:
                 # What the batch at hand says is heard when it is over.
                 until_ms = math.ceil(now_ms - window_ms)
-                heard = self.witness.heard(condition, token, served.at_ms + claim.link_ms, until_ms)
                 # A statement about one token says the same about its complement.
                 about = "" if market.own[index] is None else token
-                heard = heard or self.witness.states_later(condition, about, served.stamp_ms, until_ms)
+                heard = self.witness.states_later(condition, about, served.stamp_ms, until_ms)
                 lost = self.witness.is_missing(condition, served.since_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
         for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
