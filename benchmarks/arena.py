@@ -7,7 +7,6 @@ definitions that are measured here. :mod:`benchmarks.fault_matrix` runs many of 
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, frozen
@@ -71,24 +70,6 @@ class Cell:
     """What the network and the fault may delay, added to the limits."""
 
 
-class Driven:
-    """What the network asks of an engine and no peer has: none of them knows the venue's time, or that it slept."""
-
-    sockets: dict[int, Any]
-
-    def carried_by(self, number: int) -> tuple[str, ...]:
-        """The tokens of the one socket."""
-        return tuple(self.sockets[number].asset_ids)
-
-    def gap(self, seconds: float, now: float) -> None:
-        """Nobody looks."""
-
-    def next_time_sample(self, now: float, interval: float) -> float:
-        """Nobody asks."""
-        del now, interval
-        return math.inf
-
-
 Read = tuple[object, "Marks | None"]
 
 
@@ -112,7 +93,7 @@ class Arena(World):
             stream = StreamConfig(
                 backoff_base=transport.backoff_base, backoff_cap=transport.backoff_cap, healthy_after=0.01
             )
-            engine = type(adapter.__name__, (Driven, adapter), {})
+            engine = adapter
         self._is_peer = adapter is not None
         self.columns = [column for column in COLUMNS if column.module == order.module]
         self.cells = [Cell() for _ in self.columns]

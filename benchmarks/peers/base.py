@@ -135,6 +135,10 @@ class Peer:
         """No peer tells a state for each book."""
         return ()
 
+    def carried_by(self, number: int) -> tuple[str, ...]:
+        """Return the tokens of the one socket."""
+        return self.sockets[number].asset_ids
+
     def connected(self, number: int, now: float) -> None:
         """The socket is open."""
         del number
@@ -190,6 +194,14 @@ class Peer:
     def dirty(self) -> tuple[()]:
         """Tell nothing."""
         return ()
+
+    def gap(self, seconds: float, now: float) -> None:
+        """The process slept: no peer looks."""
+
+    def next_time_sample(self, now: float, interval: float) -> float:
+        """No peer asks for the venue's time."""
+        del now, interval
+        return float("inf")
 
     def books(self, request: int, books: Mapping[str, Snapshot], now: float) -> None:
         """Never asked for."""

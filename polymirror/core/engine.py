@@ -222,7 +222,7 @@ class Engine(Reads):
             return
         heard_at = (now if read_at is None else read_at) + self._slept
         now += self._slept
-        clock = self.clock
+        clock, max_lag = self.clock, self.config.max_apply_lag
         for message in decode_frame(data):
             if not isinstance(message, PriceChange):
                 self._rare(socket, message, heard_at, now)
@@ -231,14 +231,12 @@ class Engine(Reads):
             if market is None or market.socket != number:
                 self.counts["untracked"] += len(message.price_changes or ())
                 continue
-            low = clock.low
-            as_of = _NEVER if low is None else (at_ms - low) / 1000.0
-            lag = now - as_of
+            # Both are set by a frame, and until then nothing is fresh.
             if (
-                0.0 <= lag <= self.config.max_apply_lag
+                now < clock.fresh_until
                 and market.newest_ms <= at_ms
                 and not market.lagging
-                and now < clock.fresh_until
+                and 0.0 <= (lag := now - (as_of := (at_ms - clock.low) / 1000.0)) <= max_lag  # type: ignore[operator]
             ):
                 # The usual frame moves no bound and changes no state.
                 market.newest_ms, market.lag, market.lag_at = at_ms, lag, now

@@ -170,7 +170,8 @@ def _check(
         if hashes.verifiable:
             return False
         undo.announced, image_undo.announced = first.hash, second.hash
-    if undo.new:
+    if undo.new and not undo.old:
+        # A level that was there already is on the grid, or was found not to be.
         tick = one.tick_size
         if tick is not None and undo.key % tick:
             return False
