@@ -70,6 +70,7 @@ SETTINGS = MirrorConfig(
         resync_backoff_cap=0.1,
     ),
     stream=StreamConfig(backoff_base=0.005, backoff_cap=0.02, healthy_after=0.05, close_timeout=0.2),
+    # With time-outs of 0.5 s the test of everything at once failed twice on two cores with five busy processes.
     rest=RestConfig(attempts=1, read_timeout=2.0, total_timeout=2.0, backoff_base=0.005, backoff_cap=0.02),
     seed=1,
 )

@@ -472,8 +472,15 @@ class Token:
         elif now >= self.refresh_at:
             self.resync.refresh(now)
         elif now >= self.probe_due:
-            self.resync.asked(now)
-            self.outbox.want(self.asset_id, Want.ROUTINE)
+            self.probe(now)
+            if (twin := self.twin) is not None and twin.is_calm() and now >= twin.probe_due - twin.probe_interval / 2:
+                # One call for both, before long.
+                twin.probe(now)
+
+    def probe(self, now: float) -> None:
+        """Ask REST soon, together with others."""
+        self.resync.asked(now)
+        self.outbox.want(self.asset_id, Want.ROUTINE)
 
     # ---- The price grid ----------------------------------------------------------------------------
 

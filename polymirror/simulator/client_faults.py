@@ -20,7 +20,7 @@ class StalledLoop(ClientFault):
     id: ClassVar[str] = "stalled_loop"
     default_share: ClassVar[float] = 0.0005
     default_length_ms: ClassVar[int] = 1_500
-    storm_lengths_ms: ClassVar[tuple[int, ...]] = (200, 1_000, 3_000)
+    storm_lengths_ms: ClassVar[tuple[int, ...]] = (200, 1_000, 3_000, 8_000)
 
     @property
     def max_delay_ms(self) -> int:

@@ -450,3 +450,14 @@ def test_asking_again_and_again_does_not_put_off_the_verdict_about_an_answer_tha
         rig.advance(0.5)
     assert rig.path("11")[0] == "SUSPECT PROBE_MISMATCH"
     assert rig.now - begin <= 2 * rig.engine.config.probe_hold + 0.5
+
+
+def test_the_two_tokens_of_a_quiet_market_are_asked_about_in_one_call_although_their_proofs_differ_in_age(exchange):
+    rig = Rig.live(exchange)
+    interval = rig.token("11").probe_interval
+    rig.advance(interval / 4)
+    ask(rig)
+    rig.answer()
+    rig.forget()
+    rig.advance(interval)
+    assert [set(effect.asset_ids) for effect in rig.pending] == [{"11", "22"}]

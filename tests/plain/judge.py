@@ -142,7 +142,7 @@ class Judge:
         """The levels are older than the view says. Could the engine have known?"""
         now, claimed = self.driver.now, view.verified_age
         as_of, error = now - claimed, age - claimed
-        if error <= known.misdated.get(index, -1.0) + MS:
+        if error <= self._noted(token, known.misdated, index) + MS:
             # By its own time it came after what was heard.
             self.excused[MISDATED] += 1
             return
@@ -151,7 +151,7 @@ class Judge:
             if first < as_of - MS:
                 self._wrong(f"older than what was heard, proven by {kind(view)}", token, view, limit, age)
                 return
-        elif known.asked.get(index, -1.0) >= as_of - MS:
+        elif self._noted(token, known.asked, index, known.newest) >= as_of - MS:
             self.excused[UNHEARD] += 1
             return
         interval = self.clock_interval(view)
@@ -161,6 +161,12 @@ class Judge:
             self.excused[SLOW_CLOCK] += 1
         else:
             self._wrong(f"older than it says, proven by {kind(view)}", token, view, limit, age)
+
+    def _noted(self, token: str, noted: dict[int, float], index: int, first: int = 0) -> float:
+        """Return the most that was noted of these levels, from state ``first`` on: a book may become what it was."""
+        states = self._truths[token].states
+        same = (value for state, value in noted.items() if state >= first and states[state] == states[index])
+        return max(same, default=-1.0)
 
     def clock_interval(self, view: Any) -> float | None:
         clock = getattr(self.driver.engine, "clock", None)

@@ -1,10 +1,12 @@
 """Engines that break one rule of dating each: whatever else they do right, an age of theirs is a lie.
 
 They are written against what an engine shows in public, so they stay what they are when its inside changes; only
-``Discouraged`` needs the engine's own account of forms.
+``Discouraged``, ``Prompt`` and ``Undying`` need its own account of forms, of requests, and of evidence.
 
 - **D1** ``ByReceipt``: a message speaks for the moment it was read, not for its exchange time.
+- **D1 for answers** ``Prompt``: an answer speaks for the moment it was read, not for that of its question.
 - **D2** ``StillTrue``: a proven state that a later change has ended is as young as the read.
+- **D2 for answers** ``Undying``: REST that is behind proves a state for later than the change that ended it.
 - **D3** ``WayBack``: a whole book that is delivered again is the baseline until the next change.
 - **D4** ``Forgiving``: any answer of REST clears a doubt, whatever it says and whenever it was asked for.
 - **D5** ``Gullible``: an answer is used whatever its own hash says, as if that had explained it.
@@ -19,11 +21,14 @@ import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import msgspec
+from attrs import evolve
 
 from polymirror.core.book import Levels
 from polymirror.core.engine import Engine
+from polymirror.core.evidence import Evidence
 from polymirror.core.hashing import DialectBook
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
@@ -76,6 +81,24 @@ class StillTrue(Engine):
         if not view.settled:
             return msgspec.structs.replace(view, proven_at=now)
         return super().live(asset_id, now, max_proof_age)
+
+
+class Prompt(Engine):
+    """D1 is gone for answers: they are as fresh as if they had been asked for when they came."""
+
+    def books(self, request: int, books: Any, now: float, *failed: Any) -> None:
+        under_way = self.requests._under_way
+        if request in under_way:
+            under_way[request] = evolve(under_way[request], sent_at=now)
+        super().books(request, books, now, *failed)
+
+
+class Undying(Engine):
+    """D2 is gone for answers: what they show holds for as long as they say, whatever ended it."""
+
+    def books(self, request: int, books: Any, now: float, *failed: Any) -> None:
+        with patch.object(Evidence, "until", lambda evidence, _: evidence):
+            super().books(request, books, now, *failed)
 
 
 class WayBack(Engine):
@@ -206,7 +229,9 @@ class Copying(Engine):
 
 DATING_MUTANTS: dict[str, tuple[Callable[..., Engine], tuple[str, ...]]] = {
     "D1": (ByReceipt, ("lagging_market", "stalled_loop", "stream_behind_rest")),
+    "D1 for answers": (Prompt, ("stalled_loop", "lost_delta")),
     "D2": (StillTrue, ("lost_delta", "wrong_hash")),
+    "D2 for answers": (Undying, ("rest_behind", "lost_delta")),
     "D3": (WayBack, ("late_duplicate_book",)),
     "D4": (Forgiving, ("lost_delta", "wrong_hash", "rest_behind")),
     "D5": (Gullible, ("altered_levels",)),

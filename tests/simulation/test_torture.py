@@ -144,7 +144,7 @@ def test_seeds_are_spread_over_processes_and_summed_up_in_order() -> None:
     assert [result.seed for result in torture.run()] == [2, 3, 4, 5]
     summary = torture.report.as_dict(torture.elapsed, list(FAULTS))
     assert summary["seeds"] == 4
-    assert summary["violations"] == len(torture.report.violations)
+    assert summary["violations"] == 0
     assert summary["virtual_hours"] == pytest.approx(4 / 60, abs=0.001)
     assert set(summary["faults_by_id"]) == set(FAULTS)
     assert summary["speedup_over_real_time"] > 1

@@ -123,7 +123,8 @@ def test_faults_can_be_combined_are_counted_by_id_and_hold_little() -> None:
         sent = venue.exchange.step(now)
         for link in links:
             venue.line.outgoing(link, list(sent), now)
-            assert sum(len(spell.held) for spell in link.spells.values()) < 5_000
+            # Seconds of one market's frames, where it lags: 760 in this run, which is the same on every machine.
+            assert sum(len(spell.held) for spell in link.spells.values()) < 1_000
         venue.call("/books")
         venue.line.stall_ms(now)
         venue.line.refuses(now)
