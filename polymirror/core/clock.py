@@ -162,7 +162,8 @@ class VenueClock:
             self._slacken(received)
             seen = at_ms - received * 1000.0
             self._testify(seen, received, may_be_old=True)
-            self._raise(seen if self.high is None else min(seen, self.high), received)
+            # It may be old, so it does not count for what a window showed at most.
+            self.low = max(self.low, seen if self.high is None else min(seen, self.high))
 
     def server_time(self, seconds: int, sent: float, received: float) -> None:
         """Take a ``/time`` answer: whole seconds, asked at ``sent``, answered at ``received``."""

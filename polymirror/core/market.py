@@ -187,12 +187,9 @@ class Market:
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
             as_of = _NEVER
         # Opening books tell the tick size; without it, it is one that nobody asked for, perhaps a late one.
-        asked_at = token.opening_asked_at if message.tick_size is not None else None
-        if asked_at is not None:
-            token.opening_asked_at = None
+        asked_at = token.opening_came(now) if message.tick_size is not None else None
         by_stamp = None if asked_at is None else as_of
-        if asked_at is not None and order_ms > token.proven.floor_ms:
-            # Else it may be one of before, delivered again: REST tells whether it still holds.
+        if asked_at is not None:
             as_of = min(heard_at, max(as_of, by_answer(asked_at, self.lag or 0.0)))
         doubts = token.doubts - (heard_at < token.doubted_at)
         return Evidence(ProofKind.BOOK, order_ms, as_of, doubts, by_stamp)
@@ -205,10 +202,10 @@ class Market:
                 token.proven.mark.rise(evidence.since_ms)
             token.resync.failed(now)
             return
-        # Altered on the way, or of a form that is not known, or of a time that was heard before, so that it may be one
-        # of before: it is followed, and read once a hash or REST has shown it.
+        # Altered on the way, or its form is not known: it is followed, and read once a hash or REST has shown it.
+        believed = explained is not None or self.hashes.constants is None
+        # From before the connection was lost, for all that can be seen: nothing changed since, or it is a kept one.
         repeated = evidence.by_stamp is not None and evidence.since_ms <= token.proven.floor_ms
-        believed = not repeated and (explained is not None or self.hashes.constants is None)
         if not token.admits(book, evidence):
             # Older than what was heard: REST may know more.
             token.proven.mark.stream_below(evidence.since_ms, now)
@@ -228,8 +225,8 @@ class Market:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 self._join_batch(token.proven.last_ms, now)
                 self._touched[token] = None
-            if not believed or (explained is None and message.hash):
-                # REST tells whether it holds, or the constants that its hash needs.
+            if repeated or not believed or (explained is None and message.hash):
+                # REST tells whether it still holds, or the constants that its hash needs, or confirms what no hash can.
                 self.outbox.want(token.asset_id, Want.URGENT)
 
     def tick_size(self, message: TickSizeChange, now: float) -> None:

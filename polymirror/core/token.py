@@ -17,6 +17,7 @@ All times in seconds on the mirror's monotonic clock, exchange times in ms.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.events import Transition
@@ -43,6 +44,12 @@ EMPTY_PROBE_INTERVAL: Final = 2.0
 CROSS_CHECK_SECONDS: Final = 30.0
 """A book that the stream alone has proven for this long is held against REST."""
 
+MAX_QUESTIONS: Final = 8
+"""Subscriptions of one token whose answers are waited for at once: later ones are dated by one of these."""
+
+LOST_SECONDS: Final = 30.0
+"""An answer that has not come after so long is lost, if another was asked for since."""
+
 _NEVER: Final = float("-inf")
 
 
@@ -51,8 +58,8 @@ class Token:
 
     __slots__ = (
         "asset_id", "buffer", "calm", "config", "connected", "doubted_at", "doubts", "grid", "hashes", "jitter",
-        "lagging", "market_id", "miss_reason", "miss_since", "missed", "missed_deltas", "opening_asked_at", "outbox",
-        "pending", "proven", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
+        "lagging", "market_id", "miss_reason", "miss_since", "missed", "missed_deltas", "outbox",
+        "pending", "proven", "questions", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
     )  # fmt: skip
 
     def __init__(self, asset_id: str, hashes: MarketHash, outbox: Outbox) -> None:
@@ -70,8 +77,8 @@ class Token:
         self.grid = Grid(hashes, self.proven)
         # The socket that carries this token is open and subscribed.
         self.connected = False
-        # When the subscription was sent whose opening book has not come yet; None: it has.
-        self.opening_asked_at: float | None = None
+        # When the subscriptions were sent whose opening books have not come yet, oldest first.
+        self.questions: deque[float] = deque(maxlen=MAX_QUESTIONS)
         # Frames of this market are applied too late: no proof makes it LIVE meanwhile.
         self.lagging = False
         # When the book was doubted last, how often so far, and whether deltas may be missing since it was LIVE.
@@ -202,20 +209,28 @@ class Token:
     def subscribed(self, now: float, asked_at: float) -> None:
         """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon."""
         self.connected = True
-        self.opening_asked_at = asked_at
+        self.questions.clear()
+        self.questions.append(asked_at)
         self.proven.subscribed()
         self.resync.begin(now, await_stream=True)
         self.outbox.rearm[self.asset_id] = None
 
     def opening_asked(self, now: float) -> None:
-        """The market was subscribed anew: if there is no book, the next one is the answer."""
-        if not self.proven.loaded:
-            self.opening_asked_at = now
+        """The market was subscribed anew on the same socket: another opening book will come."""
+        if len(self.questions) < MAX_QUESTIONS:
+            self.questions.append(now)
+
+    def opening_came(self, now: float) -> float | None:
+        """Return when the opening book that came now was asked for: answers come in order. None: nobody asked."""
+        questions = self.questions
+        while len(questions) > 1 and now - questions[0] > LOST_SECONDS:
+            questions.popleft()
+        return questions.popleft() if questions else None
 
     def disconnected(self, now: float, detail: str = "") -> None:
         """The socket is gone: whatever was known may be outdated."""
         self.connected = self.lagging = False
-        self.opening_asked_at = None
+        self.questions.clear()
         if self.state is BookState.UNPRIMED and not self.proven.loaded:
             # There was nothing to lose; the next connection primes it.
             self.buffer.drop()

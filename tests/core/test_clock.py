@@ -61,6 +61,18 @@ def test_a_book_of_another_time_altogether_bounds_no_first_frame():
     assert clock.low == OFFSET
 
 
+def test_old_books_do_not_lower_a_bound_however_long_nothing_else_comes():
+    clock = VenueClock()
+    clock.frame(NOON, 5.0)
+    for n in range(20):
+        clock.book(NOON - 60_000, 5.0 + 10.0 * n)
+    assert clock.frame(NOON + 200_000, 205.0) == pytest.approx(0.0, abs=0.02)
+    assert not clock.doubted
+    for n in range(20):
+        clock.frame(NOON + 199_000 + 10_000 * n, 205.0 + 10.0 * n)
+    assert clock.low < OFFSET - 900, "frames do"
+
+
 def test_lag_is_relative_to_the_quickest_frame_while_time_was_never_asked():
     clock = VenueClock()
     clock.frame(NOON, 5.0)

@@ -15,6 +15,8 @@ from polymirror.core.evidence import (
     Mark,
 )
 from polymirror.core.states import BookState
+from polymirror.core.token import LOST_SECONDS, MAX_QUESTIONS
+from polymirror.errors import NotLive
 from tests.core.builders import (
     CONSTANTS,
     START,
@@ -254,22 +256,23 @@ def test_an_opening_book_that_is_delivered_again_makes_no_proof_younger(exchange
 
 
 @pytest.mark.parametrize("away", [5.0, 60.0])
-def test_an_opening_book_that_was_heard_before_is_read_once_rest_says_the_same(rig, exchange, away):
-    """It may be one of the connection before, delivered again."""
+def test_an_opening_book_that_is_no_newer_than_what_was_heard_is_read_at_once_and_held_against_rest(
+    rig, exchange, away
+):
     rig.send(exchange.change("BUY", "0.46", "5"))
     before = exchange.opening()
     rig.disconnect()
     rig.advance(away)
+    rig.forget()
     rig.connect()
-    asked_at = rig.now
     rig.send(before)
-    assert rig.state("11") is BookState.RESYNCING
-    rig.answer()
-    assert rig.engine.live("11", rig.now).proven_at >= asked_at
-    assert rig.state("11") is rig.state("22") is BookState.LIVE
+    assert_right(rig, exchange)
+    assert rig.live_view("11").verified_age == 0.0
+    assert [set(effect.asset_ids) for effect in rig.pending] == [{"11", "22"}]
 
 
-def test_an_opening_book_that_was_heard_before_is_replaced_by_what_rest_says(rig, exchange):
+def test_an_opening_book_that_rest_contradicts_falls_back_to_its_timestamp(rig, exchange):
+    """A venue of several servers, one of them behind, may answer a subscription with what was."""
     before = exchange.opening()
     rig.disconnect()
     rig.advance(60.0)
@@ -277,7 +280,39 @@ def test_an_opening_book_that_was_heard_before_is_replaced_by_what_rest_says(rig
     exchange.change("BUY", "0.46", "5")
     rig.send(before)
     rig.answer()
+    with pytest.raises(NotLive):
+        rig.live_view("11")
+    for _ in range(4):
+        rig.advance(1.0)
+        rig.answer()
     assert_right(rig, exchange)
+
+
+def test_an_opening_book_is_dated_by_its_own_question_though_another_was_asked_since(rig, exchange):
+    """The answer to the first subscription comes late, after the second was sent."""
+    before = exchange.opening()
+    rig.engine.resync("11", rig.now)
+    token = rig.token("11")
+    token.opening_asked(rig.now)
+    rig.advance(4.0)
+    token.opening_asked(rig.now)
+    rig.advance(1.0)
+    rig.forget()
+    rig.send(before)
+    assert rig.live_view("11").verified_age == pytest.approx(5.0)
+
+
+def test_an_answer_that_never_came_dates_no_later_one(rig):
+    token = rig.token("11")
+    for _ in range(2 * MAX_QUESTIONS):
+        token.opening_asked(rig.now)
+    assert len(token.questions) == MAX_QUESTIONS
+    asked_at = rig.now
+    rig.advance(LOST_SECONDS + 1.0)
+    token.questions.pop()
+    token.opening_asked(rig.now)
+    assert token.opening_came(rig.now) == rig.now > asked_at
+    assert token.opening_came(rig.now) is None
 
 
 def test_an_answer_to_a_question_older_than_the_proof_makes_no_proof_younger_and_a_later_one_does(rig, exchange):

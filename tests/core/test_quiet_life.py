@@ -13,7 +13,6 @@ import pytest
 
 from polymirror.core.effects import FetchBooks
 from polymirror.core.states import BookState
-from polymirror.errors import NotLive
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right
 from tests.plain.driver import Driver
 from tests.plain.reading import every, watch
@@ -194,32 +193,22 @@ def unchanged(exchanges: list[Exchange]) -> dict[str, Snapshot]:
 
 
 @pytest.mark.parametrize("markets", [1, 12, 100])
-def test_after_a_reconnect_quiet_markets_are_read_once_rest_says_the_same_for_one_request_in_all(markets):
-    """Their opening books are no newer than what was heard: they may be those of before, delivered again."""
+def test_after_a_reconnect_quiet_markets_are_read_at_once_and_held_against_rest_by_one_request_in_all(markets):
+    """Their opening books are no newer than what was heard: nothing changed, or they are kept ones."""
     exchanges = quiet_exchanges(markets)
     books = unchanged(exchanges)
     rig = reconnected(exchanges)
-    asked_at = rig.now
-    rig.advance(0.1)
-    for token in tokens_of(exchanges):
-        assert rig.token(token).proven.loaded
-        with pytest.raises(NotLive):
-            rig.live_view(token)
-    assert rig.answer(**books) == 2 * markets
     for exchange in exchanges:
         assert_right(rig, exchange)
     for token in tokens_of(exchanges):
+        assert rig.live_view(token).verified_age == pytest.approx(0.1)
+    rig.advance(0.1)
+    assert rig.answer(**books) == 2 * markets
+    for token in tokens_of(exchanges):
         assert rig.path(token) == ["LIVE PROVEN"]
-        assert rig.live_view(token).verified_age == pytest.approx(rig.now - asked_at)
+        assert rig.live_view(token).verified_age == pytest.approx(0.1)
     rig.advance(2.0)
     assert rig.count(FetchBooks) == 1
-
-
-def test_after_a_reconnect_the_opening_book_of_a_quiet_market_is_followed_and_a_change_that_fits_makes_it_readable():
-    exchanges = quiet_exchanges(1)
-    rig = reconnected(exchanges)
-    rig.send(exchanges[0].change("BUY", "0.46", "5"))
-    assert_right(rig, exchanges[0])
 
 
 def test_after_a_reconnect_an_opening_book_that_is_newer_than_what_was_heard_is_read_at_once():
@@ -234,7 +223,7 @@ def test_after_a_reconnect_an_opening_book_that_is_newer_than_what_was_heard_is_
     assert rig.count(FetchBooks) == 0
 
 
-def test_quiet_markets_are_back_within_one_rest_round_trip_of_their_opening_books():
+def test_quiet_markets_are_back_with_their_opening_books_which_one_call_for_all_confirms():
     """End to end, with the plain venue: 20 markets on one socket, which is lost once a minute."""
     markets = [PlainMarket(f"0xm{number}", (f"1{number}", f"2{number}")) for number in range(20)]
     driver = Driver(*markets, clock=True, delay=0.02, rest_delay=0.05)
@@ -249,9 +238,10 @@ def test_quiet_markets_are_back_within_one_rest_round_trip_of_their_opening_book
     for minute in range(1, 6):
         driver.disconnect(back_after=0.3)
         opened_at = 60.0 * minute + 0.3 + driver.opening_delay + driver.delay
-        driver.run_to(opened_at)
         before = len(calls)
-        driver.run_to(opened_at + 0.1 + MS)
-        assert len(calls) == before + 1
+        driver.run_to(opened_at + MS)
         assert all(driver.is_right(token) for token in driver.market_of)
+        driver.run_to(opened_at + 0.1 + MS)
+        # One that was under way when the socket was lost may be answered then, too.
+        assert before < len(calls) <= before + 2
         driver.run_to(60.0 * (minute + 1))
