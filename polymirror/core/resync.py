@@ -169,6 +169,7 @@ class Resync(Attempts):
             return
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if not evidence.clears(token.doubts, token.doubted_at):
+            self._heard_of(held, now)
             self._ask_later(now)
             return
         altered = held.explained is None and token.hashes.constants is not None

@@ -14,7 +14,7 @@ from polymirror.core.evidence import (
     by_stream,
 )
 from polymirror.core.proofs import ProofKind
-from polymirror.core.states import BookState
+from polymirror.core.states import BookState, Reason
 from tests.core.builders import (
     CONSTANTS,
     START,
@@ -281,6 +281,26 @@ def test_an_answer_of_before_a_doubt_that_shows_something_newer_ends_what_is_old
     ask(rig)
     rig.answer("22", t11=cached)
     assert rig.state("11") is BookState.SUSPECT
+
+
+def test_an_answer_of_before_a_doubt_that_shows_something_newer_ends_what_is_older_without_a_book_too(rig, exchange):
+    """The first answer was asked for before the doubt, the second one comes from a server that is behind."""
+    behind = exchange.rest("11")
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    rig.advance(0.5)
+    exchange.change("BUY", "0.46", "5")
+    newer = exchange.rest("11")
+    rig.token("11").missed_input(Reason.DECODE_ERROR, rig.now, "")
+    rig.drain()
+    rig.answer(t11=newer)
+    assert not rig.token("11").proven.loaded
+    rig.advance(1.0)
+    rig.answer(t11=behind)
+    assert not rig.token("11").proven.loaded
+    rig.advance(2.0)
+    rig.answer()
+    assert shown(rig.live_view("11")) == truth(exchange, "11")
 
 
 def test_rest_that_lags_does_not_clear_a_doubt_with_what_it_knew_before_it(rig, exchange):
