@@ -158,7 +158,7 @@ class Proven:
         if self.unproven == 0:
             # Free when a reader copied the levels since the last change.
             self.past_levels = self.tip_levels
-            self._withhold()
+            self._withhold(undo.at_ms, as_of)
             # What it ended was true until then at the latest (D2).
             if as_of != _NEVER and self.proof is not None and self.proof.as_of > as_of:
                 self.proof = Proof(self.proof.kind, as_of, self.epoch)
@@ -324,18 +324,23 @@ class Proven:
     def superseded(self, at_ms: int, as_of: float) -> None:
         """Something newer than the proven state was heard, of exchange time ``at_ms`` and dated ``as_of`` (D2)."""
         if at_ms > self.proven_ms:
-            self._withhold()
+            self._withhold(at_ms, as_of)
             if self.proof is not None and as_of < self.proof.as_of:
                 self.proof = Proof(self.proof.kind, as_of, self.epoch)
 
-    def _withhold(self) -> None:
+    def _withhold(self, at_ms: int, as_of: float) -> None:
         """Something newer was heard, and is not proven yet: the answers that proved the book may have missed a change.
 
         An answer may be from before a change that was lost. Only a proof of what is newer tells; until then, what was
-        proven by timestamps is what can be relied on.
+        proven by timestamps is what can be relied on. ``at_ms`` and ``as_of`` are the times of what is newer.
         """
-        known, proof = self.unasked, self.proof
-        if known is not None and proof is not None and _NEVER < known.as_of < proof.as_of:
+        proof, known = self.proof, self.unasked
+        if proof is None or known is None:
+            return
+        if known.as_of == _NEVER:
+            # Its timestamp could not be dated, but the proven state's place in time is known by what followed.
+            known = Proof(known.kind, as_of - (at_ms - self.proven_ms) / 1000.0, self.epoch)
+        if _NEVER < known.as_of < proof.as_of:
             self.withheld, self.proof = proof, known
 
     @property

@@ -255,9 +255,9 @@ class Resync(Attempts):
             self._disagreed_at = None
             self.channel.joined()
             token.accept(held.explained, held.message, now)
-            if proven.mark.at_ms > stamp:
-                # Something newer was heard that is in no change, by the market's other token.
-                evidence = evidence.until(token.outbox.clock.date(proven.mark.at_ms, now))
+            if proven.mark.at_ms > stamp and evidence.by_stamp is not None:
+                # Something newer was heard that is in no change, and what else came before it is not known.
+                evidence = evidence.until(evidence.by_stamp)
             token.prove_past(undos, held.book, evidence, now)
             return True
         over_ms = proven.last_ms if token.miss_since is None else proven.last_ms + 1

@@ -461,3 +461,20 @@ def test_the_two_tokens_of_a_quiet_market_are_asked_about_in_one_call_although_t
     rig.forget()
     rig.advance(interval)
     assert [set(effect.asset_ids) for effect in rig.pending] == [{"11", "22"}]
+
+
+def test_an_answer_older_than_what_was_heard_is_young_only_by_its_own_timestamp(rig, exchange):
+    """What else came between the two is not known."""
+    behind = exchange.rest("11")
+    rig.advance(3.0)
+    ask(rig)
+    exchange.change("BUY", "0.46", "5")
+    rig.advance(1.0)
+    rig.answer("11")
+    newer = exchange.rest("11")
+    ask(rig)
+    rig.answer("22", t11=newer)
+    assert rig.token("11").proven.mark.at_ms == newer.timestamp_ms
+    ask(rig)
+    rig.answer("22", t11=behind)
+    assert rig.live_view("11").verified_age == pytest.approx(4.0)

@@ -72,6 +72,20 @@ def test_a_book_that_rest_alone_proved_falls_back_to_its_timestamp():
     assert (proven.proof.as_of, proven.withheld.as_of, proven.stale_from) == (4.0, 10.0, 10.0)
 
 
+def test_where_an_answers_timestamp_cannot_be_dated_what_followed_tells_when_its_state_was():
+    proven = Proven(16)
+    proven.load(order_book([("0.40", "1")]), Evidence(ProofKind.PROBE, START, 30.0, 0, -math.inf))
+    follow(proven, START + 5_000, 31.0)
+    assert (proven.proof.as_of, proven.withheld.as_of) == (26.0, 30.0)
+
+
+def test_what_cannot_be_dated_at_all_is_not_withheld():
+    proven = Proven(16)
+    proven.load(order_book([("0.40", "1")]), Evidence(ProofKind.PROBE, START, 30.0, 0, -math.inf))
+    follow(proven, START + 5_000, -math.inf)
+    assert (proven.proof.as_of, proven.withheld) == (30.0, None)
+
+
 def test_an_older_proof_of_the_same_state_takes_nothing_back(proven):
     follow(proven, START + 1, 25.0)
     undos = list(proven.journal)
