@@ -123,8 +123,11 @@ class VenueClock:
 
     def order_ms(self, at_ms: int, now: float) -> int:
         """Return the exchange time by which a statement heard now is ordered: one from the future comes now."""
-        low = self.low
-        return at_ms if low is None or not self.is_ahead(at_ms, now) else int(1000.0 * now + low)
+        return self.now_ms(now) if self.is_ahead(at_ms, now) else at_ms
+
+    def now_ms(self, now: float) -> int:
+        """Return what the venue's clock shows now at least; 0 while nothing is known of it."""
+        return 0 if self.low is None else int(1000.0 * now + self.low)
 
     def is_ahead(self, at_ms: int, now: float) -> bool:
         """Whether an exchange time lies in the future, as far as can be known."""

@@ -309,8 +309,7 @@ class Engine(Reads):
         now += self._slept
         market = self.markets.get(condition_id)
         if market is not None and closed:
-            since_ms = 0 if self.clock.low is None else int(1000.0 * now + self.clock.low)
-            self._carriage.retire(market, Reason.CLOSED, since_ms, now)
+            self._carriage.retire(market, Reason.CLOSED, self.clock.now_ms(now), now)
         elif market is not None and closed is not None:
             market.denied += 1
         self._settle(now)

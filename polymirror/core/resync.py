@@ -111,18 +111,28 @@ class Resync(Attempts):
         return False
 
     def overhear(self, message: Snapshot, now: float) -> None:
-        """An answer came that is of no use any more; nothing older than it becomes a baseline (D3)."""
+        """An answer came that is of no use any more, but for what it ends."""
         token = self.token
-        if token.state is BookState.RETIRED or token.proven.mark.is_ahead(
-            message.timestamp_ms, now, token.outbox.clock
-        ):
+        if token.state is BookState.RETIRED:
             return
         try:
             book = OrderBook.of(message, token.config.max_levels)
         except UnitError:
             return
-        if token.hashes.explain(message, book) is not None:
-            token.proven.mark.rise(message.timestamp_ms)
+        self._heard_of(message, token.hashes.explain(message, book), now)
+
+    def _heard_of(self, message: Snapshot, explained: Explained | None, now: float) -> None:
+        """An answer that proves nothing is newer than what is proven: what is older than it is over (D2, D3).
+
+        If its time lies in the future, whatever was said before now is older.
+        """
+        proven, stamp, clock = self.token.proven, message.timestamp_ms, self.token.outbox.clock
+        if proven.mark.is_ahead(stamp, now, clock):
+            stamp = clock.now_ms(now)
+        if stamp > proven.proven_ms:
+            proven.superseded(stamp, clock.date(stamp, now))
+            if explained is not None:
+                proven.mark.rise(stamp)
 
     def _is_ours(self, message: Snapshot, sent_at: float, doubts: int, now: float) -> bool:
         """Take the usual answer quickly: a calm book, and ours has the hash that REST states for its own."""
@@ -165,11 +175,11 @@ class Resync(Attempts):
     def _prime(self, held: HeldBook, now: float) -> None:
         token = self.token
         if not token.connected:
-            self.overhear(held.message, now)
+            self._heard_of(held.message, held.explained, now)
             return
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if not evidence.clears(token.doubts, token.doubted_at):
-            self._heard_of(held, now)
+            self._heard_of(held.message, held.explained, now)
             self._ask_later(now)
             return
         altered = held.explained is None and token.hashes.constants is not None
@@ -216,7 +226,7 @@ class Resync(Attempts):
         token, stamp = self.token, held.message.timestamp_ms
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if token.state is not BookState.LIVE and not evidence.clears(token.doubts, token.doubted_at):
-            self._heard_of(held, now)
+            self._heard_of(held.message, held.explained, now)
             self._ask_later(now)
             return False
         # An order that was placed and cancelled makes levels equal again: an older book is no newer proof.
@@ -224,20 +234,12 @@ class Resync(Attempts):
             return True
         joined = self._join(held, evidence, now)
         if joined is None:
-            self._heard_of(held, now)
+            self._heard_of(held.message, held.explained, now)
             # A newer answer does not give the stream more time.
             self.held, token.calm = held, False
             self.held_until = min(self.held_until, now + token.config.probe_hold)
             token.outbox.rearm[token.asset_id] = None
         return joined is True
-
-    def _heard_of(self, held: HeldBook, now: float) -> None:
-        """An answer that proves nothing shows something newer than what is proven: what is older is over (D2, D3)."""
-        proven, stamp, clock = self.token.proven, held.message.timestamp_ms, self.token.outbox.clock
-        if stamp > proven.proven_ms:
-            proven.superseded(stamp, clock.date(stamp, now))
-            if held.explained is not None and not proven.mark.is_ahead(stamp, now, clock):
-                proven.mark.rise(stamp)
 
     def _join(self, held: HeldBook, evidence: Evidence, now: float) -> bool | None:
         """Find a REST book in our past: True if it is there, False if it says nothing or differs, None if unknown."""
@@ -263,7 +265,7 @@ class Resync(Attempts):
         over_ms = proven.last_ms if token.miss_since is None else proven.last_ms + 1
         if held.message.hash and proven.announced(held.message.hash, before_ms=over_ms):
             # The stream announced this very book, in a batch that is over, and ours was never equal to it.
-            self._mismatch(held, now)
+            self._mismatch(held, now, waited=False)
             return False
         return None
 
@@ -336,18 +338,20 @@ class Resync(Attempts):
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
             self._disagreed_at = None
         elif self._disagreed_at is not None and held.sent_at >= self._disagreed_at:
-            self._mismatch(held, now)
+            self._mismatch(held, now, waited=True)
         else:
             self._disagreed_at = now
             token.outbox.want(token.asset_id, Want.URGENT)
 
-    def _mismatch(self, held: HeldBook, now: float) -> None:
-        """The venue's book differs from ours: start over from it."""
+    def _mismatch(self, held: HeldBook, now: float, *, waited: bool) -> None:
+        """The venue's book differs from ours: start over from it, or from a new answer if it waited for the stream."""
         token = self.token
         token.outbox.count(ProofKind.PROBE, Verdict.MISMATCH)
         self.forget_probe()
         heard = token.proven.stated is not None
-        self._prime(self._start_over(held, now), now)
+        held = self._start_over(held, now)
+        if not waited:
+            self._prime(held, now)
         self.unheard = 0 if heard else self.unheard + 1
         if self.unheard >= UNHEARD_BEFORE_RESUBSCRIBING:
             # REST moves and the stream says nothing: the subscription does not work for this market.

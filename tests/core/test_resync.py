@@ -183,10 +183,13 @@ def test_two_disagreements_the_second_newer_make_a_mismatch(rig, exchange):
     # The first disagreement asks again, and is no reason to doubt on its own.
     assert rig.transitions == []
     assert rig.answer() == 1
-    asked_at = rig.now
     rig.advance(1.6)
+    # What waited for the stream is too old to start from: a new answer is asked for.
+    assert rig.path("11") == ["SUSPECT PROBE_MISMATCH", "RESYNCING PROBE_MISMATCH"]
+    asked_at = rig.now
+    rig.answer()
     assert rig.path("11") == ["SUSPECT PROBE_MISMATCH", "RESYNCING PROBE_MISMATCH", "LIVE PROVEN"]
-    assert rig.live_view("11").proven_at == pytest.approx(asked_at, abs=0.02), "no younger than its question"
+    assert rig.live_view("11").proven_at == pytest.approx(asked_at, abs=0.15), "no younger than its question"
     assert shown(rig.live_view("11")) == truth(exchange, "11")
 
 

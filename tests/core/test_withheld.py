@@ -11,7 +11,7 @@ from polymirror.core.evidence import MAX_AHEAD, Evidence, Mark
 from polymirror.core.messages import Change
 from polymirror.core.proofs import ProofKind
 from polymirror.core.proven import Proven
-from polymirror.core.states import BookState
+from polymirror.core.states import BookState, Reason
 from polymirror.core.subject import Subject
 from polymirror.errors import NotLive
 from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, ask, assert_right, order_book, shown, truth
@@ -396,3 +396,40 @@ def test_a_token_is_what_asking_needs_of_it(rig):
     members = {*Subject.__annotations__, *vars(Subject)}
     missing = [name for name in members if not name.startswith("_") and not hasattr(token, name)]
     assert missing == []
+
+
+def test_an_answer_to_a_question_of_the_connection_before_ends_an_opening_book_that_is_older(rig, exchange):
+    """The venue answers the new subscription with a kept book; the call's answer knows better."""
+    kept = exchange.opening()
+    ask(rig)
+    rig.advance(5.0)
+    rig.disconnect()
+    rig.advance(20.0)
+    rig.connect()
+    rig.send(kept)
+    assert rig.state("11") is BookState.LIVE
+    exchange.change("BUY", "0.46", "5")
+    rig.answer("22")
+    with pytest.raises(NotLive):
+        rig.live_view("11")
+
+
+@pytest.mark.parametrize("ahead", [0, 70_000])
+def test_an_answer_that_is_overheard_while_nothing_is_connected_ends_what_was_said_before(rig, exchange, ahead):
+    before = exchange.opening()
+    rig.disconnect()
+    rig.advance(2.0)
+    exchange.change("BUY", "0.46", "5")
+    rig.token("11").resync.overhear(exchange.rest("11", at=exchange.at + ahead), rig.now)
+    rig.connect()
+    rig.send(before)
+    assert rig.state("11") is not BookState.LIVE
+
+
+def test_what_is_overheard_of_a_retired_market_changes_nothing(rig, exchange):
+    token = rig.token("11")
+    token.retire(Reason.CLOSED, rig.now)
+    mark_ms = token.proven.mark.at_ms
+    rig.advance(1.0)
+    token.resync.overhear(exchange.rest("11"), rig.now)
+    assert token.proven.mark.at_ms == mark_ms
