@@ -438,7 +438,10 @@ class Market:
         doubtful = [token for token in pair if token.proven.unproven]
         if not doubtful and pair[0].proven.last_ms != pair[1].proven.last_ms:
             # Both were proven, one of them before the other's newest change: it did not follow.
-            doubtful = [min(pair, key=lambda token: token.proven.last_ms)]
+            older, newer = sorted(pair, key=lambda token: token.proven.last_ms)
+            doubtful = [older]
+            if newer.proven.proof is not None:
+                older.overtaken_by_twin(newer.proven.proven_ms, newer.proven.proof.as_of, now)
         for token in doubtful:
             if definite:
                 token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self.differences)} levels")

@@ -119,20 +119,25 @@ class Resync(Attempts):
             book = OrderBook.of(message, token.config.max_levels)
         except UnitError:
             return
-        self._heard_of(message, token.hashes.explain(message, book), now)
+        self._heard_of(message, book, token.hashes.explain(message, book), now)
 
-    def _heard_of(self, message: Snapshot, explained: Explained | None, now: float) -> None:
+    def _heard_of(self, message: Snapshot, book: OrderBook, explained: Explained | None, now: float) -> None:
         """An answer that proves nothing is newer than what is proven: what is older than it is over (D2, D3).
 
-        If its time lies in the future, whatever was said before now is older.
+        If its time lies in the future, whatever was said before now is older. It says the same of the market's other
+        token, unless that one shows the same already.
         """
-        proven, stamp, clock = self.token.proven, message.timestamp_ms, self.token.outbox.clock
-        if proven.mark.is_ahead(stamp, now, clock):
+        token, stamp, clock = self.token, message.timestamp_ms, self.token.outbox.clock
+        if token.proven.mark.is_ahead(stamp, now, clock):
             stamp = clock.now_ms(now)
-        if stamp > proven.proven_ms:
-            proven.superseded(stamp, clock.date(stamp, now))
-            if explained is not None:
-                proven.mark.rise(stamp)
+        over = [token.proven]
+        if explained is not None and token.twin is not None and not token.twin.proven.book.mirrors(book):
+            over.append(token.twin.proven)
+        for proven in over:
+            if stamp > proven.proven_ms:
+                proven.superseded(stamp, clock.date(stamp, now))
+                if explained is not None:
+                    proven.mark.rise(stamp)
 
     def _is_ours(self, message: Snapshot, sent_at: float, doubts: int, now: float) -> bool:
         """Take the usual answer quickly: a calm book, and ours has the hash that REST states for its own."""
@@ -175,11 +180,11 @@ class Resync(Attempts):
     def _prime(self, held: HeldBook, now: float) -> None:
         token = self.token
         if not token.connected:
-            self._heard_of(held.message, held.explained, now)
+            self._heard_of(held.message, held.book, held.explained, now)
             return
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if not evidence.clears(token.doubts, token.doubted_at):
-            self._heard_of(held.message, held.explained, now)
+            self._heard_of(held.message, held.book, held.explained, now)
             self._ask_later(now)
             return
         altered = held.explained is None and token.hashes.constants is not None
@@ -226,7 +231,7 @@ class Resync(Attempts):
         token, stamp = self.token, held.message.timestamp_ms
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
         if token.state is not BookState.LIVE and not evidence.clears(token.doubts, token.doubted_at):
-            self._heard_of(held.message, held.explained, now)
+            self._heard_of(held.message, held.book, held.explained, now)
             self._ask_later(now)
             return False
         # An order that was placed and cancelled makes levels equal again: an older book is no newer proof.
@@ -234,7 +239,7 @@ class Resync(Attempts):
             return True
         joined = self._join(held, evidence, now)
         if joined is None:
-            self._heard_of(held.message, held.explained, now)
+            self._heard_of(held.message, held.book, held.explained, now)
             # A newer answer does not give the stream more time.
             self.held, token.calm = held, False
             self.held_until = min(self.held_until, now + token.config.probe_hold)

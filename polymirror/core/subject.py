@@ -40,6 +40,11 @@ class Subject(Protocol):
     resyncs: dict[str, int]
 
     @property
+    def twin(self) -> Subject | None:
+        """The market's other token, once it is tracked."""
+        ...
+
+    @property
     def probe_interval(self) -> float:
         """Seconds after which a proof is followed by a probe."""
         ...

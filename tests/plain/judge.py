@@ -7,6 +7,7 @@ and so are levels older than something newer that the engine had heard longer th
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ class Known:
     """State -> when the latest question was sent that was answered with it."""
     misdated: dict[int, float] = Factory(dict)
     """State -> how long its message was under way, for messages that state a time in the future."""
+    stated: dict[int, float] = Factory(dict)
+    """State -> which time of the venue it was, by such a message."""
     shown: Any = None
     levels: Levels | None = None
     index: int | None = None
@@ -100,6 +103,8 @@ class Judge:
                 known.asked[index] = max(payload.asked, known.asked.get(index, payload.asked))
             elif payload.future:
                 known.misdated[index] = now - payload.sent
+                stamp = int(json.loads(payload.text)["timestamp"])
+                known.stated[index] = (stamp - self.driver.market_of[token].base_ms) / 1000
         if payload.asked is None and not payload.future and payload.about:
             self._quickest = min(self._quickest, now - payload.sent)
 
@@ -142,7 +147,11 @@ class Judge:
         """The levels are older than the view says. Could the engine have known?"""
         now, claimed = self.driver.now, view.verified_age
         as_of, error = now - claimed, age - claimed
-        if error <= self._noted(token, known.misdated, index) + MS:
+        newest = self._truths[token].since[known.newest]
+        if (
+            error <= self._noted(token, known.misdated, index) + MS
+            or newest <= self._noted(token, known.stated, index) + MS
+        ):
             # By its own time it came after what was heard.
             self.excused[MISDATED] += 1
             return
