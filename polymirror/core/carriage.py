@@ -76,7 +76,7 @@ class Carriage:
                 self._effects.append(Unsubscribe(socket.number, tuple(market.tokens)))
                 self._effects.append(Subscribe(socket.number, tuple(market.tokens)))
                 for token in market.tokens.values():
-                    token.opening_asked(now)
+                    token.questions.ask(now)
 
     # ---- The end of a market, and its return -------------------------------------------------------
 

@@ -173,8 +173,10 @@ class Market:
             self._resent[token] = resent
             token.pending = evidence.since_ms >= token.proven.floor_ms
             token.calm = False
-            if token.pending and explained is not None and evidence.as_of != _NEVER:
+            if token.pending and evidence.as_of != _NEVER:
                 token.proven.superseded(evidence.since_ms, evidence.as_of)
+                if explained is None:
+                    token.proven.hint(evidence.since_ms, now)
 
     def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float) -> Evidence:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
@@ -187,7 +189,7 @@ class Market:
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
             as_of = _NEVER
         # Opening books tell the tick size; without it, it is one that nobody asked for, perhaps a late one.
-        asked_at = token.opening_came(now) if message.tick_size is not None else None
+        asked_at = token.questions.answered(now) if message.tick_size is not None else None
         by_stamp = None if asked_at is None else as_of
         if asked_at is not None:
             as_of = min(heard_at, max(as_of, by_answer(asked_at, self.lag or 0.0)))
@@ -436,12 +438,11 @@ class Market:
             return
         self.outbox.count(ProofKind.COMPLEMENT, Verdict.MISMATCH)
         doubtful = [token for token in pair if token.proven.unproven]
-        if not doubtful and pair[0].proven.last_ms != pair[1].proven.last_ms:
+        older, newer = sorted(pair, key=lambda token: token.proven.last_ms)
+        if not doubtful and older.proven.last_ms < newer.proven.last_ms and (proof := newer.proven.proof) is not None:
             # Both were proven, one of them before the other's newest change: it did not follow.
-            older, newer = sorted(pair, key=lambda token: token.proven.last_ms)
             doubtful = [older]
-            if newer.proven.proof is not None:
-                older.overtaken_by_twin(newer.proven.proven_ms, newer.proven.proof.as_of, now)
+            older.overtaken_by_twin(newer.proven.proven_ms, proof.as_of, now)
         for token in doubtful:
             if definite:
                 token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self.differences)} levels")

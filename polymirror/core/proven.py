@@ -30,6 +30,9 @@ JOURNAL_MS: Final = 5_000
 QUIET_SECONDS: Final = 2 * JOURNAL_MS / 1000
 """A book without changes for this long keeps no journal, and takes less memory until the next change."""
 
+HINT_SECONDS: Final = 20.0
+"""For how long an unproven statement of the stream keeps older answers from being young: REST was seen 1.1 s behind."""
+
 MAX_SUPERSEDED: Final = 64
 """States of one millisecond that are remembered as superseded."""
 
@@ -41,7 +44,7 @@ class Proven:
 
     # More attributes than a shared instance dict takes: slots save memory, and the caches feel it.
     __slots__ = (
-        "baseline_ms", "book", "epoch", "generation", "hash_proven", "journal", "last_ms", "loaded", "mark",
+        "_hint", "baseline_ms", "book", "epoch", "generation", "hash_proven", "journal", "last_ms", "loaded", "mark",
         "only_rest", "past_levels", "proof", "proven_ms", "stated", "stated_as_of", "stated_doubts", "stated_ms",
         "tip_levels", "unasked", "unproven", "withheld",
     )  # fmt: skip
@@ -56,6 +59,8 @@ class Proven:
         self.generation = 0
         # The newest exchange time that is neither in the book nor in a buffer.
         self.mark = Mark()
+        # The newest exchange time that the stream stated without proof, and when that was heard.
+        self._hint = (0, _NEVER)
         # Exchange time of the newest change or baseline in the book, and of the baseline.
         self.last_ms = self.baseline_ms = 0
         # The newest delta: its hash and stated top are what the book must agree with;
@@ -342,6 +347,16 @@ class Proven:
             known = Proof(known.kind, as_of - (at_ms - self.proven_ms) / 1000.0, self.epoch)
         if _NEVER < known.as_of < proof.as_of:
             self.withheld, self.proof = proof, known
+
+    def hint(self, at_ms: int, now: float) -> None:
+        """The stream showed another book, of exchange time ``at_ms``, and nothing proves that it is the venue's."""
+        if at_ms >= self._hint[0] or now - self._hint[1] > HINT_SECONDS:
+            self._hint = (at_ms, now)
+
+    def is_before_hint(self, at_ms: int, now: float) -> bool:
+        """Whether the stream stated something newer than this not long ago, if without proof."""
+        hinted_ms, hinted_at = self._hint
+        return at_ms < hinted_ms and now - hinted_at <= HINT_SECONDS
 
     @property
     def stale_from(self) -> float | None:

@@ -155,6 +155,8 @@ class Resync(Attempts):
     def _evidence(self, message: Snapshot, sent_at: float, doubts: int, now: float) -> Evidence:
         clock, stamp = self.token.outbox.clock, message.timestamp_ms
         as_of, by_stamp = by_answer(sent_at, self.channel.lag(now)), by_stream(stamp, clock, now, now)
+        if self.token.proven.is_before_hint(stamp, now):
+            as_of = min(as_of, by_stamp)
         return Evidence(ProofKind.PROBE, clock.order_ms(stamp, now), as_of, doubts, by_stamp)
 
     def _matched(self, message: Snapshot, evidence: Evidence, now: float) -> None:

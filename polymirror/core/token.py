@@ -17,7 +17,6 @@ All times in seconds on the mirror's monotonic clock, exchange times in ms.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.events import Transition
@@ -27,6 +26,7 @@ from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
 from polymirror.core.outbox import Want
 from polymirror.core.proofs import ProofKind, Verdict
 from polymirror.core.proven import Proven
+from polymirror.core.questions import Questions
 from polymirror.core.resync import Resync
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
 from polymirror.core.waiting import Held, Waiting
@@ -43,12 +43,6 @@ EMPTY_PROBE_INTERVAL: Final = 2.0
 
 CROSS_CHECK_SECONDS: Final = 30.0
 """A book that the stream alone has proven for this long is held against REST."""
-
-MAX_QUESTIONS: Final = 8
-"""Subscriptions of one token whose answers are waited for at once: later ones are dated by one of these."""
-
-LOST_SECONDS: Final = 30.0
-"""An answer that has not come after so long is lost, if another was asked for since."""
 
 _NEVER: Final = float("-inf")
 
@@ -77,8 +71,8 @@ class Token:
         self.grid = Grid(hashes, self.proven)
         # The socket that carries this token is open and subscribed.
         self.connected = False
-        # When the subscriptions were sent whose opening books have not come yet, oldest first.
-        self.questions: deque[float] = deque(maxlen=MAX_QUESTIONS)
+        # Subscriptions whose opening books have not come yet.
+        self.questions = Questions()
         # Frames of this market are applied too late: no proof makes it LIVE meanwhile.
         self.lagging = False
         # When the book was doubted last, how often so far, and whether deltas may be missing since it was LIVE.
@@ -209,23 +203,10 @@ class Token:
     def subscribed(self, now: float, asked_at: float) -> None:
         """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon."""
         self.connected = True
-        self.questions.clear()
-        self.questions.append(asked_at)
+        self.questions.begin(asked_at)
         self.proven.subscribed()
         self.resync.begin(now, await_stream=True)
         self.outbox.rearm[self.asset_id] = None
-
-    def opening_asked(self, now: float) -> None:
-        """The market was subscribed anew on the same socket: another opening book will come."""
-        if len(self.questions) < MAX_QUESTIONS:
-            self.questions.append(now)
-
-    def opening_came(self, now: float) -> float | None:
-        """Return when the opening book that came now was asked for: answers come in order. None: nobody asked."""
-        questions = self.questions
-        while len(questions) > 1 and now - questions[0] > LOST_SECONDS:
-            questions.popleft()
-        return questions.popleft() if questions else None
 
     def disconnected(self, now: float, detail: str = "") -> None:
         """The socket is gone: whatever was known may be outdated."""

@@ -14,8 +14,8 @@ from polymirror.core.evidence import (
     UNPROVEN_SECONDS,
     Mark,
 )
+from polymirror.core.questions import LOST_SECONDS, MAX_QUESTIONS, Questions
 from polymirror.core.states import BookState
-from polymirror.core.token import LOST_SECONDS, MAX_QUESTIONS
 from polymirror.errors import NotLive
 from tests.core.builders import (
     CONSTANTS,
@@ -292,27 +292,25 @@ def test_an_opening_book_is_dated_by_its_own_question_though_another_was_asked_s
     """The answer to the first subscription comes late, after the second was sent."""
     before = exchange.opening()
     rig.engine.resync("11", rig.now)
-    token = rig.token("11")
-    token.opening_asked(rig.now)
+    questions = rig.token("11").questions
+    questions.ask(rig.now)
     rig.advance(4.0)
-    token.opening_asked(rig.now)
+    questions.ask(rig.now)
     rig.advance(1.0)
     rig.forget()
     rig.send(before)
     assert rig.live_view("11").verified_age == pytest.approx(5.0)
 
 
-def test_an_answer_that_never_came_dates_no_later_one(rig):
-    token = rig.token("11")
-    for _ in range(2 * MAX_QUESTIONS):
-        token.opening_asked(rig.now)
-    assert len(token.questions) == MAX_QUESTIONS
-    asked_at = rig.now
-    rig.advance(LOST_SECONDS + 1.0)
-    token.questions.pop()
-    token.opening_asked(rig.now)
-    assert token.opening_came(rig.now) == rig.now > asked_at
-    assert token.opening_came(rig.now) is None
+def test_an_answer_that_never_came_dates_no_later_one():
+    questions = Questions()
+    for n in range(2 * MAX_QUESTIONS):
+        questions.ask(NOW + n)
+    assert len(questions) == MAX_QUESTIONS
+    assert questions.answered(NOW + LOST_SECONDS + MAX_QUESTIONS - 1) == NOW + MAX_QUESTIONS - 1
+    assert questions.answered(NOW + LOST_SECONDS) is None
+    questions.ask(NOW)
+    assert questions.answered(NOW + 2 * LOST_SECONDS) == NOW, "it may still be the answer"
 
 
 def test_an_answer_to_a_question_older_than_the_proof_makes_no_proof_younger_and_a_later_one_does(rig, exchange):

@@ -10,7 +10,7 @@ from polymirror.core.clock import VenueClock
 from polymirror.core.evidence import MAX_AHEAD, Evidence, Mark
 from polymirror.core.messages import Change
 from polymirror.core.proofs import ProofKind
-from polymirror.core.proven import Proven
+from polymirror.core.proven import HINT_SECONDS, Proven
 from polymirror.core.states import BookState, Reason
 from polymirror.core.subject import Subject
 from polymirror.errors import NotLive
@@ -433,3 +433,33 @@ def test_what_is_overheard_of_a_retired_market_changes_nothing(rig, exchange):
     rig.advance(1.0)
     token.resync.overhear(exchange.rest("11"), rig.now)
     assert token.proven.mark.at_ms == mark_ms
+
+
+def test_a_newer_book_that_nothing_proves_keeps_older_answers_from_being_young(rig, exchange):
+    """It came without a hash; the answer is of a REST that is behind."""
+    behind = exchange.rest("11")
+    rig.advance(3.0)
+    exchange.alter("BUY", "0.45", "7")
+    rig.send(exchange.book("11", at=exchange.at) | {"hash": ""})
+    rig.settle()
+    rig.answer("22", t11=behind)
+    assert rig.live_view("11").verified_age == pytest.approx(3.0, abs=0.02)
+    for _ in range(12):
+        rig.advance(1.0)
+        rig.answer()
+    assert shown(rig.live_view("11")) == truth(exchange, "11")
+
+
+def test_a_statement_that_nothing_ever_proves_keeps_answers_from_being_young_for_a_while(proven):
+    proven.hint(START + 10, 30.0)
+    proven.hint(START + 5, 31.0)
+    assert proven.is_before_hint(START + 7, 30.0 + HINT_SECONDS)
+    assert not proven.is_before_hint(START + 10, 31.0)
+    assert not proven.is_before_hint(START + 7, 30.1 + HINT_SECONDS)
+    proven.hint(START + 5, 31.0 + HINT_SECONDS)
+    assert proven.is_before_hint(START + 4, 31.0 + HINT_SECONDS)
+
+
+def test_a_change_that_speaks_for_an_earlier_moment_than_the_proof_ends_what_was_proven_there(proven):
+    follow(proven, START + 1, 5.0)
+    assert proven.proof.as_of == 5.0
