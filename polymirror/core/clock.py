@@ -155,7 +155,7 @@ class VenueClock:
         return max(0.0, (self.low or 0.0) - seen) / 1000.0
 
     def book(self, at_ms: int, received: float) -> None:
-        """Take the timestamp of a book that was asked for and accepted: it was not made later.
+        """Take the timestamp of a book that came, or that was asked for and accepted: it was not made later.
 
         It may be minutes old, so it says nothing while nothing else is known.
         """

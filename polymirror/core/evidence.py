@@ -42,7 +42,7 @@ UNPROVEN_SECONDS: Final = 20.0
 there was never proven,"""
 
 PATIENCE_SECONDS: Final = 300.0
-"""and for this long if it was: caches end."""
+"""and for this long if it was, or if only answers lie below it: caches end."""
 
 
 class Evidence(Struct, frozen=True, gc=False):
@@ -103,8 +103,8 @@ class Mark:
         self.proven_ms = 0
         # States of the mark's own millisecond that others followed.
         self._superseded: frozenset[Levels] = frozenset()
-        # What the stream said below the mark: when first, and its newest exchange time.
-        self._stream: tuple[float, int] | None = None
+        # What the stream said below the mark: when first, its newest exchange time, and whether nobody had asked.
+        self._stream: tuple[float, int, bool] | None = None
         # The first REST answer below the mark: when it was asked for, and its exchange time.
         self._answer: tuple[float, int] | None = None
 
@@ -128,10 +128,10 @@ class Mark:
         """Whether a book of this exchange time may be a baseline."""
         return at_ms > self.at_ms or (at_ms == self.at_ms and levels not in self._superseded)
 
-    def stream_below(self, at_ms: int, now: float) -> None:
-        """Note that the stream said something older than the mark."""
-        since, newest = self._stream or (now, at_ms)
-        self._stream = (since, max(newest, at_ms))
+    def stream_below(self, at_ms: int, now: float, *, asked: bool = False) -> None:
+        """Note that the stream said something older than the mark; ``asked``: only because it was subscribed."""
+        since, newest, unasked = self._stream or (now, at_ms, False)
+        self._stream = (since, max(newest, at_ms), unasked or not asked)
 
     def answer_below(
         self, at_ms: int, floor_ms: int, asked_at: float, now: float, clock: VenueClock, proven_at: float
@@ -142,7 +142,7 @@ class Mark:
         """
         if self._stream is None:
             return None
-        since, said_ms = self._stream
+        since, said_ms, unasked = self._stream
         if proven_at > since:
             # The stream went on above the mark: what was said below it was late.
             self._stream = self._answer = None
@@ -156,7 +156,8 @@ class Mark:
         if clock.is_ahead(floor_ms, now):
             patience = 0.0
         else:
-            patience = PATIENCE_SECONDS if at_ms < self.proven_ms else UNPROVEN_SECONDS
+            # Openings and REST may come from one cache.
+            patience = PATIENCE_SECONDS if at_ms < self.proven_ms or not unasked else UNPROVEN_SECONDS
         if asked_at - self._answer[0] < AGREEMENT_SECONDS or now - since < patience:
             return None
         return max(at_ms, said_ms)

@@ -175,15 +175,17 @@ class Market:
             token.calm = False
             if token.pending and evidence.as_of != _NEVER:
                 token.proven.superseded(evidence.since_ms, evidence.as_of)
-                if explained is None:
-                    token.proven.hint(evidence.since_ms, now)
+                token.proven.hint(evidence.since_ms, now)
 
     def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float) -> Evidence:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
         clock = self.outbox.clock
-        if clock.low is None and message.tick_size is None and not clock.has_backlog(now):
+        if message.tick_size is None and not clock.has_backlog(now):
             # Books that are sent after a trade are as fresh as changes; opening books may be minutes old.
-            clock.frame(message.timestamp_ms, now)
+            if clock.low is None:
+                clock.frame(message.timestamp_ms, now)
+            else:
+                clock.book(message.timestamp_ms, heard_at)
         order_ms = clock.order_ms(message.timestamp_ms, now)
         as_of = by_stream(message.timestamp_ms, clock, heard_at, now)
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
@@ -210,7 +212,7 @@ class Market:
         repeated = evidence.by_stamp is not None and evidence.since_ms <= token.proven.floor_ms
         if not token.admits(book, evidence):
             # Older than what was heard: REST may know more.
-            token.proven.mark.stream_below(evidence.since_ms, now)
+            token.proven.mark.stream_below(evidence.since_ms, now, asked=evidence.by_stamp is not None)
             token.resync.too_old(ProofKind.BOOK, now)
             return
         if believed:

@@ -143,14 +143,20 @@ def test_a_second_answer_that_is_older_than_the_first_does_not_count(clock):
 
 
 @pytest.mark.parametrize(
-    ("proven_ms", "patience"), [(START + 4_000, UNPROVEN_SECONDS), (START + 5_000, PATIENCE_SECONDS)]
+    ("proven_ms", "asked", "patience"),
+    [
+        (START + 4_000, False, UNPROVEN_SECONDS),
+        (START + 4_000, True, PATIENCE_SECONDS),
+        (START + 5_000, False, PATIENCE_SECONDS),
+    ],
 )
-def test_a_mark_that_is_no_future_time_is_lowered_only_after_patience(clock, proven_ms, patience):
+def test_a_mark_that_is_no_future_time_is_lowered_only_after_patience(clock, proven_ms, asked, patience):
+    """More of it where the mark was proven, or where only openings and REST, perhaps of one cache, lie below it."""
     mark = Mark()
     mark.rise(START + 5_000)
     mark.proven_ms = proven_ms
     now = NOW + 10
-    mark.stream_below(START + 4_000, now)
+    mark.stream_below(START + 4_000, now, asked=asked)
     assert mark.answer_below(START + 4_000, mark.at_ms, now, now, clock, NEVER) is None
     soon, late = now + patience - 1, now + patience
     assert mark.answer_below(START + 4_000, mark.at_ms, soon, soon, clock, NEVER) is None

@@ -68,6 +68,10 @@ class Known:
     """State -> how long its message was under way, for messages that state a time in the future."""
     stated: dict[int, float] = Factory(dict)
     """State -> which time of the venue it was, by such a message."""
+    proof: Any = None
+    """The proof that was read last."""
+    quickest: float = 0.0
+    """How quick the quickest message had been when it was read first: what came later moves no proof."""
     shown: Any = None
     levels: Levels | None = None
     index: int | None = None
@@ -132,6 +136,8 @@ class Judge:
         elif known.seen != count:
             # The book may have become again what it was.
             known.index, known.seen = truth.index(known.levels), count
+        if view.last_proof != known.proof:
+            known.proof, known.quickest = view.last_proof, self._quickest
         index, claimed = known.index, view.verified_age
         if not claimed <= (FULL_AGE if limit is None else limit) + 1e-9:
             self._wrong("granted with too old a proof", token, view, limit, 0.0)
@@ -164,7 +170,7 @@ class Judge:
             self.excused[UNHEARD] += 1
             return
         interval = self.clock_interval(view)
-        if error <= self._quickest + MS and (interval is None or error <= interval + MS):
+        if error <= known.quickest + MS and (interval is None or error <= interval + MS):
             self.excused[CONSTANT] += 1
         elif error <= self.honest_delay + MS + DRIFT * now:
             self.excused[SLOW_CLOCK] += 1
