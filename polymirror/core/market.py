@@ -353,7 +353,7 @@ class Market:
 
     def _equals(self, token: Token, resent: Resent, now: float) -> bool:
         """Whether a book that the stream sent for a token that has one equals ours: then it is a proof."""
-        if resent.evidence.since_ms < token.proven.last_ms or not token.proven.book.same_levels(resent.book):
+        if resent.evidence.since_ms < token.proven.floor_ms or not token.proven.book.same_levels(resent.book):
             return False
         if resent.explained is None and self.hashes.verifiable:
             # It says what we have, and its hash says something else: no witness.

@@ -463,3 +463,16 @@ def test_a_statement_that_nothing_ever_proves_keeps_answers_from_being_young_for
 def test_a_change_that_speaks_for_an_earlier_moment_than_the_proof_ends_what_was_proven_there(proven):
     follow(proven, START + 1, 5.0)
     assert proven.proof.as_of == 5.0
+
+
+def test_a_kept_opening_book_proves_nothing_that_rest_has_ended(rig, exchange):
+    """REST showed something newer, which the stream has not got to yet; then a subscription is answered from a cache."""
+    kept = exchange.opening()
+    rig.advance(5.0)
+    exchange.change("BUY", "0.46", "5")
+    ask(rig)
+    rig.answer()
+    rig.token("11").questions.ask(rig.now)
+    rig.send(kept)
+    rig.settle()
+    assert rig.live_view("11").verified_age == pytest.approx(5.0, abs=0.02)
