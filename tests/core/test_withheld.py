@@ -466,7 +466,7 @@ def test_a_change_that_speaks_for_an_earlier_moment_than_the_proof_ends_what_was
 
 
 def test_a_kept_opening_book_proves_nothing_that_rest_has_ended(rig, exchange):
-    """REST showed something newer, which the stream has not got to yet; then a subscription is answered from a cache."""
+    """REST showed something newer, which the stream has not got to; then a cache answers a subscription."""
     kept = exchange.opening()
     rig.advance(5.0)
     exchange.change("BUY", "0.46", "5")
