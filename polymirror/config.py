@@ -45,6 +45,8 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
         parts = urlsplit(text)
         # Reading the port checks it. urlsplit forgives white space; those who connect do not.
         usable = bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, text))
+        # What cannot be looked up is refused here: UnicodeError is a ValueError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         return False
     return usable and parts.scheme in schemes and not parts.fragment

@@ -19,8 +19,9 @@ from websockets.exceptions import ConnectionClosed
 
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.backoff import FullJitter
-from polymirror.venue.closing import CloseCause, CloseKind, cause_of
+from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, cause_of
 from polymirror.venue.connection import Connection
+from polymirror.venue.groups import first_of
 from polymirror.venue.network import REAL
 from polymirror.venue.pieces import keep_whole
 from polymirror.venue.watchdog import is_json_data
@@ -142,7 +143,7 @@ class Stream:
     async def run(self) -> None:
         """Keep a connection open until cancelled, however often it is lost.
 
-        Returns never. Raises :class:`~polymirror.errors.ConfigError` when no connection can ever succeed (a
+        Returns never. Raises :class:`~polymirror.errors.ConfigError` when our own settings allow no connection (a
         bad URL, an unusable proxy), whatever a callback raised, and :class:`RuntimeError` when it runs already.
         When it is cancelled, ``on_close`` follows with STOPPED and the socket is gone within twice
         ``close_timeout``.
@@ -193,8 +194,7 @@ class Stream:
             headers = self._headers() if self._headers else {}
             wire = await self._network.open_wire(self._url, self._config, headers, self._network.wall)
         except VenueUnavailable as error:
-            what = "no answer" if error.status is None else f"HTTP {error.status}"
-            cause = CloseCause(CloseKind.OPEN_FAILED, f"{what}: {error.__cause__}"[:200], error.status)
+            cause = CloseCause(CloseKind.OPEN_FAILED, error.cause[:MAX_REASON], error.status)
             self._note(cause)
             raise _Lost(cause, error.retry_after) from error
         # By now the module is there, unless the network is a virtual one.
@@ -206,7 +206,7 @@ class Stream:
         try:
             cause = await self._serve(wire)
         except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            raise first_of(errors) from None
         finally:
             await hang_up(wire, self._config.close_timeout, politely=cause.kind in POLITE)
         if cause.kind is CloseKind.OPEN_FAILED or self._clock() - opened_at < self._config.healthy_after:

@@ -1,9 +1,10 @@
-"""One open WebSocket, as the websockets library sees it: opening it, hanging up, and three additions of ours.
+"""One open WebSocket, as the websockets library sees it: opening it, hanging up, and some additions of ours.
 
 The additions: every arrival of bytes is reported (protocol pings and parts of a large message show that
 the path is alive, though no frame is delivered); frames can be taken as they are read, without the library's
 queue and the task that waits at it; and a closing handshake that the other side does not
-finish is cut off. The library alone waits for that without a limit when the other side closes first.
+finish is cut off. The library alone waits for that without a limit when the other side closes first. It follows
+redirects anywhere, too; here they are followed to the same place only.
 Written against what websockets 15, 16 and 17 have in common. Called by the stream only.
 """
 
@@ -19,13 +20,13 @@ from websockets.exceptions import (
     InvalidProxy,
     InvalidStatus,
     InvalidURI,
-    WebSocketException,
 )
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from polymirror.errors import ConfigError, VenueUnavailable
-from polymirror.venue.backoff import parse_retry_after
+from polymirror.venue.failures import MAX_REDIRECTS, REDIRECTS, explain_status, follow, unavailable, wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,18 +78,42 @@ class Wire(ClientConnection):
         super().connection_lost(exc)
 
 
+class _Connect(connect):
+    """The library's way to connect, with redirects to the same scheme, host and port only, and only a few."""
+
+    _followed = 0
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return where to try next, or the error that ends the attempt (the library calls this)."""
+        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in REDIRECTS:
+            return exc
+        target = follow(self.uri, exc.response.headers.get_all("Location"))
+        if target is None or self._followed >= MAX_REDIRECTS:
+            return exc
+        try:
+            # What the library does next with it, where it would raise something else.
+            parse_uri(target)
+        except (InvalidURI, ValueError):
+            return exc
+        self._followed += 1
+        return target
+
+
 async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], wall_now: Callable[[], float]) -> Wire:
     """Connect to ``url`` within ``config.open_timeout`` seconds.
 
     TLS is verified, a proxy is taken from the usual environment variables, and the library's own
     keepalive is off: heartbeats and watchdogs are the stream's.
 
-    Raises :class:`~polymirror.errors.VenueUnavailable` when it fails in a way that may pass (with the
-    HTTP status and ``Retry-After`` of a refused handshake), and :class:`~polymirror.errors.ConfigError`
-    when it cannot ever succeed: a bad URL, a bad proxy, or a SOCKS proxy without python-socks.
+    Raises :class:`~polymirror.errors.VenueUnavailable` for whatever the venue, or anything on the way to it, did or
+    answered (with the HTTP status and ``Retry-After`` of a refused handshake), and
+    :class:`~polymirror.errors.ConfigError` for what is ours and can never succeed: a bad URL, a bad proxy, or a SOCKS
+    proxy without python-socks.
     """
     try:
-        opened = await connect(
+        # Before anything is sent: older versions of the library read the address in the attempt itself.
+        host = parse_uri(url).host
+        attempt = _Connect(
             url,
             additional_headers=dict(headers),
             open_timeout=config.open_timeout,
@@ -99,16 +124,24 @@ async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], 
             max_queue=config.max_queue,
             create_connection=Wire,
         )
-    except InvalidURI as error:
+    except (InvalidURI, ValueError) as error:
         raise ConfigError("url", url, "a URL that starts with wss or ws") from error
-    except (InvalidProxy, ImportError) as error:
+    try:
+        return cast("Wire", await attempt)
+    except InvalidProxy as error:
+        # Not its address: a password may be in it.
+        raise ConfigError("proxy", "(not shown)", f"a usable one, or none, in the environment: {error.msg}") from error
+    except ImportError as error:
         raise ConfigError("proxy", str(error), "a usable proxy, or none, in the environment") from error
     except InvalidStatus as error:
-        wish = parse_retry_after(error.response.headers.get("Retry-After"), wall_now())
-        raise VenueUnavailable(url, error.response.status_code, "handshake refused", wish) from error
-    except (OSError, EOFError, WebSocketException) as error:
-        raise VenueUnavailable(url, None, str(error) or type(error).__name__) from error
-    return cast("Wire", opened)
+        status, answer = error.response.status_code, error.response.headers
+        detail = explain_status(status, answer.get_all("Location"), attempt.uri)
+        if status not in REDIRECTS:
+            detail = f"{detail} (handshake refused)"
+        raise VenueUnavailable(url, status, detail, wish(answer.get_all("Retry-After"), wall_now())) from error
+    except Exception as error:
+        # Whatever else it is, a peer or the way to it caused it: nothing of ours is left to be wrong.
+        raise unavailable(url, error, host=host, seconds=config.open_timeout) from error
 
 
 async def hang_up(wire: AnyWire, patience: float, *, politely: bool) -> None:
