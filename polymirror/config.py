@@ -127,6 +127,8 @@ class StreamConfig:
     """A text PING goes out this often, after the subscription."""
     open_timeout: float = field(default=10.0, validator=_between(0.1, 120, "seconds"))
     """The most time for TCP, TLS and the WebSocket handshake together."""
+    send_timeout: float = field(default=10.0, validator=_between(0.1, 120, "seconds"))
+    """The most time for one text to be taken by the other side; then the socket is replaced."""
     data_timeout: float = field(default=30.0, validator=_between(0.1, 3600, "seconds"))
     """A socket that brought no real data (PONG is none) for this long is replaced."""
     transport_timeout: float = field(default=45.0, validator=_between(0.1, 3600, "seconds"))

@@ -35,7 +35,7 @@ class CloseKind(Enum):
     TRANSPORT_SILENCE = "TRANSPORT_SILENCE"
     """Not one byte within ``transport_timeout``: half open, or the path is gone."""
     OVERFLOW = "OVERFLOW"
-    """A bound was reached: the queue of frames, the queue of texts to send, or the largest message."""
+    """A bound was reached: the queue of frames, what waits to be sent and for how long, or the largest message."""
     OPEN_FAILED = "OPEN_FAILED"
     """The connection never opened, so neither ``on_open`` nor ``on_close`` was called."""
     REQUESTED = "REQUESTED"
