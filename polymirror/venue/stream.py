@@ -78,7 +78,8 @@ class Stream:
     ``first_frame()`` is asked for the subscription each time a connection opened; with ``None`` nothing is
     sent, and no PING before the first :meth:`send`. ``on_open(now)`` follows when the first frame is out,
     ``on_frame(data, received_at)`` for every frame in order of arrival (text frames as undecoded bytes),
-    ``on_close(now, cause)`` exactly once per ``on_open``. Callbacks run on the event loop and must be quick;
+    ``on_close(now, cause)`` exactly once per ``on_open``, ``on_failed(now, why)`` for every attempt that did not come
+    to an ``on_open``. Callbacks run on the event loop and must be quick;
     an exception in one of them ends :meth:`run` with it. Times are seconds of the network's monotonic clock.
 
     ``is_data(data)`` tells data from heartbeats for the data watchdog. ``ping`` is the heartbeat's text, ``None``
@@ -98,6 +99,7 @@ class Stream:
         on_close: Callable[[float, CloseCause], None],
         config: StreamConfig,
         rng: random.Random,
+        on_failed: Callable[[float, str], None] | None = None,
         is_data: Callable[[bytes], bool] = is_json_data,
         cut: Callable[[bytes], Sequence[bytes]] = keep_whole,
         name: str = "stream",
@@ -112,6 +114,7 @@ class Stream:
         self._on_open = on_open
         self._on_frame = on_frame
         self._on_close = on_close
+        self._on_failed = on_failed
         self._config = config
         self._is_data = is_data
         self._cut = cut
@@ -254,5 +257,7 @@ class Stream:
         self.counters.last_cause = cause
         if cause.kind is CloseKind.OPEN_FAILED:
             self.counters.failures += 1
+            if self._on_failed is not None:
+                self._on_failed(self._clock(), cause.reason)
         level = logging.INFO if cause.kind in {CloseKind.STOPPED, CloseKind.REQUESTED} else logging.WARNING
         logger.log(level, "%s: %s", self.name, cause)
