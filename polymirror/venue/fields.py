@@ -25,7 +25,8 @@ def parse_json(body: bytes, call: str, status: int | None = None) -> Any:
     """Decode JSON with decimals instead of floats. Raises :class:`~polymirror.errors.BadResponse`."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        # The last: an exponent that no decimal can have.
         kind = "HTML" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
         raise BadResponse(call, f"not JSON but {kind}: {error}"[:200], status) from error
 

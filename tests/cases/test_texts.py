@@ -9,7 +9,7 @@ import pytest
 
 from polymirror import Endpoints
 from polymirror.errors import BadResponse
-from polymirror.venue.fields import Reader
+from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.market import parse_market
 from polymirror.venue.rest import Clob
@@ -61,3 +61,11 @@ async def test_a_text_that_fits_into_no_request_is_refused_by_the_call():
         for slug in (HALF, "x" * 100_000):
             assert isinstance(await caught(gamma.market(slug)), BadResponse)
         assert gamma.counters.calls == 0
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e9999999999999999999", b"-1e-9999999999999999999", b'{"error": 1e99999999999999999999}']
+)
+def test_a_number_whose_exponent_no_decimal_can_have_is_a_bad_response(number):
+    with pytest.raises(BadResponse, match="not JSON"):
+        parse_json(number, "call")

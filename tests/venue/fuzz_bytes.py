@@ -119,7 +119,7 @@ def body(rng: random.Random) -> bytes:
             known[name] = rng.choice(ODD_VALUES)
         return json.dumps([known]).encode()
     odd = (
-        b"<html>", b"", b"\xff\xfe\x00", b"[" * 5_000, b'{"a":' * 3_000, b"1" * 6_000, b"NaN",
+        b"<html>", b"", b"\xff\xfe\x00", b"[" * 5_000, b'{"a":' * 3_000, b"1" * 6_000, b"1e9999999999999999999", b"NaN",
         b"null", rng.randbytes(50),
         b'"\\ud800"', b'{"error":"\\udfff","retry_after_seconds":1e999}', b"1" + b"0" * 30, b" " * 70_000,
     )  # fmt: skip
