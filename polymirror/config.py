@@ -45,6 +45,8 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
         parts = urlsplit(text)
         # Reading the port checks it. urlsplit forgives white space; those who connect do not.
         usable = bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, text))
+        # What cannot be looked up is refused here: UnicodeError is a ValueError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         return False
     return usable and parts.scheme in schemes and not parts.fragment
@@ -125,6 +127,8 @@ class StreamConfig:
     """A text PING goes out this often, after the subscription."""
     open_timeout: float = field(default=10.0, validator=_between(0.1, 120, "seconds"))
     """The most time for TCP, TLS and the WebSocket handshake together."""
+    send_timeout: float = field(default=10.0, validator=_between(0.1, 120, "seconds"))
+    """The most time for one text to be taken by the other side; then the socket is replaced."""
     data_timeout: float = field(default=30.0, validator=_between(0.1, 3600, "seconds"))
     """A socket that brought no real data (PONG is none) for this long is replaced."""
     transport_timeout: float = field(default=45.0, validator=_between(0.1, 3600, "seconds"))

@@ -15,7 +15,7 @@
         ├── MarketNotFound     no market under this slug or token
         ├── BookGone           404: settled or unknown token
         ├── RateLimited        429, with the seconds the venue asked to wait
-        ├── VenueUnavailable   425, 5xx, time-outs: worth another try later
+        ├── VenueUnavailable   TLS, DNS, refused, reset, time-out, redirect elsewhere, 425, 5xx: worth another try
         └── BadResponse        HTML, truncated or unexpected content
 
 Messages carry what a person needs to act: the field, the value, the allowed range, or the state,
@@ -158,9 +158,10 @@ class RateLimited(VenueError):  # noqa: N818
 
 
 class VenueUnavailable(VenueError):  # noqa: N818
-    """The venue cannot answer now (425 engine restart, 5xx, time-out, refused): try later.
+    """The venue cannot answer now (425 engine restart, 5xx, time-out, refused, a portal in the way): try later.
 
-    ``status`` is the HTTP status, or ``None`` when no answer arrived.
+    ``status`` is the HTTP status, or ``None`` when no answer arrived; ``detail`` says why, such as
+    ``TLS: certificate has expired``, and ``cause`` both in one text.
     """
 
     def __init__(self, call: str, status: int | None, detail: str = "", retry_after: float | None = None) -> None:
@@ -168,7 +169,15 @@ class VenueUnavailable(VenueError):  # noqa: N818
         super().__init__(f"{call}: {what}{': ' + detail if detail else ''}")
         self.call = call
         self.status = status
+        self.detail = detail
         self.retry_after = retry_after
+
+    @property
+    def cause(self) -> str:
+        """What is wrong, without the call that it kept from its answer."""
+        if self.status is None:
+            return self.detail or "no answer"
+        return f"HTTP {self.status}: {self.detail}" if self.detail else f"HTTP {self.status}"
 
 
 class BadResponse(VenueError):  # noqa: N818

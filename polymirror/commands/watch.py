@@ -112,10 +112,11 @@ def _picture(session: Session, title: str, watched: Watched, mirror: Mirror) -> 
     totals, known = status.totals, status.clock.uncertainty
     open_sockets = sum(socket.is_open for socket in status.sockets)
     clock = "" if known is None else f", venue clock known to {known * 1000:.0f} ms"
+    trouble = f"; {status.trouble}" if status.trouble else ""
     frames = f"frames {totals.frames:,}   malformed {sum(totals.malformed.values()):,}"
     return Dashboard(
         title=title,
-        status=f"{open_sockets} open socket{'' if open_sockets == 1 else 's'}{clock}; Ctrl-C ends",
+        status=f"{open_sockets} open socket{'' if open_sockets == 1 else 's'}{clock}{trouble}; Ctrl-C ends",
         elapsed=watched.elapsed,
         total=session.seconds,
         rows=watched.rows(),

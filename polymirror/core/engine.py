@@ -156,7 +156,7 @@ class Engine(Reads):
         socket = self.sockets.get(number)
         if socket is None:
             return
-        socket.is_open = True
+        socket.is_open, socket.trouble = True, ""
         for market in socket.markets.values():
             market.lag, market.newest_ms = None, 0
             for token in market.tokens.values():
@@ -173,7 +173,7 @@ class Engine(Reads):
         socket = self.sockets.get(number)
         if socket is None:
             return
-        socket.is_open = False
+        socket.is_open, socket.trouble = False, why
         for market in tuple(socket.markets.values()):
             self._lags.forget(market)
             for token in market.tokens.values():
@@ -184,6 +184,13 @@ class Engine(Reads):
             if resolved:
                 self.outbox.ask_gamma[market.condition_id] = None
         self._settle(now)
+
+    def unreachable(self, number: int, why: str, now: float) -> None:
+        """An attempt to open a socket failed. Until one succeeds, refused reads and the status say why."""
+        socket = self.sockets.get(number)
+        if socket is not None and not socket.is_open:
+            socket.trouble = why
+        self._settle(now + self._slept)
 
     def overflow(self, number: int, now: float) -> None:
         """Frames of a socket had to be dropped: every book on it is in doubt."""
@@ -316,12 +323,15 @@ class Engine(Reads):
 
     # ---- REST --------------------------------------------------------------------------------------
 
-    def books(self, request: int, books: Mapping[str, Snapshot], now: float, failed: Container[str] = ()) -> None:
+    def books(
+        self, request: int, books: Mapping[str, Snapshot], now: float, failed: Container[str] = (), why: str = ""
+    ) -> None:
         """Take the answer to a :class:`FetchBooks`.
 
-        A token that is neither in it nor in ``failed`` (no answer for it) is unknown to the venue.
+        A token that is neither in it nor in ``failed`` (no answer for it, and ``why``) is unknown to the venue.
         """
         now += self._slept
+        self.requests.trouble = why
         asked = self.requests.answered(request)
         if asked is None:
             self.counts["late_answers"] += 1
@@ -347,12 +357,13 @@ class Engine(Reads):
         self._effects.extend(Vouch(socket) for socket in vouched if socket is not None)
         self._settle(now)
 
-    def books_failed(self, request: int, now: float) -> None:
+    def books_failed(self, request: int, now: float, why: str = "no answer") -> None:
         """The request could not be answered: those who wait for a baseline back off."""
-        self._books_failed(request, now + self._slept)
+        self._books_failed(request, now + self._slept, why)
         self._settle(now + self._slept)
 
-    def _books_failed(self, request: int, now: float) -> None:
+    def _books_failed(self, request: int, now: float, why: str) -> None:
+        self.requests.trouble = why
         asked = self.requests.answered(request)
         self.counts["failed_requests"] += asked is not None
         for token, _, _ in () if asked is None else asked.tokens:
@@ -425,7 +436,7 @@ class Engine(Reads):
             self.tokens[asset_id].on_time(now)
             self.outbox.rearm[asset_id] = None
         for request in self.requests.overdue(now):
-            self._books_failed(request, now)
+            self._books_failed(request, now, f"no answer within {self.config.request_timeout:g} s")
         self._settle(now)
 
     def _settle(self, now: float) -> None:

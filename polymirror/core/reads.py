@@ -43,12 +43,19 @@ class Reads(Surface):
         raise self.refusal(asset_id, now, limit)
 
     def refusal(self, asset_id: str, now: float, limit: float | None = None, detail: str = "") -> NotLive:
-        """Return the error that says why a token's book may not be read."""
+        """Return the error that says why a token's book may not be read: its detail has what keeps the venue away."""
         token = self._token(asset_id)
+        trouble = self._trouble(token)
+        if trouble:
+            detail = f"{trouble}; {detail}" if detail else trouble
         proof = token.proven.proof
         age = None if proof is None else now + self._slept - proof.as_of
         reason = Reason.STALE if token.state is BookState.LIVE and limit is not None else token.reason
         return NotLive(asset_id, token.state, reason, age, token.proven.epoch, limit, detail)
+
+    def _trouble(self, token: Token) -> str:
+        socket = self.sockets.get(self.markets[token.market_id].socket or 0)
+        return "" if socket is None or token.state is BookState.RETIRED else socket.trouble
 
     def peek_state(self, asset_id: str) -> BookState:
         """Return a token's state. Raises UnknownToken."""

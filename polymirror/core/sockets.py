@@ -21,6 +21,8 @@ class Socket:
     number: int
     markets: dict[str, Market] = Factory(dict)
     is_open: bool = False
+    # Why it is not open: how the last connection ended, or why the last attempt failed. Empty while it is open.
+    trouble: str = ""
     # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
     lag: float | None = None
     # When the engine last asked for a new connection.

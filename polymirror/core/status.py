@@ -108,6 +108,8 @@ class SocketStatus(Struct, frozen=True, kw_only=True, gc=False):
     """The largest lag of its markets, in seconds. None: no change came yet."""
     tokens: int
     """How many tokens it carries."""
+    trouble: str
+    """Why it is not open, such as ``TLS: certificate has expired``. Empty while it is, and before the first attempt."""
 
 
 class RestStatus(Struct, frozen=True, kw_only=True, gc=False):
@@ -119,6 +121,8 @@ class RestStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that wish for a book and are not asked for yet."""
     budget_left: int | None
     """Calls that could be made at once before the rate budget is spent. Only a mirror that runs has one."""
+    trouble: str
+    """Why the last request for books had no answer, or not for all of them. Empty: it was answered."""
 
 
 class ClockStatus(Struct, frozen=True, kw_only=True, gc=False):
@@ -173,6 +177,12 @@ class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
     clock: ClockStatus
     totals: Totals
 
+    @property
+    def trouble(self) -> str:
+        """What keeps the venue away, of all sockets and of REST, in one line. Empty: nothing does."""
+        told = [f"socket {socket.number}: {socket.trouble}" for socket in self.sockets if socket.trouble]
+        return "; ".join([*told, f"REST: {self.rest.trouble}"] if self.rest.trouble else told)
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain objects that :mod:`json` writes as they are; states and reasons by name."""
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
@@ -226,7 +236,7 @@ class Surface:
                 SocketStatus(
                     number=socket.number, is_open=socket.is_open,
                     lag=max((m.lag for m in socket.markets.values() if m.lag is not None), default=None),
-                    tokens=sum(len(market.tokens) for market in socket.markets.values()),
+                    tokens=sum(len(market.tokens) for market in socket.markets.values()), trouble=socket.trouble,
                 )
                 for socket in self.sockets.all()
             ),
@@ -234,6 +244,7 @@ class Surface:
                 under_way=self.requests.under_way,
                 waiting=len(self.outbox.books),
                 budget_left=None if known is None else known.budget_left,
+                trouble=self.requests.trouble,
             ),
             clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
             totals=self._totals(each),

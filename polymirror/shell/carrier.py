@@ -150,12 +150,17 @@ class Carrier:
             engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in cause.reason)
             drain()
 
+        def on_failed(now: float, why: str) -> None:
+            engine.unreachable(socket, why, now)
+            drain()
+
         stream = Stream(
             self._config.endpoints.stream,
             first_frame=first_frame,
             on_open=on_open,
             on_frame=on_frame,
             on_close=on_close,
+            on_failed=on_failed,
             cut=cut_array,
             config=self._config.stream,
             rng=self._rng,
@@ -178,10 +183,14 @@ class Carrier:
             async with asyncio.timeout(self._config.engine.request_timeout):
                 answer = await self._clob.books(asset_ids)
         except (VenueError, TimeoutError) as error:
-            self._hooks.warn("books", str(error) or "no answer in time")
-            self._engine.books_failed(request, self._clocks.monotonic())
+            why = str(error) or "no answer in time"
+            self._hooks.warn("books", why)
+            self._engine.books_failed(request, self._clocks.monotonic(), why)
         else:
-            self._engine.books(request, answer.books, self._clocks.monotonic(), failed=answer.failed)
+            why = next((str(error) for error in answer.failed.values()), "")
+            if why:
+                self._hooks.warn("books", why)
+            self._engine.books(request, answer.books, self._clocks.monotonic(), answer.failed, why)
         self._hooks.drain()
 
     async def _ask_gamma(self, condition_id: str) -> None:

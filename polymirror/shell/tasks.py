@@ -8,6 +8,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from polymirror.venue.groups import first_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Raise what made a task fail as it is: callers expect no group of errors."""
+    """Raise what made a task fail as it is, however deep in groups it is: callers expect no group of errors.
+
+    When several tasks failed, the first one's error is raised, and its notes tell of the others.
+    """
     try:
         yield
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+    except BaseExceptionGroup as errors:
+        error = first_of(errors)
+        raise error from error.__cause__
 
 
 @contextmanager

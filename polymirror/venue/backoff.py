@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_DOUBLINGS: Final = 60
 """The exponent stops growing here: 2 to the power of the attempts of a long outage is no float."""
 
+MAX_HEADER: Final = 100
+"""Characters of a ``Retry-After`` header; an HTTP date has 29."""
+
 
 class FullJitter(wait_base):
     """Wait a random time between nothing and ``min(cap, base * 2 ** (attempt - 1))`` seconds.
@@ -53,13 +56,14 @@ def parse_retry_after(header: str | None, wall_now: float) -> float | None:
 
     Returns the wait in seconds, never negative, or ``None`` for a header that is absent or unreadable.
     """
-    if header is None:
+    if header is None or len(header) > MAX_HEADER:
         return None
     try:
         seconds = float(header)
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - wall_now
-        except (ValueError, OverflowError, OSError):
+        except (ValueError, TypeError, LookupError, ArithmeticError, OSError):
+            # The date is a peer's text, and that module was written for mails.
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from polymirror.venue.failures import printable
+
 if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed
 
@@ -33,7 +35,7 @@ class CloseKind(Enum):
     TRANSPORT_SILENCE = "TRANSPORT_SILENCE"
     """Not one byte within ``transport_timeout``: half open, or the path is gone."""
     OVERFLOW = "OVERFLOW"
-    """A bound was reached: the queue of frames, the queue of texts to send, or the largest message."""
+    """A bound was reached: the queue of frames, what waits to be sent and for how long, or the largest message."""
     OPEN_FAILED = "OPEN_FAILED"
     """The connection never opened, so neither ``on_open`` nor ``on_close`` was called."""
     REQUESTED = "REQUESTED"
@@ -65,8 +67,8 @@ def cause_of(closed: ConnectionClosed) -> CloseCause:
     if ours_first and closed.sent is not None:
         # The library fails a connection on its own when a frame breaks the protocol or a limit.
         kind = CloseKind.OVERFLOW if closed.sent.code == MESSAGE_TOO_BIG else CloseKind.RESET
-        return CloseCause(kind, closed.sent.reason[:MAX_REASON], closed.sent.code)
+        return CloseCause(kind, printable(closed.sent.reason, MAX_REASON), closed.sent.code)
     if closed.rcvd is not None:
-        return CloseCause(CloseKind.CLOSED, closed.rcvd.reason[:MAX_REASON], closed.rcvd.code)
+        return CloseCause(CloseKind.CLOSED, printable(closed.rcvd.reason, MAX_REASON), closed.rcvd.code)
     detail = str(closed.__cause__ or "") or "no close frame"
-    return CloseCause(CloseKind.RESET, detail[:MAX_REASON])
+    return CloseCause(CloseKind.RESET, printable(detail, MAX_REASON))

@@ -100,6 +100,7 @@ class Connection:
         self._failure: Exception | None = None
         wire.on_bytes = self._heard_bytes
         wire.on_message = self._heard_message
+        wire.on_overflow = self._overflow
 
     # What the owner may call at any time.
 
@@ -108,6 +109,9 @@ class Connection:
         if self.cause is None:
             self.cause = cause
             self._inbox_wake.set()
+            if cause.kind is CloseKind.OVERFLOW:
+                # What was read and not taken yet would only take time.
+                self._wire.abort()
 
     def send(self, text: str) -> None:
         """Queue ``text``; it goes out after the first frame and everything queued before it.
@@ -232,10 +236,13 @@ class Connection:
                     text = self._outbox.popleft()
                     if text is self._ping:
                         self._ping_waits = False
-                    await self._wire.send(text)
+                    async with asyncio.timeout(self._config.send_timeout):
+                        await self._wire.send(text)
                     self._greeted = True
                 self._outbox_wake.clear()
                 await self._outbox_wake.wait()
+        except TimeoutError:
+            self._overflow(f"a text was not taken for {self._config.send_timeout:g} s: the other side does not read")
         except ConnectionClosed as closed:
             # The reader sees the same end, unless it stopped at a full inbox.
             self.end(cause_of(closed))
@@ -264,6 +271,9 @@ class Connection:
             self._ping_waits = True
             self._outbox.append(self._ping)
             self._outbox_wake.set()
+
+    def _overflow(self, why: str) -> None:
+        self.end(CloseCause(CloseKind.OVERFLOW, why))
 
     def _heard_bytes(self) -> None:
         self._heard_at = now = self._clock()

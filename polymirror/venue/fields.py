@@ -14,6 +14,9 @@ from attrs import frozen
 
 from polymirror.errors import BadResponse
 
+MAX_TEXT: Final = 4_000
+"""Characters of a text that is kept: it may become part of a request's address, and those hold 65,536."""
+
 MAX_EXPONENT: Final = 30
 """No figure of the venue is anywhere near 10 to this power; one that is must not become a long string."""
 
@@ -22,7 +25,8 @@ def parse_json(body: bytes, call: str, status: int | None = None) -> Any:
     """Decode JSON with decimals instead of floats. Raises :class:`~polymirror.errors.BadResponse`."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        # The last: an exponent that no decimal can have.
         kind = "HTML" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
         raise BadResponse(call, f"not JSON but {kind}: {error}"[:200], status) from error
 
@@ -54,7 +58,7 @@ class Reader:
     def text(self, name: str) -> str:
         """Read a string that is not empty."""
         value = self.fields.get(name)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or not _is_sendable(value):
             raise self.bad(name, "a text")
         return value
 
@@ -111,11 +115,11 @@ class Reader:
         if isinstance(value, str) and value:
             try:
                 value = parse_json(value.encode(), self.call)
-            except BadResponse as error:
+            except (BadResponse, UnicodeError) as error:
                 raise self.bad(name, "a list of texts") from error
         if value in (None, ""):
             return ()
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        if not isinstance(value, list) or not all(isinstance(each, str) and _is_sendable(each) for each in value):
             raise self.bad(name, "a list of texts")
         return tuple(value)
 
@@ -136,6 +140,11 @@ class Reader:
         if not isinstance(value, dict):
             raise self.bad(name, "an object")
         return Reader(f"{self.call} {name}", value)
+
+
+def _is_sendable(text: str) -> bool:
+    """Whether a text can be encoded again: JSON can state half of a surrogate pair, and no request can carry it."""
+    return len(text) <= MAX_TEXT and (text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text))
 
 
 def wire(number: Decimal) -> str:

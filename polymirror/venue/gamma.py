@@ -11,8 +11,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from polymirror.errors import BadResponse, MarketNotFound
+from polymirror.venue.body import UNREADABLE
 from polymirror.venue.fields import Reader, parse_json
-from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
+from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import FeeSchedule, Market, Oracle, Token, parse_market
 from polymirror.venue.network import REAL
 from polymirror.venue.windows import Interval, Window, window_slugs

@@ -1,7 +1,9 @@
 """One HTTP client for both REST services: budget, time limits, retries, and errors with one meaning each.
 
 :class:`Http` makes a call and returns its body with the times around it; what a body means is for
-:mod:`polymirror.venue.rest` and :mod:`polymirror.venue.gamma`. All calls are reads, so each may be repeated.
+:mod:`polymirror.venue.rest` and :mod:`polymirror.venue.gamma`. All calls are reads, so each may be repeated. Whatever a
+peer sends comes out as a :class:`~polymirror.errors.VenueError`; no cookie is kept, and redirects lead no further than
+to another address of the same service.
 """
 
 from __future__ import annotations
@@ -9,19 +11,30 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from attrs import define, frozen
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from polymirror.errors import BadResponse, RateLimited, VenueError, VenueUnavailable
+from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter, parse_retry_after
+from polymirror.venue.body import UNREADABLE, read_body
 from polymirror.venue.budget import RateBudget
+from polymirror.venue.failures import (
+    HINTS,
+    MAX_REDIRECTS,
+    REDIRECTS,
+    explain_status,
+    follow,
+    printable,
+    unavailable,
+    wish,
+)
 from polymirror.venue.fields import parse_json
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterable, Callable, Mapping
     from types import TracebackType
 
     import httpx
@@ -33,9 +46,6 @@ T = TypeVar("T")
 
 TOO_EARLY: Final = 425
 """The venue answers so while its matching engine restarts."""
-
-UNREADABLE: Final = 200
-"""Marks a success whose body could not be read: the only BadResponse that a repetition may cure."""
 
 MAX_DETAIL: Final = 120
 """Characters of an error body that go into a message."""
@@ -94,16 +104,26 @@ class Http:
         return self._budget.left
 
     async def __aenter__(self) -> Self:
-        # Not before it is needed: it takes a fifth of the time of importing the library.
+        # Not before they are needed: they take a fifth of the time of importing the library.
         import httpx  # noqa: PLC0415
 
+        from polymirror.venue.cookies import NoCookies  # noqa: PLC0415
+
         config, transport = self._config, self._network.transport
-        self._client = httpx.AsyncClient(
-            transport=None if transport is None else transport(),
-            timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.total_timeout),
-            limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
-            headers={"Accept": "application/json"},
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                transport=None if transport is None else transport(),
+                timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.total_timeout),
+                limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
+                headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
+                cookies=NoCookies(),
+            )
+            # Finds out what is wrong with our own address before anything is sent.
+            self._client.build_request("GET", self._base_url)
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            # Not its text: an address in it may have a password.
+            allowed = f"a usable proxy, usable certificates, or neither, in the environment ({type(error).__name__})"
+            raise ConfigError("environment", "(not shown)", allowed) from error
         return self
 
     async def __aexit__(
@@ -169,53 +189,76 @@ class Http:
         if self._client is None:
             msg = f"{name} outside 'async with'"
             raise RuntimeError(msg)
-        request = self._client.build_request(
-            "GET" if post is None else "POST", self._base_url + path, params=query, json=post
-        )
+        method, url = "GET" if post is None else "POST", self._base_url + path
         async with self._slots:
-            await self._budget.spend(name)
-            self.counters.calls += 1
-            sent = self._clock()
-            try:
-                response = await self._client.send(request, stream=True)
+            followed = 0
+            while True:
                 try:
-                    body = await self._read(name, response)
-                finally:
-                    await response.aclose()
-            except httpx.DecodingError as error:
-                raise BadResponse(name, f"cannot be decompressed: {error}", UNREADABLE) from error
-            except httpx.HTTPError as error:
-                detail = f"{type(error).__name__} {error}".strip()[:MAX_DETAIL]
-                raise VenueUnavailable(name, None, detail) from error
-            received = self._clock()
-        if not response.is_success:
-            raise self._refusal(name, response, body)
-        return Answer(body, sent, received)
+                    request = self._client.build_request(method, url, params=query, json=post)
+                except (httpx.InvalidURL, UnicodeError) as error:
+                    raise BadResponse(name, f"fits into no request: {printable(str(error))}") from error
+                await self._budget.spend(name)
+                self.counters.calls += 1
+                sent = self._clock()
+                response, body = await self._exchange(self._client, name, request)
+                received = self._clock()
+                if response.is_success:
+                    return Answer(body, sent, received)
+                target = follow(str(request.url), response.headers.get_list("Location"))
+                if response.status_code not in REDIRECTS or target is None or followed == MAX_REDIRECTS:
+                    raise self._refusal(name, response, body)
+                # All calls are reads: each is asked again as it was, and the address has the query.
+                url, query, followed = target, None, followed + 1
 
-    async def _read(self, name: str, response: httpx.Response) -> bytes:
-        body = bytearray()
-        async for piece in response.aiter_bytes():
-            body += piece
-            if len(body) > self._config.max_body:
-                raise BadResponse(name, f"the answer is longer than {self._config.max_body} bytes")
-        return bytes(body)
+    async def _exchange(
+        self, client: httpx.AsyncClient, name: str, request: httpx.Request
+    ) -> tuple[httpx.Response, bytes]:
+        """Send one request and read its answer, whatever its status."""
+        import httpx  # noqa: PLC0415 - as above
+
+        config = self._config
+        try:
+            response = await client.send(request, stream=True)
+            try:
+                # The bytes as they came: httpx would decompress any number of layers, all of them at once.
+                pieces = cast("AsyncIterable[bytes]", response.stream)
+                encodings = response.headers.get_list("Content-Encoding")
+                return response, await read_body(name, pieces, encodings, config.max_body)
+            except Exception:
+                if response.is_success:
+                    raise
+                # What is wrong with the body of a refusal does not matter: its status says enough.
+                return response, b""
+            finally:
+                await response.aclose()
+        except VenueError:
+            raise
+        except Exception as error:
+            # Whatever it is, a peer or the way to it caused it: the request is known to be a good one.
+            seconds = config.connect_timeout if isinstance(error, httpx.ConnectTimeout) else config.read_timeout
+            raise unavailable(name, error, host=request.url.host, seconds=seconds) from error
 
     def _refusal(self, name: str, response: httpx.Response, body: bytes) -> VenueError:
         """Give an unsuccessful answer its one meaning."""
         status = response.status_code
-        error, wish = _read_error(name, body)
-        header = parse_retry_after(response.headers.get("Retry-After"), self._network.wall())
-        retry_after = header if header is not None else wish
+        error, stated = _read_error(name, body)
+        header = wish(response.headers.get_list("Retry-After"), self._network.wall())
+        retry_after = header if header is not None else stated
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self.counters.throttled += 1
             if retry_after is not None:
                 self._budget.hold(min(retry_after, self._config.max_retry_after))
             return RateLimited(name, retry_after)
-        if status in {TOO_EARLY, HTTPStatus.REQUEST_TIMEOUT} or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return VenueUnavailable(name, status, error or "no JSON error", retry_after)
+        passing = status in {TOO_EARLY, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
+        locations = response.headers.get_list("Location")
+        if status in REDIRECTS and locations:
+            return VenueUnavailable(name, status, explain_status(status, locations, str(response.request.url)))
+        detail = error or HINTS.get(status, "no JSON error")
+        if passing or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return VenueUnavailable(name, status, detail, retry_after)
         if status == HTTPStatus.NOT_FOUND and error is not None:
             return NotFound(f"{name}: {error}")
-        return BadResponse(name, f"HTTP {status}: {error or 'no JSON error'}", status)
+        return BadResponse(name, f"HTTP {status}: {detail}", status)
 
 
 def is_passing(error: BaseException) -> bool:
@@ -236,4 +279,4 @@ def _read_error(name: str, body: bytes) -> tuple[str | None, float | None]:
     text = content.get("error")
     wish = content.get("retry_after_seconds")
     seconds = parse_retry_after(str(wish), 0.0) if isinstance(wish, (int, Decimal, str)) else None
-    return (text[:MAX_DETAIL] if isinstance(text, str) else None), seconds
+    return (printable(text, MAX_DETAIL) if isinstance(text, str) else None), seconds

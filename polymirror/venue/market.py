@@ -209,10 +209,10 @@ def _moment(reader: Reader, name: str) -> int | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        # The service writes UTC throughout, now and then without saying so.
+        return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError) as error:
         raise reader.bad(name, "a time in ISO 8601") from error
-    # The service writes UTC throughout, now and then without saying so.
-    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _fee(reader: Reader) -> FeeSchedule | None:

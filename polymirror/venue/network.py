@@ -29,6 +29,8 @@ class AnyWire(Protocol):
     on_message: Callable[[bytes], None] | None
     """May be called with a message as soon as it is read, in order with those that :meth:`recv` returns: a wire
     that does so saves its reader two turns of the event loop. Must not raise."""
+    on_overflow: Callable[[str], None] | None
+    """Called with the reason just before the wire drops the socket because a bound of its own was reached."""
 
     def send(self, message: str, /) -> Awaitable[None]:
         """Send a text frame."""

@@ -14,8 +14,9 @@ from attrs import field, frozen
 
 from polymirror.core.messages import Snapshot, decode_books
 from polymirror.errors import BadResponse, BookGone, DecodeError, MarketNotFound, VenueError
+from polymirror.venue.body import UNREADABLE
 from polymirror.venue.fields import Reader, parse_json
-from polymirror.venue.http import UNREADABLE, Answer, Http, HttpCounters, NotFound
+from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import ClobMarket, parse_clob_market
 from polymirror.venue.network import REAL
 

@@ -19,8 +19,9 @@ from websockets.exceptions import ConnectionClosed
 
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.backoff import FullJitter
-from polymirror.venue.closing import CloseCause, CloseKind, cause_of
+from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, cause_of
 from polymirror.venue.connection import Connection
+from polymirror.venue.groups import first_of
 from polymirror.venue.network import REAL
 from polymirror.venue.pieces import keep_whole
 from polymirror.venue.watchdog import is_json_data
@@ -77,7 +78,8 @@ class Stream:
     ``first_frame()`` is asked for the subscription each time a connection opened; with ``None`` nothing is
     sent, and no PING before the first :meth:`send`. ``on_open(now)`` follows when the first frame is out,
     ``on_frame(data, received_at)`` for every frame in order of arrival (text frames as undecoded bytes),
-    ``on_close(now, cause)`` exactly once per ``on_open``. Callbacks run on the event loop and must be quick;
+    ``on_close(now, cause)`` exactly once per ``on_open``, ``on_failed(now, why)`` for every attempt that did not come
+    to an ``on_open``. Callbacks run on the event loop and must be quick;
     an exception in one of them ends :meth:`run` with it. Times are seconds of the network's monotonic clock.
 
     ``is_data(data)`` tells data from heartbeats for the data watchdog. ``ping`` is the heartbeat's text, ``None``
@@ -97,6 +99,7 @@ class Stream:
         on_close: Callable[[float, CloseCause], None],
         config: StreamConfig,
         rng: random.Random,
+        on_failed: Callable[[float, str], None] | None = None,
         is_data: Callable[[bytes], bool] = is_json_data,
         cut: Callable[[bytes], Sequence[bytes]] = keep_whole,
         name: str = "stream",
@@ -111,6 +114,7 @@ class Stream:
         self._on_open = on_open
         self._on_frame = on_frame
         self._on_close = on_close
+        self._on_failed = on_failed
         self._config = config
         self._is_data = is_data
         self._cut = cut
@@ -142,7 +146,7 @@ class Stream:
     async def run(self) -> None:
         """Keep a connection open until cancelled, however often it is lost.
 
-        Returns never. Raises :class:`~polymirror.errors.ConfigError` when no connection can ever succeed (a
+        Returns never. Raises :class:`~polymirror.errors.ConfigError` when our own settings allow no connection (a
         bad URL, an unusable proxy), whatever a callback raised, and :class:`RuntimeError` when it runs already.
         When it is cancelled, ``on_close`` follows with STOPPED and the socket is gone within twice
         ``close_timeout``.
@@ -193,8 +197,7 @@ class Stream:
             headers = self._headers() if self._headers else {}
             wire = await self._network.open_wire(self._url, self._config, headers, self._network.wall)
         except VenueUnavailable as error:
-            what = "no answer" if error.status is None else f"HTTP {error.status}"
-            cause = CloseCause(CloseKind.OPEN_FAILED, f"{what}: {error.__cause__}"[:200], error.status)
+            cause = CloseCause(CloseKind.OPEN_FAILED, error.cause[:MAX_REASON], error.status)
             self._note(cause)
             raise _Lost(cause, error.retry_after) from error
         # By now the module is there, unless the network is a virtual one.
@@ -206,7 +209,7 @@ class Stream:
         try:
             cause = await self._serve(wire)
         except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            raise first_of(errors) from None
         finally:
             await hang_up(wire, self._config.close_timeout, politely=cause.kind in POLITE)
         if cause.kind is CloseKind.OPEN_FAILED or self._clock() - opened_at < self._config.healthy_after:
@@ -254,5 +257,7 @@ class Stream:
         self.counters.last_cause = cause
         if cause.kind is CloseKind.OPEN_FAILED:
             self.counters.failures += 1
+            if self._on_failed is not None:
+                self._on_failed(self._clock(), cause.reason)
         level = logging.INFO if cause.kind in {CloseKind.STOPPED, CloseKind.REQUESTED} else logging.WARNING
         logger.log(level, "%s: %s", self.name, cause)

@@ -288,3 +288,69 @@ def test_an_engine_says_whether_it_has_something_to_tell() -> None:
     assert rig.engine.has_events
     rig.drain()
     assert not rig.engine.has_events
+
+
+# ---- What keeps the venue away ---------------------------------------------------------------------
+
+
+def test_a_socket_tells_why_it_is_not_open_until_it_is() -> None:
+    rig = Rig(Exchange())
+    assert rig.engine.status(rig.now).trouble == ""
+    rig.engine.unreachable(1, "TLS: certificate has expired", rig.now)
+    rig.engine.unreachable(9, "no such socket", rig.now)
+    status = rig.engine.status(rig.now)
+    assert status.sockets[0].trouble == "TLS: certificate has expired"
+    assert status.trouble == "socket 1: TLS: certificate has expired"
+    assert status.as_dict()["sockets"][0]["trouble"] == "TLS: certificate has expired"
+    rig.connect()
+    rig.engine.unreachable(1, "too late", rig.now)
+    assert rig.engine.status(rig.now).trouble == ""
+    rig.disconnect()
+    assert rig.engine.status(rig.now).sockets[0].trouble == "gone"
+
+
+def test_a_refusal_tells_why_its_socket_is_not_open_and_no_other() -> None:
+    rig = Rig(Exchange(), Exchange("0xn", "33", "44"), tokens_per_socket=2)
+    rig.engine.unreachable(2, "connection refused", rig.now)
+    with pytest.raises(NotLive) as refused:
+        rig.live_view("33")
+    assert str(refused.value) == ("33 is UNPRIMED (TRACKED), never proven, allowed 15 s, epoch 0: connection refused")
+    assert rig.engine.refusal("44", rig.now, detail="waited 5 s").detail == "connection refused; waited 5 s"
+    assert rig.engine.refusal("11", rig.now).detail == ""
+
+
+def test_the_refusal_of_a_retired_token_does_not_blame_the_socket() -> None:
+    rig = Rig.live(Exchange())
+    rig.send({"event_type": "market_resolved", "market": "0xm", "timestamp": str(START)})
+    assert rig.engine.refusal("11", rig.now).detail == ""
+
+
+def test_rest_tells_why_it_did_not_answer_until_it_does() -> None:
+    rig = Rig.live(Exchange(), request_timeout=5.0)
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    (request,), rig.pending = rig.pending, []
+    rig.engine.books_failed(request.request, rig.now, "GET /books: no answer: connection refused")
+    status = rig.engine.status(rig.now)
+    assert status.rest.trouble == "GET /books: no answer: connection refused"
+    rig.disconnect()
+    assert rig.engine.status(rig.now).trouble == f"socket 1: gone; REST: {status.rest.trouble}"
+    rig.connect()
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    assert rig.answer() > 0
+    assert rig.engine.status(rig.now).trouble == ""
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    rig.pending.clear()
+    rig.advance(6.0)
+    assert rig.engine.status(rig.now).rest.trouble == "no answer within 5 s"
+
+
+def test_rest_tells_what_kept_some_tokens_from_an_answer() -> None:
+    rig = Rig.live(Exchange())
+    rig.engine.prove("11", rig.now)
+    rig.drain()
+    (request,), rig.pending = rig.pending, []
+    rig.engine.books(request.request, {}, rig.now, ("11", "22"), "HTTP 503")
+    assert rig.engine.status(rig.now).rest.trouble == "HTTP 503"

@@ -74,6 +74,7 @@ class VirtualWire:
         self.on_bytes: Callable[[], None] | None = None
         # Never called: everything is left to recv(), so that a program which does nothing for a while can be shown.
         self.on_message: Callable[[bytes], None] | None = None
+        self.on_overflow: Callable[[str], None] | None = None
         self._loop = loop
         self._travel = travel
         self._max_message = max_message
