@@ -41,8 +41,11 @@ UNPROVEN_SECONDS: Final = 20.0
 """A mark that is no future time is lowered only when stream and REST stay below it for this long, if what was said
 there was never proven,"""
 
+ANSWERED_SECONDS: Final = 90.0
+"""for this long if all that the stream said below it are opening books, which may come from the same cache as REST,"""
+
 PATIENCE_SECONDS: Final = 300.0
-"""and for this long if it was, or if only answers lie below it: caches end."""
+"""and for this long if what was said there was proven: caches end."""
 
 
 class Evidence(Struct, frozen=True, gc=False):
@@ -156,8 +159,8 @@ class Mark:
         if clock.is_ahead(floor_ms, now):
             patience = 0.0
         else:
-            # Openings and REST may come from one cache.
-            patience = PATIENCE_SECONDS if at_ms < self.proven_ms or not unasked else UNPROVEN_SECONDS
+            unproven = UNPROVEN_SECONDS if unasked else ANSWERED_SECONDS
+            patience = PATIENCE_SECONDS if at_ms < self.proven_ms else unproven
         if asked_at - self._answer[0] < AGREEMENT_SECONDS or now - since < patience:
             return None
         return max(at_ms, said_ms)

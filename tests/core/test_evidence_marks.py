@@ -9,6 +9,7 @@ import pytest
 from polymirror.core.clock import VenueClock
 from polymirror.core.evidence import (
     AGREEMENT_SECONDS,
+    ANSWERED_SECONDS,
     BEHIND_MS,
     PATIENCE_SECONDS,
     UNPROVEN_SECONDS,
@@ -146,7 +147,7 @@ def test_a_second_answer_that_is_older_than_the_first_does_not_count(clock):
     ("proven_ms", "asked", "patience"),
     [
         (START + 4_000, False, UNPROVEN_SECONDS),
-        (START + 4_000, True, PATIENCE_SECONDS),
+        (START + 4_000, True, ANSWERED_SECONDS),
         (START + 5_000, False, PATIENCE_SECONDS),
     ],
 )
