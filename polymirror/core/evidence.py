@@ -34,6 +34,9 @@ AGREEMENT_SECONDS: Final = 1.0
 BEHIND_MS: Final = 2_000
 """REST was seen up to 1.1 s behind the stream: below a mark they agree within this many ms."""
 
+AHEAD_KEPT_MS: Final = 15_000
+"""A time that lay in the future when it was stated orders again once it is so long ago: the book may be quiet since."""
+
 MAX_AHEAD: Final = 16
 """Times from the future that are remembered of a token."""
 
@@ -100,7 +103,7 @@ class Mark:
 
     def __init__(self) -> None:
         self.at_ms = 0
-        # Times that lay in the future when they were stated: they order nothing, not even once they have come.
+        # Times that lay in the future when they were stated: they order nothing, not even when they have just come.
         self._ahead: deque[int] = deque(maxlen=MAX_AHEAD)
         # The newest exchange time that was proven.
         self.proven_ms = 0
@@ -125,7 +128,7 @@ class Mark:
             if at_ms not in self._ahead:
                 self._ahead.append(at_ms)
             return True
-        return at_ms in self._ahead
+        return at_ms in self._ahead and clock.now_ms(now) - at_ms < AHEAD_KEPT_MS
 
     def admits(self, at_ms: int, levels: Levels) -> bool:
         """Whether a book of this exchange time may be a baseline."""

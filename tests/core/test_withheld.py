@@ -7,7 +7,7 @@ import math
 import pytest
 
 from polymirror.core.clock import VenueClock
-from polymirror.core.evidence import MAX_AHEAD, Evidence, Mark
+from polymirror.core.evidence import AHEAD_KEPT_MS, MAX_AHEAD, Evidence, Mark
 from polymirror.core.messages import Change
 from polymirror.core.proofs import ProofKind
 from polymirror.core.proven import HINT_SECONDS, Proven
@@ -274,14 +274,16 @@ def test_an_outdated_answer_without_the_token_says_nothing(rig):
 # ---- Times from the future -----------------------------------------------------------------------------
 
 
-def test_a_time_that_lay_in_the_future_orders_nothing_when_it_has_come_either():
+def test_a_time_that_lay_in_the_future_orders_nothing_for_a_while_after_it_has_come():
     mark, clock = Mark(), VenueClock()
     clock.server_time(START // 1000, BEGIN, BEGIN)
     assert not mark.is_ahead(START + 500, BEGIN, clock)
     for _ in range(2):
         assert mark.is_ahead(START + 60_000, BEGIN, clock)
-    assert mark.is_ahead(START + 60_000, BEGIN + 120.0, clock)
-    assert not mark.is_ahead(START + 60_001, BEGIN + 120.0, clock)
+    assert mark.is_ahead(START + 60_000, BEGIN + 70.0, clock)
+    assert not mark.is_ahead(START + 60_001, BEGIN + 70.0, clock)
+    # A market that is quiet since shows no other time: it is not refused for ever.
+    assert not mark.is_ahead(START + 60_000, BEGIN + 60.1 + AHEAD_KEPT_MS / 1000, clock)
 
 
 def test_no_more_future_times_are_remembered_than_the_bound():
@@ -289,8 +291,8 @@ def test_no_more_future_times_are_remembered_than_the_bound():
     clock.server_time(START // 1000, BEGIN, BEGIN)
     for n in range(MAX_AHEAD + 1):
         assert mark.is_ahead(START + 60_000 + n, BEGIN, clock)
-    assert not mark.is_ahead(START + 60_000, BEGIN + 120.0, clock)
-    assert mark.is_ahead(START + 60_001, BEGIN + 120.0, clock)
+    assert not mark.is_ahead(START + 60_000, BEGIN + 70.0, clock)
+    assert mark.is_ahead(START + 60_001, BEGIN + 70.0, clock)
 
 
 def test_a_baseline_of_rest_from_the_future_is_refused_and_what_is_older_than_now_is_none_any_more(rig, exchange):
