@@ -328,7 +328,8 @@ class World(Trading):
                 self.judge.answered(self.books[asset_id], was.sides, sent)
                 content = deepcopy(was.rest)
                 # With nothing known of the market, there is nothing to judge it by.
-                if how == "altered" and self.engine.markets[self.market_of[asset_id].condition_id].hashes.constants:
+                market = self.engine.markets.get(self.market_of[asset_id].condition_id)
+                if how == "altered" and market is not None and market.hashes.constants:
                     content["bids"] = content["bids"][:-1] or [{"price": "0.01", "size": "7"}]
                 elif how == "broken":
                     content["bids"] = [{"price": "0.01", "size": "-7"}]
