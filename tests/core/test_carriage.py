@@ -13,11 +13,6 @@ from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, ask, ass
 
 
 @pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
 def rig(exchange):
     """Both books LIVE, and the venue's clock known."""
     rig = Rig.live(exchange)

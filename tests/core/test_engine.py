@@ -16,16 +16,6 @@ from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, assert_r
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    return Rig.live(exchange)
-
-
 # ---- The golden rule -----------------------------------------------------------------------------------
 
 

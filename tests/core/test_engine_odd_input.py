@@ -7,16 +7,6 @@ from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    return Rig.live(exchange)
-
-
 @pytest.mark.parametrize(
     "message",
     [

@@ -8,16 +8,6 @@ from polymirror.core.states import BookState
 from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    return Rig.live(exchange)
-
-
 def test_an_older_book_from_the_stream_with_the_same_levels_is_no_fresh_proof(rig, exchange):
     old = exchange.opening_book("11")
     rig.send(exchange.change("BUY", "0.49", "7"))

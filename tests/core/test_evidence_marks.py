@@ -21,7 +21,6 @@ from polymirror.errors import NotLive
 from tests.core.builders import (
     CONSTANTS,
     START,
-    Exchange,
     Rig,
     ask,
     assert_right,
@@ -32,17 +31,6 @@ from tests.core.builders import (
 
 NOW = 1_000.0
 NEVER = -math.inf
-
-
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    """Both books LIVE."""
-    return Rig.live(exchange)
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ NOW = 1_000.0
 
 
 @pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
 def rig(exchange):
     """Both books LIVE; no frame and no answer of /time bounds the venue's clock yet."""
     return Rig.live(exchange)

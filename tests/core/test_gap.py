@@ -11,11 +11,6 @@ from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, assert_r
 
 
 @pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
 def rig(exchange):
     rig = Rig.live(exchange)
     rig.time()

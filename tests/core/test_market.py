@@ -7,16 +7,6 @@ from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, changed, shown, truth
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    return Rig.live(exchange)
-
-
 def differences(rig):
     return complement_differences(rig.token("11").proven.book, rig.token("22").proven.book)
 

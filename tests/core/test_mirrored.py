@@ -8,12 +8,7 @@ from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import EMPTY_PROBE_INTERVAL
-from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth
-
-
-@pytest.fixture
-def exchange():
-    return Exchange()
+from tests.core.builders import CONSTANTS, START, Rig, assert_right, shown, truth
 
 
 @pytest.fixture

@@ -8,17 +8,6 @@ from polymirror.core.states import BookState
 from tests.core.builders import START, Exchange, Rig, ask, shown, truth
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    """Both books LIVE."""
-    return Rig.live(exchange)
-
-
 def unannounced(message):
     """The same deltas, none of whose hashes tells the book that REST will show."""
     for entry in message["price_changes"]:

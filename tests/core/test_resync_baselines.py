@@ -9,17 +9,6 @@ from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, ask, shown, truth
 
 
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    """Both books LIVE."""
-    return Rig.live(exchange)
-
-
 def test_a_requested_resync_clears_the_book_asks_rest_and_rolls_the_journal_forward(rig, exchange):
     rig.send(exchange.change("BUY", "0.46", "5"))
     behind = exchange.rest("11")

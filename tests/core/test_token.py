@@ -7,18 +7,7 @@ from polymirror.core import proven as proven_module
 from polymirror.core import token as token_module
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
-from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, shown, truth, without_hashes
-
-
-@pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    """Both books LIVE."""
-    return Rig.live(exchange)
+from tests.core.builders import CONSTANTS, START, Rig, assert_right, shown, truth, without_hashes
 
 
 @pytest.fixture

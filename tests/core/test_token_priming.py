@@ -8,17 +8,6 @@ from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, s
 
 
 @pytest.fixture
-def exchange():
-    return Exchange()
-
-
-@pytest.fixture
-def rig(exchange):
-    """Both books LIVE."""
-    return Rig.live(exchange)
-
-
-@pytest.fixture
 def waiting(exchange):
     """Connected, and no book yet."""
     rig = Rig(exchange, constants=CONSTANTS)

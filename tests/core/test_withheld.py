@@ -14,14 +14,9 @@ from polymirror.core.proven import HINT_SECONDS, Proven
 from polymirror.core.states import BookState, Reason
 from polymirror.core.subject import Subject
 from polymirror.errors import NotLive
-from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, Rig, ask, assert_right, order_book, shown, truth
+from tests.core.builders import BEGIN, CONSTANTS, START, Rig, ask, assert_right, order_book, shown, truth
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def exchange():
-    return Exchange()
 
 
 @pytest.fixture
