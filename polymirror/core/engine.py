@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 SAMPLE_SECONDS = 60.0
 """Seconds between samples of the venue's clock, unless told otherwise."""
 
+STALLED_SECONDS = 0.05
+"""A deadline that is overdue by this much shows that the program stood still, if the venue's clock is not known yet."""
+
 SAMPLE_IN_DOUBT = 3.0
 """Seconds between samples of the venue's clock while books are in doubt: a wrong one may be the reason."""
 
@@ -216,7 +219,9 @@ class Engine(Reads):
                 self.outbox.rearm[asset_id] = None
         self._settle(now)
 
-    def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None) -> None:
+    def receive(  # noqa: C901 - a call for its parts would cost more than they do
+        self, number: int, data: bytes | str, now: float, read_at: float | None = None
+    ) -> None:
         """Take one frame of a socket.
 
         ``read_at`` is when it was read from the socket, if it had to wait since (default: now): proofs that rest on
@@ -230,6 +235,9 @@ class Engine(Reads):
         heard_at = (now if read_at is None else read_at) + self._slept
         now += self._slept
         clock, max_lag = self.clock, self.config.max_apply_lag
+        if clock.low is None and now > self._due() + STALLED_SECONDS:
+            # This program stood still, and nothing tells yet how old what waited is.
+            clock.woke(now)
         for message in decode_frame(data):
             if not isinstance(message, PriceChange):
                 self._rare(socket, message, heard_at, now)

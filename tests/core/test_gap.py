@@ -158,3 +158,14 @@ def test_while_books_are_in_doubt_time_is_asked_every_few_seconds(rig):
     rig.engine.overflow(1, rig.now)
     assert rig.state("11") is BookState.SUSPECT
     assert rig.engine.next_time_sample(rig.now, 60.0) == rig.now + 3.0
+
+
+def test_what_waited_while_the_program_stood_still_is_not_dated_before_the_venues_clock_is_known(exchange):
+    """The first frame of all would otherwise count as one without any lag."""
+    rig = Rig(exchange, constants=CONSTANTS)
+    rig.connect()
+    rig.send(exchange.opening())
+    change = exchange.change("BUY", "0.46", "5")
+    rig.now = rig.engine.next_deadline() + 4.0
+    rig.send(change)
+    assert shown(rig.engine.peek("11", rig.now)) == truth(Exchange(), "11"), "nothing dates it, so it proves nothing"
