@@ -214,6 +214,7 @@ class Links(Timeline):
 
     def _to_venue(self, wire: Wire, text: str) -> None:
         def received() -> None:
+            self._broadcast()
             self._send(wire, wire.session.receive(text, self.exchange_ms()))
 
         # The way to the venue keeps the order too.
@@ -255,6 +256,8 @@ class Links(Timeline):
         """Send a call; ``answered`` is told what arrives, if anything does."""
 
         def received() -> None:
+            # The venue lives on between its events: what it answers is of now.
+            self._broadcast()
             answer = self.faults.answer(call, self.desk.answer(call), self.exchange_ms())
             if not answer.hangs:
                 arrives = self.now + self._latency() + answer.delay_ms * 1000

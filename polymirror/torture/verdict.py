@@ -1,7 +1,7 @@
 """Whether a granted read may be wrong: the truth first, then the short list of what nobody can know.
 
 A read is right when the book was so no longer ago than the age that the view states, and than the age that was
-asked for, plus the way through the network. If it was not, one of four things may explain it; each is bounded, and
+asked for, plus the way through the network. If it was not, one of five things may explain it; each is bounded, and
 each is counted by its name. Everything else is a broken promise. Pure: the facts come from the simulation, never
 from the engine that is judged, but for the two numbers that it states in public.
 
@@ -27,6 +27,9 @@ WRONG: Final = "wrong"
 CLOCK_INTERVAL: Final = "clock_interval"
 """A constant delay inside the interval that the venue's clock is known to lie in."""
 
+STATED_AHEAD: Final = "stated_ahead"
+"""A message that states a time in the future, and is late by as much: the venue's clock was set, or its stamp is wrong."""
+
 SAME_STAMP_ANSWER: Final = "same_stamp_answer"
 """A change that nobody heard of, while a call or a subscription is answered with the book from before it."""
 
@@ -36,7 +39,7 @@ REWRITTEN: Final = "rewritten"
 SECOND_TOKEN: Final = "second_token"  # noqa: S105 - the name of an allowance
 """A second token that stops being its pair's mirror image, without any message about it."""
 
-ALLOWANCES: Final = (CLOCK_INTERVAL, SAME_STAMP_ANSWER, REWRITTEN, SECOND_TOKEN)
+ALLOWANCES: Final = (CLOCK_INTERVAL, STATED_AHEAD, SAME_STAMP_ANSWER, REWRITTEN, SECOND_TOKEN)
 
 ROUNDING_MS: Final = 1
 
@@ -73,7 +76,7 @@ class Claim:
 
 @frozen
 class Excuse:
-    """One of the four, with what decides whether it explains this read."""
+    """One of the five, with what decides whether it explains this read."""
 
     name: str
     explains: Callable[[int], bool]
@@ -96,6 +99,14 @@ def clock_interval(was: Was, uncertainty: float | None, added_ms: int) -> Excuse
     """
     slack_ms = added_ms if uncertainty is None else min(added_ms, math.ceil(uncertainty * 1000))
     return Excuse(CLOCK_INTERVAL, lambda since_ms: slack_ms > 0 and was(since_ms - slack_ms))
+
+
+def stated_ahead(was: Was, misdated_ms: int) -> Excuse:
+    """Excuse a message that was dated too young, by at most ``misdated_ms``: so far ahead did it state its time.
+
+    It was at least as late itself: one that comes before the time that it states is from the future, and found out.
+    """
+    return Excuse(STATED_AHEAD, lambda since_ms: misdated_ms > 0 and was(since_ms - misdated_ms))
 
 
 def same_stamp_answer(was: Was, kept_ms: int, *, lost: bool, heard: bool) -> Excuse:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 REMEMBERED_MS = 300_000
 """A lost change and a delay are forgotten after this time."""
 
+CLOCK_KNOWN_MS = 60_000
+"""A client asks for the venue's time so often at least: what its clock was before that is known."""
+
 MAX_HEARD = 64
 """Newest frames of a market that are kept."""
 
@@ -36,6 +39,10 @@ class Witness:
         self._missing: defaultdict[str, dict[str, int]] = defaultdict(dict)
         # By market: when a change arrived, and by how much it was late.
         self._delays: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        # By market: when a change was read, and how much younger than it is the time that it stated made it.
+        self._misdated: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        # How far ahead of true time the venue stated it, when that was read; least in the last of these.
+        self._ahead: deque[tuple[int, int]] = deque()
         # By market: when a frame was read, and the frame.
         self._heard: defaultdict[str, deque[tuple[int, Frame]]] = defaultdict(lambda: deque(maxlen=MAX_HEARD))
         self._openings: deque[Frame] = deque(maxlen=MAX_OPENINGS)
@@ -58,12 +65,26 @@ class Witness:
             return
         self._heard[frame.market].append((now_ms, frame))
         sent_ms = self._missing[frame.market].pop(frame.text, None)
-        late_ms = 0 if sent_ms is None else arrived_ms - sent_ms - self._link_ms
-        if late_ms > 0:
-            delays = self._delays[frame.market]
-            delays.append((now_ms, late_ms))
-            while delays[0][0] < now_ms - REMEMBERED_MS:
-                delays.popleft()
+        if sent_ms is None:
+            return
+        _note(self._delays[frame.market], now_ms, arrived_ms - sent_ms - self._link_ms)
+        # What it stated ahead shows only where it came before that: the rest of it makes a late frame younger.
+        ahead_ms = frame.at_ms - sent_ms - self._usual_ahead(frame.at_ms - sent_ms, now_ms)
+        _note(self._misdated[frame.market], now_ms, min(ahead_ms, now_ms - sent_ms))
+
+    def _usual_ahead(self, ahead_ms: int, now_ms: int) -> int:
+        """How far ahead the venue's clock was at least of late: a client that hears it on time knows of that."""
+        ahead = self._ahead
+        while ahead and ahead[-1][1] >= ahead_ms:
+            ahead.pop()
+        ahead.append((now_ms, ahead_ms))
+        while ahead[0][0] < now_ms - CLOCK_KNOWN_MS:
+            ahead.popleft()
+        return ahead[0][1]
+
+    def misdated_ms(self, market: str, since_ms: int) -> int:
+        """By how much a change that was read since then was younger at most by the time that it stated."""
+        return max((young for at_ms, young in self._misdated[market] if at_ms >= since_ms), default=0)
 
     def added_ms(self, market: str, since_ms: int) -> int:
         """The longest delay beyond the network's own of a change that was read since then."""
@@ -88,3 +109,11 @@ class Witness:
     def messages(self, market: str, since_ms: int) -> int:
         """How many frames of a market were read since then, as far as they are kept."""
         return sum(at_ms >= since_ms for at_ms, _ in self._heard[market])
+
+
+def _note(times: deque[tuple[int, int]], now_ms: int, by_ms: int) -> None:
+    """Keep a time by which something was off, for as long as it matters."""
+    if by_ms > 0:
+        times.append((now_ms, by_ms))
+        while times[0][0] < now_ms - REMEMBERED_MS:
+            times.popleft()

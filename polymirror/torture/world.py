@@ -323,6 +323,7 @@ class World(Links):
             answers = [fault.served[token] for fault in self._old_openings if token in fault.served]
             added_ms = self.witness.added_ms(condition, proven_ms - 1)
             yield verdict.clock_interval(was, view.clock_uncertainty, added_ms)
+            yield verdict.stated_ahead(was, self.witness.misdated_ms(condition, proven_ms - 1))
         for served in answers:
             if served.at_ms >= proven_ms - ASKED_MS:
                 # What the batch at hand says is heard when it is over.

@@ -60,6 +60,13 @@ def test_a_delay_is_excused_within_the_clocks_interval_and_never_beyond_the_dela
     assert judge(was, claim(), [verdict.clock_interval(was, uncertainty, added_ms)]) == found
 
 
+def test_a_time_from_the_future_is_excused_for_as_much_as_it_made_a_message_younger() -> None:
+    for late_ms, found in [(300, verdict.STATED_AHEAD), (301, verdict.WRONG)]:
+        was = ended(claim().since_ms - late_ms)
+        assert judge(was, claim(), [verdict.stated_ahead(was, 300)]) == found
+    assert judge(ended(0), claim(), [verdict.stated_ahead(ended(0), 0)]) == verdict.WRONG
+
+
 def test_a_probe_is_excused_while_a_change_is_lost_and_nothing_was_heard_of_the_book_since() -> None:
     kept = NOW - 30_000
     for lost, heard, was, found in [
@@ -102,6 +109,28 @@ def test_a_mirror_image_is_excused_for_2_s_or_16_messages_after_its_token_left_i
 
 def change(text: str, token: str = "", kind: str = PRICE_CHANGE) -> Frame:
     return Frame(text, kind, "market", token)
+
+
+def stated(at_ms: int) -> Frame:
+    return Frame(f"a{at_ms}", PRICE_CHANGE, "market", "", at_ms)
+
+
+def test_a_witness_knows_by_how_much_a_change_was_dated_too_young() -> None:
+    witness = Witness(20)
+    for sent_ms, ahead_ms, read_ms in [(1_000, 40, 1_020), (2_000, 540, 2_900), (3_000, 540, 3_100)]:
+        frame = stated(sent_ms + ahead_ms)
+        witness.sent([frame], sent_ms)
+        witness.arrived(frame, sent_ms + 20, read_ms)
+    # The first one shows how the venue's clock was; the second waited for longer than the 500 ms that it gained,
+    # so nothing shows; the third came 400 ms before its time.
+    assert witness.misdated_ms("market", 0) == 500
+    assert witness.misdated_ms("market", 2_901) == 100
+    assert witness.misdated_ms("market", 3_101) == witness.misdated_ms("other", 0) == 0
+    # A minute later a client knows by /time that the clock is ahead.
+    late = stated(70_540)
+    witness.sent([late], 70_000)
+    witness.arrived(late, 70_900, 70_900)
+    assert witness.misdated_ms("market", 70_000) == 0
 
 
 def test_a_witness_knows_what_has_not_arrived_and_from_when_it_is() -> None:

@@ -119,6 +119,16 @@ def test_an_engine_that_wants_the_time_gets_it_when_it_wants_it() -> None:
     assert len(sent) in {11, 12}
 
 
+def test_a_quiet_venue_tells_the_time_of_the_call_and_not_that_of_its_last_event() -> None:
+    quiet = world(rate=0.001)
+    told = []
+    quiet.engine.server_time = lambda seconds, *_: told.append((quiet.exchange_ms(), seconds))  # type: ignore[method-assign]
+    quiet.run(30)
+    assert len(told) > 3
+    for now_ms, seconds in told:
+        assert (now_ms - 20) // 1000 == seconds
+
+
 def test_a_quiet_venue_that_never_tells_the_time_is_asked_no_more_than_once_in_its_time_out() -> None:
     with sampling(0.1) as kind:
         asked = world("no_time", plan=Plan(), engine_class=kind)
