@@ -28,7 +28,7 @@ CLOCK_INTERVAL: Final = "clock_interval"
 """A constant delay inside the interval that the venue's clock is known to lie in."""
 
 STATED_AHEAD: Final = "stated_ahead"
-"""A message that states a time in the future, and is late by as much: the venue's clock was set, or its stamp is wrong."""
+"""A message that states a time in the future, and is late by as much: a clock was set, or a stamp is wrong."""
 
 SAME_STAMP_ANSWER: Final = "same_stamp_answer"
 """A change that nobody heard of, while a call or a subscription is answered with the book from before it."""
