@@ -22,7 +22,7 @@ from benchmarks.speed.loopback import market, venue
 from benchmarks.speed.method import Costs
 from benchmarks.speed.own import CHANGES
 from benchmarks.speed.rows import Row, missing, spread_of
-from polymirror import BookState, Endpoints, Mirror, MirrorConfig
+from polymirror import BookState, Endpoints, EngineConfig, Mirror, MirrorConfig
 from polymirror.core.messages import subscription
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ async def _bare(endpoints: Endpoints, count: int) -> float:
 
 async def _mirror(endpoints: Endpoints, count: int) -> float:
     """The mirror as users run it; finished when the last frame is in a proven view."""
-    async with Mirror([market(MARKET, TOKENS, "0.01")], config=MirrorConfig(seed=1), endpoints=endpoints) as mirror:
+    # Frames back to back state times up to 20 s ago: that is the load, and not to be doubted here.
+    config = MirrorConfig(seed=1, engine=EngineConfig(max_apply_lag=60.0, max_proof_age=120.0))
+    async with Mirror([market(MARKET, TOKENS, "0.01")], config=config, endpoints=endpoints) as mirror:
         await mirror.wait_live()
         engine = mirror.engine
         await asyncio.sleep(SETTLING)

@@ -99,7 +99,8 @@ class Venue:
         elif self.plan["rate"]:
             await self._pace()
         else:
-            stamps = count(now_ms())
+            # A backlog: each frame has a time of its own, and none is from the future.
+            stamps = count(now_ms() - self.plan["count"])
             frames = [self.flow.frame(next(stamps)) for _ in range(self.plan["count"])]
             for i, frame in enumerate(frames):
                 self._send_to_all(i, frame)

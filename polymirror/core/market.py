@@ -221,8 +221,6 @@ class Market:
         if token.load(book, evidence, now, verifiable=explained is not None, believed=believed):
             if believed:
                 self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
-                if token.proven.unproven == 0:
-                    self._tell_twin(token, evidence, now)
             else:
                 token.resync.wait_for_proof(now)
             if token.proven.stated is not None:
@@ -295,7 +293,7 @@ class Market:
                     self._check_resent(token, book, now)
             for token, book in resent.items():
                 if token.proven.unproven == 0 and token.proven.proven_ms == book.evidence.since_ms:
-                    self._tell_twin(token, book.evidence, now)
+                    token.tell_twin(now)
 
     def drop_batch(self) -> None:
         """Forget the open batch: its socket is gone, or it could not be read."""
@@ -382,15 +380,6 @@ class Market:
         token.accept(resent.explained, resent.message, now)
         token.adopt(resent.book, resent.evidence, now)
         self.compared = -1
-
-    def _tell_twin(self, token: Token, evidence: Evidence, now: float) -> None:
-        """A whole book of one token says the same about the other one: if that differs, it is from before it."""
-        twin = token.twin
-        if twin is None or not twin.proven.loaded or twin.proven.last_ms >= evidence.since_ms:
-            return
-        if not twin.proven.book.mirrors(token.proven.book):
-            as_of = evidence.as_of if evidence.by_stamp is None else evidence.by_stamp
-            twin.overtaken_by_twin(evidence.since_ms, as_of, now)
 
     # ---- Complement --------------------------------------------------------------------------------
 

@@ -154,7 +154,9 @@ class Resync(Attempts):
 
     def _evidence(self, message: Snapshot, sent_at: float, doubts: int, now: float) -> Evidence:
         clock, stamp = self.token.outbox.clock, message.timestamp_ms
-        as_of, by_stamp = by_answer(sent_at, self.channel.lag(now)), by_stream(stamp, clock, now, now)
+        by_stamp = by_stream(stamp, clock, now, now)
+        # However far REST was behind lately, this answer speaks for its own time at least.
+        as_of = max(by_answer(sent_at, self.channel.lag(now)), min(by_stamp, sent_at))
         if self.token.proven.is_before_hint(stamp, now):
             as_of = min(as_of, by_stamp)
         return Evidence(ProofKind.PROBE, clock.order_ms(stamp, now), as_of, doubts, by_stamp)
@@ -185,10 +187,13 @@ class Resync(Attempts):
             self._heard_of(held.message, held.book, held.explained, now)
             return
         evidence = self._evidence(held.message, held.sent_at, held.doubts, now)
-        if not evidence.clears(token.doubts, token.doubted_at):
+        clears = evidence.clears(token.doubts, token.doubted_at)
+        if not clears:
             self._heard_of(held.message, held.book, held.explained, now)
-            self._ask_later(now)
-            return
+            if held.explained is None:
+                self._ask_later(now)
+                return
+            # It cannot make the book LIVE, but it may be what the stream's next hash proves.
         altered = held.explained is None and token.hashes.constants is not None
         ahead = token.proven.mark.is_ahead(held.message.timestamp_ms, now, token.outbox.clock)
         if ahead and held.explained is not None:
@@ -209,6 +214,8 @@ class Resync(Attempts):
             # What proves it was said before the doubt, or is still to come.
             self.due, self.ask_at = now + token.config.suspect_grace, now + PROBE_RETRY / 2
             token.outbox.rearm[token.asset_id] = None
+            if not clears:
+                self._ask_later(now)
 
     def _ask_later(self, now: float) -> None:
         """An answer was asked for before the doubt, as far as REST lags, and says nothing about it: ask again."""

@@ -303,7 +303,18 @@ class Token:
         elif evidence.since_ms >= proven.last_ms and book.levels() == baseline:
             # The baseline had the buffered deltas already, and it is the fresher evidence.
             self.prove(evidence, now)
+        if proven.unproven == 0:
+            self.tell_twin(now)
         return True
+
+    def tell_twin(self, now: float) -> None:
+        """Our book as it stands is proven, and says the same about the other token's: if that differs, it is older."""
+        twin, proven = self.twin, self.proven
+        if twin is None or not twin.proven.loaded or twin.proven.last_ms >= proven.proven_ms:
+            return
+        if proven.unasked is not None and not twin.proven.book.mirrors(proven.book):
+            # By timestamps alone: an answer may know less than what was heard of the other token.
+            twin.overtaken_by_twin(proven.proven_ms, proven.unasked.as_of, now)
 
     def adopt(self, book: OrderBook, evidence: Evidence, now: float) -> None:
         """Ours becomes a newer book of the stream that its own hash proves, by the changes between the two."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attrs import Factory, define
 
@@ -34,6 +34,15 @@ PROMPT_FAULTS = frozenset({fault for fault, kind in FAULTS.items() if kind.hash_
 _DONE = (BookState.LIVE, BookState.RETIRED)
 
 
+class Strike(NamedTuple):
+    """A fault that struck a market at a moment of the client's clock, and when a frame could show it first."""
+
+    fault: str
+    market: str
+    at: float
+    seen: float = 0.0
+
+
 @define
 class SeedResult:
     """What one seed showed. Plain values, so that processes can pass it on."""
@@ -59,11 +68,11 @@ class Watched(World):
     """A world that notes strikes, and how long it takes until they are doubted."""
 
     def __init__(self, storm: Storm, episodes: Iterable[Episode], engine_class: Callable[..., Engine] = Engine) -> None:
-        # Strikes not yet followed by a doubt: fault, market, when it could first be seen.
-        self.strikes: list[tuple[str, str, float]] = []
+        # Strikes not yet followed by a doubt.
+        self.strikes: list[Strike] = []
         self.detect: dict[str, list[float]] = {}
-        # Set before the base class begins to send.
-        self._unseen: dict[str, list[str]] = {}
+        # Those that nothing has shown yet, by market; set before the base class begins to send.
+        self._unseen: dict[str, list[Strike]] = {}
         self._solo = storm.solo
         faults = [episode.build(storm.exchange.start_ms, storm.seed) for episode in episodes]
         self._alone = [fault for fault in faults if fault.id == storm.solo]
@@ -80,15 +89,18 @@ class Watched(World):
             for item in gone or items:
                 market = getattr(item, "market", "")
                 if market:
-                    self._unseen.setdefault(market, []).append(self._solo)
+                    self._unseen.setdefault(market, []).append(Strike(self._solo, market, self.seconds))
         return passed
 
     def arrived(self, market: str) -> None:
-        """A frame of a market arrived: from now on an earlier strike can be seen."""
+        """A frame of a market arrived: from now on an earlier strike can be seen, if it was not on its way then."""
         if self.strikes:
             self._clear(market)
-        for fault in self._unseen.pop(market, ()):
-            self.strikes.append((fault, market, self.seconds))
+        waiting, link = self._unseen.pop(market, []), self._link_ms / 1000
+        on_its_way = [strike for strike in waiting if self.seconds <= strike.at + link]
+        if on_its_way:
+            self._unseen[market] = on_its_way
+        self.strikes += [strike._replace(seen=self.seconds) for strike in waiting[: len(waiting) - len(on_its_way)]]
 
     def _clear(self, market: str) -> None:
         """Forget strikes that did no harm; those that did and were not doubted in time are violations."""
@@ -99,23 +111,22 @@ class Watched(World):
         wrong = [view for view in readable if not self.is_up_to_date(view)]
         kept = []
         for strike in self.strikes:
-            fault, struck, seen = strike
-            bound = PROMPT if fault in PROMPT_FAULTS else self.engine_config.max_proof_age + PROMPT
-            harmless = not wrong or proven >= seen
-            if struck != market or (self.seconds - seen <= bound and not harmless):
+            bound = PROMPT if strike.fault in PROMPT_FAULTS else self.engine_config.max_proof_age + PROMPT
+            harmless = not wrong or proven >= strike.at
+            if strike.market != market or (self.seconds - strike.seen <= bound and not harmless):
                 kept.append(strike)
             elif not harmless:
-                detail = f"{fault} seen at {seen:.3f} s is not doubted after {bound:g} s"
+                detail = f"{strike.fault} seen at {strike.seen:.3f} s is not doubted after {bound:g} s"
                 self._violate("faults are doubted in time", market, detail)
         self.strikes = kept
 
     def doubted(self, token: str) -> None:
         """A book left LIVE: strikes on its market are detected."""
         market = self._market_of[token].condition_id
-        for strike in [each for each in self.strikes if each[1] == market]:
+        for strike in [each for each in self.strikes if each.market == market]:
             self.strikes.remove(strike)
-            if self.seconds - strike[2] <= DETECT_WITHIN:
-                self.detect.setdefault(strike[0], []).append(self.seconds - strike[2])
+            if self.seconds - strike.seen <= DETECT_WITHIN:
+                self.detect.setdefault(strike.fault, []).append(self.seconds - strike.seen)
 
 
 def run_storm(

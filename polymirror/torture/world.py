@@ -311,7 +311,7 @@ class World(Links):
         """What cannot be known and may explain this read: the simulation knows whether it was so."""
         token, now_ms = view.token, claim.now_ms
         market, index = self._market_of[token], self._market_of[token].tokens.index(token)
-        condition, proven_ms = market.condition_id, now_ms - math.ceil(claim.age * 1000)
+        own, condition, proven_ms = market.own[index], market.condition_id, now_ms - math.ceil(claim.age * 1000)
         window_ms = self.engine_config.batch_window * 1000
 
         def was(since_ms: int) -> bool:
@@ -329,13 +329,14 @@ class World(Links):
                 # What the batch at hand says is heard when it is over.
                 until_ms = math.ceil(now_ms - window_ms)
                 # A statement about one token says the same about its complement.
-                about = "" if market.own[index] is None else token
+                about = "" if own is None else token
                 heard = self.witness.states_later(condition, about, served.stamp_ms, until_ms)
-                lost = self.witness.is_missing(condition, served.since_ms)
+                # Nobody can hear of what one token does alone: no message tells it.
+                alone = own is not None and own.alone_ms >= served.since_ms
+                lost = alone or self.witness.is_missing(condition, served.since_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
         for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
-        own = market.own[index]
         if own is not None:
             mirror = (state[1], state[0]) if index else state
             messages = self.witness.messages(condition, own.alone_ms)

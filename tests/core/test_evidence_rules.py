@@ -147,13 +147,14 @@ def test_rest_that_was_seen_behind_dates_its_answers_back_by_as_much_for_a_while
     rig.time()
     old = exchange.rest("11")
     rig.send(exchange.change("BUY", "0.46", "5"))
+    changed_ms = exchange.at
     rig.advance(0.7)
     ask(rig)
     rig.answer(t11=old)
     assert rig.verdicts("probe") == {"behind": 1}
     rig.pending.clear()
     rig.advance(4.0)
-    new = exchange.rest("11")
+    new = exchange.rest("11", changed_ms)
     rig.pending.clear()
     rig.token("11").resync.answer(new, rig.now, 0, rig.now)
     assert rig.token("11").proven.proof.as_of == pytest.approx(rig.now - 0.7, abs=0.01)
@@ -289,13 +290,54 @@ def test_an_answer_of_before_a_doubt_that_shows_something_newer_ends_what_is_old
     rig.token("11").missed_input(Reason.DECODE_ERROR, rig.now, "")
     rig.drain()
     rig.answer(t11=newer)
-    assert not rig.token("11").proven.loaded
+    assert rig.state("11") is BookState.RESYNCING, "followed, and not believed"
     rig.advance(1.0)
     rig.answer(t11=behind)
-    assert not rig.token("11").proven.loaded
-    rig.advance(2.0)
-    rig.answer()
+    assert rig.state("11") is BookState.RESYNCING
+    for _ in range(3):
+        rig.advance(1.0)
+        rig.answer()
     assert shown(rig.live_view("11")) == truth(exchange, "11")
+
+
+def test_a_book_that_an_answer_of_before_a_doubt_began_is_live_with_the_streams_next_hash(rig, exchange):
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    rig.advance(0.5)
+    rig.token("11").missed_input(Reason.DECODE_ERROR, rig.now, "")
+    rig.drain()
+    rig.answer()
+    assert rig.state("11") is BookState.RESYNCING
+    rig.advance(0.1)
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    assert rig.state("11") is BookState.LIVE
+    assert shown(rig.live_view("11")) == truth(exchange, "11")
+
+
+def test_an_answer_of_before_a_doubt_whose_hash_nothing_explains_begins_no_book():
+    """Before anybody told the market's constants, no hash can be explained."""
+    exchange = Exchange()
+    rig = Rig(exchange)
+    rig.connect()
+    rig.advance(5.0)
+    rig.token("11").missed_input(Reason.DECODE_ERROR, rig.now, "")
+    rig.drain()
+    rig.answer(t11=exchange.rest("11", hash=""))
+    assert not rig.token("11").proven.loaded
+
+
+def test_an_answer_speaks_for_its_own_time_however_far_rest_was_behind(rig, exchange):
+    rig.time()
+    old = exchange.rest("11")
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    rig.advance(0.7)
+    ask(rig)
+    rig.answer(t11=old)
+    rig.pending.clear()
+    rig.advance(4.0)
+    stated = rig.now - 0.2
+    rig.token("11").resync.answer(exchange.rest("11", exchange.at - 200), rig.now, 0, rig.now)
+    assert rig.token("11").proven.proof.as_of == pytest.approx(stated, abs=0.002)
 
 
 def test_rest_that_lags_does_not_clear_a_doubt_with_what_it_knew_before_it(rig, exchange):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polymirror.core.proofs import complement_differences
-from polymirror.core.states import BookState
+from polymirror.core.states import BookState, Reason
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, changed, shown, truth
 
 
@@ -472,3 +472,20 @@ def test_a_tick_size_that_cannot_be_makes_the_books_suspect(rig, tick):
     rig.send(tick_size_change("11", tick))
     assert rig.path("11") == rig.path("22") == ["SUSPECT DECODE_ERROR"]
     assert rig.engine.malformed == {"tick_size_change": 1}
+
+
+def test_a_baseline_from_rest_that_is_newer_than_the_other_token_doubts_that_one_too(rig, exchange):
+    """Of a frozen token nothing comes: what is known of its twin is all that shows it."""
+    rig.advance(0.5)
+    rig.send(exchange.message(exchange.entries("BUY", "0.46", "5")[:1]))
+    exchange.alter("BUY", "0.46", "5")
+    rig.engine.resync("11", rig.now)
+    rig.drain()
+    exchange.at += 1
+    rig.answer("22")
+    assert rig.state("11") is BookState.LIVE
+    assert rig.state("22") is BookState.LIVE
+    assert not rig.live_view("22").settled
+    rig.advance(rig.engine.config.hash_grace + 0.01)
+    assert rig.state("22") is BookState.SUSPECT
+    assert rig.token("22").reason is Reason.COMPLEMENT_MISMATCH

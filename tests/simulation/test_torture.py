@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.torture import verdict
 from polymirror.torture.report import Report, quantiles
 from polymirror.torture.run import run_storm
 from polymirror.torture.session import Torture
@@ -39,6 +40,13 @@ def test_a_seed_gives_the_same_trace_whatever_the_hash_seed_of_the_process() -> 
     }
     assert len(traces) == 1
     assert len(traces.pop().strip()) == 64
+
+
+@pytest.mark.parametrize("seed", [12, 110, 177, 197, 199, 292])
+def test_seeds_whose_judge_or_venue_was_wrong_once_break_no_promise(seed: int) -> None:
+    """Ten minutes each: a venue that told the time of its last event, frames that were on their way, silent changes."""
+    result = run_storm(draw_storm(seed, 10.0, 20))
+    assert not result.violations, f"seed {seed}: {result.violations[0]}"
 
 
 def test_different_seeds_give_different_traces() -> None:
@@ -122,7 +130,7 @@ def test_the_report_tells_what_nobody_could_know_what_never_struck_and_what_heal
     summary = report.as_dict(1.0, ["lost_delta", "no_time"])
     assert summary["never_struck"] == ["lost_delta"]
     assert summary["unknowable"]["second_token"] == 2
-    assert set(summary["unknowable"]) == {"clock_interval", "same_stamp_answer", "rewritten", "second_token"}
+    assert set(summary["unknowable"]) == {*verdict.ALLOWANCES}
     assert summary["recover_unseen"]["no_time"]["bound"] == 25.0
     assert summary["recover_seconds"] == {}
 
