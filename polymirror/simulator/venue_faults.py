@@ -126,6 +126,8 @@ class ClockStep(VenueFault):
 
     id: ClassVar[str] = "clock_step"
     default_length_ms: ClassVar[int] = 1_000
+    # A clock that was set back looks like a stream that is late.
+    heal_seconds: ClassVar[float | None] = 25.0
 
     def happen(self, exchange: Exchange, at_ms: int, out: Output) -> None:
         """Set the venue's clock to another offset from true time."""

@@ -160,7 +160,8 @@ def run_storm(
 def _wait_healed(world: World, result: SeedResult, start: float, end: float, unseen: dict[str, float]) -> None:
     """Measure how long the calm takes: until books that still trade are LIVE, and until the others are retired.
 
-    After faults whose end nobody can see (``unseen``: when they are over) it may take longer, and counts apart.
+    It counts from the end of the faults and of the backlog that they left on a connection. After faults whose end nobody
+    can see (``unseen``: when they are over) it may take longer, and counts apart.
     """
     recovered = False
     limit = max([start + HEAL_BOUND, *(over + (FAULTS[fault].heal_seconds or 0.0) for fault, over in unseen.items())])
@@ -171,7 +172,7 @@ def _wait_healed(world: World, result: SeedResult, start: float, end: float, uns
             for fault, over in unseen.items():
                 result.unseen.setdefault(fault, []).append(max(0.0, world.elapsed - max(over, start)))
             if not unseen:
-                result.recover.append(max(0.0, world.elapsed - start))
+                result.recover.append(max(0.0, world.elapsed - max(start, world.backlog_until)))
         if not waiting:
             if not unseen:
                 result.retire.append(max(0.0, world.elapsed - start))

@@ -39,6 +39,8 @@ class Witness:
         self._missing: defaultdict[str, dict[str, int]] = defaultdict(dict)
         # By market: when a change arrived, and by how much it was late.
         self._delays: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        # When a change was read last that something had delayed: until then, what did so was not over.
+        self.delayed_ms = 0
         # By market: when a change was read, and how much younger than it is the time that it stated made it.
         self._misdated: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
         # How far ahead of true time the venue stated it, when that was read; least in the last of these.
@@ -67,6 +69,8 @@ class Witness:
         sent_ms = self._missing[frame.market].pop(frame.text, None)
         if sent_ms is None:
             return
+        if arrived_ms - sent_ms > self._link_ms:
+            self.delayed_ms = now_ms
         _note(self._delays[frame.market], now_ms, arrived_ms - sent_ms - self._link_ms)
         # What it stated ahead shows only where it came before that: the rest of it makes a late frame younger.
         ahead_ms = frame.at_ms - sent_ms - self._usual_ahead(frame.at_ms - sent_ms, now_ms)

@@ -355,6 +355,11 @@ class World(Links):
         """A hash over all transitions so far: equal for equal runs, on every machine."""
         return self._trace.hexdigest()
 
+    @property
+    def backlog_until(self) -> float:
+        """When the last change was read that something had delayed, in true seconds since the start."""
+        return (self.witness.delayed_ms - self._start_ms) / 1000
+
     def trades(self, token: str) -> bool:
         """Whether the token's market still has an order book at the exchange."""
         return not self.exchange.is_over(token)
