@@ -55,7 +55,9 @@ class Reads(Surface):
 
     def _trouble(self, token: Token) -> str:
         socket = self.sockets.get(self.markets[token.market_id].socket or 0)
-        return "" if socket is None or token.state is BookState.RETIRED else socket.trouble
+        if socket is None or socket.is_open or token.state is BookState.RETIRED:
+            return ""
+        return socket.trouble
 
     def peek_state(self, asset_id: str) -> BookState:
         """Return a token's state. Raises UnknownToken."""
