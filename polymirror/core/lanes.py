@@ -11,14 +11,12 @@ replaced. Times in seconds on the mirror's monotonic clock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from polymirror.core.market import Market
 
 MAX_ECHOES: Final = 2_048
 """Frames of a socket whose echoes are recognised: the newest."""
@@ -48,9 +46,17 @@ class Lane:
     missed_since: float = 0.0
 
 
+class Books(Protocol):
+    """What is needed of a market."""
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever a book of it is built anew."""
+
+
 class _Heard(NamedTuple):
     lane: Lane
-    market: Market
+    market: Books
     generation: int
     at: float
 
@@ -102,7 +108,7 @@ class Lanes:
             self.failing = (lane.number, f"{lane.behind:.1f} s behind its twin")
         return heard.generation == heard.market.generation
 
-    def note(self, data: bytes | str, market: Market, lane: Lane, heard_at: float) -> None:
+    def note(self, data: bytes | str, market: Books, lane: Lane, heard_at: float) -> None:
         """A frame with a price change is taken, the first of its kind: the next one that is equal is its echo."""
         lane.missed, lane.behind = 0, 0.0
         for twin in self._open.values():
