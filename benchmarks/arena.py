@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, frozen
 
-from benchmarks.peers import COLUMNS, load
+from benchmarks.peers import COLUMNS, HEDGED, OWN, load
 from benchmarks.peers.base import Peer, SendText
 from benchmarks.schedule import Schedule, build
 from benchmarks.truth import MarketTruth, Marks, mark
@@ -49,7 +49,7 @@ class Order:
 
     fault: str
     module: str
-    """The adapter; "" for polymirror."""
+    """The adapter, or one of OWN."""
     seed: int
     seconds: float
 
@@ -78,7 +78,7 @@ class Arena(World):
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        adapter = load(order.module) if order.module else None
+        adapter = None if order.module in OWN else load(order.module)
         exchange = ExchangeConfig(
             seed=order.seed,
             markets=MARKETS,
@@ -105,6 +105,7 @@ class Arena(World):
             stream=stream,
             network=NetworkConfig(latency_ms=LATENCY_MS, jitter_ms=0),
             engine_class=engine,
+            hedge=2 if order.module == HEDGED else 1,
         )
         self._armed: tuple[Any, ...] = armed
         self._moments = list(Schedule.draw(order.fault, order.seed, order.seconds).moments)
@@ -124,8 +125,7 @@ class Arena(World):
 
     def _carry_out(self, effect: Any) -> None:
         if isinstance(effect, SendText):
-            wire = self._clients[effect.line].wire
-            if wire is not None and wire.is_open:
+            for wire in self._wires(effect.line):
                 self._to_venue(wire, effect.text)
             return
         super()._carry_out(effect)

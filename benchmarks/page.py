@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.arena import GRID, LATENCY_MS, LIMITS, MARKETS, RATE, WARM_UP
-from benchmarks.peers import COLUMNS, installed, load
+from benchmarks.peers import COLUMNS, OWN, installed, load
 from benchmarks.results import BEYOND_PROOF, METRICS
 from benchmarks.schedule import NEEDS_RECONNECTION, NO_FAULT, PERIOD
 from polymirror.simulator.fault_kinds import FAULTS
@@ -133,7 +133,7 @@ def _programs(matrix: Matrix) -> Iterable[str]:
         "ago than 15 s, or than asked for; else it is refused. Driven: its engine, in the world of its own torture.\n"
     )
     for column in COLUMNS:
-        if not column.module:
+        if column.module in OWN:
             continue
         if column.module in matrix.absent:
             yield f"- **{column.title}**: not measured where this page was made ({matrix.absent[column.module]}).\n"
@@ -177,8 +177,8 @@ def _unstruck(matrix: Matrix) -> str:
 def _losses(matrix: Matrix) -> str:
     """State in figures what fail-closed reading costs."""
     unavailable = METRICS[-1]
-    own = [column for column in matrix.columns if not column.module]
-    others = [column for column in matrix.columns if column.module]
+    own = [column for column in matrix.columns if column.module in OWN]
+    others = [column for column in matrix.columns if column.module not in OWN]
     run = len(matrix.counted) * (matrix.seconds - WARM_UP)
     figures = {column.key: matrix.total(unavailable, column) for column in matrix.columns}
     lines = []

@@ -7,7 +7,7 @@ from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig,
 from polymirror.core.events import Transition
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.states import BookState, Reason
-from polymirror.core.view import BookView, Fill, Level
+from polymirror.core.view import BookView, Fill, Level, Top
 from polymirror.errors import (
     ConfigError,
     LeaseLost,
@@ -51,6 +51,7 @@ __all__ = [
     "Reason",
     "RestConfig",
     "StreamConfig",
+    "Top",
     "Transition",
     "UnitError",
     "UnknownToken",

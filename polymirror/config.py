@@ -187,6 +187,9 @@ class MirrorConfig:
     endpoints: Endpoints = field(factory=Endpoints, validator=_instance(Endpoints, "an Endpoints"))
     seed: int | None = field(default=None, validator=_instance(int, "a whole number, or None", optional=True))
     """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
+    hedge: int = field(default=1, validator=_count(1, 2, "connections for each socket"))
+    """With 2, each socket has two connections that are subscribed to the same: the first to bring a change counts, and
+    one that dies or lags costs no availability. Twice the connections and the bytes; see ``docs/operations.md``."""
     custom_features: bool = field(default=True, validator=_instance(bool, "True or False"))
     """Subscribe to market_resolved too (and to best_bid_ask and new_market, which are counted and ignored)."""
     clock_interval: float = field(default=60.0, validator=_between(1, 86_400, "seconds"))

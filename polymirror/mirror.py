@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
 
-    from polymirror.core.view import BookView
+    from polymirror.core.view import BookView, Top
     from polymirror.venue.network import Network
 
 log = logging.getLogger("polymirror")
@@ -241,7 +241,7 @@ class Mirror:
     # ---- Reading -----------------------------------------------------------------------------------
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
-        """Return the newest proven state of a LIVE book: the only read for execution.
+        """Return the newest proven state of a LIVE book, to trade on.
 
         Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds ago
         (default and upper bound: the configured age), and UnknownToken.
@@ -253,6 +253,19 @@ class Mirror:
             raise
         self.reads["granted"] += 1
         return view
+
+    def top(self, token: str, max_proof_age: float | None = None) -> Top:
+        """Return the best levels of a LIVE book: granted exactly when :meth:`live` is, and copied from nothing.
+
+        For decisions that need the top alone, after each change of a deep book. Raises as :meth:`live` does.
+        """
+        try:
+            top = self.engine.top(token, self._clocks.read(), max_proof_age)
+        except NotLive:
+            self.reads["refused"] += 1
+            raise
+        self.reads["granted"] += 1
+        return top
 
     def peek(self, token: str) -> BookView:
         """Return the last proven levels whatever the state, for display and diagnosis. Never trade on it."""

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from benchmarks.peers.base import Peer
 
 
+HEDGED = "hedged"
+"""polymirror with two connections for each socket."""
+
+OWN = ("", HEDGED)
+"""What has no adapter: polymirror itself, with one connection and with two."""
+
+
 @frozen
 class Column:
     """One column of the matrix: whose book is read, and how."""
@@ -26,7 +33,7 @@ class Column:
     title: str
     """As the page heads the column."""
     module: str
-    """The adapter, in this package; "" for polymirror itself."""
+    """The adapter, in this package; one of OWN for polymirror itself."""
     package: str
     """The distribution whose version the page states; "" for plain Python."""
     max_proof_age: float | None = None
@@ -36,6 +43,8 @@ class Column:
 COLUMNS = (
     Column("polymirror", "polymirror", "", "polymirror"),
     Column("polymirror_025", "polymirror, 0.25 s", "", "polymirror", 0.25),
+    Column("polymirror_hedged", "polymirror, hedge=2", HEDGED, "polymirror"),
+    Column("polymirror_hedged_025", "polymirror, hedge=2, 0.25 s", HEDGED, "polymirror", 0.25),
     Column("nautilus", "nautilus_trader", "nautilus_adapter", "nautilus_trader"),
     Column("ccxt", "ccxt", "ccxt_prediction", "ccxt"),
     Column("official", "polymarket-client + dict", "official_models", "polymarket-client"),
@@ -44,7 +53,7 @@ COLUMNS = (
 """All columns in the order of the page."""
 
 SUBJECTS = tuple(dict.fromkeys(column.module for column in COLUMNS))
-"""What runs: the modules of the adapters; both columns of polymirror read one engine."""
+"""What runs: the modules of the adapters; two columns of polymirror read one engine."""
 
 
 class Absent(Exception):  # noqa: N818 - a fact about this machine, not an error
@@ -64,7 +73,7 @@ def absences() -> Mapping[str, str]:
     """Return why each adapter that cannot run here cannot run, by its module."""
     reasons = {}
     for module in SUBJECTS:
-        if module:
+        if module not in OWN:
             try:
                 load(module)
             except Absent as error:

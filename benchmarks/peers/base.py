@@ -139,24 +139,25 @@ class Peer:
         """Return the tokens of the one socket."""
         return self.sockets[number].asset_ids
 
-    def connected(self, number: int, now: float) -> None:
+    def connected(self, number: int, now: float, *, lane: int = 0) -> None:
         """The socket is open."""
-        del number
+        del number, lane
         self.is_open = True
         self._pong_at = now
         self._next_ping = now + self.transport.ping_interval
         self._next_check = now + self.transport.check_interval
         self.opened()
 
-    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False) -> None:
+    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False, lane: int = 0) -> None:
         """The socket is lost."""
-        del number, now, why, resolved
+        del number, now, why, resolved, lane
         self.is_open = False
         self._next_ping = self._next_check = float("inf")
         self.dropped()
 
-    def receive(self, number: int, data: str, now: float) -> None:
+    def receive(self, number: int, data: str, now: float, read_at: float | None = None, lane: int = 0) -> None:
         """Take a frame."""
+        del read_at, lane
         if len(data) > self.transport.max_message:
             self._effects.append(Reconnect(number, "1009 message too big"))
             return

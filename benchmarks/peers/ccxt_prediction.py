@@ -92,10 +92,10 @@ class CcxtPrediction(Peer):
                 if token in text:
                     self.touch(token)
 
-    def receive(self, number: int, data: str, now: float) -> None:
+    def receive(self, number: int, data: str, now: float, read_at: float | None = None, lane: int = 0) -> None:
         """As all do, but a reader that stopped does not see a PONG either."""
         if not self._deaf:
-            super().receive(number, data, now)
+            super().receive(number, data, now, read_at, lane)
 
     def close(self) -> None:
         """Close what ccxt opened."""

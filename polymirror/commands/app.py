@@ -163,6 +163,7 @@ def torture(
     fault: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only these faults; may be repeated. [default: all]")
     ] = None,
+    hedge: Annotated[int | None, typer.Option(min=1, max=2, help="Connections of each socket. [default: 1]")] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
     ] = False,
@@ -187,7 +188,7 @@ def torture(
     faults = tuple(fault or ())
     check_ids(faults, over_sockets=sockets)
     if sockets:
-        _refuse_options("without", seeds=seeds, start=start, minutes=minutes)
+        _refuse_options("without", seeds=seeds, start=start, minutes=minutes, hedge=hedge)
         from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup
 
         raise typer.Exit(run_soak(seconds=seconds or 60.0, seed=seed, tokens=tokens, faults=faults, json=json))
@@ -195,8 +196,9 @@ def torture(
     from polymirror.commands.torture import run_torture  # noqa: PLC0415 - startup
 
     code = run_torture(
-        seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=faults, json=json
-    )
+        seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=faults, hedge=hedge or 1,
+        json=json,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 

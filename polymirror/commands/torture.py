@@ -20,9 +20,11 @@ MAX_EXPLAINED = 3
 """Broken seeds that are reduced and shown in full."""
 
 
-def run_torture(*, seeds: int, start: int, minutes: float, tokens: int, faults: Sequence[str], json: bool) -> int:
+def run_torture(
+    *, seeds: int, start: int, minutes: float, tokens: int, faults: Sequence[str], hedge: int, json: bool
+) -> int:
     """Run the seeds; return 0 if no promise was broken, else 1."""
-    torture = Torture(seeds, start, minutes, tokens, tuple(faults))
+    torture = Torture(seeds, start, minutes, tokens, tuple(faults), hedge)
     console = make_console()
     broken = []
     columns = (TextColumn("seed {task.fields[seed]}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
@@ -36,7 +38,7 @@ def run_torture(*, seeds: int, start: int, minutes: float, tokens: int, faults: 
             progress.update(task, advance=1, seed=result.seed, wrong=wrong)
     explained = [torture.explain(result) for result in broken[:MAX_EXPLAINED]]
     summary = torture.report.as_dict(torture.elapsed, list(faults or FAULTS))
-    summary |= {"start": start, "minutes": minutes, "tokens": tokens, "explained": explained}
+    summary |= {"start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "explained": explained}
     if json:
         print_json(summary)
     else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polymirror.core.effects import Effect
     from polymirror.core.market import Market
     from polymirror.core.outbox import Outbox
-    from polymirror.core.sockets import Sockets
+    from polymirror.core.sockets import Socket, Sockets
     from polymirror.core.states import Reason
 
 REPLACE_INTERVAL: Final = 10.0
@@ -44,11 +44,46 @@ class Carriage:
     def assign(self, market: Market, asset_ids: Sequence[str], now: float) -> None:
         """Have tokens of a market carried by a socket."""
         socket, new = self._sockets.assign(market, len(asset_ids))
-        if socket.is_open:
-            for asset_id in asset_ids:
-                market.tokens[asset_id].subscribed(now, now)
+        for asset_id in asset_ids if socket.is_open else ():
+            market.tokens[asset_id].subscribed(now, now, *list(socket.lanes))
         number = socket.number
         self._effects.append(OpenSocket(number, socket.asset_ids) if new else Subscribe(number, tuple(asset_ids)))
+
+    # ---- Connections -------------------------------------------------------------------------------
+
+    def opened(self, socket: Socket, lane: int, asked_at: float, now: float) -> None:
+        """A connection is open and subscribed: the first begins everything anew, the second is only one more."""
+        first = not socket.is_open
+        socket.lanes.opened(lane)
+        socket.troubles.pop(lane, None)
+        for market in socket.markets.values():
+            if first:
+                market.lag, market.newest_ms = None, 0
+            for token in market.tokens.values():
+                if first and token.state is not BookState.RETIRED:
+                    token.subscribed(now, asked_at, lane)
+                elif not first:
+                    token.questions.ask(asked_at, lane)
+
+    def closed(self, socket: Socket, lane: int, why: str, now: float) -> tuple[Market, ...]:
+        """A connection is lost; return the markets that nothing carries now: their books may be outdated."""
+        socket.lanes.closed(lane)
+        socket.troubles[lane] = why
+        markets = tuple(socket.markets.values())
+        for token in [token for market in markets for token in market.tokens.values()]:
+            if socket.is_open:
+                token.questions.lost(lane)
+            elif token.state is not BookState.RETIRED:
+                token.disconnected(now, why)
+        return () if socket.is_open else markets
+
+    def replace_failing(self, socket: Socket, now: float) -> None:
+        """Have the lane of a hedged socket replaced that does worse than its twin."""
+        failing, socket.lanes.failing = socket.lanes.failing, None
+        if failing is not None and now >= socket.replaced_at + REPLACE_INTERVAL:
+            self._replace(socket, *failing, now)
+
+    # ---- Markets -----------------------------------------------------------------------------------
 
     def release(self, market: Market) -> None:
         """Have a market carried no more."""
@@ -70,13 +105,20 @@ class Carriage:
         }
         for market, socket in [(each, self._sockets[each.socket]) for each in markets if each.socket is not None]:
             if socket.number in failing and now >= socket.replaced_at + REPLACE_INTERVAL:
-                socket.replaced_at = now
-                self._effects.append(Reconnect(socket.number, "resubscribing did not help"))
+                # Of two, the one that was not replaced last.
+                lane = next((each for each in socket.lanes if each != socket.replaced), 0)
+                self._replace(socket, lane, "resubscribing did not help", now)
             else:
                 self._effects.append(Unsubscribe(socket.number, tuple(market.tokens)))
                 self._effects.append(Subscribe(socket.number, tuple(market.tokens)))
                 for token in market.tokens.values():
-                    token.questions.ask(now)
+                    for lane in socket.lanes:
+                        token.questions.ask(now, lane)
+
+    def _replace(self, socket: Socket, lane: int, why: str, now: float) -> None:
+        """Have one connection of a socket replaced."""
+        socket.replaced_at, socket.replaced = now, lane
+        self._effects.append(Reconnect(socket.number, why, lane))
 
     # ---- The end of a market, and its return -------------------------------------------------------
 
@@ -111,7 +153,7 @@ class Carriage:
                 self.assign(market, tuple(market.tokens), now)
             else:
                 # The other token kept it on its socket.
-                if self._sockets[market.socket].is_open:
-                    for asset_id in dead:
-                        market.tokens[asset_id].subscribed(now, now)
+                lanes = list(self._sockets[market.socket].lanes)
+                for asset_id in dead if lanes else ():
+                    market.tokens[asset_id].subscribed(now, now, *lanes)
                 self._outbox.resubscribe[condition_id] = None

@@ -11,7 +11,10 @@ from attrs import frozen
 
 @frozen
 class OpenSocket:
-    """Open a socket for these tokens and keep it open. The tokens may change later."""
+    """Open a socket for these tokens and keep it open. The tokens may change later.
+
+    A shell that hedges opens two connections for it, its lanes 0 and 1, with the same subscriptions.
+    """
 
     socket: int
     asset_ids: tuple[str, ...]
@@ -19,7 +22,7 @@ class OpenSocket:
 
 @frozen
 class Subscribe:
-    """Add tokens to a socket that is open. A closed one learns of them when it opens."""
+    """Add tokens to a socket, on each lane that is open. A closed one learns of them when it opens."""
 
     socket: int
     asset_ids: tuple[str, ...]
@@ -35,10 +38,11 @@ class Unsubscribe:
 
 @frozen
 class Reconnect:
-    """Replace a socket that is open and does not do its work."""
+    """Replace a connection of a socket that is open and does not do its work."""
 
     socket: int
     why: str
+    lane: int = 0
 
 
 @frozen

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
     from polymirror.core.events import Transition, Warned
+    from polymirror.core.lanes import Lane
     from polymirror.core.messages import Rare
     from polymirror.core.token import Token
 
@@ -152,47 +153,42 @@ class Engine(Reads):
 
     # ---- Connections -------------------------------------------------------------------------------
 
-    def connected(self, number: int, now: float, *, asked_at: float | None = None) -> None:
-        """A socket is open, and its subscription was sent, at ``asked_at`` if not now."""
+    def connected(self, number: int, now: float, *, asked_at: float | None = None, lane: int = 0) -> None:
+        """A connection of a socket is open, and its subscription was sent, at ``asked_at`` if not now.
+
+        ``lane`` tells the two connections of a hedged socket apart: the second is one more, nothing is lost or begun.
+        """
         asked_at = (now if asked_at is None else asked_at) + self._slept
         now += self._slept
         socket = self.sockets.get(number)
         if socket is None:
             return
-        socket.is_open, socket.trouble = True, ""
-        for market in socket.markets.values():
-            market.lag, market.newest_ms = None, 0
-            for token in market.tokens.values():
-                if token.state is not BookState.RETIRED:
-                    token.subscribed(now, asked_at)
+        self._carriage.opened(socket, lane, asked_at, now)
         self._settle(now)
 
-    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False) -> None:
-        """A socket is lost. ``resolved``: the venue says it closed it because all its markets are resolved.
+    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False, lane: int = 0) -> None:
+        """A connection of a socket is lost: its books are, unless another ``lane`` of it is open.
 
-        That is a reason to ask Gamma, no evidence: the text names no market.
+        ``resolved``: the venue says it closed it because all its markets are resolved. That is a reason to ask Gamma,
+        no evidence: the text names no market.
         """
         now += self._slept
         socket = self.sockets.get(number)
         if socket is None:
             return
-        socket.is_open, socket.trouble = False, why
-        for market in tuple(socket.markets.values()):
+        if resolved:
+            self.outbox.ask_gamma.update(dict.fromkeys(socket.markets))
+        for market in self._carriage.closed(socket, lane, why, now):
             self._lags.forget(market)
-            for token in market.tokens.values():
-                if token.state is not BookState.RETIRED:
-                    token.disconnected(now, why)
             self._open.pop(market, None)
             market.drop_batch()
-            if resolved:
-                self.outbox.ask_gamma[market.condition_id] = None
         self._settle(now)
 
-    def unreachable(self, number: int, why: str, now: float) -> None:
-        """An attempt to open a socket failed. Until one succeeds, refused reads and the status say why."""
+    def unreachable(self, number: int, why: str, now: float, *, lane: int = 0) -> None:
+        """An attempt to open a connection failed. Until one succeeds, refused reads and the status say why."""
         socket = self.sockets.get(number)
-        if socket is not None and not socket.is_open:
-            socket.trouble = why
+        if socket is not None and lane not in socket.lanes:
+            socket.troubles[lane] = why
         self._settle(now + self._slept)
 
     def overflow(self, number: int, now: float) -> None:
@@ -219,28 +215,35 @@ class Engine(Reads):
                 self.outbox.rearm[asset_id] = None
         self._settle(now)
 
-    def receive(  # noqa: C901 - a call for its parts would cost more than they do
-        self, number: int, data: bytes | str, now: float, read_at: float | None = None
+    def receive(  # noqa: C901, PLR0912 - a call for its parts would cost more than they do
+        self, number: int, data: bytes | str, now: float, read_at: float | None = None, lane: int = 0
     ) -> None:
-        """Take one frame of a socket.
+        """Take one frame of a socket, from one of its connections.
 
         ``read_at`` is when it was read from the socket, if it had to wait since (default: now): proofs that rest on
         it are at least as old as that.
         """
         self.frames += 1
         socket = self.sockets.by_number.get(number)
-        if socket is None or not socket.is_open:
+        if socket is None or (way := socket.lanes.get(lane)) is None:
             self.counts["orphaned"] += 1
             return
         heard_at = (now if read_at is None else read_at) + self._slept
         now += self._slept
+        hedged = socket.lanes.hedged
+        if hedged:
+            if socket.lanes.failing is not None:
+                self._carriage.replace_failing(socket, now)
+            if socket.lanes.is_echo(data, way, heard_at):
+                self.counts["echoes"] += 1
+                return
         clock, max_lag = self.clock, self.config.max_apply_lag
         if clock.low is None and now > self._due() + STALLED_SECONDS:
             # This program stood still, and nothing tells yet how old what waited is.
             clock.woke(now)
         for message in decode_frame(data):
             if not isinstance(message, PriceChange):
-                self._rare(socket, message, heard_at, now)
+                self._rare(socket, message, heard_at, now, way)
                 continue
             market, at_ms = self.markets.get(message.market), message.at_ms
             if market is None or market.socket != number:
@@ -259,6 +262,8 @@ class Engine(Reads):
                     as_of = heard_at
             else:
                 as_of = self._lags.date(market, at_ms, heard_at, now)
+            if hedged:
+                socket.lanes.note(data, market, way, heard_at)
             try:
                 if market.deltas(message, as_of, now, heard_at):
                     self._open.pop(market, None)
@@ -275,11 +280,11 @@ class Engine(Reads):
         ids = tuple(change.asset_id for change in message.price_changes or ())
         self._harm.take(socket, Malformed("price_change", detail, message.market, ids), now, frame=self.frames)
 
-    def _rare(self, socket: Socket, message: Rare, heard_at: float, now: float) -> None:
+    def _rare(self, socket: Socket, message: Rare, heard_at: float, now: float, lane: Lane) -> None:
         """Take any message but a price change."""
         if isinstance(message, Snapshot):
             self.counts["snapshots"] += 1
-            self._take_snapshot(socket, message, heard_at, now)
+            self._take_snapshot(socket, message, heard_at, now, lane)
         elif isinstance(message, Malformed):
             self._harm.take(socket, message, now, frame=self.frames)
         elif isinstance(message, Trade):
@@ -298,13 +303,13 @@ class Engine(Reads):
             self.counts["ignored"] += 1
             count_kind(self.ignored, message.kind)
 
-    def _take_snapshot(self, socket: Socket, message: Snapshot, heard_at: float, now: float) -> None:
+    def _take_snapshot(self, socket: Socket, message: Snapshot, heard_at: float, now: float, lane: Lane) -> None:
         market = self.markets.get(message.market)
         if market is None or market.socket != socket.number:
             self.counts["untracked"] += 1
             return
         try:
-            market.whole_book(message, heard_at, now)
+            market.whole_book(message, heard_at, now, lane)
         except UnitError as error:
             self._harm.take(
                 socket, Malformed("book", str(error), message.market, (message.asset_id,)), now, frame=self.frames

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.book import Undo
     from polymirror.core.hashing import Explained, MarketHash
+    from polymirror.core.lanes import Lane
     from polymirror.core.messages import PriceChange, Snapshot, TickSizeChange
     from polymirror.core.outbox import Outbox
 
@@ -143,8 +144,13 @@ class Market:
             token.prove_by_hash(now, thorough=False)
             token.resync.recheck(now)
 
-    def whole_book(self, message: Snapshot, heard_at: float, now: float) -> None:
-        """Take a book from the stream, read at ``heard_at``: a baseline, or a chance to prove.
+    @property
+    def generation(self) -> int:
+        """Grows whenever a book of this market is cleared, replaced or subscribed anew."""
+        return sum(token.proven.generation for token in self.tokens.values())
+
+    def whole_book(self, message: Snapshot, heard_at: float, now: float, lane: Lane) -> None:
+        """Take a book from the stream, read at ``heard_at`` on ``lane``: a baseline, or a chance to prove.
 
         Raises UnitError if it is bad.
         """
@@ -155,7 +161,7 @@ class Market:
         if message.tick_size is not None:
             parse_tick(message.tick_size)
         book = OrderBook.of(message, token.config.max_levels)
-        evidence = self._date_book(token, message, heard_at, now)
+        evidence = self._date_book(token, message, heard_at, now, lane)
         explained = self._explain(message, book, now)
         if token.state is BookState.RETIRED:
             token.resync.shows_life(message, explained, now)
@@ -177,7 +183,7 @@ class Market:
                 token.proven.superseded(evidence.since_ms, evidence.as_of)
                 token.proven.hint(evidence.since_ms, now)
 
-    def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float) -> Evidence:
+    def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float, lane: Lane) -> Evidence:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
         clock = self.outbox.clock
         if message.tick_size is None and not clock.has_backlog(now):
@@ -191,10 +197,10 @@ class Market:
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
             as_of = _NEVER
         # Opening books tell the tick size; without it, it is one that nobody asked for, perhaps a late one.
-        asked_at = token.questions.answered(now) if message.tick_size is not None else None
+        asked_at = token.questions.answered(now, lane.number) if message.tick_size is not None else None
         by_stamp = None if asked_at is None else as_of
         if asked_at is not None:
-            as_of = min(heard_at, max(as_of, by_answer(asked_at, self.lag or 0.0)))
+            as_of = min(heard_at, max(as_of, by_answer(asked_at, max(self.lag or 0.0, lane.behind))))
         doubts = token.doubts - (heard_at < token.doubted_at)
         return Evidence(ProofKind.BOOK, order_ms, as_of, doubts, by_stamp)
 

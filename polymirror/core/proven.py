@@ -413,5 +413,17 @@ class Proven:
             self.past_levels = self.book.levels_before(self._newest(self.unproven))
         return self.past_levels
 
+    def top(self) -> tuple[int, int, int, int]:
+        """Return key and size of the best proven levels, bid and ask, without a copy; 0 and 0 for an empty side."""
+        if self.unproven:
+            bid_keys, bid_sizes, ask_keys, ask_sizes = self.levels()
+        else:
+            bids, asks = self.book.bids, self.book.asks
+            bid_keys, bid_sizes, ask_keys, ask_sizes = bids.keys, bids.sizes, asks.keys, asks.sizes  # type: ignore[assignment]
+        return (
+            bid_keys[-1] if bid_keys else 0, bid_sizes[-1] if bid_keys else 0,
+            ask_keys[-1] if ask_keys else 0, ask_sizes[-1] if ask_keys else 0,
+        )  # fmt: skip
+
     def _newest(self, count: int) -> list[Undo]:
         return list(self.journal)[len(self.journal) - count :]

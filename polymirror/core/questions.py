@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_QUESTIONS: Final = 8
 """Subscriptions of one token whose answers are waited for at once: later ones are dated by one of these."""
@@ -12,33 +12,47 @@ LOST_SECONDS: Final = 30.0
 """An answer that has not come after so long is lost, if another was asked for since."""
 
 
+class Question(NamedTuple):
+    """A subscription that was sent on one connection of a socket, in seconds on the mirror's monotonic clock."""
+
+    asked_at: float
+    lane: int
+
+
 class Questions:
-    """When one token's open subscriptions were sent, oldest first. Seconds on the mirror's monotonic clock."""
+    """When one token's open subscriptions were sent, oldest first."""
 
     __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        self._asked: deque[float] = deque()
+        self._asked: deque[Question] = deque()
 
     def __len__(self) -> int:
         return len(self._asked)
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, lane: int = 0) -> None:
         """The token was subscribed on a new socket: nothing that was asked before is answered there."""
         self._asked.clear()
-        self._asked.append(now)
+        self._asked.append(Question(now, lane))
 
-    def ask(self, now: float) -> None:
-        """The token was subscribed anew on the same socket: another opening book will come."""
+    def ask(self, now: float, lane: int = 0) -> None:
+        """The token was subscribed anew, or on another connection: another opening book will come there."""
         if len(self._asked) < MAX_QUESTIONS:
-            self._asked.append(now)
+            self._asked.append(Question(now, lane))
 
-    def answered(self, now: float) -> float | None:
-        """Return when the opening book that came now was asked for; None: nobody asked."""
-        asked = self._asked
-        while len(asked) > 1 and now - asked[0] > LOST_SECONDS:
-            asked.popleft()
-        return asked.popleft() if asked else None
+    def answered(self, now: float, lane: int = 0) -> float | None:
+        """Return when the opening book that came now on this connection was asked for; None: nobody asked."""
+        mine = [question for question in self._asked if question.lane == lane]
+        while len(mine) > 1 and now - mine[0].asked_at > LOST_SECONDS:
+            self._asked.remove(mine.pop(0))
+        if not mine:
+            return None
+        self._asked.remove(mine[0])
+        return mine[0].asked_at
+
+    def lost(self, lane: int) -> None:
+        """One connection of the socket is gone."""
+        self._asked = deque(question for question in self._asked if question.lane != lane)
 
     def clear(self) -> None:
         """The socket is gone."""

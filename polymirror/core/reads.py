@@ -1,4 +1,4 @@
-"""Reading an engine: the one read for execution, and what explains its refusal.
+"""Reading an engine: the reads for execution, all behind one check, and what explains a refusal.
 
 The base of :class:`polymirror.core.engine.Engine`. Reading does no work: it looks up a token, the age of its proof,
 and copies nothing that was copied before.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polymirror.core.states import BookState, Reason
 from polymirror.core.status import Surface
-from polymirror.core.view import BookView
+from polymirror.core.view import BookView, Top
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
@@ -26,11 +26,28 @@ class Reads(Surface):
     config: EngineConfig
 
     def live(self, asset_id: str, now: float, max_proof_age: float | None = None) -> BookView:
-        """Return the newest proven state of a LIVE book: the only read for execution.
+        """Return the newest proven state of a LIVE book, to trade on.
 
         Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds
         ago (never more than the configured age), and UnknownToken for a token that is not tracked.
         """
+        return self._view(self._readable(asset_id, now, max_proof_age), now)
+
+    def top(self, asset_id: str, now: float, max_proof_age: float | None = None) -> Top:
+        """Return the best levels of the newest proven state of a LIVE book: granted exactly when :meth:`live` is.
+
+        Nothing is copied, whatever the depth of the book. Raises as :meth:`live` does.
+        """
+        token = self._readable(asset_id, now, max_proof_age)
+        proven = token.proven
+        return Top(
+            asset_id, proven.epoch, token.doubts, token.settled, proven.proven_ms, now,
+            proven.proof.as_of - self._slept,  # type: ignore[union-attr]  # what is readable is proven
+            *proven.top(),
+        )  # fmt: skip
+
+    def _readable(self, asset_id: str, now: float, max_proof_age: float | None) -> Token:
+        """Return a token whose book may be read for execution: the one check that every such read passes (P1)."""
         token = self._token(asset_id)
         limit = self.config.max_proof_age
         if max_proof_age is not None and not max_proof_age >= limit:
@@ -38,7 +55,7 @@ class Reads(Surface):
             limit = max_proof_age
         proof = token.proven.proof
         if token.state is BookState.LIVE and proof is not None and now + self._slept - proof.as_of <= limit:
-            return self._view(token, now)
+            return token
         self.refused[asset_id] += 1
         raise self.refusal(asset_id, now, limit)
 
@@ -55,7 +72,9 @@ class Reads(Surface):
 
     def _trouble(self, token: Token) -> str:
         socket = self.sockets.get(self.markets[token.market_id].socket or 0)
-        return "" if socket is None or token.state is BookState.RETIRED else socket.trouble
+        if socket is None or socket.is_open or token.state is BookState.RETIRED:
+            return ""
+        return socket.trouble
 
     def peek_state(self, asset_id: str) -> BookState:
         """Return a token's state. Raises UnknownToken."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
+from polymirror.core.lanes import Lanes
+
 if TYPE_CHECKING:
     from polymirror.core.market import Market
 
@@ -20,13 +22,25 @@ class Socket:
 
     number: int
     markets: dict[str, Market] = Factory(dict)
-    is_open: bool = False
-    # Why it is not open: how the last connection ended, or why the last attempt failed. Empty while it is open.
-    trouble: str = ""
+    # Its open connections: one, or two if it is hedged. It is open as long as one of them is.
+    lanes: Lanes = Factory(Lanes)
+    # Why a connection is not open: how the last one ended, or why the last attempt failed.
+    troubles: dict[int, str] = Factory(dict)
     # From the venue's timestamp of the newest price change to its application, seconds; None: no frame yet.
     lag: float | None = None
-    # When the engine last asked for a new connection.
+    # When the engine last asked for a new connection, and which one it replaced.
     replaced_at: float = float("-inf")
+    replaced: int = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can come."""
+        return bool(self.lanes)
+
+    @property
+    def trouble(self) -> str:
+        """Why connections are not open; empty if all are, and before the first attempt."""
+        return "; ".join(dict.fromkeys(self.troubles.values()))
 
     @property
     def asset_ids(self) -> tuple[str, ...]:

@@ -104,12 +104,15 @@ class SocketStatus(Struct, frozen=True, kw_only=True, gc=False):
 
     number: int
     is_open: bool
+    lanes: int
+    """How many of its connections are open: 2 at most if the mirror hedges, else 1."""
     lag: float | None
     """The largest lag of its markets, in seconds. None: no change came yet."""
     tokens: int
     """How many tokens it carries."""
     trouble: str
-    """Why it is not open, such as ``TLS: certificate has expired``. Empty while it is, and before the first attempt."""
+    """Why a connection is not open, such as ``TLS: certificate has expired``. Empty while all are, and before the first
+    attempt."""
 
 
 class RestStatus(Struct, frozen=True, kw_only=True, gc=False):
@@ -234,7 +237,7 @@ class Surface:
             markets=self._markets(known),
             sockets=tuple(
                 SocketStatus(
-                    number=socket.number, is_open=socket.is_open,
+                    number=socket.number, is_open=socket.is_open, lanes=len(socket.lanes),
                     lag=max((m.lag for m in socket.markets.values() if m.lag is not None), default=None),
                     tokens=sum(len(market.tokens) for market in socket.markets.values()), trouble=socket.trouble,
                 )

@@ -200,10 +200,15 @@ class Token:
 
     # ---- Inputs from the stream --------------------------------------------------------------------
 
-    def subscribed(self, now: float, asked_at: float) -> None:
-        """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon."""
+    def subscribed(self, now: float, asked_at: float, lane: int = 0, *others: int) -> None:
+        """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon.
+
+        It comes on each of these lanes.
+        """
         self.connected = True
-        self.questions.begin(asked_at)
+        self.questions.begin(asked_at, lane)
+        for other in others:
+            self.questions.ask(asked_at, other)
         self.proven.subscribed()
         self.resync.begin(now, await_stream=True)
         self.outbox.rearm[self.asset_id] = None

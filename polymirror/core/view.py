@@ -191,6 +191,46 @@ class BookView(Struct, frozen=True, eq=False, gc=False, kw_only=True):
         return f"{self.best_bid or 'no bid'} | {self.best_ask or 'no ask'} ({self.state.name}, proven {age})"
 
 
+class Top(Struct, frozen=True, eq=False, gc=False):
+    """The best levels of one token's book as it was proven, and nothing else: what a decision at the top needs.
+
+    Made by :meth:`polymirror.core.engine.Engine.top` without a copy of the book. Times in seconds, prices and sizes as
+    in :class:`Level`.
+    """
+
+    token: str
+    epoch: int
+    doubts: int
+    settled: bool
+    exchange_ms: int
+    read_at: float
+    proven_at: float
+    _bid_key: int
+    _bid_size: int
+    _ask_key: int
+    _ask_size: int
+
+    @property
+    def verified_age(self) -> float:
+        """Seconds from the proof of these levels to this read."""
+        return max(0.0, self.read_at - self.proven_at)
+
+    @property
+    def best_bid(self) -> Level | None:
+        """The highest bid, or None."""
+        return Level(self._bid_key, self._bid_size) if self._bid_size else None
+
+    @property
+    def best_ask(self) -> Level | None:
+        """The lowest ask, or None."""
+        return Level(PRICE_SCALE - self._ask_key, self._ask_size) if self._ask_size else None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.best_bid or 'no bid'} | {self.best_ask or 'no ask'} (proven {self.verified_age * 1000:.1f} ms ago)"
+        )
+
+
 def _walk_shares(levels: Iterable[Level], wanted: int) -> Fill:
     left, money, worst = wanted, 0, None
     for level in levels:

@@ -79,7 +79,8 @@ class Carrier:
         self._clocks = clocks
         self._rng = rng
         self._markets = markets
-        self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        # By socket: its connections, one for each lane.
+        self._streams: dict[int, list[tuple[Stream, asyncio.Task[None]]]] = {}
         # When to look for a gap again while frames come.
         self._look_at = float("-inf")
 
@@ -89,8 +90,8 @@ class Carrier:
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """The open sockets."""
-        return tuple(stream for stream, _ in self._streams.values())
+        """The connections of all sockets."""
+        return tuple(stream for lanes in self._streams.values() for stream, _ in lanes)
 
     @property
     def waiting(self) -> bool:
@@ -110,23 +111,31 @@ class Carrier:
         custom = self._config.custom_features
         match effect:
             case OpenSocket(socket):
-                self._open(socket)
+                self._streams[socket] = [self._open(socket, lane) for lane in range(self._config.hedge)]
             case Subscribe(socket, ids):
                 self._send(socket, subscription_change("subscribe", ids, custom_features=custom))
             case Unsubscribe(socket, ids):
                 self._send(socket, subscription_change("unsubscribe", ids, custom_features=custom))
-            case Reconnect(socket, why) if socket in self._streams:
-                self._streams[socket][0].reconnect(why)
-            case Vouch(socket) if socket in self._streams:
-                self._streams[socket][0].vouch()
-            case CloseSocket(socket) if socket in self._streams:
-                self._streams.pop(socket)[1].cancel()
+            case Reconnect(socket, why, lane) if socket in self._streams:
+                self._streams[socket][lane][0].reconnect(why)
+            case Vouch(socket):
+                self._vouch(socket)
+            case CloseSocket(socket):
+                self._close(socket)
             case AskGamma(condition_id):
                 self._hooks.spawn(self._ask_gamma(condition_id), f"gamma {condition_id}")
             case FetchBooks(request, ids):
                 self._hooks.spawn(self._fetch(request, ids), f"books {request}")
 
-    def _open(self, socket: int) -> None:
+    def _close(self, socket: int) -> None:
+        for _, task in self._streams.pop(socket, ()):
+            task.cancel()
+
+    def _vouch(self, socket: int) -> None:
+        for stream, _ in self._streams.get(socket, ()):
+            stream.vouch()
+
+    def _open(self, socket: int, lane: int) -> tuple[Stream, asyncio.Task[None]]:
         engine, monotonic, drain = self._engine, self._clocks.monotonic, self._hooks.drain
 
         def first_frame() -> str | None:
@@ -134,26 +143,27 @@ class Carrier:
             return subscription(ids, custom_features=self._config.custom_features) if ids else None
 
         def on_open(now: float) -> None:
-            engine.connected(socket, now, asked_at=stream.asked_at)
+            engine.connected(socket, now, asked_at=stream.asked_at, lane=lane)
             drain()
 
         def on_frame(data: bytes | str, received_at: float) -> None:
             now = monotonic()
             if now >= self._look_at:
                 self.look_for_gap()
-            engine.receive(socket, data, now, received_at)
+            engine.receive(socket, data, now, received_at, lane)
             drain()
 
         def on_close(now: float, cause: CloseCause) -> None:
             if cause.kind is CloseKind.OVERFLOW:
                 engine.overflow(socket, now)
-            engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in cause.reason)
+            engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in cause.reason, lane=lane)
             drain()
 
         def on_failed(now: float, why: str) -> None:
-            engine.unreachable(socket, why, now)
+            engine.unreachable(socket, why, now, lane=lane)
             drain()
 
+        name = f"socket {socket}" if self._config.hedge == 1 else f"socket {socket}.{lane}"
         stream = Stream(
             self._config.endpoints.stream,
             first_frame=first_frame,
@@ -164,18 +174,17 @@ class Carrier:
             cut=cut_array,
             config=self._config.stream,
             rng=self._rng,
-            name=f"socket {socket}",
+            name=name,
             network=self._network,
         )
-        self._streams[socket] = (stream, self._hooks.spawn(stream.run(), f"socket {socket}"))
+        return stream, self._hooks.spawn(stream.run(), name)
 
     def _send(self, socket: int, text: str) -> None:
-        stream = self._streams.get(socket)
-        if stream is not None:
+        for stream, _ in self._streams.get(socket, ()):
             # Without a connection, or with one that is ending, the next first frame tells the venue. One that
             # just sends its first frame takes the text: the frame was made before this change.
             with suppress(VenueUnavailable):
-                stream[0].send(text)
+                stream.send(text)
 
     async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
         try:

@@ -1,7 +1,7 @@
 """The client's connections and calls in a simulated world: what the shell does, as events on a timeline.
 
-A line is what the engine knows as a socket; a wire is one attempt of it to be connected, from both ends. Frames
-pass the faults, take their time, and wait while the client is busy; so do the answers to calls.
+A line is what the engine knows as a socket, with one lane or two; a wire is one attempt of a lane to be connected,
+from both ends. Frames pass the faults, take their time, and wait while the client is busy; so do the answers to calls.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import define
 
@@ -51,11 +51,18 @@ CALL_TIMEOUT = 10 * MICRO
 """A call about a market or the time that is not answered within this time has failed."""
 
 
-@define(eq=False)
-class Wire:
-    """One attempt of a line to be connected. Times of the client's clock, in microseconds, unless said."""
+class End(NamedTuple):
+    """Which line of the client, and which lane of it."""
 
     line: int
+    lane: int
+
+
+@define(eq=False)
+class Wire:
+    """One attempt of a lane to be connected. Times of the client's clock, in microseconds, unless said."""
+
+    end: End
     session: Session
     link: Link
     is_open: bool = False
@@ -71,7 +78,7 @@ class Wire:
 
 @define(eq=False)
 class Client:
-    """What the shell keeps for one line."""
+    """What the shell keeps for one lane of a line."""
 
     wire: Wire | None = None
     failures: int = 0
@@ -100,7 +107,7 @@ class Links(Timeline):
         self.desk = Desk(exchange)
         self.witness = Witness(network.latency_ms + network.jitter_ms)
         self._start_ms = exchange.config.start_ms
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[End, Client] = {}
         self._is_busy_client = any(isinstance(fault, ClientFault) for fault in faults.faults)
         # Until when a call for the time is under way.
         self._asking_until = 0
@@ -122,6 +129,11 @@ class Links(Timeline):
     def _awoke(self) -> None:
         """The client goes on after its process was suspended."""
         raise NotImplementedError
+
+    def _wires(self, line: int) -> list[Wire]:
+        """The lanes of a line that are connected."""
+        wires = [client.wire for end, client in self._clients.items() if end.line == line]
+        return [wire for wire in wires if wire is not None and wire.is_open]
 
     # ---- Frames ------------------------------------------------------------------------------------
 
@@ -156,7 +168,7 @@ class Links(Timeline):
         return self.faults.outgoing(link, items, self.exchange_ms())
 
     def _arrive(self, wire: Wire, item: Item, arrived: int) -> None:
-        client = self._clients[wire.line]
+        client = self._clients[wire.end]
         if client.wire is not wire or not wire.is_open:
             return
         if not isinstance(item, Frame):
@@ -166,7 +178,7 @@ class Links(Timeline):
         if item.kind != REPLY:
             wire.last_data = now
         self.witness.arrived(item, self._start_ms + arrived // 1000, self.exchange_ms())
-        self.engine.receive(wire.line, item.text, now / MICRO)
+        self.engine.receive(wire.end.line, item.text, now / MICRO, None, wire.end.lane)
         self._drain()
         self._was_read(wire, item)
         if self._is_busy_client:
@@ -188,25 +200,25 @@ class Links(Timeline):
 
     # ---- Connections -------------------------------------------------------------------------------
 
-    def _connect(self, line: int) -> None:
-        client = self._clients[line]
+    def _connect(self, end: End) -> None:
+        client = self._clients[end]
         if client.closed:
             return
         if self.faults.refuses(self.exchange_ms()):
             client.failures += 1
-            self.at_client(self.now + self._backoff(client), lambda: self._connect(line))
+            self.at_client(self.now + self._backoff(client), lambda: self._connect(end))
             return
-        wire = Wire(line, Session(self.exchange), self.faults.open_link())
+        wire = Wire(end, Session(self.exchange), self.faults.open_link())
         client.wire = wire
 
         def opened() -> None:
-            asset_ids = self.engine.carried_by(line)
+            asset_ids = self.engine.carried_by(end.line)
             if client.wire is not wire or client.closed or not asset_ids:
                 return
             wire.is_open = True
             wire.opened_at = wire.last_data = wire.last_frame = wire.pinged_at = self.client_now
             self._to_venue(wire, subscription(asset_ids, custom_features=True))
-            self.engine.connected(line, self.seconds)
+            self.engine.connected(end.line, self.seconds, lane=end.lane)
             self._drain()
             self.at_client(self.now + WATCH_EVERY, lambda: self._watch(wire))
 
@@ -222,7 +234,7 @@ class Links(Timeline):
         self.at(wire.last_departure, received)
 
     def _watch(self, wire: Wire) -> None:
-        if self._clients[wire.line].wire is not wire:
+        if self._clients[wire.end].wire is not wire:
             return
         config, now = self.stream_config, self.client_now
         if now - wire.last_data > config.data_timeout * MICRO:
@@ -236,13 +248,15 @@ class Links(Timeline):
             self.at_client(self.now + WATCH_EVERY, lambda: self._watch(wire))
 
     def _lose(self, wire: Wire, why: str) -> None:
-        client = self._clients[wire.line]
+        client = self._clients[wire.end]
         client.wire = None
         wire.link.dead = True
         healthy = self.client_now - wire.opened_at > self.stream_config.healthy_after * MICRO
         client.failures = 0 if healthy else client.failures + 1
-        self.engine.disconnected(wire.line, self.seconds, why, resolved=ALL_RESOLVED.reason in why)
-        self.at_client(self.now + self._backoff(client), lambda: self._connect(wire.line))
+        self.engine.disconnected(
+            wire.end.line, self.seconds, why, resolved=ALL_RESOLVED.reason in why, lane=wire.end.lane
+        )
+        self.at_client(self.now + self._backoff(client), lambda: self._connect(wire.end))
         self._drain()
 
     def _backoff(self, client: Client) -> int:

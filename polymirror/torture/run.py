@@ -67,7 +67,14 @@ class SeedResult:
 class Watched(World):
     """A world that notes strikes, and how long it takes until they are doubted."""
 
-    def __init__(self, storm: Storm, episodes: Iterable[Episode], engine_class: Callable[..., Engine] = Engine) -> None:
+    def __init__(
+        self,
+        storm: Storm,
+        episodes: Iterable[Episode],
+        engine_class: Callable[..., Engine] = Engine,
+        *,
+        hedge: int = 1,
+    ) -> None:
         # Strikes not yet followed by a doubt.
         self.strikes: list[Strike] = []
         self.detect: dict[str, list[float]] = {}
@@ -76,7 +83,9 @@ class Watched(World):
         self._solo = storm.solo
         faults = [episode.build(storm.exchange.start_ms, storm.seed) for episode in episodes]
         self._alone = [fault for fault in faults if fault.id == storm.solo]
-        super().__init__(storm.exchange, faults, seed=storm.seed, network=storm.network, engine_class=engine_class)
+        super().__init__(
+            storm.exchange, faults, seed=storm.seed, network=storm.network, engine_class=engine_class, hedge=hedge
+        )
 
     def pass_faults(self, link: Any, items: list[Item]) -> list[Item]:
         """Let items pass the faults; in a solo seed note whose market was struck."""
@@ -130,12 +139,16 @@ class Watched(World):
 
 
 def run_storm(
-    storm: Storm, episodes: Iterable[Episode] | None = None, engine_class: Callable[..., Engine] = Engine
+    storm: Storm,
+    episodes: Iterable[Episode] | None = None,
+    engine_class: Callable[..., Engine] = Engine,
+    *,
+    hedge: int = 1,
 ) -> SeedResult:
-    """Run one seed, or some of its episodes, and check every promise."""
+    """Run one seed, or some of its episodes, and check every promise. ``hedge``: connections of each socket."""
     chosen = storm.episodes if episodes is None else tuple(episodes)
     result = SeedResult(storm.seed, storm.seconds)
-    world = Watched(storm, chosen, engine_class)
+    world = Watched(storm, chosen, engine_class, hedge=hedge)
     try:
         for start, end in storm.calms():
             world.run(start - world.elapsed)
@@ -160,8 +173,8 @@ def run_storm(
 def _wait_healed(world: World, result: SeedResult, start: float, end: float, unseen: dict[str, float]) -> None:
     """Measure how long the calm takes: until books that still trade are LIVE, and until the others are retired.
 
-    It counts from the end of the faults and of the backlog that they left on a connection. After faults whose end nobody
-    can see (``unseen``: when they are over) it may take longer, and counts apart.
+    It counts from the end of the faults and of the backlog that they left on a connection. After faults whose end
+    nobody can see (``unseen``: when they are over) it may take longer, and counts apart.
     """
     recovered = False
     limit = max([start + HEAL_BOUND, *(over + (FAULTS[fault].heal_seconds or 0.0) for fault, over in unseen.items())])

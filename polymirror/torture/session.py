@@ -7,7 +7,7 @@ import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import Factory, define
 
@@ -25,15 +25,29 @@ TRACE_LINES = 40
 """Transitions that are shown before a violation."""
 
 
+class Order(NamedTuple):
+    """One seed to run."""
+
+    seed: int
+    minutes: float
+    tokens: int
+    faults: tuple[str, ...]
+    hedge: int
+
+
 @define
 class Torture:
-    """A run of ``seeds`` seeds from ``start`` on, each ``minutes`` of virtual time with ``tokens`` books."""
+    """A run of ``seeds`` seeds from ``start`` on, each ``minutes`` of virtual time with ``tokens`` books.
+
+    ``hedge`` is how many connections each socket has.
+    """
 
     seeds: int
     start: int = 0
     minutes: float = 10.0
     tokens: int = 20
     faults: tuple[str, ...] = ()
+    hedge: int = 1
     jobs: int = Factory(lambda: os.cpu_count() or 1)
     report: Report = Factory(Report)
     elapsed: float = 0.0
@@ -55,17 +69,18 @@ class Torture:
                 self.elapsed = time.perf_counter() - began
                 yield result
 
-    def _order(self, number: int) -> tuple[int, float, int, tuple[str, ...]]:
-        return self.start + number, self.minutes, self.tokens, self.faults
+    def _order(self, number: int) -> Order:
+        return Order(self.start + number, self.minutes, self.tokens, self.faults, self.hedge)
 
     def explain(self, result: SeedResult) -> str:
         """Reduce a seed's violation to the faults that matter, and show what led to it."""
         storm = draw_storm(result.seed, self.minutes, self.tokens, self.faults)
-        episodes = shrink(storm)
-        again = run_storm(storm, episodes)
+        episodes = shrink(storm, hedge=self.hedge)
+        again = run_storm(storm, episodes, hedge=self.hedge)
         violation = (again.violations or result.violations)[0]
         only = "".join(f" --fault {fault}" for fault in self.faults)
-        options = f"--start {result.seed} --minutes {self.minutes:g} --tokens {self.tokens}{only}"
+        hedged = "" if self.hedge == 1 else f" --hedge {self.hedge}"
+        options = f"--start {result.seed} --minutes {self.minutes:g} --tokens {self.tokens}{hedged}{only}"
         lines = [
             f"seed={result.seed}: polymirror torture --seeds 1 {options}",
             f"broken at {violation.at:.6f} s: {violation.promise}: {violation.detail}",
@@ -80,12 +95,11 @@ class Torture:
 def trace_before(seed: int, torture: Torture, episodes: Sequence[Episode], at: float, token: str) -> list[str]:
     """Return the last transitions of a token (of all, if none is named) up to a moment."""
     storm = draw_storm(seed, torture.minutes, torture.tokens, torture.faults)
-    world = Watched(storm, episodes)
+    world = Watched(storm, episodes, hedge=torture.hedge)
     world.run(at)
     return [str(event) for event in world.log if not token or event.token == token][-TRACE_LINES:]
 
 
-def run_seed(order: tuple[int, float, int, tuple[str, ...]]) -> SeedResult:
+def run_seed(order: Order) -> SeedResult:
     """Run one seed; in a process of its own."""
-    seed, minutes, tokens, faults = order
-    return run_storm(draw_storm(seed, minutes, tokens, faults))
+    return run_storm(draw_storm(order.seed, order.minutes, order.tokens, order.faults), hedge=order.hedge)

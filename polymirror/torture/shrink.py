@@ -16,7 +16,9 @@ MAX_RUNS = 60
 """Runs of the seed that shrinking may take."""
 
 
-def shrink(storm: Storm, engine_class: Callable[..., Engine] = Engine, max_runs: int = MAX_RUNS) -> tuple[Episode, ...]:
+def shrink(
+    storm: Storm, engine_class: Callable[..., Engine] = Engine, max_runs: int = MAX_RUNS, *, hedge: int = 1
+) -> tuple[Episode, ...]:
     """Return a smallest list of episodes that still breaks a promise (delta debugging, bounded)."""
     episodes = list(storm.episodes)
     runs, size = 0, max(1, len(episodes) // 2)
@@ -25,7 +27,7 @@ def shrink(storm: Storm, engine_class: Callable[..., Engine] = Engine, max_runs:
         while position < len(episodes) and runs < max_runs:
             rest = episodes[:position] + episodes[position + size :]
             runs += 1
-            if run_storm(storm, rest, engine_class).violations:
+            if run_storm(storm, rest, engine_class, hedge=hedge).violations:
                 episodes, reduced = rest, True
             else:
                 position += size

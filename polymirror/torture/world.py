@@ -43,7 +43,7 @@ from polymirror.simulator.replay_faults import ReplayedConnection
 from polymirror.simulator.stale_faults import OldBooks
 from polymirror.simulator.virtual import NetworkConfig
 from polymirror.torture import verdict
-from polymirror.torture.links import Client, Links
+from polymirror.torture.links import Client, End, Links
 from polymirror.torture.timeline import MICRO
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ class Tally:
 
 
 class World(Links):
-    """Runs one engine against one exchange. ``faults`` act on all connections and calls."""
+    """Runs one engine against one exchange. ``faults`` act on all connections and calls.
+
+    ``hedge`` is how many connections each socket has.
+    """
 
     def __init__(
         self,
@@ -111,7 +114,9 @@ class World(Links):
         stream: StreamConfig | None = None,
         network: NetworkConfig | None = None,
         engine_class: Callable[[EngineConfig, random.Random], Engine] = Engine,
+        hedge: int = 1,
     ) -> None:
+        self._hedge = hedge
         self.engine_config = engine or EngineConfig()
         line = FaultLine(faults)
         venue = Exchange(exchange)
@@ -206,26 +211,36 @@ class World(Links):
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case OpenSocket(line):
-                self._clients[line] = Client()
-                self._connect(line)
-            case Subscribe(line, ids) if (wire := self._clients[line].wire) is not None and wire.is_open:
-                self._to_venue(wire, subscription_change("subscribe", ids, custom_features=True))
-            case Unsubscribe(line, ids) if (wire := self._clients[line].wire) is not None and wire.is_open:
-                self._to_venue(wire, subscription_change("unsubscribe", ids, custom_features=True))
-            case Reconnect(line, why) if (wire := self._clients[line].wire) is not None and wire.is_open:
-                self._lose(wire, why)
-            case Vouch(line) if (wire := self._clients[line].wire) is not None:
-                wire.last_data = self.client_now
-            case CloseSocket(line):
-                self._clients[line].closed = True
-                self._clients[line].wire = None
+            case OpenSocket(line) | CloseSocket(line):
+                for lane in range(self._hedge):
+                    self._open_or_close(End(line, lane), opens=isinstance(effect, OpenSocket))
+            case Subscribe(line) | Unsubscribe(line) | Vouch(line) | Reconnect(line):
+                for wire in self._wires(line):
+                    self._have_wire(wire, effect)
             case FetchBooks(request, ids):
                 self._call(request, ids)
             case AskGamma(condition):
                 self._ask_status(condition)
-            case _:
-                pass
+
+    def _open_or_close(self, end: End, *, opens: bool) -> None:
+        if opens:
+            self._clients[end] = Client()
+            self._connect(end)
+        else:
+            self._clients[end].closed = True
+            self._clients[end].wire = None
+
+    def _have_wire(self, wire: Wire, effect: Subscribe | Unsubscribe | Vouch | Reconnect) -> None:
+        match effect:
+            case Subscribe(_, ids):
+                self._to_venue(wire, subscription_change("subscribe", ids, custom_features=True))
+            case Unsubscribe(_, ids):
+                self._to_venue(wire, subscription_change("unsubscribe", ids, custom_features=True))
+            case Vouch():
+                wire.last_data = self.client_now
+            case Reconnect(_, why, lane):
+                if wire.end.lane == lane:
+                    self._lose(wire, why)
 
     # ---- The promises ------------------------------------------------------------------------------
 

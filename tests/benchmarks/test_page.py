@@ -10,7 +10,7 @@ import pytest
 from benchmarks import fault_matrix
 from benchmarks.arena import LIMITS, Cell
 from benchmarks.page import render
-from benchmarks.peers import COLUMNS
+from benchmarks.peers import COLUMNS, HEDGED
 from benchmarks.results import METRICS, Matrix
 from benchmarks.schedule import NO_FAULT
 from polymirror.simulator.fault_kinds import FAULTS
@@ -18,7 +18,7 @@ from polymirror.simulator.fault_kinds import FAULTS
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 
 ABSENT = {"nautilus_adapter": "ModuleNotFoundError: No module named 'nautilus_trader'", "official_models": "left out"}
-ABSENT["ccxt_prediction"] = "left out"
+ABSENT["ccxt_prediction"] = ABSENT[HEDGED] = "left out"
 
 
 def cell(wrong=0.0, unavailable=0.0, strikes=1):

@@ -197,18 +197,18 @@ class Rig:
         rig.forget()
         return rig
 
-    def connect(self, line: int = 1) -> None:
-        self.engine.connected(line, self.now)
+    def connect(self, line: int = 1, lane: int = 0) -> None:
+        self.engine.connected(line, self.now, lane=lane)
         self.drain()
 
     def disconnect(self, line: int = 1, **how: Any) -> None:
         self.engine.disconnected(line, self.now, "gone", **how)
         self.drain()
 
-    def send(self, frame: Any, line: int = 1, *, read_at: float | None = None) -> None:
+    def send(self, frame: Any, line: int = 1, *, read_at: float | None = None, lane: int = 0) -> None:
         """Hand a frame to the engine: text, bytes, or an object to write as JSON."""
         data = frame if isinstance(frame, (str, bytes)) else json.dumps(frame)
-        self.engine.receive(line, data, self.now, read_at)
+        self.engine.receive(line, data, self.now, read_at, lane)
         self.drain()
 
     def advance(self, seconds: float) -> None:

@@ -7,8 +7,8 @@ import pytest
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.view import BookView, Level
-from polymirror.errors import UnitError
-from tests.core.builders import order_book
+from polymirror.errors import NotLive, UnitError, UnknownToken
+from tests.core.builders import Exchange, Rig, order_book
 
 BIDS = [("0.40", "10"), ("0.45", "20"), ("0.48", "100")]
 ASKS = [("0.60", "10"), ("0.55", "20"), ("0.52", "50.5")]
@@ -146,3 +146,46 @@ def test_the_age_of_the_proof_is_never_negative_and_infinite_without_one():
 def test_a_view_reads_as_one_line():
     assert str(view()) == "0.48 x 100 | 0.52 x 50.5 (LIVE, proven 250.0 ms ago)"
     assert str(view([], [], None)) == "no bid | no ask (LIVE, proven never)"
+
+
+# ---- The top alone -------------------------------------------------------------------------------------
+
+
+def test_the_top_is_granted_when_the_book_is_and_says_the_same(rig, exchange):
+    for size in ("5", "6", "0"):
+        rig.send(exchange.change("BUY", "0.47", size))
+        for token in exchange.tokens:
+            view, top = rig.live_view(token), rig.engine.top(token, rig.now)
+            assert (top.best_bid, top.best_ask) == (view.best_bid, view.best_ask)
+            assert (top.epoch, top.doubts, top.settled) == (view.epoch, view.doubts, view.settled)
+            assert (top.exchange_ms, top.verified_age) == (view.exchange_ms, view.verified_age)
+            assert str(top) in str(view).replace("LIVE, ", "")
+
+
+def test_the_top_of_a_state_that_is_not_the_newest_is_its_own(rig, exchange):
+    before = rig.engine.top("11", rig.now)
+    exchange.alter("BUY", "0.20", "9")
+    rig.send(exchange.message(exchange.entries("BUY", "0.51", "7")))
+    top = rig.engine.top("11", rig.now)
+    assert not top.settled
+    assert (top.best_bid, top.best_ask) == (before.best_bid, before.best_ask)
+    assert rig.token("11").proven.book.bids.keys[-1] == 5100
+
+
+def test_the_top_is_refused_when_the_book_is(rig):
+    rig.advance(1)
+    with pytest.raises(NotLive, match="STALE"):
+        rig.engine.top("11", rig.now, 0.25)
+    assert rig.engine.status(rig.now).tokens[0].refused_reads == 1
+    rig.disconnect()
+    with pytest.raises(NotLive, match="DISCONNECT"):
+        rig.engine.top("11", rig.now)
+    with pytest.raises(UnknownToken):
+        rig.engine.top("99", rig.now)
+
+
+def test_an_empty_side_has_no_top():
+    rig = Rig.live(Exchange(bids=(), asks=()))
+    top = rig.engine.top("11", rig.now)
+    assert (top.best_bid, top.best_ask) == (None, None)
+    assert str(top) == "no bid | no ask (proven 0.0 ms ago)"

@@ -35,6 +35,8 @@ ASK_GAMMA = getattr(effects, "AskGamma", ())
 SAMPLES = hasattr(Engine, "next_time_sample")
 """Whether the engine says when the time is to be asked."""
 SAYS_RESOLVED = "resolved" in signature(Engine.disconnected).parameters
+LANE = 1000
+"""Added to a socket's number for its second connection."""
 FIRST_TIMES, TIME_INTERVAL = (0.1, 0.47, 0.84, 1.21), 60.0
 
 
@@ -50,7 +52,9 @@ class Driver:
         rest_delay: float = 0.05,
         clock: bool = False,
         constants: bool = True,
+        hedge: int = 1,
     ) -> None:
+        self.hedge = hedge
         self.markets = list(markets)
         self.market_of = {token: market for market in markets for token in market.tokens}
         self.engine = Engine(config or EngineConfig(), Random(seed))
@@ -71,6 +75,7 @@ class Driver:
         self.gamma_asked: list[tuple[float, str]] = []
         self.transitions: list[Transition] = []
         self.sockets: dict[int, set[str]] = {}
+        # Connections: those of lane 1 are numbered from LANE on.
         self.sessions: dict[int, int] = {}
         self.open: set[int] = set()
         self._stalled_until = -inf
@@ -153,9 +158,9 @@ class Driver:
 
     # ---- The stream --------------------------------------------------------------------------------
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, lane: int | None = None) -> None:
         """Give a message (a dict, a list, or raw text) to every socket; those in flight die with their socket."""
-        for number in sorted(self.open):
+        for number in sorted(self.open if lane is None else [n for n in self.open if n // LANE == lane]):
             session = self.sessions[number]
             for seconds, payload in self.on_stream(message):
                 self.later(seconds, lambda n=number, s=session, p=payload: self.deliver(n, s, p))
@@ -164,19 +169,26 @@ class Driver:
         if number in self.open and self.sessions[number] == session:
             data = getattr(payload, "text", payload)
             text = data if isinstance(data, (str, bytes)) else json.dumps(data)
-            self.engine.receive(number, text, self.mono, read_at)
+            if number < LANE:
+                self.engine.receive(number, text, self.mono, read_at)
+            else:
+                self.engine.receive(number - LANE, text, self.mono, read_at, 1)
             self.on_delivered(payload)
+
+    def ends(self, socket: int) -> list[int]:
+        """The connections of a socket."""
+        return [socket + LANE * lane for lane in range(self.hedge)]
 
     def hear(self, payload: Any, socket: int = 1, read_at: float | None = None) -> None:
         self.deliver(socket, self.sessions[socket], payload, read_at)
         self.drain()
 
     def connect(self, number: int) -> None:
-        if number in self.sockets and number not in self.open:
+        if number % LANE in self.sockets and number not in self.open:
             self.open.add(number)
-            self.engine.connected(number, self.mono)
+            self.engine.connected(number % LANE, self.mono, **_lane(number))
             self.drain()
-            self.subscribe(number, tuple(self.sockets[number]))
+            self.subscribe(number, tuple(self.sockets[number % LANE]))
 
     def subscribe(self, number: int, asset_ids: Iterable[str]) -> None:
         """The opening books, as they are when the subscription has reached the venue."""
@@ -194,9 +206,17 @@ class Driver:
         self.sessions[number] = self.sessions.get(number, 0) + 1
         if number in self.open:
             self.open.discard(number)
-            self.engine.disconnected(number, self.mono, why, **({"resolved": resolved} if SAYS_RESOLVED else {}))
+            how = {"resolved": resolved} if SAYS_RESOLVED else {}
+            self.engine.disconnected(number % LANE, self.mono, why, **how, **_lane(number))
             self.drain()
         self.later(back_after, lambda: self.connect(number))
+
+    def close(self, socket: int) -> None:
+        """Nothing is left on a socket."""
+        self.sockets.pop(socket, None)
+        for number in self.ends(socket):
+            self.open.discard(number)
+            self.sessions[number] = self.sessions.get(number, 0) + 1
 
     # ---- REST, /time and Gamma ---------------------------------------------------------------------
 
@@ -256,20 +276,20 @@ class Driver:
     def carry_out(self, effect: Any) -> None:
         if isinstance(effect, effects.OpenSocket):
             self.sockets[effect.socket] = set(effect.asset_ids)
-            self.sessions.setdefault(effect.socket, 0)
-            self.later(0.0, lambda: self.connect(effect.socket))
+            for number in self.ends(effect.socket):
+                self.sessions.setdefault(number, 0)
+                self.later(0.0, lambda n=number: self.connect(n))
         elif isinstance(effect, effects.Subscribe):
             self.sockets.setdefault(effect.socket, set()).update(effect.asset_ids)
-            if effect.socket in self.open:
-                self.subscribe(effect.socket, effect.asset_ids)
+            for number in self.open.intersection(self.ends(effect.socket)):
+                self.subscribe(number, effect.asset_ids)
         elif isinstance(effect, effects.Unsubscribe):
             self.sockets.get(effect.socket, set()).difference_update(effect.asset_ids)
         elif isinstance(effect, effects.Reconnect):
-            self.later(0.0, lambda: self.disconnect(effect.socket, effect.why, back_after=self.connect_delay))
+            number = effect.socket + LANE * getattr(effect, "lane", 0)
+            self.later(0.0, lambda: self.disconnect(number, effect.why, back_after=self.connect_delay))
         elif isinstance(effect, effects.CloseSocket):
-            self.sockets.pop(effect.socket, None)
-            self.open.discard(effect.socket)
-            self.sessions[effect.socket] = self.sessions.get(effect.socket, 0) + 1
+            self.close(effect.socket)
         elif isinstance(effect, effects.FetchBooks):
             self.ask_books(effect.request, effect.asset_ids)
         elif isinstance(effect, ASK_GAMMA):
@@ -297,3 +317,8 @@ class Driver:
         """Whether the book is LIVE and shows what the venue has now."""
         view = self.read(token)
         return view is not None and levels_of(view) == self.truth(token).now
+
+
+def _lane(number: int) -> dict[str, int]:
+    """What an engine is told beside the socket: engines before hedging know of no lanes."""
+    return {"lane": 1} if number >= LANE else {}

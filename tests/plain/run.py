@@ -34,16 +34,21 @@ GARBAGE = (
 
 
 class Run(Way):
-    """One seeded run. ``without``: kinds of events to leave out; all others stay as they are."""
+    """One seeded run. ``without``: kinds of events to leave out; all others stay as they are.
 
-    def __init__(self, seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset()) -> None:
+    With ``hedge=2`` each socket has two connections, and what befalls a message befalls it on one of them.
+    """
+
+    def __init__(
+        self, seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset(), hedge: int = 1
+    ) -> None:
         self.plan = rng = Random(f"differential:{seed}:{stale_rest}")
         base_ms = BASE_MS + rng.randrange(1000)
         names = [(f"0xm{n}", (f"10{n}1", f"10{n}2")) for n in range(rng.choice([1, 2, 2, 3]))]
         markets = [PlainMarket(market, tokens, base_ms=base_ms) for market, tokens in names]
         self.judge: Judge | None = None
         super().__init__(
-            *markets, seed=seed, jitter=rng.choice([0.0, 0.0, 0.005, 0.03]), clock=rng.random() < 0.6,
+            *markets, seed=seed, hedge=hedge, jitter=rng.choice([0.0, 0.0, 0.005, 0.03]), clock=rng.random() < 0.6,
             delay=rng.choice([0.0, 0.005, 0.02, 0.08, 0.2]), rest_delay=rng.choice([0.005, 0.05, 0.15]),
             constants=rng.random() < 0.8,
             config=EngineConfig(prove_both_hashes=rng.random() < 0.2, scheduled_resync=rng.choice([20.0, 300.0])),
@@ -101,6 +106,8 @@ class Run(Way):
     def play_out(self, kind: str, rng: Random) -> None:
         market = rng.choice(self.markets)
         weather = self.weather[market.market]
+        if self.hedge > 1 and (kind in FATES or kind == "lag ramp") and rng.random() < 0.5:
+            weather = self.second[market.market]
         if kind in FATES:
             weather.fates.extend((kind, rng.getrandbits(32)) for _ in range(rng.choice([1, 1, 1, 2, 6])))
         elif kind.startswith("opening"):
@@ -176,7 +183,7 @@ class Run(Way):
         weather.lag = Lag(self.now, rng.choice([2.0, 10.0, 30.0]), rng.choice([0.1, 0.5, 1.5, 4.0]))
 
     def do_disconnect(self, market, weather, rng) -> None:
-        number = rng.choice(sorted(self.sockets)) if self.sockets else 1
+        number = rng.choice([end for socket in sorted(self.sockets) for end in self.ends(socket)] or [1])
         self.later(0.0, lambda: self.disconnect(number, "gone", back_after=rng.choice([0.05, 0.5, 3.0])))
 
     def do_stall(self, market, weather, rng) -> None:

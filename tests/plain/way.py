@@ -57,6 +57,8 @@ class Way(Driver):
         super().__init__(*markets, seed=seed, **options)
         self.jitter = jitter
         self.weather = {market.market: Weather() for market in markets}
+        # What befalls them on the second connection of a hedged socket.
+        self.second = {market.market: Weather() for market in markets}
         # What befalls REST's answers until when; and the books that a cache has.
         self.rest_mode, self.rest_until, self.cached = "", 0.0, {}
         # What befalls the next openings.
@@ -75,10 +77,16 @@ class Way(Driver):
         return {token: len(market.truth[token].states) - 1 for token in named}
 
     def emit(self, market: PlainMarket, message: Message, *, future: bool = False) -> None:
-        """Send a message of a market through its weather."""
-        weather = self.weather[market.market]
+        """Send a message of a market through its weather, on each lane."""
+        self.emit_on(None if self.hedge == 1 else 0, self.weather[market.market], market, message, future=future)
+        if self.hedge > 1:
+            self.emit_on(1, self.second[market.market], market, message, future=future)
+
+    def emit_on(
+        self, lane: int | None, weather: Weather, market: PlainMarket, message: Message, *, future: bool
+    ) -> None:
         fate, own = weather.fates.popleft() if weather.fates else ("", 0)
-        rng = Random(own or self.now)
+        rng = Random(own or self.now + (lane or 0))
         if fate in ("lost entry", "wrong hash", "no hash"):
             message = self.spoiled(message, fate, rng)
         if fate == "lost" or message is None:
@@ -92,9 +100,9 @@ class Way(Driver):
         else:
             weather.arrives = max(weather.arrives, self.now + way)
             way = weather.arrives - self.now
-        self.send((way, parcel))
+        self.send((way, parcel), lane)
         if fate == "duplicate":
-            self.send((way + rng.uniform(0.0, 0.12), parcel))
+            self.send((way + rng.uniform(0.0, 0.12), parcel), lane)
 
     def spoiled(self, message: Message, fate: str, rng: Random) -> Message | None:
         if message["event_type"] != "price_change":

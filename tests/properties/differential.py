@@ -1,6 +1,7 @@
 """The engine against the plain venue: seeded runs of everything that goes wrong, every read of every token judged.
 
-By hand: ``python -m tests.properties.differential --reads 20000000 [--stale-rest] [--processes 2]`` plays the full mix;
+By hand: ``python -m tests.properties.differential --reads 20000000 [--stale-rest] [--hedge 2] [--processes 2]`` plays
+the full mix;
 ``--without KIND`` leaves a kind of events out. A seed that fails is shrunk: kinds of events are left out one after the
 other, and what the failure needs is printed.
 """
@@ -39,6 +40,7 @@ class Failure(NamedTuple):
     wrong: str
     seconds: float
     """How long the run took."""
+    hedge: int = 1
 
 
 @define
@@ -65,9 +67,9 @@ class Result:
         return "\n".join(lines)
 
 
-def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset()) -> Result:
+def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = frozenset(), hedge: int = 1) -> Result:
     """Play one run. An error of the engine is wrong too, whatever it was given."""
-    begin, run = time.monotonic(), Run(seed, stale_rest=stale_rest, without=without)
+    begin, run = time.monotonic(), Run(seed, stale_rest=stale_rest, without=without, hedge=hedge)
     judge, crash = run.judge, ""
     try:
         run.play()
@@ -76,7 +78,7 @@ def judged(seed: int, *, stale_rest: bool = False, without: frozenset[str] = fro
         judge.wrong["the engine raised"] += 1
     wrong = [*judge.examples, *([crash] if crash else [])]
     took = time.monotonic() - begin
-    failures = [Failure(seed, stale_rest, without, "; ".join(wrong), took)] if wrong else []
+    failures = [Failure(seed, stale_rest, without, "; ".join(wrong), took, hedge)] if wrong else []
     return Result(judge.granted, judge.refused, judge.wrong, judge.excused, failures)
 
 
@@ -88,12 +90,14 @@ def needed(failure: Failure, *, seconds: float = 60.0) -> list[str]:
     """
     seed, stale_rest = failure.seed, failure.stale_rest
     until = time.monotonic() + seconds - 1.5 * failure.seconds
-    every = [*Run(seed, stale_rest=stale_rest).kinds, *USUAL]
+    every = [*Run(seed, stale_rest=stale_rest, hedge=failure.hedge).kinds, *USUAL]
     kinds = [kind for kind in every if kind not in failure.without]
 
     def fails(left: list[str]) -> bool:
         without = frozenset(every) - set(left)
-        return time.monotonic() < until and bool(judged(seed, stale_rest=stale_rest, without=without).failures)
+        return time.monotonic() < until and bool(
+            judged(seed, stale_rest=stale_rest, without=without, hedge=failure.hedge).failures
+        )
 
     for kind in kinds:
         if kind not in USUAL and fails(left := [kind, *USUAL]):
@@ -115,7 +119,7 @@ def needed(failure: Failure, *, seconds: float = 60.0) -> list[str]:
 
 def told(failure: Failure, *, seconds: float = 60.0) -> str:
     """What a failing seed showed, what it needs, and how to repeat it."""
-    mode = " --stale-rest" if failure.stale_rest else ""
+    mode = (" --stale-rest" if failure.stale_rest else "") + (" --hedge 2" if failure.hedge > 1 else "")
     mode += "".join(f" --without '{kind}'" for kind in sorted(failure.without))
     kinds = ", ".join(needed(failure, seconds=seconds))
     return (f"seed {failure.seed}: {failure.wrong}\n  needs: {kinds}\n"
@@ -126,12 +130,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.properties.differential", description=__doc__)
     parser.add_argument("--reads", type=int, default=1_000_000, help="granted reads to judge")
     parser.add_argument("--stale-rest", action="store_true", help="REST may be a cache of any age")
+    parser.add_argument("--hedge", type=int, default=1, choices=(1, 2), help="connections of each socket")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--first", type=int, default=None, help="the first seed; drawn if not given")
     parser.add_argument("--seed", type=int, default=None, help="one seed only")
     parser.add_argument("--without", action="append", default=[], help="a kind of events to leave out")
     options = parser.parse_args()
-    play = partial(judged, stale_rest=options.stale_rest, without=frozenset(options.without))
+    play = partial(judged, stale_rest=options.stale_rest, without=frozenset(options.without), hedge=options.hedge)
     if options.seed is not None:
         total = play(options.seed)
     else:

@@ -13,7 +13,7 @@ from collections import deque
 from copy import deepcopy
 from heapq import heappop, heappush
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polymirror.core.checksum import Constants
 from polymirror.core.effects import (
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polymirror.config import EngineConfig
-    from polymirror.core.view import BookView
+    from polymirror.core.view import BookView, Top
+
+Read = TypeVar("Read")
 
 START = 1_000.0
 MAX_REQUESTS = 4
@@ -351,9 +353,15 @@ class World(Trading):
     # ---- The promises ------------------------------------------------------------------------------
 
     def read(self, asset_id: str, max_proof_age: float | None = None) -> BookView | None:
+        return self._granted(self.engine.live, asset_id, max_proof_age)
+
+    def read_top(self, asset_id: str, max_proof_age: float | None = None) -> Top | None:
+        return self._granted(self.engine.top, asset_id, max_proof_age)
+
+    def _granted(self, take: Callable[..., Read], asset_id: str, max_proof_age: float | None) -> Read | None:
         refusal = None
         try:
-            return self.engine.live(asset_id, self.clock, max_proof_age)
+            return take(asset_id, self.clock, max_proof_age)
         except NotLive as error:
             refusal = error
         state = self.engine.tokens[asset_id].state
@@ -375,9 +383,15 @@ class World(Trading):
             return
         self.engine.peek(asset_id, self.clock)
         for limit in (None, 0.25):
-            view = self.read(asset_id, limit)
-            if view is None:
+            view, top = self.read(asset_id, limit), self.read_top(asset_id, limit)
+            assert (view is None) is (top is None), (
+                "P1: the top is granted when the book is not, or the other way round"
+            )
+            if view is None or top is None:
                 continue
+            assert (top.best_bid, top.best_ask) == (view.best_bid, view.best_ask), "P1: the top is of another book"
+            names = ("token", "epoch", "doubts", "settled", "exchange_ms", "read_at", "proven_at", "verified_age")
+            assert all(getattr(top, name) == getattr(view, name) for name in names), "P1: the top tells something else"
             self.reads += 1
             allowed = self.config.max_proof_age if limit is None else min(limit, self.config.max_proof_age)
             assert view.state is BookState.LIVE, "P1: readable, and not LIVE"

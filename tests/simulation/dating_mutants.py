@@ -58,11 +58,11 @@ class ByReceipt(Engine):
         super().__init__(*args)
         self.first_heard: dict[tuple[str, int], float] = {}
 
-    def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None) -> None:
+    def receive(self, number: int, data: bytes | str, now: float, *how: Any) -> None:
         stated = _stamp_of(data)
         if stated is not None:
             self.first_heard.setdefault(stated, now)
-        super().receive(number, data, now, read_at)
+        super().receive(number, data, now, *how)
 
     def live(self, asset_id: str, now: float, max_proof_age: float | None = None) -> BookView:
         view = super().live(asset_id, now)
@@ -108,8 +108,8 @@ class WayBack(Engine):
         super().__init__(*args)
         self.delivered: dict[str, tuple[Levels, float]] = {}
 
-    def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None) -> None:
-        super().receive(number, data, now, read_at)
+    def receive(self, number: int, data: bytes | str, now: float, *how: Any) -> None:
+        super().receive(number, data, now, *how)
         text = data if isinstance(data, str) else data.decode()
         if '"event_type":"book"' in text and text.startswith("{"):
             book = json.loads(text)
