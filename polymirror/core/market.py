@@ -138,8 +138,8 @@ class Market:
         for token in tokens:
             self._touched[token] = None
             dirty[token.asset_id] = None
-            if token.missed:
-                token.heal(now)
+            if token.misses.watched:
+                token.misses.heal(now)
             token.prove_by_hash(now, thorough=False)
             token.resync.recheck(now)
 
@@ -248,6 +248,13 @@ class Market:
         if known is not None and token.proven.loaded and not on_new_grid:
             token.doubt(Reason.TICK_SIZE_CHANGE, now, f"{known} -> {tick}")
 
+    def traded(self, price: int, now: float) -> None:
+        """A trade price (1/10,000, either token's) was announced: a missed hash may have it already."""
+        trades = self.hashes.traded(price)
+        for token in self.tokens.values():
+            if token.misses.watched:
+                token.misses.traded(trades, now)
+
     # ---- Batches -----------------------------------------------------------------------------------
 
     def _join_batch(self, at_ms: int, now: float) -> None:
@@ -310,7 +317,12 @@ class Market:
 
     def _check(self, token: Token, now: float, *, definite: bool) -> None:
         count, stated = self.outbox.count, token.proven.stated
-        if not token.proven.hash_proven and not token.prove_by_hash(now, thorough=True):
+        if not (
+            token.proven.hash_proven
+            or token.prove_by_hash(now, thorough=False)
+            or token.prove_by_earlier(now)
+            or token.prove_by_hash(now, thorough=True)
+        ):
             token.hash_missed(now)
         impossible = _violation(token)
         if impossible:
@@ -340,7 +352,7 @@ class Market:
     def _explain(self, message: Snapshot, book: OrderBook, now: float) -> Explained | None:
         """Explain a stream book's own hash, and count the verdict."""
         hashes = self.hashes
-        explained = hashes.explain(message, book)
+        explained = hashes.explain(message, book, now)
         if explained is not None:
             verdict = Verdict.MATCH
         elif message.hash and hashes.constants is not None:

@@ -36,6 +36,9 @@ HINT_SECONDS: Final = 20.0
 MAX_SUPERSEDED: Final = 64
 """States of one millisecond that are remembered as superseded."""
 
+MAX_EARLIER: Final = 16
+"""Hashes of one millisecond that the book is compared with when its batch is over."""
+
 _NEVER: Final = float("-inf")
 
 
@@ -385,6 +388,24 @@ class Proven:
                 return None
             first -= 1
         return undos[first:]
+
+    def changes_after(self, newest: Undo) -> list[Undo] | None:
+        """Return the changes since the one of ``newest``; None if that is not in the journal any more."""
+        for count, undo in enumerate(reversed(self.journal)):
+            if undo is newest:
+                return self._newest(count)
+        return None
+
+    def announced_at(self, at_ms: int) -> list[Undo]:
+        """Return the newest changes of exchange time ``at_ms`` that came with another hash than the newest of all."""
+        last = "" if self.stated is None else self.stated.hash
+        found: list[Undo] = []
+        for undo in reversed(self.journal):
+            if undo.at_ms != at_ms or len(found) == MAX_EARLIER:
+                break
+            if undo.announced and undo.announced != last:
+                found.append(undo)
+        return found
 
     def ended_at(self, at_ms: int, clock: VenueClock) -> float | None:
         """Return when the state of exchange time ``at_ms`` was superseded; None: not that we know."""

@@ -47,7 +47,7 @@ def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(r
     elif dispute == "a missed hash":
         token.hash_missed(rig.now)
         assert token.miss_since is None
-        assert len(token.missed) == 1
+        assert len(token.misses.watched) == 1
     else:
         unheard = exchange.change("BUY", "0.45", "9")
         rig.engine.prove("11", rig.now)

@@ -29,8 +29,8 @@ from polymirror.core.effects import (
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.harm import MAX_KINDS
-from polymirror.core.hashing import MAX_PENDING_HASHES
 from polymirror.core.messages import decode_books
+from polymirror.core.misses import MAX_PENDING_HASHES
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState
 from polymirror.errors import NotLive
 from tests.properties.judge import ROUNDING, Judge
@@ -418,7 +418,7 @@ class World(Trading):
         for token in engine.tokens.values():
             assert len(token.buffer) <= config.max_buffered_deltas, "P3: the buffer outgrew its bound"
             assert len(token.proven.journal) <= config.max_journal, "P3: the journal outgrew its bound"
-            assert len(token.missed) <= MAX_PENDING_HASHES
+            assert len(token.misses.watched) <= MAX_PENDING_HASHES
             assert not token.calm or token.is_calm(), "the quick way would not see that something is disputed"
             assert len(token.proven.book.bids.keys) <= config.max_levels
         for market in engine.markets.values():
