@@ -70,7 +70,8 @@ class Market:
         self.heard_at = 0.0
         # Messages of the open batch.
         self.messages = 0
-        self._touched: dict[Token, None] = {}
+        # Tokens that are to be checked when the open batch is over.
+        self.touched: dict[Token, None] = {}
         # Compared when the batch is over.
         self._resent: dict[Token, Resent] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
@@ -79,7 +80,7 @@ class Market:
         self.compared = -1
         # Both tokens, once both are tracked.
         self.pair: tuple[Token, Token] | None = None
-        # How the open batch was counted, if it was one message that was checked at once; else None.
+        # How the open batch was counted, if its last message was checked at once; else None.
         self.checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None = None
         # Messages since the second token was proven by its own hash, and when it is to be again.
         self.turn = 0
@@ -111,7 +112,7 @@ class Market:
         then nothing is left to be done when the batch is over.
         """
         changes, at_ms = message.price_changes or [], message.at_ms
-        if len(changes) == PAIR and at_ms > self.batch_ms and as_of != _NEVER:
+        if len(changes) == PAIR and at_ms >= self.batch_ms and as_of != _NEVER:
             first, second = changes
             if take_mirrored(self, first, second, at_ms, as_of, now):
                 return self.checked_as is not None
@@ -127,7 +128,7 @@ class Market:
             undo = token.delta(change, order_ms, at_ms, as_of, now, heard_at)
             if undo is not None:
                 undos.append((token, undo))
-                self._touched[token] = None
+                self.touched[token] = None
         self._mirror(undos)
         self.changed(dict.fromkeys([token for token, _ in undos]), now)
         return False
@@ -136,7 +137,7 @@ class Market:
         """Books have changed, and are to be checked when the batch is over: try to prove them now."""
         dirty = self.outbox.dirty
         for token in tokens:
-            self._touched[token] = None
+            self.touched[token] = None
             dirty[token.asset_id] = None
             if token.misses.watched:
                 token.misses.heal(now)
@@ -228,7 +229,7 @@ class Market:
             if token.proven.stated is not None:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 self._join_batch(token.proven.last_ms, now)
-                self._touched[token] = None
+                self.touched[token] = None
             if repeated or not believed or (explained is None and message.hash):
                 # REST tells whether it still holds, or the constants that its hash needs, or confirms what no hash can.
                 self.outbox.want(token.asset_id, Want.URGENT)
@@ -262,14 +263,20 @@ class Market:
         config = self.outbox.config
         if self.checked_as is not None and (at_ms > self.batch_ms or now > self.heard_at + config.batch_window):
             self.close(now, definite=True)
-        self._reopen()
+        self.reopen()
         if self.batch_ms and (at_ms > self.batch_ms or self.messages >= config.max_batch_messages):
             # A later message is proof that nothing more of the old batch is to come.
             self.close(now, definite=True)
         self.batch_ms = max(self.batch_ms, at_ms)
         self.heard_at = now
 
-    def _reopen(self) -> None:
+    def joinable(self, now: float) -> bool:
+        """Whether a message of the open batch's time belongs to it: it is not over, not full, and has no whole book."""
+        config = self.outbox.config
+        in_time = now <= self.heard_at + config.batch_window
+        return in_time and self.messages < config.max_batch_messages and not self._resent
+
+    def reopen(self) -> None:
         """Take back what was counted for the open batch: more has come, so it is checked when it is over."""
         if self.checked_as is None:
             return
@@ -278,7 +285,7 @@ class Market:
         for _ in range({"proven_pairs": 1, "proven_twice": 2, "unhashed_pairs": 0}[counted]):
             # The hashes did fit.
             proofs.count(ProofKind.HASH, Verdict.MATCH)
-        self._touched = dict.fromkeys(self.tokens.values())
+        self.touched = dict.fromkeys(self.tokens.values())
         if counted == "proven_pairs" and self.pair is not None:
             # Proven as a mirror image only: its own hash may be of the end of the batch, and is tried there.
             self.pair[1].proven.distrust_hash()
@@ -288,7 +295,7 @@ class Market:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
         self.batch_ms = self.messages = 0
         self.checked_as = None
-        touched, self._touched = self._touched, {}
+        touched, self.touched = self.touched, {}
         for token in touched:
             if token.proven.loaded:
                 self._check(token, now, definite=definite)
@@ -308,7 +315,7 @@ class Market:
         """Forget the open batch: its socket is gone, or it could not be read."""
         self.batch_ms = self.messages = 0
         self.checked_as = None
-        self._touched.clear()
+        self.touched.clear()
         for token in self._resent:
             token.pending = False
         self._resent.clear()

@@ -48,7 +48,6 @@ def test_a_message_that_proves_all_is_checked_at_once(rig, exchange):
 def test_a_batch_that_goes_on_after_a_message_that_proved_all_is_counted_once(rig, exchange):
     rig.send(exchange.change("BUY", "0.46", "5"))
     rig.send(exchange.change("BUY", "0.47", "5", at=exchange.at))
-    assert rig.verdicts("bbo") == {}
     rig.settle()
     assert rig.verdicts("bbo") == {"match": 2}
     assert rig.verdicts("complement") == {"match": 1}

@@ -423,7 +423,7 @@ class World(Trading):
             assert len(token.proven.book.bids.keys) <= config.max_levels
         for market in engine.markets.values():
             assert len(market._resent) <= 2
-            assert len(market._touched) <= 2
+            assert len(market.touched) <= 2
         assert len(engine._open) <= len(engine.markets)
         assert len(engine._deadlines) <= len(engine.tokens)
         assert len(engine.ignored) <= MAX_KINDS + 1
