@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from polymirror.core.proofs import complement_differences
+from polymirror.core.book import OrderBook
+from polymirror.core.proofs import ProofKind, complement_differences
 from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, Exchange, Rig, assert_right, changed, shown, truth
 
@@ -353,6 +354,41 @@ def test_an_older_re_sent_book_says_nothing(rig, exchange):
     rig.settle()
     assert rig.transitions == []
     assert rig.verdicts("book")["behind"] == 1
+
+
+def test_a_re_sent_book_with_our_hash_proves_ours_and_its_levels_are_not_read(rig, exchange, monkeypatch):
+    rig.advance(0.1)
+    exchange.at += 1
+    monkeypatch.setattr(OrderBook, "of", lambda *_: pytest.fail("its levels were read"))
+    before = rig.verdicts("hash").get("match", 0)
+    rig.send(exchange.book("11"))
+    assert rig.verdicts("book")["match"] == 3, "two opening books and this one"
+    assert rig.verdicts("hash")["match"] == before + 1
+    assert rig.live_view("11").last_proof.kind is ProofKind.BOOK
+    assert rig.live_view("11").proven_at == pytest.approx(rig.now, abs=0.002)
+    rig.settle()
+    assert_right(rig, exchange)
+    assert rig.transitions == []
+
+
+@pytest.mark.parametrize("what", ["an older one", "one without a hash", "one beside another that waits"])
+def test_a_re_sent_book_is_compared_level_by_level_unless_its_hash_says_it_all(rig, exchange, monkeypatch, what):
+    old = exchange.book("11")
+    rig.send(exchange.change("BUY", "0.46", "5"))
+    message = exchange.book("11")
+    if what == "an older one":
+        exchange.alter("BUY", "0.46", "0")
+        rig.send(exchange.change("BUY", "0.45", "20"))
+        message = old
+    elif what == "one without a hash":
+        message["hash"] = ""
+    else:
+        rig.send(exchange.book("22") | {"hash": "0" * 40, "bids": []})
+    read = []
+    of = OrderBook.of
+    monkeypatch.setattr(OrderBook, "of", lambda *args: read.append(args) or of(*args))
+    rig.send(message)
+    assert len(read) == 1
 
 
 def test_a_re_sent_book_that_cannot_be_is_a_doubt(rig, exchange):
