@@ -19,7 +19,8 @@ from attrs import field, frozen
 from polymirror.config import RestConfig, StreamConfig
 from polymirror.core.book import OrderBook
 from polymirror.core.clock import VenueClock
-from polymirror.core.hashing import DialectBook, MarketHash
+from polymirror.core.dialects import DialectBook
+from polymirror.core.hashing import MarketHash
 from polymirror.core.messages import subscription
 from polymirror.errors import MarketNotFound, PolymirrorError, VenueUnavailable
 from polymirror.venue.gamma import Gamma
@@ -156,7 +157,7 @@ class Checkup:
         explained = 0
         for message in answer.books.values():
             known = hashes.setdefault(message.market, MarketHash(message.market, dialects))
-            found_out = known.explain(message, OrderBook.of(message, 10_000))
+            found_out = known.explain(message, OrderBook.of(message, 10_000), time.monotonic())
             known.accept(found_out, message)
             explained += found_out is not None
         total = len(answer.books)

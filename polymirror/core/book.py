@@ -41,6 +41,13 @@ class Levels(NamedTuple):
     ask_sizes: tuple[int, ...]
 
 
+class Texts(NamedTuple):
+    """Both sides of a book as the venue hashes them: :meth:`Side.text`. Kept, they cost a reference each."""
+
+    bids: str
+    asks: str
+
+
 class Undo(Struct, gc=False):
     """What a change replaced: enough to take it back."""
 
@@ -164,6 +171,12 @@ class Side:
             self._wires = None
             self._deep = self._cut = 0
 
+    def restore(self, keys: Sequence[int], sizes: Sequence[int], text: str) -> None:
+        """Replace everything by what was copied before."""
+        self.keys, self.sizes, self._wires = list(keys), list(sizes), None
+        self.joined = self._last = text
+        self._deep = self._cut = 0
+
     def size_at(self, key: int) -> int:
         """Return the size at ``key``, 0 where there is no level."""
         i = bisect_left(self.keys, key)
@@ -209,6 +222,14 @@ class OrderBook:
         book.asks.load(message.asks, is_bid=False)
         return book
 
+    @classmethod
+    def restored(cls, levels: Levels, texts: Texts) -> OrderBook:
+        """Build a book from copies of its levels and texts."""
+        book = cls()
+        book.bids.restore(levels.bid_keys, levels.bid_sizes, texts.bids)
+        book.asks.restore(levels.ask_keys, levels.ask_sizes, texts.asks)
+        return book
+
     def change(self, change: Change, at_ms: int) -> Undo:
         """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
         price_wire, size_wire, side = change.price, change.size, change.side
@@ -252,6 +273,10 @@ class OrderBook:
         """Copy the levels."""
         bids, asks = self.bids, self.asks
         return Levels(tuple(bids.keys), tuple(bids.sizes), tuple(asks.keys), tuple(asks.sizes))
+
+    def texts(self) -> Texts:
+        """Return both sides' texts."""
+        return Texts(self.bids.text(), self.asks.text())
 
     def same_levels(self, other: OrderBook) -> bool:
         """Whether both books have exactly the same prices and sizes."""

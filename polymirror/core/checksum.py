@@ -15,14 +15,16 @@ from __future__ import annotations
 from enum import Enum
 from functools import cache
 from hashlib import sha1
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from hashlib import _Hash as HASH
 
-    from polymirror.core.book import OrderBook
+    from polymirror.core.book import OrderBook, Texts
 
 
 class Dialect(Enum):
@@ -50,6 +52,11 @@ class Dialect(Enum):
     def has_last_trade(self) -> bool:
         """Whether the last trade price is hashed."""
         return "last_trade_price" in self.value
+
+    @property
+    def begins_alike(self) -> bool:
+        """Whether the constants come after the levels: then all tick sizes share one hashed beginning."""
+        return self.has_constants and self.value.index("asks") < self.value.index("tick_size")
 
 
 @frozen
@@ -114,20 +121,29 @@ class HashTemplate:
         )
         return state.hexdigest()
 
-    def find(self, announced: str, timestamp: int, book: OrderBook, candidates: Iterable[str]) -> str | None:
+    def begin(self, timestamp: int, texts: Texts) -> HASH:
+        """Hash everything up to the last level: what all candidates have in common."""
+        bids, asks = texts
+        begun = self._start.copy()
+        begun.update(f'{timestamp}{self._before_levels}{bids}],"asks":[{asks}'.encode())
+        return begun
+
+    def fit(self, begun: HASH, announced: str, candidates: Iterable[str]) -> str | None:
         """Return the first candidate for the last trade price that gives the announced hash.
 
-        The book is hashed once and the state copied, so a candidate costs about half a microsecond.
+        The book was hashed once (:meth:`begin`) and the state is copied, so a candidate costs about half a microsecond.
         """
-        prefix = self._start.copy()
-        prefix.update(
-            f"{timestamp}{self._before_levels}{book.bids.text()}"
-            f'],"asks":[{book.asks.text()}{self._before_trade}'.encode()
-        )
+        prefix = begun.copy()
+        prefix.update(self._before_trade.encode())
         close = self._close
-        for candidate in candidates:
+        # Without a trade price in the text all candidates are the same.
+        for candidate in candidates if self.has_last_trade else islice(candidates, 1):
             state = prefix.copy()
             state.update(f"{candidate if self.has_last_trade else ''}{close}".encode())
             if state.hexdigest() == announced:
                 return candidate
         return None
+
+    def find(self, announced: str, timestamp: int, book: OrderBook, candidates: Iterable[str]) -> str | None:
+        """Return the first candidate for the last trade price with which the book has the announced hash."""
+        return self.fit(self.begin(timestamp, book.texts()), announced, candidates)

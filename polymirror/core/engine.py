@@ -16,9 +16,10 @@ from attrs import evolve
 
 from polymirror.core.carriage import Carriage
 from polymirror.core.clock import VenueClock
+from polymirror.core.dialects import DialectBook
 from polymirror.core.effects import Effect, Vouch
 from polymirror.core.harm import Harm, count_kind, suspect
-from polymirror.core.hashing import DialectBook, MarketHash
+from polymirror.core.hashing import MarketHash
 from polymirror.core.lags import Lags
 from polymirror.core.market import PAIR, Market
 from polymirror.core.messages import (
@@ -290,7 +291,7 @@ class Engine(Reads):
         elif isinstance(message, Trade):
             market = self.markets.get(message.market)
             if market is not None:
-                market.hashes.traded(message.price)
+                market.traded(message.price, now)
         elif isinstance(message, TickSizeChange):
             market = self.markets.get(message.market)
             if market is not None:

@@ -12,7 +12,7 @@ somebody heard of it. Every way to a proof goes through here:
 
 That answers are judged before they are used (D5) is kept by :mod:`polymirror.core.hashing`, which explains without
 learning; gaps (D6) by the engine, whose time goes on in them; what is unverifiable (D7) by
-:class:`polymirror.core.hashing.DialectBook`.
+:class:`polymirror.core.dialects.DialectBook`.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 The hash covers things the stream announces late or never: the last trade price (in the hash up to 30 ms
 before it is announced, either token's), a new tick size (slightly before its event), the market's
 constants (never on the stream). A match with any candidate still proves every level, since two texts with
-one SHA-1 do not occur by accident. So :class:`MarketHash` keeps what is known of a market, tries the
-likely candidates first and the whole price grid last, and learns from each match. What a whole book says about
-itself explains that book's own hash; it is kept only once the book is accepted (rule D5).
+one SHA-1 do not occur by accident. So :class:`MarketHash` keeps what is known of a market and learns from each match.
+It tries, in this order: what was known last (:meth:`MarketHash.prove`, one digest a message); what is likely
+(:meth:`MarketHash.try_likely`, some forty, when a batch is over); everything (:meth:`MarketHash.search`, thousands).
+When a missed hash is worth the last, :mod:`polymirror.core.misses` decides; what all of them may cost together,
+:class:`~polymirror.core.dialects.SearchBudget`.
 
-The form of the text is the venue's to change. :class:`DialectBook` learns, from whole books, which known
-form is in use, and says so when none is: then hashes are *unverifiable*, never wrong. REST alone never leads
-there: it takes hashes of the stream that no known form explains, over time and more than one market (rule D7).
+What a whole book says about itself explains that book's own hash; it is kept only once the book is accepted (rule D5).
+Which form of the text is in use is learnt in :mod:`polymirror.core.dialects`.
 """
 
 from __future__ import annotations
@@ -17,31 +18,27 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.units import PRICE_SCALE, TICK_SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from hashlib import _Hash as HASH
 
-    from polymirror.core.book import OrderBook
+    from polymirror.core.book import OrderBook, Texts
+    from polymirror.core.dialects import DialectBook
     from polymirror.core.messages import Snapshot
 
 MAX_RECENT_TRADES: Final = 8
 """Announced trade prices kept as candidates; each counts twice (p and 1 - p)."""
 
 FINEST_STEP: Final = 10
-"""Distance of the trade prices of a full search, in 1/10,000: 999 candidates, half a millisecond."""
+"""Distance of the trade prices of a search, in 1/10,000; where a market's own grid is finer, that counts."""
 
-CHEAP_STEP: Final = 25
-"""With trade prices at least this far apart, a market's own grid is searched whenever a hash does not fit."""
-
-MAX_FAILED_GRIDS: Final = 4
-"""Full searches in a row that may fail before they are rationed."""
-
-GRID_RATION: Final = 64
-"""Once rationed, one check in this many is a full search."""
+NEAR_TOP: Final = 2
+"""A trade is made at the best price of its moment: all 2,544 books of two recordings had one so many ticks away."""
 
 COMMON_MIN_ORDER_SIZES: Final = ("5", "15", "1", "10", "20", "50", "100")
 """Tried when REST has not told the minimum order size yet (5 in all recorded crypto markets)."""
@@ -52,21 +49,6 @@ COMMON_TICK_SIZES: Final = ("0.01", "0.001")
 NEWEST: Final = 3
 """Trade prices that are tried under another tick size than the known one: the last proven, and the newest's two."""
 
-HEAL_CHANGES: Final = 3
-"""Messages after a hash miss within which the announced hash may still fit."""
-
-MAX_PENDING_HASHES: Final = 4
-"""Missed hashes of one token that are watched at once."""
-
-DISTRUST_SECONDS: Final = 5.0
-"""For how long, at least, the stream's hashes of several markets must not fit before they count as unverifiable,"""
-
-DISTRUST_ALONE_SECONDS: Final = 10.0
-"""and those of a market that is alone."""
-
-DISTRUST_MISSES: Final = 3
-"""How many hashes of a market must not fit, with none between them that does."""
-
 
 def trade_price_wire(price: int) -> str:
     """Spell a price (1/10,000) as the hash does: three decimals, four where needed ("0.480")."""
@@ -75,24 +57,20 @@ def trade_price_wire(price: int) -> str:
 
 
 @cache
-def trade_prices(step: int = FINEST_STEP) -> tuple[str, ...]:
-    """Return all trade prices that are multiples of ``step`` (1/10,000), and "" for no trade yet."""
-    return ("", *(trade_price_wire(p) for p in range(step, PRICE_SCALE, step)))
+def trade_prices(tick: int = FINEST_STEP) -> tuple[str, ...]:
+    """Return "" for no trade yet, all 1,001 prices of three decimals, and what else is on the grid of ``tick``."""
+    own = (price for price in range(tick, PRICE_SCALE, tick) if price % FINEST_STEP)
+    return ("", *map(trade_price_wire, range(0, PRICE_SCALE + 1, FINEST_STEP)), *map(trade_price_wire, own))
 
 
-@define
-class MissedHash:
-    """An announced hash that did not fit yet: the venue may have hashed a change or two late."""
-
-    at_ms: int
-    """Exchange time of its delta: the hash is over this timestamp."""
-    announced: str
-    as_of: float
-    """For when its delta speaks, in seconds on the mirror's clock: what it proves is proven as of then."""
-    doubts: int
-    """How many doubts there had been."""
-    left: int
-    """Messages that may still make it fit."""
+def near_top(book: OrderBook, tick: int) -> Iterator[str]:
+    """Yield the trade prices next to a book's best ones, in both tokens' spelling."""
+    for keys in (book.bids.keys, book.asks.keys):
+        for steps in range(-NEAR_TOP, NEAR_TOP + 1) if keys else ():
+            price = keys[-1] + steps * tick
+            if 0 < price < PRICE_SCALE:
+                yield trade_price_wire(price)
+                yield trade_price_wire(PRICE_SCALE - price)
 
 
 @frozen
@@ -102,71 +80,6 @@ class Explained:
     dialect: Dialect
     constants: Constants
     last_trade_price: str
-
-
-@define
-class _Misses:
-    """Hashes of one market's stream that no known form explained, since one did. Times in seconds."""
-
-    first_at: float
-    count: int = 0
-
-
-class DialectBook:
-    """Which dialect the venue speaks, learnt from whole books; shared by all markets of a mirror."""
-
-    def __init__(self) -> None:
-        # The dialect in use; None until learnt.
-        self.current: Dialect | None = None
-        # The stream's hashes mean nothing any more.
-        self.distrusted = False
-        # By market; all are forgotten with any hash that fits.
-        self._misses: dict[str, _Misses] = {}
-        # Markets whose hashes are looked at.
-        self.markets: set[str] = set()
-
-    def to_try(self) -> Iterator[Dialect]:
-        """Yield the dialects to try on a whole book, the known one first."""
-        known = self.current
-        if known is not None:
-            yield known
-        yield from (each for each in Dialect if each is not known)
-
-    def explained(self, dialect: Dialect) -> None:
-        """Note that a whole book was explained, and accepted."""
-        self.current = dialect
-        self.matched()
-
-    def matched(self) -> None:
-        """Note that a hash fitted: the venue's form is known."""
-        if self._misses or self.distrusted:
-            self._misses.clear()
-            self.distrusted = False
-
-    def missed(self, market: str, now: float) -> bool:
-        """Note that a hash of the stream never fitted; return whether that ends the trust in all of them."""
-        misses = self._misses.setdefault(market, _Misses(now))
-        misses.count += 1
-        long = [each for each in self._misses.values() if each.count >= DISTRUST_MISSES]
-        patience = DISTRUST_SECONDS if len(self.markets) > 1 else DISTRUST_ALONE_SECONDS
-        patient = [each for each in long if now - each.first_at >= patience]
-        ended = not self.distrusted and len(patient) >= min(2, len(self.markets))
-        self.distrusted = self.distrusted or ended
-        return ended
-
-    def forget(self, market: str) -> None:
-        """A market is mirrored no more."""
-        self.markets.discard(market)
-        self._misses.pop(market, None)
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The markets whose hashes did not fit since the last one that did."""
-        return tuple(self._misses)
-
-    def has_missed(self, market: str) -> bool:
-        """Whether a hash of this market's stream did not fit since the last one that did."""
-        return market in self._misses
 
 
 class MarketHash:
@@ -184,8 +97,6 @@ class MarketHash:
         self._recent: tuple[str, ...] = ()
         # Ticks seen in events that no match has confirmed yet.
         self._next_tick: str | None = None
-        # Full searches in a row that found nothing, over both tokens.
-        self._failed_grids = 0
         # By asset id, valid for the current constants and dialect.
         self._templates: dict[str, HashTemplate] = {}
         # The same for tick sizes that were tried, by asset id and tick size.
@@ -210,10 +121,7 @@ class MarketHash:
     @constants.setter
     def constants(self, constants: Constants | None) -> None:
         self._constants = constants
-        shown = None if constants is None else TICK_SIZES.get(constants.tick_size)
-        if shown != self._shown_tick:
-            # What failed on another grid says nothing about this one.
-            self._shown_tick, self._failed_grids = shown, 0
+        self._shown_tick = None if constants is None else TICK_SIZES.get(constants.tick_size)
 
     @property
     def verifiable(self) -> bool:
@@ -229,10 +137,11 @@ class MarketHash:
         markets = ", ".join(self._dialects.missing) if ended else self.market
         return f"{markets}: no known form explains the hashes any more; REST and stream must agree instead"
 
-    def traded(self, price: int) -> None:
-        """Note an announced trade price (1/10,000, either token's)."""
+    def traded(self, price: int) -> tuple[str, str]:
+        """Note an announced trade price (1/10,000, either token's); return how the hash may spell it."""
         newest = (trade_price_wire(price), trade_price_wire(PRICE_SCALE - price))
         self._recent = (*newest, *self._recent)[: 2 * MAX_RECENT_TRADES]
+        return newest
 
     def tick_announced(self, tick_size: str) -> None:
         """Note an announced tick size; the next match tells whether the hash has it already."""
@@ -259,47 +168,96 @@ class MarketHash:
         self._dialects.matched()
         return True
 
-    def search(self, asset_id: str, timestamp: int, book: OrderBook, announced: str, *, wide: bool = True) -> bool:
-        """Whether the book has the announced hash with any candidate; learn from the match.
+    def which(self, asset_id: str, timestamp: int, book: OrderBook, hashes: Sequence[str]) -> str | None:
+        """Return the one of these hashes that the book has, with what is known now. One SHA-1."""
+        template = self._template(asset_id)
+        digest = None if template is None else template.digest(timestamp, book, self.last_trade_price)
+        if digest not in hashes:
+            return None
+        self._dialects.matched()
+        return digest
 
-        Candidates are recent trade prices; if ``wide`` also other tick sizes, the trade prices on the market's grid,
-        on which trades are made, and all others, which is rationed while it keeps failing.
+    def try_likely(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
+        """Whether the book has the announced hash with a likely candidate; learn from the match.
+
+        Likely are the recent trade prices and those at the top of the book, and the newest of them under any other
+        tick size.
         """
         template = self._template(asset_id)
-        dialect, constants = self._dialects.current, self.constants
-        if template is None or dialect is None or constants is None:
+        if template is None:
             return False
-        likely = (self.last_trade_price, *self._recent, "")
-        found = template.find(announced, timestamp, book, likely)
-        if found is None and wide and dialect.has_constants:
-            for tick in self._other_ticks(constants.tick_size):
-                other = self._other_templates.get((asset_id, tick))
-                if other is None:
-                    other = HashTemplate(dialect, self.market, asset_id, evolve(constants, tick_size=tick))
-                    self._other_templates[asset_id, tick] = other
-                found = other.find(announced, timestamp, book, likely[:NEWEST])
-                if found is not None:
-                    self.constants = evolve(constants, tick_size=tick)
-                    break
-        if found is None and wide and dialect.has_last_trade:
-            found = self._search_grid(template, timestamp, book, announced)
+        begun, known = template.begin(timestamp, book.texts()), self._known_trades
+        likely = dict.fromkeys((*known, *near_top(book, self._shown_tick or FINEST_STEP)))
+        found = template.fit(begun, announced, likely)
+        if found is None:
+            found = self._fit_other_ticks(asset_id, timestamp, book.texts(), announced, known[:NEWEST], begun)
+        return self._learn(found)
+
+    def fits(self, asset_id: str, timestamp: int, texts: Texts, announced: str, trades: Sequence[str] = ()) -> bool:
+        """Whether a book of these texts has the announced hash with one of these trade prices, or the known one."""
+        template = self._template(asset_id)
+        if template is None:
+            return False
+        return self._learn(
+            template.fit(template.begin(timestamp, texts), announced, trades or (self.last_trade_price,))
+        )
+
+    def search(self, asset_id: str, timestamp: int, texts: Texts, announced: str, now: float) -> bool:
+        """Whether a book of these texts has the announced hash with any tick size and trade price: thousands of tries.
+
+        Learn from the match. It is spent from the budget; whether there is any left is asked before.
+        """
+        template = self._template(asset_id)
+        if template is None:
+            return False
+        trades = self._all_trades
+        begun = template.begin(timestamp, texts)
+        found = template.fit(begun, announced, trades)
+        if found is None:
+            found = self._fit_other_ticks(asset_id, timestamp, texts, announced, trade_prices(), begun)
+        self._dialects.budget.spend(len(trades) + (len(TICK_SIZES) - 1) * len(trade_prices()), now)
+        return self._learn(found)
+
+    def next_search(self) -> float:
+        """Return from when on the budget allows a search."""
+        return self._dialects.budget.free_at
+
+    def _fit_other_ticks(
+        self, asset_id: str, timestamp: int, texts: Texts, announced: str, trades: Sequence[str], begun: HASH
+    ) -> str | None:
+        """Try all tick sizes but the known one; keep the one that fits."""
+        dialect, constants = self._dialects.current, self._constants
+        if dialect is None or constants is None or not dialect.has_constants:
+            return None
+        for tick in self._other_ticks(constants.tick_size):
+            other = self._other_templates.get((asset_id, tick))
+            if other is None:
+                other = HashTemplate(dialect, self.market, asset_id, evolve(constants, tick_size=tick))
+                self._other_templates[asset_id, tick] = other
+            found = other.fit(begun if dialect.begins_alike else other.begin(timestamp, texts), announced, trades)
+            if found is not None:
+                self.constants = evolve(constants, tick_size=tick)
+                return found
+        return None
+
+    def _learn(self, found: str | None) -> bool:
+        """Keep a trade price that gave the announced hash; None: none did."""
         if found is None:
             return False
         self.last_trade_price = found
         self._dialects.matched()
         return True
 
-    def _search_grid(self, template: HashTemplate, timestamp: int, book: OrderBook, announced: str) -> str | None:
-        """Try all trade prices on the market's grid, if they are few, and then all others, unless that is rationed."""
-        found, step = None, self._shown_tick or FINEST_STEP
-        if step >= CHEAP_STEP:
-            found = template.find(announced, timestamp, book, trade_prices(step))
-        if found is None and self._may_search_all():
-            found = template.find(announced, timestamp, book, trade_prices())
-            self._failed_grids += 1
-        if found is not None:
-            self._failed_grids = 0
-        return found
+    @property
+    def _known_trades(self) -> tuple[str, ...]:
+        """The last proven trade price, the announced ones and none, each once."""
+        return tuple(dict.fromkeys((self.last_trade_price, *self._recent, "")))
+
+    @property
+    def _all_trades(self) -> tuple[str, ...]:
+        """The trade prices to search, those between the usual ones included where the market's grid has some."""
+        tick = self._shown_tick or FINEST_STEP
+        return trade_prices(tick if tick % FINEST_STEP else FINEST_STEP)
 
     def is_hash_of(self, message: Snapshot, book: OrderBook) -> bool:
         """Whether ``book`` has the hash that a REST book states. Then it equals that book, level by level."""
@@ -313,24 +271,58 @@ class MarketHash:
         self._dialects.matched()
         return True
 
-    def explain(self, message: Snapshot, book: OrderBook) -> Explained | None:
-        """Find what a whole book's own hash covers: a dialect, constants and a last trade price. Learns nothing."""
+    def explain(self, message: Snapshot, book: OrderBook, now: float) -> Explained | None:
+        """Find what a whole book's own hash covers: a dialect, constants and a last trade price. Learns nothing.
+
+        A whole book is never hashed late, and it is rare: what is likely is tried, and then everything at once, if
+        the budget allows.
+        """
         if not message.hash:
             return None
-        asset_id, timestamp, told = message.asset_id, message.timestamp_ms, message.last_trade_price
-        trades = ([] if told is None else [told]) + [self.last_trade_price, *self._recent]
+        told, known = message.last_trade_price, self._known_trades
+        if told is not None:
+            return self._explain(message, book, self._forms_to_try(message), dict.fromkeys((told, *known)))
+        likely = dict.fromkeys((*known, *near_top(book, self._shown_tick or FINEST_STEP)))
+        found = self._explain(message, book, self._forms_to_try(message), likely)
+        budget = self._dialects.budget
+        if found is None and now >= budget.free_at:
+            forms, trades = list(self._forms_to_search(message)), self._all_trades
+            budget.spend(len(forms) * len(trades), now)
+            found = self._explain(message, book, forms, trades)
+        return found
+
+    def _explain(
+        self, message: Snapshot, book: OrderBook, forms: Iterable[tuple[Dialect, Constants]], trades: Iterable[str]
+    ) -> Explained | None:
+        """Try these trade prices with each of these forms."""
+        asset_id, texts = message.asset_id, book.texts()
+        for dialect, constants in forms:
+            known = constants is self._constants and dialect is self._dialects.current
+            template = self._template(asset_id) if known else None
+            if template is None:
+                template = HashTemplate(dialect, self.market, asset_id, constants)
+            found = template.fit(template.begin(message.timestamp_ms, texts), message.hash, trades)
+            if found is not None:
+                return Explained(dialect, constants, found)
+        return None
+
+    def _forms_to_try(self, message: Snapshot) -> Iterator[tuple[Dialect, Constants]]:
+        """Yield what a whole book may be written with, the likeliest first."""
         for dialect in self._dialects.to_try():
             for constants in self._constants_to_try(dialect, message):
-                known = constants is self._constants and dialect is self._dialects.current
-                template = self._template(asset_id) if known else None
-                if template is None:
-                    template = HashTemplate(dialect, self.market, asset_id, constants)
-                found = template.find(message.hash, timestamp, book, trades)
-                if found is None and told is None and dialect.has_last_trade and self._worth_grid(constants):
-                    found = template.find(message.hash, timestamp, book, trade_prices())
-                if found is not None:
-                    return Explained(dialect, constants, found)
-        return None
+                yield dialect, constants
+
+    def _forms_to_search(self, message: Snapshot) -> Iterator[tuple[Dialect, Constants]]:
+        """Yield those that are worth a search of all trade prices: any tick size, and else what is known or common."""
+        known = self._constants
+        for dialect, constants in self._forms_to_try(message):
+            size, neg_risk = constants.min_order_size, constants.neg_risk
+            if known is not None:
+                worth = (size, neg_risk) == (known.min_order_size, known.neg_risk)
+            else:
+                worth = size == COMMON_MIN_ORDER_SIZES[0] and constants.tick_size in COMMON_TICK_SIZES
+            if worth and dialect.has_last_trade:
+                yield dialect, constants
 
     def accept(self, explained: Explained | None, message: Snapshot) -> None:
         """A whole book was accepted: keep what explained its hash, or, where nothing can, what it tells.
@@ -382,22 +374,9 @@ class MarketHash:
                     for each in (tick, *self._other_ticks(tick)):
                         yield Constants(size, each, neg_risk)
 
-    def _worth_grid(self, constants: Constants) -> bool:
-        """Whether constants are likely enough for a search of the whole price grid on a book."""
-        if self.constants is not None:
-            return constants == self.constants
-        return constants.min_order_size == COMMON_MIN_ORDER_SIZES[0] and constants.tick_size in COMMON_TICK_SIZES
-
     def _other_ticks(self, known: str) -> list[str]:
         ordered = [self._next_tick] if self._next_tick else []
         return [t for t in dict.fromkeys([*ordered, *TICK_SIZES]) if t != known]
-
-    def _may_search_all(self) -> bool:
-        """Count down to the next full search once too many have failed."""
-        if self._failed_grids < MAX_FAILED_GRIDS:
-            return True
-        self._failed_grids += 1
-        return self._failed_grids % GRID_RATION == 0
 
     def _template(self, asset_id: str) -> HashTemplate | None:
         dialect, constants = self._template_of

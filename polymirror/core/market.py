@@ -18,10 +18,10 @@ from polymirror.core.book import OrderBook
 from polymirror.core.evidence import Evidence, by_answer, by_stream
 from polymirror.core.mirrored import take_mirrored
 from polymirror.core.outbox import Want
-from polymirror.core.proofs import ProofKind, Verdict, bbo_agrees, complement_differences
+from polymirror.core.proofs import ProofKind, Verdict, bbo_agrees, complement_differences, violation
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import Token
-from polymirror.core.units import PRICES, parse_size, parse_tick
+from polymirror.core.units import parse_tick
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Market:
         self.heard_at = 0.0
         # Messages of the open batch.
         self.messages = 0
-        self._touched: dict[Token, None] = {}
+        # Tokens that are to be checked when the open batch is over.
+        self.touched: dict[Token, None] = {}
         # Compared when the batch is over.
         self._resent: dict[Token, Resent] = {}
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
@@ -80,7 +81,7 @@ class Market:
         self.compared = -1
         # Both tokens, once both are tracked.
         self.pair: tuple[Token, Token] | None = None
-        # How the open batch was counted, if it was one message that was checked at once; else None.
+        # How the open batch was counted, if its last message was checked at once; else None.
         self.checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None = None
         # Messages since the second token was proven by its own hash, and when it is to be again.
         self.turn = 0
@@ -112,7 +113,7 @@ class Market:
         then nothing is left to be done when the batch is over.
         """
         changes, at_ms = message.price_changes or [], message.at_ms
-        if len(changes) == PAIR and at_ms > self.batch_ms and as_of != _NEVER:
+        if len(changes) == PAIR and at_ms >= self.batch_ms and as_of != _NEVER:
             first, second = changes
             if take_mirrored(self, first, second, at_ms, as_of, now):
                 return self.checked_as is not None
@@ -128,7 +129,7 @@ class Market:
             undo = token.delta(change, order_ms, at_ms, as_of, now, heard_at)
             if undo is not None:
                 undos.append((token, undo))
-                self._touched[token] = None
+                self.touched[token] = None
         self._mirror(undos)
         self.changed(dict.fromkeys([token for token, _ in undos]), now)
         return False
@@ -137,10 +138,10 @@ class Market:
         """Books have changed, and are to be checked when the batch is over: try to prove them now."""
         dirty = self.outbox.dirty
         for token in tokens:
-            self._touched[token] = None
+            self.touched[token] = None
             dirty[token.asset_id] = None
-            if token.missed:
-                token.heal(now)
+            if token.misses.watched:
+                token.misses.heal(now)
             token.prove_by_hash(now, thorough=False)
             token.resync.recheck(now)
 
@@ -160,6 +161,8 @@ class Market:
             return
         if message.tick_size is not None:
             parse_tick(message.tick_size)
+        elif token.proven.loaded and self._is_ours(token, message, heard_at, now, lane):
+            return
         book = OrderBook.of(message, token.config.max_levels)
         evidence = self._date_book(token, message, heard_at, now, lane)
         explained = self._explain(message, book, now)
@@ -182,6 +185,26 @@ class Market:
             if token.pending and evidence.as_of != _NEVER:
                 token.proven.superseded(evidence.since_ms, evidence.as_of)
                 token.proven.hint(evidence.since_ms, now)
+
+    def _is_ours(self, token: Token, message: Snapshot, heard_at: float, now: float, lane: Lane) -> bool:
+        """Whether our book has the hash of one that is sent again: then it is that book, whose levels are only counted.
+
+        It saves 4,100 of the 86,400 instructions that a change of a recorded busy market takes on the mean.
+        """
+        proven, at_ms, book = token.proven, message.timestamp_ms, token.proven.book
+        if len(message.bids) != len(book.bids.keys) or len(message.asks) != len(book.asks.keys):
+            return False
+        # A book that waits for the end of its batch may become ours at it.
+        if self._resent or not message.hash or self.outbox.clock.order_ms(at_ms, now) < proven.floor_ms:
+            return False
+        if not self.hashes.prove(token.asset_id, at_ms, book, message.hash):
+            return False
+        evidence = self._date_book(token, message, heard_at, now, lane)
+        self._join_batch(evidence.since_ms, now)
+        self.outbox.count(ProofKind.HASH, Verdict.MATCH)
+        self.outbox.count(ProofKind.BOOK, Verdict.MATCH)
+        token.prove(evidence, now)
+        return True
 
     def _date_book(self, token: Token, message: Snapshot, heard_at: float, now: float, lane: Lane) -> Evidence:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
@@ -232,7 +255,7 @@ class Market:
             if token.proven.stated is not None:
                 # The newest buffered delta's batch may still be open: it is checked when it is over.
                 self._join_batch(token.proven.last_ms, now)
-                self._touched[token] = None
+                self.touched[token] = None
             if repeated or not believed or (explained is None and message.hash):
                 # REST tells whether it still holds, or the constants that its hash needs, or confirms what no hash can.
                 self.outbox.want(token.asset_id, Want.URGENT)
@@ -252,6 +275,13 @@ class Market:
         if known is not None and token.proven.loaded and not on_new_grid:
             token.doubt(Reason.TICK_SIZE_CHANGE, now, f"{known} -> {tick}")
 
+    def traded(self, price: int, now: float) -> None:
+        """A trade price (1/10,000, either token's) was announced: a missed hash may have it already."""
+        trades = self.hashes.traded(price)
+        for token in self.tokens.values():
+            if token.misses.watched:
+                token.misses.traded(trades, now)
+
     # ---- Batches -----------------------------------------------------------------------------------
 
     def _join_batch(self, at_ms: int, now: float) -> None:
@@ -259,14 +289,20 @@ class Market:
         config = self.outbox.config
         if self.checked_as is not None and (at_ms > self.batch_ms or now > self.heard_at + config.batch_window):
             self.close(now, definite=True)
-        self._reopen()
+        self.reopen()
         if self.batch_ms and (at_ms > self.batch_ms or self.messages >= config.max_batch_messages):
             # A later message is proof that nothing more of the old batch is to come.
             self.close(now, definite=True)
         self.batch_ms = max(self.batch_ms, at_ms)
         self.heard_at = now
 
-    def _reopen(self) -> None:
+    def joinable(self, now: float) -> bool:
+        """Whether a message of the open batch's time belongs to it: it is not over, not full, and has no whole book."""
+        config = self.outbox.config
+        in_time = now <= self.heard_at + config.batch_window
+        return in_time and self.messages < config.max_batch_messages and not self._resent
+
+    def reopen(self) -> None:
         """Take back what was counted for the open batch: more has come, so it is checked when it is over."""
         if self.checked_as is None:
             return
@@ -275,7 +311,7 @@ class Market:
         for _ in range({"proven_pairs": 1, "proven_twice": 2, "unhashed_pairs": 0}[counted]):
             # The hashes did fit.
             proofs.count(ProofKind.HASH, Verdict.MATCH)
-        self._touched = dict.fromkeys(self.tokens.values())
+        self.touched = dict.fromkeys(self.tokens.values())
         if counted == "proven_pairs" and self.pair is not None:
             # Proven as a mirror image only: its own hash may be of the end of the batch, and is tried there.
             self.pair[1].proven.distrust_hash()
@@ -285,7 +321,7 @@ class Market:
         """The batch is over: check what is not proven yet. ``definite``: by a message, not by time."""
         self.batch_ms = self.messages = 0
         self.checked_as = None
-        touched, self._touched = self._touched, {}
+        touched, self.touched = self.touched, {}
         for token in touched:
             if token.proven.loaded:
                 self._check(token, now, definite=definite)
@@ -305,7 +341,7 @@ class Market:
         """Forget the open batch: its socket is gone, or it could not be read."""
         self.batch_ms = self.messages = 0
         self.checked_as = None
-        self._touched.clear()
+        self.touched.clear()
         for token in self._resent:
             token.pending = False
         self._resent.clear()
@@ -314,9 +350,15 @@ class Market:
 
     def _check(self, token: Token, now: float, *, definite: bool) -> None:
         count, stated = self.outbox.count, token.proven.stated
-        if not token.proven.hash_proven and not token.prove_by_hash(now, thorough=True):
+        if not (
+            token.proven.hash_proven
+            or token.prove_by_hash(now, thorough=False)
+            or token.prove_by_earlier(now)
+            or token.prove_by_hash(now, thorough=True)
+        ):
             token.hash_missed(now)
-        impossible = _violation(token)
+        proven = token.proven
+        impossible = violation(proven.book, stated, token.tick_size, hash_proven=proven.hash_proven)
         if impossible:
             count(ProofKind.INVARIANTS, Verdict.MISMATCH)
             token.doubt(Reason.INVARIANT_FAIL, now, impossible)
@@ -344,7 +386,7 @@ class Market:
     def _explain(self, message: Snapshot, book: OrderBook, now: float) -> Explained | None:
         """Explain a stream book's own hash, and count the verdict."""
         hashes = self.hashes
-        explained = hashes.explain(message, book)
+        explained = hashes.explain(message, book, now)
         if explained is not None:
             verdict = Verdict.MATCH
         elif message.hash and hashes.constants is not None:
@@ -445,20 +487,3 @@ class Market:
                 token.doubt(Reason.COMPLEMENT_MISMATCH, now, f"{len(self.differences)} levels")
             else:
                 token.disagrees(Reason.COMPLEMENT_MISMATCH, now)
-
-
-def _violation(token: Token) -> str:
-    """Name what is impossible about a book at the end of a batch, or return "".
-
-    Order and sizes above 0 hold by construction. A new price off the grid is impossible unless the hash fits:
-    then only the news of a finer grid is missing.
-    """
-    proven = token.proven
-    if proven.book.crossed():
-        return "crossed"
-    stated = proven.stated
-    if proven.hash_proven or stated is None or not parse_size(stated.size):
-        return ""
-    tick = token.tick_size
-    off_grid = tick is not None and PRICES[stated.price] % tick
-    return f"price {stated.price} is off the grid of {tick}" if off_grid else ""

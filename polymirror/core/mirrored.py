@@ -1,9 +1,10 @@
-"""The usual message, taken in one go: an order and its mirror image, alone in a new batch of two calm books.
+"""The usual message, taken in one go: an order and its mirror image, for two calm books.
 
 Most messages are of this kind: two entries, one for each token of a market, that say the same. It means for them
 what :meth:`Market.deltas` and :meth:`Market.close` do for any message, and a test holds the two ways together;
 but the level is searched once, one SHA-1 proves both books, since they are exact mirror images, and what is checked
-when a batch is over is checked at once. Whatever is not exactly so is left to the long way.
+when a batch is over is checked at once: it was the last message of its batch, until another one comes. Whatever is not
+exactly so is left to the long way.
 
 The second token's own hash is tried after a bounded time and number of messages: until then it counts as the mirror
 image of the first.
@@ -51,6 +52,13 @@ class Pair(Protocol):
     turn: int
     both_due: float
     checked_as: Literal["proven_pairs", "proven_twice", "unhashed_pairs"] | None
+    touched: dict[Token, None]
+
+    def joinable(self, now: float) -> bool:
+        """Whether the open batch may grow by a message without another look at it."""
+
+    def reopen(self) -> None:
+        """Take back what was counted for the open batch."""
 
     def close(self, now: float, *, definite: bool) -> None:
         """End the open batch."""
@@ -59,15 +67,20 @@ class Pair(Protocol):
         """Try to prove changed books."""
 
 
-def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would cost a fifth of the whole
+def take_mirrored(  # noqa: C901, PLR0911, PLR0912, PLR0915 - calls for its parts would cost a fifth of the whole
     market: Pair, first: Change, second: Change, at_ms: int, as_of: float, now: float
 ) -> bool:
-    """Take two entries whose exchange time ``at_ms`` is later than the open batch's. False: not usual.
+    """Take two entries of the open batch or a later one. False: not usual.
 
     False means that no level has changed. ``market.checked_as`` then tells whether anything is left to be checked
     when the batch is over.
     """
     if market.pair is None:
+        return False
+    # One recorded message in eight belongs to an open batch: not to take the long way with it saves 5,000 of 91,400
+    # instructions a change.
+    joins = at_ms == market.batch_ms
+    if joins and not market.joinable(now):
         return False
     one, other = market.pair
     turned = first.asset_id != one.asset_id
@@ -80,8 +93,8 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     if (
         second.asset_id != other.asset_id
         or first.size != second.size
-        or at_ms <= mine_proven.last_ms
-        or at_ms <= image_proven.last_ms
+        or at_ms < mine_proven.last_ms + (not joins)
+        or at_ms < image_proven.last_ms + (not joins)
     ):
         return False
     try:
@@ -105,7 +118,11 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
         return False
     if not 0 < price < PRICE_SCALE:
         return False
-    if market.batch_ms and market.checked_as is None:
+    if joins:
+        if mine_proven.changes_of(is_bid, key, at_ms) or image_proven.changes_of(not is_bid, key, at_ms):
+            # The same level again: perhaps the same message.
+            return False
+    elif market.batch_ms and market.checked_as is None:
         # A later message is proof that nothing more of the open batch is to come.
         market.close(now, definite=True)
     if market.differences or market.compared != mine_proven.generation + image_proven.generation:
@@ -119,8 +136,13 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
     image_wire = f'{{"price":"{second.price}","size":"{second.size}"}}'
     old = mine.set_mirrored(image, key, size, wire, image_wire)
     undo, image_undo = Undo(at_ms, is_bid, key, old, size, wire), Undo(at_ms, not is_bid, key, old, size, image_wire)
-    market.batch_ms, market.heard_at, market.messages = at_ms, now, 1
-    market.checked_as = None
+    if joins:
+        market.reopen()
+        market.heard_at = now
+        market.messages += 1
+    else:
+        market.batch_ms, market.heard_at, market.messages = at_ms, now, 1
+        market.checked_as = None
     dirty = market.outbox.dirty
     dirty[one.asset_id] = dirty[other.asset_id] = None
     fits = (
@@ -132,6 +154,9 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912 - calls for its parts would c
         if not size and mine_proven.is_empty:
             # Perhaps settled: the next probe is due sooner.
             market.outbox.rearm[one.asset_id] = market.outbox.rearm[other.asset_id] = None
+        if joins:
+            # Both are checked as they stand at the end of the batch, as far as it is known.
+            market.touched.clear()
         return True
     # Something needs more than a look: the changes are made, the rest goes the long way.
     undo.announced, image_undo.announced = first.hash, second.hash

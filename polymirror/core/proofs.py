@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from polymirror.core.units import COMPLEMENTS, PRICES
+from polymirror.core.units import COMPLEMENTS, PRICES, parse_size
 
 if TYPE_CHECKING:
     from polymirror.core.book import OrderBook
+    from polymirror.core.messages import Change
 
 
 @unique
@@ -114,6 +115,20 @@ def bbo_agrees(book: OrderBook, best_bid: str | None, best_ask: str | None) -> b
     bid = PRICES[best_bid] if best_bid else 0
     ask = COMPLEMENTS[best_ask] if best_ask else 0
     return (bids[-1] if bids else 0) == bid and (asks[-1] if asks else 0) == ask
+
+
+def violation(book: OrderBook, stated: Change | None, tick: int | None, *, hash_proven: bool) -> str:
+    """Name what is impossible about a book at the end of a batch, or return "".
+
+    Order and sizes above 0 hold by construction. A new price off the grid of ``tick`` (1/10,000) is impossible unless
+    the hash fits: then only the news of a finer grid is missing.
+    """
+    if book.crossed():
+        return "crossed"
+    if hash_proven or stated is None or not parse_size(stated.size):
+        return ""
+    off_grid = tick is not None and PRICES[stated.price] % tick
+    return f"price {stated.price} is off the grid of {tick}" if off_grid else ""
 
 
 def complement_differences(one: OrderBook, other: OrderBook) -> set[tuple[int, bool]]:

@@ -93,7 +93,7 @@ class Resync(Attempts):
         except UnitError:
             self._refuse(Verdict.UNVERIFIABLE, now)
             return False
-        explained = token.hashes.explain(message, book)
+        explained = token.hashes.explain(message, book, now)
         if explained is None and token.hashes.verifiable:
             # Cut or altered on the way, or without the hash that all others have: neither baseline nor witness.
             self._refuse(Verdict.UNVERIFIABLE, now)
@@ -119,7 +119,7 @@ class Resync(Attempts):
             book = OrderBook.of(message, token.config.max_levels)
         except UnitError:
             return
-        self._heard_of(message, book, token.hashes.explain(message, book), now)
+        self._heard_of(message, book, token.hashes.explain(message, book, now), now)
 
     def _heard_of(self, message: Snapshot, book: OrderBook, explained: Explained | None, now: float) -> None:
         """An answer that proves nothing is newer than what is proven: what is older than it is over (D2, D3).
@@ -321,7 +321,7 @@ class Resync(Attempts):
         if disputed and token.proven.unproven == 0:
             # REST has this very book, so what the stream stated about it last is void, and its time with it.
             token.proven.restart(evidence.since_ms)
-            token.missed.clear()
+            token.misses.clear()
         return True
 
     def _swap(self, held: HeldBook, evidence: Evidence) -> None:

@@ -26,7 +26,7 @@ from polymirror.errors import UnknownToken
 
 if TYPE_CHECKING:
     from polymirror.core.clock import VenueClock
-    from polymirror.core.hashing import DialectBook
+    from polymirror.core.dialects import DialectBook
     from polymirror.core.market import Market
     from polymirror.core.outbox import Outbox
     from polymirror.core.requests import Requests

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from polymirror.config import EngineConfig
     from polymirror.core.book import OrderBook, Undo
     from polymirror.core.evidence import Evidence
-    from polymirror.core.hashing import Explained, MarketHash, MissedHash
+    from polymirror.core.hashing import Explained, MarketHash
     from polymirror.core.messages import Snapshot
+    from polymirror.core.misses import Misses
     from polymirror.core.outbox import Outbox
     from polymirror.core.proven import Proven
     from polymirror.core.states import BookState, Reason
@@ -35,7 +36,7 @@ class Subject(Protocol):
     missed_deltas: bool
     doubted_at: float
     miss_since: float | None
-    missed: list[MissedHash]
+    misses: Misses
     refresh_at: float
     resyncs: dict[str, int]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.events import Transition
 from polymirror.core.evidence import Evidence
 from polymirror.core.grid import Grid
-from polymirror.core.hashing import HEAL_CHANGES, MAX_PENDING_HASHES, MissedHash
+from polymirror.core.misses import Misses
 from polymirror.core.outbox import Want
 from polymirror.core.proofs import ProofKind, Verdict
 from polymirror.core.proven import Proven
@@ -52,7 +52,7 @@ class Token:
 
     __slots__ = (
         "asset_id", "buffer", "calm", "config", "connected", "doubted_at", "doubts", "grid", "hashes", "jitter",
-        "lagging", "market_id", "miss_reason", "miss_since", "missed", "missed_deltas", "outbox",
+        "lagging", "market_id", "miss_reason", "miss_since", "missed_deltas", "misses", "outbox",
         "pending", "proven", "questions", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ class Token:
         # When the current row of unproven batches began; None while the tip is proven.
         self.miss_since: float | None = None
         self.miss_reason = Reason.HASH_MISMATCH
-        self.missed: list[MissedHash] = []
+        self.misses = Misses(self)
         # When this token's next planned refresh is due.
         self.refresh_at = float("inf")
         # The market's other token, once it is tracked.
@@ -111,8 +111,8 @@ class Token:
 
     def is_calm(self) -> bool:
         """Whether the book is LIVE, and nothing about it is disputed or waited for."""
-        undisputed = self.miss_since is None and not self.missed and not self.pending and self.resync.held is None
-        self.calm = undisputed and self.state is BookState.LIVE
+        waiting = self.misses.watched or self.pending or self.resync.held is not None
+        self.calm = self.miss_since is None and not waiting and self.state is BookState.LIVE
         return self.calm
 
     @property
@@ -163,7 +163,7 @@ class Token:
         self.proven.clear(kept_from_ms)
         self.miss_since = None
         self.missed_deltas = self.pending = False
-        self.missed.clear()
+        self.misses.clear()
         self.resync.forget_probe()
 
     def start_resync(
@@ -184,15 +184,7 @@ class Token:
             self.buffer.drop()
             self.clear()
         elif self.proven.loaded:
-            # In the journal's order: what was received later is applied later.
-            stated = self.proven
-            kept = stated.deltas(self.asset_id, self.config.max_buffered_deltas, self.outbox.clock)
-            deltas = [Held(at_ms, change, at_ms, as_of, 0, now) for at_ms, change, as_of in kept]
-            if deltas:
-                stamps = (stated.stated_ms, stated.stated_as_of, stated.stated_doubts)
-                deltas[-1] = Held(deltas[-1].order_ms, deltas[-1].change, *stamps, now)
-            self.buffer.keep(deltas)
-            self.clear(deltas[0].order_ms if deltas else None)
+            self.clear(self.buffer.keep_journal(self.asset_id, self.proven, self.outbox.clock, now))
         else:
             self.clear()
         self.move(BookState.RESYNCING, reason, now, detail)
@@ -201,10 +193,7 @@ class Token:
     # ---- Inputs from the stream --------------------------------------------------------------------
 
     def subscribed(self, now: float, asked_at: float, lane: int = 0, *others: int) -> None:
-        """The socket is open and the subscription was sent at ``asked_at``: the opening book should arrive soon.
-
-        It comes on each of these lanes.
-        """
+        """The subscription was sent at ``asked_at``: the opening book should arrive soon, on each of these lanes."""
         self.connected = True
         self.questions.begin(asked_at, lane)
         for other in others:
@@ -259,10 +248,7 @@ class Token:
         return undo
 
     def admits(self, book: OrderBook, evidence: Evidence) -> bool:
-        """Whether a book may be a baseline: it is not older than what was heard and is not in the buffer (D3).
-
-        What was proven of the market's other token was heard of this one, too, if only in the buffer.
-        """
+        """Whether a book may be a baseline: it is not older than what was heard of either token, buffer apart (D3)."""
         twin = None if self.twin is None else self.twin.proven
         if twin is not None and twin.proof is not None and not twin.unproven and not book.mirrors(twin.book):
             newest_ms = max((held.order_ms for held in self.buffer), default=0)
@@ -318,7 +304,7 @@ class Token:
         if twin is None or not twin.proven.loaded or twin.proven.last_ms >= proven.proven_ms:
             return
         if proven.unasked is not None and not twin.proven.book.mirrors(proven.book):
-            # By timestamps alone: an answer may know less than what was heard of the other token.
+            # By timestamps alone: an answer may know less than what was heard of the other one.
             twin.overtaken_by_twin(proven.proven_ms, proven.unasked.as_of, now)
 
     def adopt(self, book: OrderBook, evidence: Evidence, now: float) -> None:
@@ -364,33 +350,41 @@ class Token:
             self.move(BookState.LIVE, Reason.PROVEN, now)
 
     def prove_by_hash(self, now: float, *, thorough: bool) -> bool:
-        """Compare the book with the newest announced hash. ``thorough`` also searches candidates."""
+        """Compare the book with the newest announced hash. ``thorough`` also tries what is likely."""
         proven = self.proven
         stated = proven.stated
         if stated is None or not stated.hash:
             return False
         hashes, args = self.hashes, (self.asset_id, proven.stated_ms, proven.book, stated.hash)
-        if hashes.prove(*args) or (thorough and hashes.search(*args)):
-            proven.hash_fits()
-            self.outbox.count(ProofKind.HASH, Verdict.MATCH)
-            self.prove(Evidence(ProofKind.HASH, proven.last_ms, proven.stated_as_of, proven.stated_doubts), now)
+        if hashes.prove(*args) or (thorough and hashes.try_likely(*args)):
+            self._hash_fits(proven.stated_as_of, proven.stated_doubts, now)
             return True
         return False
 
-    def heal(self, now: float) -> None:
-        """After a message: has the book as it stands a hash that was announced a change or two ago?"""
-        healed: MissedHash | None = None
-        for each in self.missed:
-            each.left -= 1
-            if self.hashes.search(self.asset_id, each.at_ms, self.proven.book, each.announced, wide=False):
-                self.outbox.count(ProofKind.HASH, Verdict.HEALED)
-                each.left = -1
-                healed = each
-            elif each.left <= 0:
-                self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
-        self.missed = [each for each in self.missed if each.left > 0]
-        if healed is not None:
-            self.prove(Evidence(ProofKind.HASH, self.proven.last_ms, healed.as_of, healed.doubts), now)
+    def prove_by_earlier(self, now: float) -> bool:
+        """The batch is over: has the book a hash that came with an earlier change of its newest millisecond?
+
+        Two messages of one millisecond may stand swapped: the one that was first at the venue, and came last, has the
+        hash of a book that never was here, and the other one that of the end. Of 103 batches of a recorded busy market
+        that nothing else proved, this proves 68.
+        """
+        proven = self.proven
+        earlier = proven.announced_at(proven.last_ms)
+        if not earlier:
+            return False
+        found = self.hashes.which(self.asset_id, proven.stated_ms, proven.book, [undo.announced for undo in earlier])
+        if found is None:
+            return False
+        as_of = next(undo.as_of for undo in earlier if undo.announced == found)
+        # It may have come before the last doubt: then it clears none (D4).
+        self._hash_fits(as_of, proven.stated_doubts if as_of >= self.doubted_at else -1, now)
+        return True
+
+    def _hash_fits(self, as_of: float, doubts: int, now: float) -> None:
+        """The book has an announced hash of its newest millisecond, which speaks for ``as_of``."""
+        self.proven.hash_fits()
+        self.outbox.count(ProofKind.HASH, Verdict.MATCH)
+        self.prove(Evidence(ProofKind.HASH, self.proven.last_ms, as_of, doubts), now)
 
     def hash_missed(self, now: float) -> None:
         """At the end of a batch the announced hash did not fit: watch it, and start the clock."""
@@ -406,13 +400,8 @@ class Token:
         if not self.hashes.verifiable:
             self.outbox.count(ProofKind.HASH, Verdict.UNVERIFIABLE)
             return
-        if len(self.missed) >= MAX_PENDING_HASHES:
-            self.missed.pop(0)
-            self.outbox.count(ProofKind.HASH, Verdict.MISMATCH)
         self.calm = False
-        self.missed.append(
-            MissedHash(proven.stated_ms, stated.hash, proven.stated_as_of, proven.stated_doubts, HEAL_CHANGES)
-        )
+        self.misses.watch(stated, now)
         if not proven.unproven and (proven.proof is None or proven.proof.kind is not ProofKind.COMPLEMENT):
             return
         if proven.only_rest:
@@ -460,11 +449,12 @@ class Token:
             due = self.since + config.suspect_grace
         else:
             due = self.resync.due
-        return min(due, self.resync.held_until, self.resync.ask_at)
+        return min(due, self.resync.held_until, self.resync.ask_at, self.misses.search_at)
 
     def on_time(self, now: float) -> None:
         """Do what is due."""
         self.proven.forget(now)
+        self.misses.on_time(now)
         self.resync.on_time(now)
         as_of = self.proven.stale_from
         if self.state is BookState.LIVE and as_of is not None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from polymirror.core.clock import VenueClock
     from polymirror.core.evidence import Mark
     from polymirror.core.messages import Change
+    from polymirror.core.proven import Proven
 
 
 class Held(NamedTuple):
@@ -53,9 +55,18 @@ class Waiting:
             self._mark.rise(held.order_ms)
         self._held.clear()
 
-    def keep(self, deltas: Iterable[Held]) -> None:
-        """Keep these instead."""
-        self._held = list(deltas)
+    def keep_journal(self, asset_id: str, proven: Proven, clock: VenueClock, now: float) -> int | None:
+        """Keep the changes of a book that is cleared, in its journal's order: what came later is applied later.
+
+        Return the exchange time of the first one; None if there is none.
+        """
+        kept = proven.deltas(asset_id, self._limit, clock)
+        deltas = [Held(at_ms, change, at_ms, as_of, 0, now) for at_ms, change, as_of in kept]
+        if deltas:
+            stamps = (proven.stated_ms, proven.stated_as_of, proven.stated_doubts)
+            deltas[-1] = Held(deltas[-1].order_ms, deltas[-1].change, *stamps, now)
+        self._held = deltas
+        return deltas[0].order_ms if deltas else None
 
     def take(self) -> list[Held]:
         """Return them, and keep them no more."""

@@ -174,14 +174,14 @@ class Played(Replay):
         (message,) = decode_books(step.text.encode())
         self._track(message.market, [message.asset_id])
         hashes = self.engine.markets[message.market].hashes
-        explained = hashes.explain(message, OrderBook.of(message, REPLAY_CONFIG.max_levels))
+        explained = hashes.explain(message, OrderBook.of(message, REPLAY_CONFIG.max_levels), self._now)
         if explained is not None:
             hashes.accept(explained, message)
         self.rest["unverifiable" if not message.hash else "mismatch" if explained is None else "match"] += 1
 
     def _look(self) -> None:
         for token in self.engine.tokens.values():
-            for each in token.missed:
+            for each in token.misses.watched:
                 self.missed.setdefault(Miss(token.asset_id, each.at_ms, each.announced))
             if token.miss_since is not None and token.state is BookState.LIVE:
                 self._doubt_since.setdefault(token.asset_id, token.miss_since)

@@ -25,7 +25,7 @@ PAGE = REPOSITORY / "docs" / "conformance.md"
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
 
 RATIONED = "the book after the change, with a trade price that the mirror did not look for"
-"""The grid of all trade prices is searched for one check in sixteen once sixteen searches found nothing."""
+"""Everything is searched only where nothing newer was proven within 50 ms."""
 
 PROVABLE = frozenset({Class.AT_ONCE, Class.ANNOUNCED_LATER, Class.NEVER_ANNOUNCED})
 
@@ -295,7 +295,7 @@ READING = [
     [
         "... with a trade price announced afterwards, or never",
         "a trade is in the hash before it is announced, and not every price in the hash is announced",
-        "tries the prices it knows, then the grid of all prices; a fit proves every level",
+        "tries the prices it knows and those at the top; late, and once, all of them; a fit proves every level",
     ],
     [
         "the book one to three changes later",
@@ -305,7 +305,7 @@ READING = [
     [
         "a book in which neighbouring changes came earlier or later",
         "the file, or the venue, has the changes of a moment in another order than the one they were hashed in",
-        "cannot prove that batch; a later one is proven, since the changes are all there",
+        "tries the earlier hashes of the batch on its end; else a later batch is proven, as the changes are all there",
     ],
     [
         "not found",

@@ -5,11 +5,13 @@ import json
 import pytest
 from attrs import evolve
 
-from polymirror.core import hashing
-from polymirror.core.checksum import Constants, Dialect, HashTemplate
-from polymirror.core.hashing import DialectBook, Explained, MarketHash, trade_price_wire
+from polymirror.core import dialects, hashing
+from polymirror.core.checksum import Constants, Dialect
+from polymirror.core.dialects import BURST_SECONDS, DIGESTS_PER_SECOND, DialectBook, SearchBudget
+from polymirror.core.hashing import Explained, MarketHash, trade_price_wire, trade_prices
 from polymirror.core.messages import decode_frame
-from tests.core.builders import CONSTANTS, START, Exchange, order_book
+from polymirror.core.units import TICK_SIZES
+from tests.core.builders import BEGIN, CONSTANTS, START, Exchange, order_book
 
 
 class Market:
@@ -26,7 +28,7 @@ class Market:
         return order_book(*self.exchange.sides("11"))
 
     def explain(self, message):
-        return self.hashes.explain(message, self.book())
+        return self.hashes.explain(message, self.book(), now=BEGIN)
 
     def learn(self, message):
         """Accept a whole book if its hash is explained; return whether it was."""
@@ -44,8 +46,12 @@ class Market:
     def prove(self, announced=None):
         return self.hashes.prove("11", START, self.book(), announced or self.exchange.content("11")["hash"])
 
-    def search(self, announced=None):
-        return self.hashes.search("11", START, self.book(), announced or self.exchange.content("11")["hash"])
+    def try_likely(self, announced=None):
+        return self.hashes.try_likely("11", START, self.book(), announced or self.exchange.content("11")["hash"])
+
+    def search(self, announced=None, now=BEGIN):
+        texts = self.book().texts()
+        return self.hashes.search("11", START, texts, announced or self.exchange.content("11")["hash"], now)
 
 
 @pytest.mark.parametrize(
@@ -150,13 +156,29 @@ def test_the_tick_size_of_an_opening_book_is_kept_where_hashes_are_unverifiable(
     assert market.hashes.constants.tick_size == "0.001"
 
 
-def test_constants_that_differ_in_more_than_the_grid_leave_the_rationing_of_searches_as_it_is():
+def test_a_later_book_is_explained_though_tick_size_and_trade_price_are_both_unknown():
     market = Market()
-    for _ in range(hashing.MAX_FAILED_GRIDS + 1):
-        assert not market.search("0" * 40)
-    failed = market.hashes._failed_grids
-    market.hashes.constants = evolve(CONSTANTS, min_order_size="15")
-    assert market.hashes._failed_grids == failed
+    market.exchange.tick_size, market.exchange.trade = "0.001", "0.013"
+    assert market.explain(market.later()) == Explained(Dialect.TEN, evolve(CONSTANTS, tick_size="0.001"), "0.013")
+
+
+def test_a_search_for_a_whole_book_is_paid_from_the_budget_and_not_made_without_it():
+    market = Market()
+    market.dialects.budget.spend(2 * DIGESTS_PER_SECOND, BEGIN)
+    market.exchange.trade = "0.013"
+    assert market.explain(market.later()) is None
+    market.exchange.trade = "0.480"
+    assert market.explain(market.later()) is not None, "what is likely is always tried"
+    market = Market()
+    assert market.explain(market.later(hash="0" * 40)) is None
+    assert market.dialects.budget.free_at == BEGIN - BURST_SECONDS + 6 * 1002 / DIGESTS_PER_SECOND
+
+
+@pytest.mark.parametrize("trade", ["0.540", "0.460", "0.530"])
+def test_a_trade_price_next_to_the_best_prices_of_a_whole_book_costs_no_search(trade):
+    market = Market(trade=trade)
+    assert market.explain(market.later()).last_trade_price == trade
+    assert market.dialects.budget.free_at == float("-inf")
 
 
 def test_a_book_that_tells_another_grid_than_the_known_one_is_tried_with_all_of_them():
@@ -196,14 +218,14 @@ def test_a_market_that_is_alone_is_unverifiable_after_misses_over_a_longer_time(
     misses = [market.hashes.stream_missed(10.0 + n) for n in (0.0, 1.0, 9.9)]
     assert misses == ["", "", ""]
     assert market.hashes.verifiable
-    assert "no known form explains" in market.hashes.stream_missed(10.0 + hashing.DISTRUST_ALONE_SECONDS)
+    assert "no known form explains" in market.hashes.stream_missed(10.0 + dialects.DISTRUST_ALONE_SECONDS)
     assert not market.hashes.verifiable
     assert market.hashes.stream_missed(99.0) == "", "it is told once"
 
 
 def test_few_misses_however_far_apart_are_no_distrust():
     market = Market()
-    for n in range(hashing.DISTRUST_MISSES - 1):
+    for n in range(dialects.DISTRUST_MISSES - 1):
         market.hashes.stream_missed(100.0 * n)
     assert market.hashes.verifiable
 
@@ -219,7 +241,7 @@ def test_among_several_markets_it_takes_misses_of_two_over_a_while():
     for at in (20.0, 21.0, 24.9):
         other.stream_missed(at)
     assert market.hashes.verifiable
-    assert "0xn" in other.stream_missed(20.0 + hashing.DISTRUST_SECONDS)
+    assert "0xn" in other.stream_missed(20.0 + dialects.DISTRUST_SECONDS)
     assert not other.verifiable
     assert not market.hashes.verifiable
     assert quiet.verifiable, "it has no hash of the stream since"
@@ -234,7 +256,7 @@ def test_a_market_that_is_mirrored_no_more_is_not_waited_for():
 
 def test_the_misses_of_a_market_that_is_mirrored_no_more_count_against_no_other():
     gone = Market()
-    for n in range(hashing.DISTRUST_MISSES):
+    for n in range(dialects.DISTRUST_MISSES):
         gone.hashes.stream_missed(float(n))
     left = MarketHash("0xn", gone.dialects)
     left.constants = CONSTANTS
@@ -260,8 +282,8 @@ def test_an_unverifiable_form_is_tried_all_the_same_and_one_hash_that_fits_resto
 
 
 def distrust(market):
-    for n in range(hashing.DISTRUST_MISSES):
-        market.hashes.stream_missed(n * hashing.DISTRUST_ALONE_SECONDS)
+    for n in range(dialects.DISTRUST_MISSES):
+        market.hashes.stream_missed(n * dialects.DISTRUST_ALONE_SECONDS)
     assert not market.hashes.verifiable
 
 
@@ -278,11 +300,13 @@ def test_a_venue_that_changes_its_dialect_is_followed():
 
 def test_nothing_is_proven_before_dialect_and_constants_are_known():
     market = Market(told=False)
-    assert not market.prove()
-    assert not market.search()
-    market.hashes.constants = CONSTANTS
-    assert not market.prove()
-    assert not market.search()
+    for _ in range(2):
+        assert not market.prove()
+        assert not market.try_likely()
+        assert not market.search()
+        assert not market.hashes.fits("11", START, market.book().texts(), "0" * 40)
+        assert market.hashes.which("11", START, market.book(), ["0" * 40]) is None
+        market.hashes.constants = CONSTANTS
 
 
 def test_a_trade_price_announced_for_either_token_is_tried_and_then_known():
@@ -290,17 +314,32 @@ def test_a_trade_price_announced_for_either_token_is_tried_and_then_known():
         market = Market()
         market.exchange.trade = "0.333"
         assert not market.prove()
-        market.hashes.traded(price)
-        assert market.search()
+        assert not market.try_likely()
+        assert market.hashes.traded(price) == (trade_price_wire(price), trade_price_wire(10_000 - price))
+        assert market.try_likely()
         assert market.prove()
 
 
-def test_a_trade_price_that_was_never_announced_is_found_on_the_grid():
+def test_a_trade_price_that_was_never_announced_is_found_by_the_search_alone():
     market = Market()
     market.exchange.trade = "0.019"
+    assert not market.try_likely()
     assert market.search()
     assert market.hashes.last_trade_price == "0.019"
     assert market.prove()
+
+
+@pytest.mark.parametrize("trade", ["", "0.480", "0.530", "0.470", "0.540", "0.460"])
+def test_no_trade_and_the_prices_at_the_top_of_the_book_are_likely(trade):
+    market = Market()
+    market.exchange.trade = trade
+    assert market.try_likely()
+    assert market.hashes.last_trade_price == trade
+
+
+def test_an_empty_side_has_no_top_and_no_price_outside_of_the_book_is_tried():
+    book = order_book([("0.01", "5")])
+    assert list(hashing.near_top(book, 100)) == ["0.010", "0.990", "0.020", "0.980", "0.030", "0.970"]
 
 
 def test_a_trade_price_off_the_grid_is_found_once_announced():
@@ -308,7 +347,32 @@ def test_a_trade_price_off_the_grid_is_found_once_announced():
     market.exchange.trade = "0.0185"
     assert not market.search()
     market.hashes.traded(185)
+    assert market.try_likely()
+
+
+@pytest.mark.parametrize(("tick", "trade"), [("0.0025", "0.0175"), ("0.0001", "0.0173")])
+def test_a_market_with_a_finer_grid_is_searched_on_its_own_prices_too(tick, trade):
+    market = Market()
+    market.exchange.tick_size = tick
+    assert market.try_likely()
+    market.exchange.trade = trade
     assert market.search()
+
+
+def test_the_trade_prices_are_all_of_three_decimals_and_none():
+    assert len(set(trade_prices())) == len(trade_prices()) == 1002
+    assert {"", "0.000", "0.001", "1.000"} <= set(trade_prices())
+    assert len(set(trade_prices(25))) == 1002 + 200
+
+
+@pytest.mark.parametrize("trade", ["", "0.000", "0.001", "0.431", "0.999", "1.000"])
+@pytest.mark.parametrize("tick", TICK_SIZES)
+def test_any_pair_of_tick_size_and_trade_price_is_found_within_one_search(tick, trade):
+    market = Market()
+    market.exchange.tick_size, market.exchange.trade = tick, trade
+    assert market.search()
+    assert (market.hashes.constants.tick_size, market.hashes.last_trade_price) == (tick, trade)
+    assert market.prove()
 
 
 def test_old_trade_prices_are_forgotten():
@@ -322,7 +386,7 @@ def test_a_tick_size_that_is_in_the_hash_before_its_event_is_found_and_learnt():
     market = Market()
     market.exchange.tick_size = "0.001"
     assert not market.prove()
-    assert market.search()
+    assert market.try_likely()
     assert market.hashes.constants.tick_size == "0.001"
     assert market.prove()
 
@@ -333,7 +397,7 @@ def test_an_announced_tick_size_is_tried_first_and_only_a_match_makes_it_known()
     assert market.hashes._other_ticks("0.01")[0] == "0.0025"
     assert market.prove()
     market.exchange.tick_size = "0.0025"
-    assert market.search()
+    assert market.try_likely()
     assert market.hashes.constants.tick_size == "0.0025"
 
 
@@ -348,73 +412,59 @@ def test_a_wrong_level_is_never_found():
     market = Market()
     announced = market.exchange.content("11")["hash"]
     market.exchange.alter("BUY", "0.01", "1")
+    assert not market.try_likely(announced)
     assert not market.search(announced)
     assert market.hashes.last_trade_price == "0.480"
     assert market.hashes.constants == CONSTANTS
 
 
-@pytest.mark.parametrize("dialect", [Dialect.SIX, Dialect.NINE])
-def test_a_dialect_without_a_trade_price_needs_no_grid(dialect):
+@pytest.mark.parametrize("dialect", [Dialect.SIX, Dialect.NINE, Dialect.CONSTANTS_FIRST])
+def test_a_dialect_without_a_trade_price_tries_each_book_once(dialect, monkeypatch):
     market = Market(keys=dialect.value)
+    market.exchange.tick_size = "0.001"
+    assert market.try_likely() is dialect.has_constants or market.prove()
     assert not market.search("0" * 40)
-    assert market.hashes._failed_grids == 0
 
 
-def test_searches_of_the_grid_are_rationed_while_they_fail_and_free_again_after_a_match():
+def test_one_digest_tells_which_of_several_hashes_a_book_has():
     market = Market()
-    for _ in range(hashing.MAX_FAILED_GRIDS):
-        assert not market.search("0" * 40)
-    market.exchange.trade = "0.123"
-    tries = next(n for n in range(1, 100) if market.search())
-    assert 1 < tries <= hashing.GRID_RATION
-    market.exchange.trade = "0.321"
-    assert market.search()
+    right = market.exchange.content("11")["hash"]
+    assert market.hashes.which("11", START, market.book(), ["0" * 40, right]) == right
+    assert market.hashes.which("11", START, market.book(), ["0" * 40]) is None
 
 
-def test_trades_on_the_markets_own_grid_are_found_at_once_however_many_searches_failed():
+def test_a_book_is_tried_with_given_trade_prices_or_the_known_one_and_they_are_learnt():
     market = Market()
-    for _ in range(2 * hashing.MAX_FAILED_GRIDS):
-        assert not market.search("0" * 40)
-    market.exchange.trade = "0.310"
-    assert market.search()
-
-
-def test_misses_on_a_coarse_grid_with_matches_in_between_do_not_ration_the_searches_of_a_finer_one():
-    market = Market()
-    for n in range(2 * hashing.MAX_FAILED_GRIDS):
-        assert not market.search("0" * 40)
-        market.exchange.trade = f"0.{10 + n}0"
-        assert market.search()
-    for _ in range(2 * hashing.MAX_FAILED_GRIDS):
-        assert not market.search("0" * 40)
-    market.exchange.tick_size = "0.001"
-    assert market.search()
-    market.exchange.trade = "0.123"
-    assert market.search()
-
-
-def test_a_fine_grid_costs_as_much_as_a_full_search_and_is_rationed_with_it(monkeypatch):
-    market = Market(told=False)
-    market.exchange.tick_size = "0.001"
-    assert market.learn(market.exchange.rest("11"))
-    searched = []
-    find = HashTemplate.find
-
-    def noting(self, announced, timestamp, book, candidates):
-        searched.append(len(tuple(candidates)))
-        return find(self, announced, timestamp, book, candidates)
-
-    monkeypatch.setattr(HashTemplate, "find", noting)
-    for _ in range(hashing.MAX_FAILED_GRIDS + 10):
-        assert not market.search("0" * 40)
-    assert searched.count(1_000) == hashing.MAX_FAILED_GRIDS
-    assert max(n for n in searched if n != 1_000) < 20
-
-
-def test_a_narrow_search_tries_recent_trade_prices_alone():
-    market = Market()
+    texts, announced = market.book().texts(), market.exchange.content("11")["hash"]
+    assert market.hashes.fits("11", START, texts, announced)
     market.exchange.trade = "0.310"
     announced = market.exchange.content("11")["hash"]
-    assert not market.hashes.search("11", START, market.book(), announced, wide=False)
-    market.hashes.traded(3100)
-    assert market.hashes.search("11", START, market.book(), announced, wide=False)
+    assert not market.hashes.fits("11", START, texts, announced)
+    assert market.hashes.fits("11", START, texts, announced, ("0.690", "0.310"))
+    assert market.prove()
+
+
+# ---- The budget ----------------------------------------------------------------------------------------
+
+
+def test_a_budget_grants_a_burst_and_then_its_rate():
+    budget = SearchBudget()
+    search = 6 * 1002
+    begun = [n / 100 for n in range(1_000) if begins(budget, search, BEGIN + n / 100)]
+    assert begun[:5] == [0.0, 0.01, 0.02, 0.03, 0.04]
+    assert len(begun) * search <= (10.0 + BURST_SECONDS) * DIGESTS_PER_SECOND + search
+    assert len(begun) * search >= (9.9 + BURST_SECONDS) * DIGESTS_PER_SECOND - search
+
+
+def begins(budget, digests, now):
+    if now < budget.free_at:
+        return False
+    budget.spend(digests, now)
+    return True
+
+
+def test_a_search_costs_all_that_it_may_try():
+    market = Market()
+    assert market.hashes.next_search() == float("-inf")
+    assert not market.search("0" * 40)
+    assert market.hashes.next_search() == BEGIN - BURST_SECONDS + 6 * 1002 / DIGESTS_PER_SECOND

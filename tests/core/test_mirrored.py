@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from polymirror.core import market as market_module
 from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
@@ -47,7 +48,7 @@ def test_a_message_goes_the_long_way_while_something_is_disputed_or_waited_for(r
     elif dispute == "a missed hash":
         token.hash_missed(rig.now)
         assert token.miss_since is None
-        assert len(token.missed) == 1
+        assert len(token.misses.watched) == 1
     else:
         unheard = exchange.change("BUY", "0.45", "9")
         rig.engine.prove("11", rig.now)
@@ -242,3 +243,105 @@ def test_the_entries_may_come_in_either_order(rig, exchange):
     assert pairs(rig) == (1, 0, 0)
     assert proof_kinds(rig) == [ProofKind.HASH, ProofKind.COMPLEMENT]
     assert_right(rig, exchange)
+
+
+# ---- Later messages of a batch -------------------------------------------------------------------------
+
+
+def taken(monkeypatch):
+    """How the messages went from now on: True for the quick way."""
+    ways = []
+    usual = market_module.take_mirrored
+
+    def noting(*args):
+        ways.append(usual(*args))
+        return ways[-1]
+
+    monkeypatch.setattr(market_module, "take_mirrored", noting)
+    return ways
+
+
+def test_a_burst_whose_messages_have_the_hash_and_the_top_of_its_end_is_checked_with_its_last_one(
+    rig, exchange, monkeypatch
+):
+    messages = [exchange.change("BUY", price, "5", at=START + 9) for price in ("0.47", "0.49", "0.30")]
+    for message in messages:
+        for entry, last in zip(message["price_changes"], messages[-1]["price_changes"], strict=True):
+            entry.update(hash=last["hash"], best_bid=last["best_bid"], best_ask=last["best_ask"])
+    ways, before = taken(monkeypatch), pairs(rig)
+    for message in messages[:2]:
+        rig.send(message)
+        assert not rig.live_view("11").settled
+    rig.send(messages[2])
+    assert ways == [True, True, True]
+    assert rig.live_view("11").settled
+    assert rig.live_view("22").settled
+    assert_right(rig, exchange)
+    assert pairs(rig) == (before[0] + 1, *before[1:])
+    # Nothing is left to be done when the batch is over.
+    assert rig.engine.next_deadline() > rig.now + 1
+    assert rig.engine.markets["0xm"].touched == {}
+    rig.settle()
+    assert pairs(rig) == (before[0] + 1, *before[1:])
+
+
+def test_a_batch_whose_messages_all_fit_is_counted_as_one_batch_and_each_hash(rig, exchange, monkeypatch):
+    ways, before, hashes = taken(monkeypatch), pairs(rig), rig.verdicts("hash")["match"]
+    for price in ("0.47", "0.49", "0.30"):
+        rig.send(exchange.change("BUY", price, "5", at=START + 9))
+        assert_right(rig, exchange)
+    assert ways == [True, True, True]
+    assert pairs(rig) == (before[0] + 1, *before[1:])
+    assert rig.verdicts("hash")["match"] == hashes + 3
+    rig.send(exchange.change("BUY", "0.31", "5"))
+    assert pairs(rig) == (before[0] + 2, *before[1:])
+
+
+def test_a_batch_without_hashes_is_counted_as_one_batch(rig, exchange):
+    rig.engine.markets["0xm"].hashes.constants = None
+    before = pairs(rig)
+    for price in ("0.47", "0.49"):
+        rig.send(exchange.change("BUY", price, "5", at=START + 9))
+    assert pairs(rig) == (*before[:2], before[2] + 1)
+
+
+@pytest.mark.parametrize("again", ["the same message", "the same level", "the other book's level"])
+def test_a_level_that_comes_again_in_its_batch_goes_the_long_way(rig, exchange, monkeypatch, again):
+    first = exchange.change("BUY", "0.47", "5", at=START + 9)
+    if again == "the other book's level":
+        rig.send(exchange.message(first["price_changes"][1:]))
+        exchange.alter("BUY", "0.47", "5")
+        message = exchange.change("BUY", "0.47", "6", at=START + 9)
+    else:
+        rig.send(first)
+        message = first if again == "the same message" else exchange.change("BUY", "0.47", "6", at=START + 9)
+    ways = taken(monkeypatch)
+    rig.send(message)
+    assert ways == [False]
+    rig.settle()
+    assert_right(rig, exchange)
+    assert rig.live_view("11").settled
+
+
+def test_a_message_that_comes_after_its_batch_is_over_or_full_or_beside_a_book_goes_the_long_way(exchange, monkeypatch):
+    rig = Rig.live(exchange, max_batch_messages=2)
+    rig.send(exchange.change("BUY", "0.46", "7"))
+    rig.settle()
+    ways = taken(monkeypatch)
+    rig.send(exchange.change("BUY", "0.30", "1", at=START + 9))
+    rig.send(exchange.change("BUY", "0.31", "1", at=START + 9))
+    rig.send(exchange.change("BUY", "0.32", "1", at=START + 9))
+    assert ways == [True, True, False]
+    rig.settle()
+    ways.clear()
+    rig.send(exchange.change("BUY", "0.33", "1", at=START + 30))
+    rig.now += 2 * rig.engine.config.batch_window
+    rig.send(exchange.change("BUY", "0.34", "1", at=START + 30))
+    assert ways == [True, False]
+    rig.settle()
+    rig.send(exchange.change("BUY", "0.35", "1", at=START + 50))
+    book = exchange.book("11")
+    rig.send(book | {"bids": book["bids"][1:]})
+    ways.clear()
+    rig.send(exchange.change("BUY", "0.36", "1", at=START + 50))
+    assert ways == [False]

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from polymirror.config import EngineConfig
+from polymirror.core.dialects import DialectBook
 from polymirror.core.events import Transition
-from polymirror.core.hashing import DialectBook
 from polymirror.core.outbox import Outbox, Want
 from polymirror.core.proofs import ProofKind, Verdict
 from polymirror.core.states import BookState, Reason

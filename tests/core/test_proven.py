@@ -360,3 +360,41 @@ def test_a_hash_that_a_change_announced_and_did_not_fit_is_remembered(proven):
     assert proven.announced("abc", before_ms=START + 6)
     assert not proven.announced("abc", before_ms=START + 5)
     assert not proven.announced("", before_ms=START + 9)
+
+
+# ---- The changes of one level --------------------------------------------------------------------------
+
+
+def test_the_changes_of_a_level_are_found_behind_an_older_change_that_came_late(proven):
+    follow(proven, "0.42", "1", START + 1)
+    newest = follow(proven, "0.41", "2", START + 9)
+    follow(proven, "0.43", "3", START + 5)
+    assert proven.changes_of(True, 4100, START + 9) == [newest]
+    after = follow(proven, "0.41", "4", START + 20)
+    assert proven.changes_of(True, 4100, START + 9) == [after, newest]
+    assert proven.changes_of(True, 4100, START + 20) == [after]
+    assert proven.changes_of(False, 4100, START + 9) == []
+    assert proven.changes_of(True, 4300, START + 9) == []
+
+
+def test_a_baseline_of_an_older_time_does_not_hide_newer_changes_of_a_level(proven):
+    newest = follow(proven, "0.41", "2", START + 9)
+    proven.prove(evidence(START + 9))
+    proven.swap(proven.book, evidence(START + 2))
+    follow(proven, "0.42", "1", START + 4)
+    assert proven.changes_of(True, 4100, START + 8) == [newest]
+
+
+def test_only_the_end_of_an_orderly_journal_is_looked_at(proven):
+    class Untouched:
+        at_ms = START + 1
+
+        @property
+        def key(self):
+            raise AssertionError("it is older than what is asked for")
+
+    follow(proven, "0.42", "1", START + 1)
+    proven.journal[0] = Untouched()
+    proven.journal.appendleft(None)
+    newest = follow(proven, "0.41", "2", START + 9)
+    assert proven.changes_of(True, 4100, START + 9) == [newest]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from polymirror.core import afterlife as afterlife_module
+from polymirror.core import misses as misses_module
 from polymirror.core import proven as proven_module
-from polymirror.core import token as token_module
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
 from tests.core.builders import CONSTANTS, START, Rig, assert_right, shown, truth, without_hashes
@@ -140,7 +140,8 @@ def test_a_hash_that_was_announced_a_change_or_two_early_heals(rig, exchange, st
 
 
 def test_a_hash_that_fits_only_much_later_is_a_mismatch(rig, exchange):
-    late_hash(exchange, rig, token_module.HEAL_CHANGES + 1)
+    late_hash(exchange, rig, misses_module.HEAL_CHANGES + 1)
+    rig.advance(misses_module.SEARCH_SECONDS)
     assert "healed" not in rig.verdicts("hash")
     assert rig.verdicts("hash")["mismatch"] >= 2
     assert rig.token("11").miss_since is not None
@@ -160,13 +161,13 @@ def test_one_isolated_miss_leaves_the_book_live(rig, exchange):
 
 
 def test_no_more_missed_hashes_are_watched_than_the_bound(rig, exchange, monkeypatch):
-    monkeypatch.setattr(token_module, "HEAL_CHANGES", 100)
+    monkeypatch.setattr(misses_module, "HEAL_CHANGES", 100)
     exchange.change("BUY", "0.49", "5")
     for n in range(10):
         rig.send(exchange.change("BUY", "0.30", str(n + 1)))
     rig.settle()
-    assert len(rig.token("11").missed) == token_module.MAX_PENDING_HASHES
-    assert rig.verdicts("hash")["mismatch"] == 2 * (10 - token_module.MAX_PENDING_HASHES)
+    assert len(rig.token("11").misses.watched) == misses_module.MAX_PENDING_HASHES
+    assert rig.verdicts("hash")["mismatch"] == 2 * (10 - misses_module.MAX_PENDING_HASHES)
 
 
 def test_deltas_without_hash_are_unverifiable_and_wait_for_a_probe(rig, exchange):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from polymirror.core import hashing
+from polymirror.core import dialects
 from polymirror.core.effects import Subscribe
 from polymirror.core.states import BookState
 from tests.core.builders import CONSTANTS, START, TEN_KEYS, Exchange, Rig, assert_right, shown, truth
@@ -240,7 +240,7 @@ def test_misses_without_constants_are_no_misses():
     rig.connect()
     exchange.min_order_size = "7.5"
     rig.send(exchange.opening())
-    for n in range(2 * hashing.DISTRUST_MISSES):
+    for n in range(2 * dialects.DISTRUST_MISSES):
         rig.send(exchange.change("BUY", "0.30", str(n + 1)))
         rig.settle()
         rig.advance(3.0)

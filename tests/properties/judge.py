@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.core.proofs import Proof
-    from polymirror.core.view import BookView
+    from polymirror.core.view import BookView, Top
     from tests.properties.model import ModelBook, Sides
 
 ROUNDING = 0.0015
@@ -103,3 +103,15 @@ class Judge:
             known = max(self._unknown, stream_delay if view.clock_uncertainty is None else 0.0)
             self._dated[view.token] = (view.last_proof, known)
         return known
+
+
+OF_BOTH = ("token", "epoch", "doubts", "settled", "exchange_ms", "read_at", "proven_at", "verified_age")
+"""What a read of the top tells, as a read of the book does."""
+
+
+def check_top(view: BookView | None, top: Top | None) -> None:
+    """Both reads for execution must be granted or refused together, and tell the same."""
+    assert (view is None) is (top is None), "P1: one of book and top is granted, and the other is not"
+    if view is not None and top is not None:
+        assert (top.best_bid, top.best_ask) == (view.best_bid, view.best_ask), "P1: the top is of another book"
+        assert all(getattr(top, name) == getattr(view, name) for name in OF_BOTH), "P1: the top tells another thing"

@@ -29,11 +29,11 @@ from polymirror.core.effects import (
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.harm import MAX_KINDS
-from polymirror.core.hashing import MAX_PENDING_HASHES
 from polymirror.core.messages import decode_books
+from polymirror.core.misses import MAX_PENDING_HASHES
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState
 from polymirror.errors import NotLive
-from tests.properties.judge import ROUNDING, Judge
+from tests.properties.judge import ROUNDING, Judge, check_top
 from tests.properties.model import ModelBook, ModelMarket, make_market, stamp
 from tests.properties.trading import Trading
 from tests.properties.weather import Link, Weather, drain, give, named, quick_config
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polymirror.config import EngineConfig
-    from polymirror.core.view import BookView, Top
+    from polymirror.core.view import BookView
 
 Read = TypeVar("Read")
 
@@ -353,12 +353,9 @@ class World(Trading):
     # ---- The promises ------------------------------------------------------------------------------
 
     def read(self, asset_id: str, max_proof_age: float | None = None) -> BookView | None:
-        return self._granted(self.engine.live, asset_id, max_proof_age)
+        return self._take(self.engine.live, asset_id, max_proof_age)
 
-    def read_top(self, asset_id: str, max_proof_age: float | None = None) -> Top | None:
-        return self._granted(self.engine.top, asset_id, max_proof_age)
-
-    def _granted(self, take: Callable[..., Read], asset_id: str, max_proof_age: float | None) -> Read | None:
+    def _take(self, take: Callable[..., Read], asset_id: str, max_proof_age: float | None) -> Read | None:
         refusal = None
         try:
             return take(asset_id, self.clock, max_proof_age)
@@ -383,15 +380,10 @@ class World(Trading):
             return
         self.engine.peek(asset_id, self.clock)
         for limit in (None, 0.25):
-            view, top = self.read(asset_id, limit), self.read_top(asset_id, limit)
-            assert (view is None) is (top is None), (
-                "P1: the top is granted when the book is not, or the other way round"
-            )
-            if view is None or top is None:
+            view, top = self.read(asset_id, limit), self._take(self.engine.top, asset_id, limit)
+            check_top(view, top)
+            if view is None:
                 continue
-            assert (top.best_bid, top.best_ask) == (view.best_bid, view.best_ask), "P1: the top is of another book"
-            names = ("token", "epoch", "doubts", "settled", "exchange_ms", "read_at", "proven_at", "verified_age")
-            assert all(getattr(top, name) == getattr(view, name) for name in names), "P1: the top tells something else"
             self.reads += 1
             allowed = self.config.max_proof_age if limit is None else min(limit, self.config.max_proof_age)
             assert view.state is BookState.LIVE, "P1: readable, and not LIVE"
@@ -432,12 +424,12 @@ class World(Trading):
         for token in engine.tokens.values():
             assert len(token.buffer) <= config.max_buffered_deltas, "P3: the buffer outgrew its bound"
             assert len(token.proven.journal) <= config.max_journal, "P3: the journal outgrew its bound"
-            assert len(token.missed) <= MAX_PENDING_HASHES
+            assert len(token.misses.watched) <= MAX_PENDING_HASHES
             assert not token.calm or token.is_calm(), "the quick way would not see that something is disputed"
             assert len(token.proven.book.bids.keys) <= config.max_levels
         for market in engine.markets.values():
             assert len(market._resent) <= 2
-            assert len(market._touched) <= 2
+            assert len(market.touched) <= 2
         assert len(engine._open) <= len(engine.markets)
         assert len(engine._deadlines) <= len(engine.tokens)
         assert len(engine.ignored) <= MAX_KINDS + 1

@@ -27,9 +27,9 @@ import msgspec
 from attrs import evolve
 
 from polymirror.core.book import Levels
+from polymirror.core.dialects import DialectBook
 from polymirror.core.engine import Engine
 from polymirror.core.evidence import Evidence
-from polymirror.core.hashing import DialectBook
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
 from polymirror.simulator.rest_faults import plain_hash

@@ -29,7 +29,7 @@ class Told(World):
         proven = book.proven
         self.told.append((
             self.now, token, self.tally.refused > before, proven.levels(), proven.proof, proven.proven_ms,
-            proven.unproven, proven.epoch, proven.stated_as_of, len(book.missed), book.miss_since,
+            proven.unproven, proven.epoch, proven.stated_as_of, len(book.misses.watched), book.miss_since,
         ))  # fmt: skip
 
 
