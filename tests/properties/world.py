@@ -13,7 +13,7 @@ from collections import deque
 from copy import deepcopy
 from heapq import heappop, heappush
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from polymirror.core.checksum import Constants
 from polymirror.core.effects import (
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from polymirror.config import EngineConfig
     from polymirror.core.view import BookView
-
-Read = TypeVar("Read")
 
 START = 1_000.0
 MAX_REQUESTS = 4
@@ -355,7 +353,7 @@ class World(Trading):
     def read(self, asset_id: str, max_proof_age: float | None = None) -> BookView | None:
         return self._take(self.engine.live, asset_id, max_proof_age)
 
-    def _take(self, take: Callable[..., Read], asset_id: str, max_proof_age: float | None) -> Read | None:
+    def _take(self, take: Callable[..., Any], asset_id: str, max_proof_age: float | None) -> Any:
         refusal = None
         try:
             return take(asset_id, self.clock, max_proof_age)
