@@ -328,6 +328,13 @@ def assert_right(rig, exchange):
         assert shown(rig.live_view(asset_id)) == truth(exchange, asset_id)
 
 
+def unhashed(message):
+    """The same deltas without their hashes."""
+    for entry in message["price_changes"]:
+        entry["hash"] = ""
+    return message
+
+
 def without_hashes(message):
     """The same deltas as in recordings that lack hash and top."""
     for entry in message["price_changes"]:
