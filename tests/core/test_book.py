@@ -104,6 +104,20 @@ def test_a_level_set_together_with_its_mirror_image_is_set_as_if_alone():
         assert mirror.text() == ",".join(mirror.wires)
 
 
+def test_a_new_size_is_cut_into_the_text_and_no_text_is_joined_anew():
+    side, mirror = Side(), Side()
+    for key in range(100, 4_000, 100):
+        side.set_mirrored(mirror, key, 5, f'{{"price":"{key}","size":"5"}}', f'{{"price":"-{key}","size":"5"}}')
+    text, image = side.text(), mirror.text()
+    for key, size in ((3_900, 7), (2_000, 55), (100, 5), (2_000, 8)):
+        side.set_mirrored(mirror, key, size, f'{{"price":"{key}","size":"{size}"}}', f"-{key} x {size}")
+        assert side.joined == ",".join(side.wires), "nobody had to ask for it"
+        assert mirror.joined == ""
+    assert mirror.text() == ",".join(mirror.wires)
+    assert len(side.text()) == len(text)
+    assert len(mirror.text()) < len(image)
+
+
 def test_the_size_at_a_price_is_zero_where_there_is_no_level():
     side = Side()
     side.set(4000, 5, "w")

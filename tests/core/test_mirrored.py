@@ -9,7 +9,7 @@ from polymirror.core import mirrored
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.token import EMPTY_PROBE_INTERVAL
-from tests.core.builders import CONSTANTS, START, Rig, assert_right, shown, truth
+from tests.core.builders import CONSTANTS, START, Rig, assert_right, shown, truth, unhashed
 
 
 @pytest.fixture
@@ -21,12 +21,6 @@ def rig(exchange):
     # Both tokens were just proven by their own hashes.
     rig.engine.markets["0xm"].both_due = rig.now + mirrored.TURN_SECONDS
     return rig
-
-
-def unhashed(message):
-    for entry in message["price_changes"]:
-        entry["hash"] = ""
-    return message
 
 
 def pairs(rig):
