@@ -23,6 +23,7 @@ from polymirror.venue.budget import RateBudget
 from polymirror.venue.failures import (
     HINTS,
     MAX_REDIRECTS,
+    PHRASES,
     REDIRECTS,
     explain_status,
     follow,
@@ -73,7 +74,7 @@ class Answer:
 
 
 class NotFound(VenueError):  # noqa: N818 - a fact; translated before it leaves the package
-    """A 404 whose body is the service's own JSON error, not some proxy's page."""
+    """A 404 about something that was asked for by name, with the service's own JSON error and not some proxy's page."""
 
 
 class Http:
@@ -141,11 +142,13 @@ class Http:
         *,
         query: Mapping[str, str] | None = None,
         post: Any = None,
+        by_name: bool = True,
     ) -> T:
         """Make a call and decode its answer; repeat both, within the limits, when that may help.
 
         ``name`` stands for the call in messages. ``decode`` raises :class:`~polymirror.errors.BadResponse`
         with status :data:`UNREADABLE` for a body it cannot read. ``post`` is sent as JSON; without it this is a GET.
+        Without ``by_name`` nothing is asked for that could be unknown: a 404 then means that the service is not there.
 
         Raises :class:`NotFound`, :class:`~polymirror.errors.RateLimited`, :class:`~polymirror.errors.BadResponse`, and
         :class:`~polymirror.errors.VenueUnavailable` also when ``total_timeout`` seconds were not enough for everything,
@@ -167,7 +170,13 @@ class Http:
             self.counters.retries += 1
 
         async def attempt() -> T:
-            return decode(await self._attempt(name, path, query, post))
+            try:
+                return decode(await self._attempt(name, path, query, post))
+            except VenueError as error:
+                if not by_name and is_not_found(error):
+                    detail = f"{PHRASES[HTTPStatus.NOT_FOUND]}: is this the venue's address?"
+                    raise VenueUnavailable(name, HTTPStatus.NOT_FOUND, detail) from error
+                raise
 
         retrying = AsyncRetrying(
             sleep=self._network.sleep,
@@ -266,6 +275,11 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, (RateLimited, VenueUnavailable)) or (
         isinstance(error, BadResponse) and error.status == UNREADABLE
     )
+
+
+def is_not_found(error: VenueError) -> bool:
+    """Whether the answer was a 404, by the service itself or by somebody else."""
+    return isinstance(error, NotFound) or (isinstance(error, BadResponse) and error.status == HTTPStatus.NOT_FOUND)
 
 
 def _read_error(name: str, body: bytes) -> tuple[str | None, float | None]:

@@ -176,7 +176,7 @@ class Clob:
                 raise reader.bad("time", "unix seconds")
             return ServerTime(seconds, answer.sent, answer.received)
 
-        return await self._http.call(name, "/time", decode)
+        return await self._http.call(name, "/time", decode, by_name=False)
 
     async def tick_size(self, token: str) -> str:
         """Fetch the token's price step as on the wire, such as ``0.01``.
