@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance
 from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
@@ -33,7 +33,7 @@ from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
-from polymirror.venue.network import REAL
+from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from polymirror.core.view import BookView
-    from polymirror.venue.network import Network
 
 log = logging.getLogger("polymirror")
 
@@ -57,7 +56,7 @@ class Mirror:
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
     at the venue when the mirror starts. ``endpoints`` replaces those of ``config``, ``network`` the real
-    sockets and clocks.
+    sockets and clocks. Raises ConfigError for arguments of another kind.
     """
 
     def __init__(
@@ -70,9 +69,9 @@ class Mirror:
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> None:
-        config = MirrorConfig() if config is None else config
+        config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
-        self._network = REAL if network is None else network
+        self._network = REAL if network is None else check_instance("network", network, Network)
         self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
         # Decides all jitter: a run with the same seed and inputs does the same.
@@ -81,7 +80,11 @@ class Mirror:
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
         # What was asked for before the start.
-        self._wanted = (tuple(markets), tuple(slugs), tuple(tokens))
+        self._wanted = (
+            check_each("markets", markets, Market),
+            check_each("slugs", slugs, str),
+            check_each("tokens", tokens, str),
+        )
         self._markets: dict[str, Market] = {}
         hooks = Hooks(self._spawn, self._drain, self._warn)
         self._carrier = Carrier(hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._markets)
@@ -117,9 +120,14 @@ class Mirror:
     # ---- Life --------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start. Raises VenueError if a slug or token cannot be looked up."""
+        """Start. Raises VenueError if a slug or token cannot be looked up.
+
+        Raises ConfigError for settings with which it could never work, those of the environment included; once it
+        runs, nothing that is wrong with them ends it.
+        """
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
+        self._network.check(self.config.endpoints.stream)
         service = (self.config.rest, self.config.endpoints)
         with alone():
             async with AsyncExitStack() as stack:

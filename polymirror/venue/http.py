@@ -20,6 +20,7 @@ from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError,
 from polymirror.venue.backoff import FullJitter, parse_retry_after
 from polymirror.venue.body import UNREADABLE, read_body
 from polymirror.venue.budget import RateBudget
+from polymirror.venue.environment import bad_environment, check_proxies
 from polymirror.venue.failures import (
     HINTS,
     MAX_REDIRECTS,
@@ -78,7 +79,10 @@ class NotFound(VenueError):  # noqa: N818 - a fact; translated before it leaves 
 
 
 class Http:
-    """Calls to one service. Use ``async with``; all callers share its connections and its budget."""
+    """Calls to one service. Use ``async with``; all callers share its connections and its budget.
+
+    Entering raises :class:`~polymirror.errors.ConfigError` for a proxy or certificates that can never be used.
+    """
 
     def __init__(
         self,
@@ -111,6 +115,8 @@ class Http:
         from polymirror.venue.cookies import NoCookies  # noqa: PLC0415
 
         config, transport = self._config, self._network.transport
+        if transport is None:
+            check_proxies(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy, verify=False))
         try:
             self._client = httpx.AsyncClient(
                 transport=None if transport is None else transport(),
@@ -119,12 +125,15 @@ class Http:
                 headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
                 cookies=NoCookies(),
             )
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            raise bad_environment(error) from error
+        try:
             # Finds out what is wrong with our own address before anything is sent.
             self._client.build_request("GET", self._base_url)
-        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
-            # Not its text: an address in it may have a password.
-            allowed = f"a usable proxy, usable certificates, or neither, in the environment ({type(error).__name__})"
-            raise ConfigError("environment", "(not shown)", allowed) from error
+        except (ValueError, httpx.InvalidURL) as error:
+            # Not shown whole: it may have a password.
+            shown = self._base_url.rpartition("@")[2]
+            raise ConfigError("endpoints", shown, "a URL that starts with https or http and has a host") from error
         return self
 
     async def __aexit__(
