@@ -36,7 +36,7 @@ from polymirror.venue.fields import parse_json
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
     from types import TracebackType
 
     import httpx
@@ -147,7 +147,7 @@ class Http:
         self,
         name: str,
         path: str,
-        decode: Callable[[Answer], T],
+        decode: Callable[[Answer], Awaitable[T]],
         *,
         query: Mapping[str, str] | None = None,
         post: Any = None,
@@ -180,7 +180,7 @@ class Http:
 
         async def attempt() -> T:
             try:
-                return decode(await self._attempt(name, path, query, post))
+                return await decode(await self._attempt(name, path, query, post))
             except VenueError as error:
                 if not by_name and is_not_found(error):
                     detail = f"{PHRASES[HTTPStatus.NOT_FOUND]}: is this the venue's address?"

@@ -1,8 +1,10 @@
-"""What may leave each call of the edge, whatever answers it: the documented errors and no other."""
+"""What may leave each call of the edge, whatever answers it: the documented errors and no other, and in its time."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import json
 import ssl
 
 import httpx
@@ -80,3 +82,89 @@ async def test_only_documented_errors_leave_a_call(desk, name):
         error = await outcome(desk(answer), name)
         allowed = (RateLimited, VenueUnavailable, BadResponse, CALLS[name][1] or BadResponse)
         assert error is None or type(error) in allowed, (answer, error)
+
+
+# ---- Answers that would take long to read ------------------------------------------------------
+
+
+def book(token: str, levels: int) -> dict:
+    return {
+        "market": "0xaa", "asset_id": token, "timestamp": "1777366470133", "hash": "0" * 40,
+        "bids": [{"price": "0.01", "size": str(size)} for size in range(1, levels)], "asks": [], "tick_size": "0.01",
+    }  # fmt: skip
+
+
+async def turns_of_others(work) -> tuple[object, int]:
+    """Return what some work returns or raises, and how many turns another task had meanwhile."""
+    count = 0
+
+    async def other() -> None:
+        nonlocal count
+        while True:
+            await asyncio.sleep(0)
+            count += 1
+
+    beside = asyncio.ensure_future(other())
+    try:
+        return await work, count
+    finally:
+        beside.cancel()
+
+
+async def test_a_large_answer_is_decoded_in_pieces_with_turns_for_others(desk):
+    tokens = [str(number) for number in range(200)]
+
+    async def fetch(levels: int):
+        service = desk(httpx.Response(200, json=[book(token, levels) for token in tokens]))
+        async with service.clob() as clob:
+            return await turns_of_others(clob.books(tokens))
+
+    few, some = await fetch(2)
+    many, more = await fetch(600)
+    assert [len(answer.books) for answer in (few, many)] == [200, 200]
+    assert len(many.books["7"].bids) == 599
+    assert more - some > 10
+
+
+DENSE = [b"[" + b"{}," * 200_000 + b"{}]", b"[" * 200_000, b"[" + b"1," * 200_000 + b"1]", b'{"a":' * 200_000]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("body", [*DENSE, b'"' + b"x" * (5 * 2**20) + b'"'], ids=range(5))
+async def test_an_answer_that_takes_long_to_read_is_refused_unread(desk, monkeypatch, name, body):
+    def load(*_arguments, **_options):
+        raise AssertionError("it is read")
+
+    monkeypatch.setattr("polymirror.venue.fields.json.loads", load)
+    monkeypatch.setattr("polymirror.venue.rest.decode_books", load)
+    error = await outcome(desk(httpx.Response(200, content=body)), name, attempts=1)
+    assert isinstance(error, BadResponse)
+
+
+async def test_the_body_of_a_refusal_that_takes_long_to_read_is_not_read(desk):
+    error = await outcome(desk(httpx.Response(404, content=DENSE[0])), "book")
+    assert isinstance(error, BadResponse)
+    assert error.status == 404
+
+
+async def test_one_call_reads_all_markets_of_a_large_event_with_turns_for_others(desk):
+    market = {
+        "slug": "m", "question": "q", "conditionId": "0xc", "clobTokenIds": '["1", "2"]', "outcomes": '["a", "b"]',
+        "closed": False, "active": True, "orderPriceMinTickSize": 0.01, "orderMinSize": 5,
+    }  # fmt: skip
+
+    async def fetch(count: int):
+        service = desk(httpx.Response(200, content=json.dumps([{"slug": "s", "markets": [market] * count}])))
+        async with service.gamma() as gamma:
+            return await turns_of_others(gamma.event("s"))
+
+    one, some = await fetch(1)
+    many, more = await fetch(1_000)
+    assert (len(one), len(many)) == (1, 1_000)
+    assert more - some > 10
+
+
+@pytest.mark.parametrize("number", [b"1" * 2_000, b"1." + b"1" * 2_000, b'"' + b"1" * 2_000 + b'"'])
+async def test_a_number_without_end_is_no_number(desk, number):
+    service = desk(httpx.Response(200, content=b'{"minimum_tick_size":' + number + b"}"))
+    assert isinstance(await outcome(service, "tick_size", attempts=1), BadResponse)
