@@ -22,7 +22,7 @@ from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
-from polymirror.errors import MirrorClosed, NotLive, UnknownToken
+from polymirror.errors import BadResponse, ConfigError, MirrorClosed, NotLive, UnknownToken
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
@@ -31,6 +31,7 @@ from polymirror.shell.subscribers import Subscribers, Subscription, Update
 from polymirror.shell.tasks import alone, as_not_live
 from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
+from polymirror.venue.failures import printable
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
 from polymirror.venue.network import REAL, Network
@@ -46,6 +47,12 @@ log = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
+
+PAIR = 2
+"""Tokens of a market."""
+
+MAX_NAME = 80
+"""Characters of a market's slug in a message."""
 
 MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
@@ -225,15 +232,24 @@ class Mirror:
     async def add_slug(self, slug: str) -> Market:
         """Look a market up by slug and start to mirror it. Raises VenueError."""
         self._check_running()
-        market = await self.gamma.market(slug)
-        self.add_market(market)
-        return market
+        return self._add_found(await self.gamma.market(slug))
 
     async def add_token(self, token: str) -> Market:
         """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
         self._check_running()
-        market = await self.gamma.market_of_token(token)
-        self.add_market(market)
+        return self._add_found(await self.gamma.market_of_token(token))
+
+    def _add_found(self, market: Market) -> Market:
+        """Start to mirror what a service described: what is wrong with it is no setting of ours."""
+        call = f"market {printable(market.slug, MAX_NAME)}"
+        if len(market.tokens) != PAIR:
+            raise BadResponse(call, f"two tokens were expected, not {len(market.tokens)}")
+        try:
+            self.add_market(market)
+        except ConfigError as error:
+            if error.field != "asset_ids":
+                raise
+            raise BadResponse(call, printable(str(error))) from error
         return market
 
     def remove_market(self, condition_id: str) -> None:
