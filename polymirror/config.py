@@ -7,12 +7,15 @@ Nothing here reads the environment or a file: callers decide where settings come
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
 
 from polymirror.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def _between(low: float, high: float, unit: str) -> Any:
@@ -60,6 +63,27 @@ def _instance(kind: type, name: str, *, optional: bool = False) -> Any:
             raise ConfigError(attribute.name, value, name)
 
     return check
+
+
+def check_instance(field_name: str, value: object, kind: type[T]) -> T:
+    """Return ``value``, which must be a ``kind``. Raises :class:`~polymirror.errors.ConfigError`."""
+    if not isinstance(value, kind):
+        raise ConfigError(field_name, value, f"a {kind.__name__}")
+    return value
+
+
+def check_each(field_name: str, values: Iterable[T], kind: type[T]) -> tuple[T, ...]:
+    """Return ``values``, each of which must be a ``kind`` and not empty.
+
+    Raises :class:`~polymirror.errors.ConfigError`, also for a single text: its characters would be taken for many.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(field_name, values, f"several of {kind.__name__}, such as a list with one")
+    found = tuple(values)
+    for value in found:
+        if not isinstance(value, kind) or value == "":
+            raise ConfigError(field_name, value, f"each a {kind.__name__} that is not empty")
+    return found
 
 
 @frozen(kw_only=True)

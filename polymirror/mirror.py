@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance
 from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
-from polymirror.errors import MirrorClosed, NotLive, UnknownToken
+from polymirror.errors import BadResponse, ConfigError, MirrorClosed, NotLive, UnknownToken
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
@@ -31,9 +31,10 @@ from polymirror.shell.subscribers import Subscribers, Subscription, Update
 from polymirror.shell.tasks import alone, as_not_live
 from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
+from polymirror.venue.failures import printable
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
-from polymirror.venue.network import REAL
+from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
@@ -41,12 +42,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from polymirror.core.view import BookView, Top
-    from polymirror.venue.network import Network
 
 log = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
+
+PAIR = 2
+"""Tokens of a market."""
+
+MAX_NAME = 80
+"""Characters of a market's slug in a message."""
 
 MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
@@ -57,7 +63,7 @@ class Mirror:
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
     at the venue when the mirror starts. ``endpoints`` replaces those of ``config``, ``network`` the real
-    sockets and clocks.
+    sockets and clocks. Raises ConfigError for arguments of another kind.
     """
 
     def __init__(
@@ -70,9 +76,9 @@ class Mirror:
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> None:
-        config = MirrorConfig() if config is None else config
+        config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
-        self._network = REAL if network is None else network
+        self._network = REAL if network is None else check_instance("network", network, Network)
         self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
         # Decides all jitter: a run with the same seed and inputs does the same.
@@ -81,7 +87,11 @@ class Mirror:
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
         # What was asked for before the start.
-        self._wanted = (tuple(markets), tuple(slugs), tuple(tokens))
+        self._wanted = (
+            check_each("markets", markets, Market),
+            check_each("slugs", slugs, str),
+            check_each("tokens", tokens, str),
+        )
         self._markets: dict[str, Market] = {}
         hooks = Hooks(self._spawn, self._drain, self._warn)
         self._carrier = Carrier(hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._markets)
@@ -117,9 +127,14 @@ class Mirror:
     # ---- Life --------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start. Raises VenueError if a slug or token cannot be looked up."""
+        """Start. Raises VenueError if a slug or token cannot be looked up.
+
+        Raises ConfigError for settings with which it could never work, those of the environment included; once it
+        runs, nothing that is wrong with them ends it.
+        """
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
+        self._network.check(self.config.endpoints.stream)
         service = (self.config.rest, self.config.endpoints)
         with alone():
             async with AsyncExitStack() as stack:
@@ -217,15 +232,24 @@ class Mirror:
     async def add_slug(self, slug: str) -> Market:
         """Look a market up by slug and start to mirror it. Raises VenueError."""
         self._check_running()
-        market = await self.gamma.market(slug)
-        self.add_market(market)
-        return market
+        return self._add_found(await self.gamma.market(slug))
 
     async def add_token(self, token: str) -> Market:
         """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
         self._check_running()
-        market = await self.gamma.market_of_token(token)
-        self.add_market(market)
+        return self._add_found(await self.gamma.market_of_token(token))
+
+    def _add_found(self, market: Market) -> Market:
+        """Start to mirror what a service described: what is wrong with it is no setting of ours."""
+        call = f"market {printable(market.slug, MAX_NAME)}"
+        if len(market.tokens) != PAIR:
+            raise BadResponse(call, f"two tokens were expected, not {len(market.tokens)}")
+        try:
+            self.add_market(market)
+        except ConfigError as error:
+            if error.field != "asset_ids":
+                raise
+            raise BadResponse(call, printable(str(error))) from error
         return market
 
     def remove_market(self, condition_id: str) -> None:

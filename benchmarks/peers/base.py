@@ -155,6 +155,9 @@ class Peer:
         self._next_ping = self._next_check = float("inf")
         self.dropped()
 
+    def unreachable(self, number: int, why: str, now: float, *, lane: int = 0) -> None:
+        """An attempt to connect failed: the adapters' programs only try again."""
+
     def receive(self, number: int, data: str, now: float, read_at: float | None = None, lane: int = 0) -> None:
         """Take a frame."""
         del read_at, lane

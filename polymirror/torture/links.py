@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 OK = 200
 """HTTP."""
 
+REFUSAL = "HTTP 403: handshake refused"
+"""What a client is told when it must not connect."""
+
 CLOCK_EVERY = 20.0
 """A client asks for the venue's time so often at least, in seconds."""
 
@@ -207,6 +210,8 @@ class Links(Timeline):
         if self.faults.refuses(self.exchange_ms()):
             client.failures += 1
             self.at_client(self.now + self._backoff(client), lambda: self._connect(end))
+            self.engine.unreachable(end.line, REFUSAL, self.seconds, lane=end.lane)
+            self._drain()
             return
         wire = Wire(end, Session(self.exchange), self.faults.open_link())
         client.wire = wire
@@ -281,11 +286,13 @@ class Links(Timeline):
 
     def _call(self, request: int, asset_ids: Sequence[str]) -> None:
         body = json.dumps([{"token_id": token} for token in asset_ids]).encode()
+        name = f"POST /books ({len(asset_ids)} tokens)"
 
         def answered(answer: Answer) -> None:
             books = _books(answer.body) if answer.status == OK else None
             if books is None:
-                self.engine.books_failed(request, self.seconds)
+                why = f"HTTP {answer.status}" if answer.status != OK else "an answer that is no list of books"
+                self.engine.books_failed(request, self.seconds, f"{name}: {why}")
             else:
                 self.engine.books(request, books, self.seconds)
             self._drain()

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.closing import CloseCause, CloseKind, cause_of
 from polymirror.venue.inbox import Inbox
+from polymirror.venue.pieces import is_light
 from polymirror.venue.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -203,12 +204,18 @@ class Connection:
         if self.cause is not None:
             counters.discarded += 1
             return
+        pieces: Sequence[bytes] = (data,)
+        if len(data) > LARGE_FRAME:
+            pieces = self._cut(data)
+            if not all(map(is_light, pieces)):
+                counters.discarded += 1
+                self.end(CloseCause(CloseKind.OVERFLOW, f"a message of {len(data)} bytes that takes too long to read"))
+                return
         if self._is_data(data):
             self._watchdog.heard_data(heard_at)
         if at_once and self._may_hand_on(data):
             self._on_frame(data, heard_at)
             return
-        pieces = self._cut(data) if len(data) > LARGE_FRAME else (data,)
         # A frame that fits is never lost for its pieces.
         for piece in pieces if len(pieces) <= self._inbox.room else (data,):
             if not self._inbox.put(heard_at, piece):

@@ -13,22 +13,51 @@ from typing import Any, Final
 from attrs import frozen
 
 from polymirror.errors import BadResponse
+from polymirror.venue.pieces import is_light
 
 MAX_TEXT: Final = 4_000
 """Characters of a text that is kept: it may become part of a request's address, and those hold 65,536."""
+
+MAX_JSON_BYTES: Final = 4 * 2**20
+MAX_JSON_VALUES: Final = 100_000
+"""What is read in one go of any answer but books. An event of 128 markets has some 700,000 bytes and 15,000 values."""
+
+MAX_NUMBER: Final = 1_000
+"""Characters of a number."""
 
 MAX_EXPONENT: Final = 30
 """No figure of the venue is anywhere near 10 to this power; one that is must not become a long string."""
 
 
 def parse_json(body: bytes, call: str, status: int | None = None) -> Any:
-    """Decode JSON with decimals instead of floats. Raises :class:`~polymirror.errors.BadResponse`."""
+    """Decode JSON with decimals instead of floats.
+
+    Raises :class:`~polymirror.errors.BadResponse`, also for what is so much that reading it would hold up others.
+    """
+    if not is_light(body, MAX_JSON_BYTES, MAX_JSON_VALUES):
+        limits = f"at most {MAX_JSON_BYTES} bytes and {MAX_JSON_VALUES} values are read"
+        raise BadResponse(call, f"{len(body)} bytes are too much: {limits}", status)
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+        return json.loads(body, parse_int=_integer, parse_float=_decimal, parse_constant=_refuse)
     except (ValueError, RecursionError, ArithmeticError) as error:
         # The last: an exponent that no decimal can have.
         kind = "HTML" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
         raise BadResponse(call, f"not JSON but {kind}: {error}"[:200], status) from error
+
+
+def _integer(text: str) -> int:
+    return int(_bounded(text))
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(_bounded(text))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_NUMBER:
+        msg = f"a number of {len(text)} characters"
+        raise ValueError(msg)
+    return text
 
 
 def _refuse(constant: str) -> Any:
@@ -83,6 +112,8 @@ class Reader:
         try:
             if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
                 raise self.bad(name, "a number")
+            if isinstance(value, str) and len(value) > MAX_NUMBER:
+                raise self.bad(name, "a number of reasonable size")
             # Only objects decoded by somebody else hold floats; their shortest text is what was on the wire.
             number = Decimal(repr(value) if isinstance(value, float) else value)
         except InvalidOperation as error:

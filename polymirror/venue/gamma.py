@@ -8,7 +8,7 @@ are read in :mod:`polymirror.venue.market`. Called by the mirror, the command li
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from polymirror.errors import BadResponse, MarketNotFound
 from polymirror.venue.body import UNREADABLE
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from polymirror.venue.network import Network
 
 __all__ = ["FeeSchedule", "Gamma", "Interval", "Market", "Oracle", "Token", "Window", "window_slugs"]
+
+
+AT_ONCE: Final = 50
+"""Descriptions that are read before other tasks get their turn: some milliseconds' worth."""
 
 
 class Gamma:
@@ -66,14 +70,16 @@ class Gamma:
 
         Raises :class:`~polymirror.errors.MarketNotFound` when there is none, or none with tokens yet.
         """
-        for raw in await self._find("/markets", {"slug": slug}):
+        for number, raw in enumerate(await self._find("/markets", {"slug": slug})):
+            await _leave_turns(number)
             if isinstance(raw, dict) and raw.get("slug") == slug:
                 return parse_market(raw, f"market {slug[:80]}")
         raise MarketNotFound(f"no market with slug {slug[:80]} (yet)")
 
     async def market_of_token(self, token: str) -> Market:
         """Look up the market of a token, open or settled. Raises :class:`~polymirror.errors.MarketNotFound`."""
-        for raw in await self._find("/markets", {"clob_token_ids": token}):
+        for number, raw in enumerate(await self._find("/markets", {"clob_token_ids": token})):
+            await _leave_turns(number)
             # A service that does not know the filter answers with any markets.
             if isinstance(raw, dict) and token in Reader("GET /markets", raw).texts("clobTokenIds"):
                 return parse_market(raw, f"market of token {token[:80]}")
@@ -85,11 +91,16 @@ class Gamma:
         An up/down event has one market under its own slug, and only the event tells the official strike and
         settlement price. Raises :class:`~polymirror.errors.MarketNotFound`.
         """
-        for raw in await self._find("/events", {"slug": slug}):
+        for number, raw in enumerate(await self._find("/events", {"slug": slug})):
+            await _leave_turns(number)
             if isinstance(raw, dict) and raw.get("slug") == slug:
                 call = f"event {slug[:80]}"
                 event = Reader(call, raw)
-                return tuple(parse_market(each.fields, call, event) for each in event.objects("markets"))
+                markets: list[Market] = []
+                for each in event.objects("markets"):
+                    await _leave_turns(len(markets))
+                    markets.append(parse_market(each.fields, call, event))
+                return tuple(markets)
         raise MarketNotFound(f"no event with slug {slug[:80]} (yet)")
 
     async def windows(
@@ -126,7 +137,7 @@ class Gamma:
         """Ask for open entries, then for settled ones. An empty list when there is neither."""
         name = f"GET {path}"
 
-        def decode(answer: Answer) -> list[Any]:
+        async def decode(answer: Answer) -> list[Any]:
             content = parse_json(answer.body, name, UNREADABLE)
             if not isinstance(content, list):
                 raise BadResponse(name, f"a list was expected, not {type(content).__name__}", UNREADABLE)
@@ -140,6 +151,12 @@ class Gamma:
             if found:
                 return found
         return []
+
+
+async def _leave_turns(number: int) -> None:
+    """Let other tasks have their turn now and then: a peer decides how many descriptions there are."""
+    if number % AT_ONCE == AT_ONCE - 1:
+        await asyncio.sleep(0)
 
 
 def _fits(market: Market, window: Window) -> bool:

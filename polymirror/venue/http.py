@@ -20,9 +20,11 @@ from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError,
 from polymirror.venue.backoff import FullJitter, parse_retry_after
 from polymirror.venue.body import UNREADABLE, read_body
 from polymirror.venue.budget import RateBudget
+from polymirror.venue.environment import bad_environment, check_proxies
 from polymirror.venue.failures import (
     HINTS,
     MAX_REDIRECTS,
+    PHRASES,
     REDIRECTS,
     explain_status,
     follow,
@@ -34,7 +36,7 @@ from polymirror.venue.fields import parse_json
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
     from types import TracebackType
 
     import httpx
@@ -73,11 +75,14 @@ class Answer:
 
 
 class NotFound(VenueError):  # noqa: N818 - a fact; translated before it leaves the package
-    """A 404 whose body is the service's own JSON error, not some proxy's page."""
+    """A 404 about something that was asked for by name, with the service's own JSON error and not some proxy's page."""
 
 
 class Http:
-    """Calls to one service. Use ``async with``; all callers share its connections and its budget."""
+    """Calls to one service. Use ``async with``; all callers share its connections and its budget.
+
+    Entering raises :class:`~polymirror.errors.ConfigError` for a proxy or certificates that can never be used.
+    """
 
     def __init__(
         self,
@@ -110,6 +115,8 @@ class Http:
         from polymirror.venue.cookies import NoCookies  # noqa: PLC0415
 
         config, transport = self._config, self._network.transport
+        if transport is None:
+            check_proxies(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy, verify=False))
         try:
             self._client = httpx.AsyncClient(
                 transport=None if transport is None else transport(),
@@ -118,12 +125,15 @@ class Http:
                 headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
                 cookies=NoCookies(),
             )
+        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
+            raise bad_environment(error) from error
+        try:
             # Finds out what is wrong with our own address before anything is sent.
             self._client.build_request("GET", self._base_url)
-        except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
-            # Not its text: an address in it may have a password.
-            allowed = f"a usable proxy, usable certificates, or neither, in the environment ({type(error).__name__})"
-            raise ConfigError("environment", "(not shown)", allowed) from error
+        except (ValueError, httpx.InvalidURL) as error:
+            # Not shown whole: it may have a password.
+            shown = self._base_url.rpartition("@")[2]
+            raise ConfigError("endpoints", shown, "a URL that starts with https or http and has a host") from error
         return self
 
     async def __aexit__(
@@ -137,15 +147,17 @@ class Http:
         self,
         name: str,
         path: str,
-        decode: Callable[[Answer], T],
+        decode: Callable[[Answer], Awaitable[T]],
         *,
         query: Mapping[str, str] | None = None,
         post: Any = None,
+        by_name: bool = True,
     ) -> T:
         """Make a call and decode its answer; repeat both, within the limits, when that may help.
 
         ``name`` stands for the call in messages. ``decode`` raises :class:`~polymirror.errors.BadResponse`
         with status :data:`UNREADABLE` for a body it cannot read. ``post`` is sent as JSON; without it this is a GET.
+        Without ``by_name`` nothing is asked for that could be unknown: a 404 then means that the service is not there.
 
         Raises :class:`NotFound`, :class:`~polymirror.errors.RateLimited`, :class:`~polymirror.errors.BadResponse`, and
         :class:`~polymirror.errors.VenueUnavailable` also when ``total_timeout`` seconds were not enough for everything,
@@ -167,7 +179,13 @@ class Http:
             self.counters.retries += 1
 
         async def attempt() -> T:
-            return decode(await self._attempt(name, path, query, post))
+            try:
+                return await decode(await self._attempt(name, path, query, post))
+            except VenueError as error:
+                if not by_name and is_not_found(error):
+                    detail = f"{PHRASES[HTTPStatus.NOT_FOUND]}: is this the venue's address?"
+                    raise VenueUnavailable(name, HTTPStatus.NOT_FOUND, detail) from error
+                raise
 
         retrying = AsyncRetrying(
             sleep=self._network.sleep,
@@ -266,6 +284,11 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, (RateLimited, VenueUnavailable)) or (
         isinstance(error, BadResponse) and error.status == UNREADABLE
     )
+
+
+def is_not_found(error: VenueError) -> bool:
+    """Whether the answer was a 404, by the service itself or by somebody else."""
+    return isinstance(error, NotFound) or (isinstance(error, BadResponse) and error.status == HTTPStatus.NOT_FOUND)
 
 
 def _read_error(name: str, body: bytes) -> tuple[str | None, float | None]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from polymirror.errors import BadResponse, MarketNotFound
+from polymirror.venue.failures import printable
 from polymirror.venue.fields import Reader
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 UP_LABELS: Final = ("up", "yes")
 DOWN_LABELS: Final = ("down", "no")
+
+MAX_SLUG: Final = 80
+"""Characters of a slug in a message."""
+
+LATEST: Final = 253_370_764_800
+"""Unix seconds at which the year 9999 begins, the last that a calendar here has."""
 
 
 @frozen
@@ -115,8 +122,10 @@ class Market:
         for token in self.tokens:
             if token.outcome.lower() in labels:
                 return token
-        outcomes = ", ".join(token.outcome for token in self.tokens)
-        raise BadResponse(f"market {self.slug}", f"no outcome is called {' or '.join(labels)}, only {outcomes}")
+        outcomes = printable(", ".join(token.outcome for token in self.tokens))
+        raise BadResponse(
+            f"market {printable(self.slug, MAX_SLUG)}", f"no outcome is called {' or '.join(labels)}, only {outcomes}"
+        )
 
 
 @frozen
@@ -194,7 +203,7 @@ def parse_clob_market(condition_id: str, reader: Reader) -> ClobMarket:
 def _tokens(reader: Reader, slug: str) -> tuple[Token, ...]:
     ids = reader.texts("clobTokenIds")
     if not ids:
-        raise MarketNotFound(f"market {slug} is announced but has no tokens yet")
+        raise MarketNotFound(f"market {printable(slug, MAX_SLUG)} is announced but has no tokens yet")
     outcomes = reader.texts("outcomes")
     if len(outcomes) != len(ids) or not all(ids) or not all(outcomes):
         raise reader.bad("outcomes", f"{len(ids)} labels, one for each token")
@@ -210,9 +219,12 @@ def _moment(reader: Reader, name: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
         # The service writes UTC throughout, now and then without saying so.
-        return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
+        seconds = int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError) as error:
         raise reader.bad(name, "a time in ISO 8601") from error
+    if not 0 <= seconds < LATEST:
+        raise reader.bad(name, "a time after 1969, in UTC before the year 9999")
+    return seconds
 
 
 def _fee(reader: Reader) -> FeeSchedule | None:

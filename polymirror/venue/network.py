@@ -73,6 +73,13 @@ async def open_wire(
     return await open_now(url, config, headers, wall_now)
 
 
+def check_settings(url: str) -> None:
+    """Raise ConfigError if nothing at ``url`` could ever be opened: :func:`polymirror.venue.wire.check_settings`."""
+    from polymirror.venue.wire import check_settings as check_now  # noqa: PLC0415 - as above
+
+    check_now(url)
+
+
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -91,6 +98,9 @@ class Network:
 
     open_wire: OpenWire = open_wire
     """Opens a WebSocket."""
+    check: Callable[[str], None] = check_settings
+    """Raises :class:`~polymirror.errors.ConfigError` for the address of a WebSocket that our own settings rule out,
+    the environment's included. Asked once, at the start: later, nothing that is found wrong ends anything."""
     transport: Callable[[], httpx.AsyncBaseTransport] | None = None
     """Makes what carries the requests of one HTTP client; ``None``: httpx's own."""
     monotonic: Callable[[], float] = time.monotonic

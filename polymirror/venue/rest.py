@@ -19,6 +19,7 @@ from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import ClobMarket, parse_clob_market
 from polymirror.venue.network import REAL
+from polymirror.venue.pieces import cut_books, is_light
 
 if TYPE_CHECKING:
     import random
@@ -33,6 +34,12 @@ MAX_SPLITS: Final = 64
 
 REFUSED_BATCH: Final = frozenset({400, 413, 422})
 """Statuses with which a batch is refused for what is in it, or for its size."""
+
+LARGE_BODY: Final = 262_144
+"""Bytes of books that are decoded before other tasks get their turn: about two milliseconds' worth."""
+
+MAX_BLANK: Final = 100
+"""Characters of white space before an answer."""
 
 EARLIEST_TIME: Final = 1_500_000_000
 LATEST_TIME: Final = 10_000_000_000
@@ -105,8 +112,8 @@ class Clob:
         """Fetch one full book. Raises :class:`~polymirror.errors.BookGone` when the venue has none for ``token``."""
         name = "GET /book"
 
-        def decode(answer: Answer) -> Snapshot:
-            for book in _decode_books(name, answer.body):
+        async def decode(answer: Answer) -> Snapshot:
+            for book in await _decode_books(name, answer.body):
                 if book.asset_id == token:
                     return book
             raise BadResponse(name, "the answer is not the book of the token asked for", UNREADABLE)
@@ -155,9 +162,10 @@ class Clob:
         name = f"POST /books ({len(batch)} tokens)"
         asked = frozenset(batch)
 
-        def decode(answer: Answer) -> dict[str, Snapshot]:
+        async def decode(answer: Answer) -> dict[str, Snapshot]:
             # A book nobody asked for is of no use, and of no harm.
-            return {book.asset_id: book for book in _decode_books(name, answer.body) if book.asset_id in asked}
+            found = await _decode_books(name, answer.body)
+            return {book.asset_id: book for book in found if book.asset_id in asked}
 
         try:
             return await self._http.call(name, "/books", decode, post=[{"token_id": token} for token in batch])
@@ -169,14 +177,14 @@ class Clob:
         """Read the venue's clock. Repeat it and intersect the bounds to know the offset better than to a second."""
         name = "GET /time"
 
-        def decode(answer: Answer) -> ServerTime:
+        async def decode(answer: Answer) -> ServerTime:
             reader = Reader(name, {"time": parse_json(answer.body, name, UNREADABLE)})
             seconds = reader.integer("time")
             if not EARLIEST_TIME < seconds < LATEST_TIME:
                 raise reader.bad("time", "unix seconds")
             return ServerTime(seconds, answer.sent, answer.received)
 
-        return await self._http.call(name, "/time", decode)
+        return await self._http.call(name, "/time", decode, by_name=False)
 
     async def tick_size(self, token: str) -> str:
         """Fetch the token's price step as on the wire, such as ``0.01``.
@@ -186,7 +194,7 @@ class Clob:
         """
         name = "GET /tick-size"
 
-        def decode(answer: Answer) -> str:
+        async def decode(answer: Answer) -> str:
             return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).positive("minimum_tick_size")
 
         try:
@@ -201,7 +209,7 @@ class Clob:
         """Fetch whether the token's market is a negative risk one: the book's hash is over it."""
         name = "GET /neg-risk"
 
-        def decode(answer: Answer) -> bool:
+        async def decode(answer: Answer) -> bool:
             return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).flag("neg_risk")
 
         try:
@@ -213,7 +221,7 @@ class Clob:
         """Fetch a market's parameters. Raises :class:`~polymirror.errors.MarketNotFound`."""
         name = "GET /clob-markets"
 
-        def decode(answer: Answer) -> ClobMarket:
+        async def decode(answer: Answer) -> ClobMarket:
             reader = Reader.of(name, parse_json(answer.body, name, UNREADABLE))
             return parse_clob_market(condition_id, reader)
 
@@ -226,7 +234,7 @@ class Clob:
         """Fetch the condition id of the token's market. Raises :class:`~polymirror.errors.MarketNotFound`."""
         name = "GET /markets-by-token"
 
-        def decode(answer: Answer) -> str:
+        async def decode(answer: Answer) -> str:
             return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).text("condition_id")
 
         try:
@@ -235,15 +243,28 @@ class Clob:
             raise MarketNotFound(f"no market with token {token[:80]}") from error
 
 
-def _decode_books(name: str, body: bytes) -> list[Snapshot]:
+async def _decode_books(name: str, body: bytes) -> list[Snapshot]:
+    """Decode books, a large body in pieces with turns for others between them."""
+    head = body[:MAX_BLANK].lstrip()[:1]
     if not body.strip():
         _unreadable(name, "an empty body")
-    if body.lstrip()[:1] not in {b"{", b"["}:
-        _unreadable(name, "HTML" if body.lstrip()[:1] == b"<" else "neither an object nor an array")
-    try:
-        return decode_books(body)
-    except DecodeError as error:
-        raise BadResponse(name, str(error), UNREADABLE) from error
+    if head not in {b"{", b"["}:
+        _unreadable(name, "HTML" if head == b"<" else "neither an object nor an array")
+    pieces = (body,) if len(body) <= LARGE_BODY else cut_books(body)
+    found: list[Snapshot] = []
+    decoded = 0
+    for piece in pieces:
+        if not is_light(piece):
+            _unreadable(name, f"{len(body)} bytes that take too long to read")
+        try:
+            found += decode_books(piece)
+        except DecodeError as error:
+            raise BadResponse(name, str(error), UNREADABLE) from error
+        decoded += len(piece)
+        if decoded >= LARGE_BODY:
+            decoded = 0
+            await asyncio.sleep(0)
+    return found
 
 
 def _unreadable(name: str, detail: str) -> NoReturn:

@@ -17,10 +17,11 @@ from attrs import define, field
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_never
 from websockets.exceptions import ConnectionClosed
 
-from polymirror.errors import VenueUnavailable
+from polymirror.errors import ConfigError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, cause_of
 from polymirror.venue.connection import Connection
+from polymirror.venue.failures import printable
 from polymirror.venue.groups import first_of
 from polymirror.venue.network import REAL
 from polymirror.venue.pieces import keep_whole
@@ -146,8 +147,9 @@ class Stream:
     async def run(self) -> None:
         """Keep a connection open until cancelled, however often it is lost.
 
-        Returns never. Raises :class:`~polymirror.errors.ConfigError` when our own settings allow no connection (a
-        bad URL, an unusable proxy), whatever a callback raised, and :class:`RuntimeError` when it runs already.
+        Returns never. Raises whatever a callback raised, and :class:`RuntimeError` when it runs already. Settings
+        that allow no connection (a bad URL, an unusable proxy) end nothing any more once it runs: they are told as
+        any other failed attempt. Ask ``network.check(url)`` before.
         When it is cancelled, ``on_close`` follows with STOPPED and the socket is gone within twice
         ``close_timeout``.
         """
@@ -200,6 +202,11 @@ class Stream:
             cause = CloseCause(CloseKind.OPEN_FAILED, error.cause[:MAX_REASON], error.status)
             self._note(cause)
             raise _Lost(cause, error.retry_after) from error
+        except ConfigError as error:
+            # It was good at the start: somebody changed the environment of a program that runs.
+            cause = CloseCause(CloseKind.OPEN_FAILED, printable(str(error), MAX_REASON))
+            self._note(cause)
+            raise _Lost(cause) from error
         # By now the module is there, unless the network is a virtual one.
         from polymirror.venue.wire import hang_up  # noqa: PLC0415
 

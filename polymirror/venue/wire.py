@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from websockets.asyncio import client
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-)
+from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from polymirror.errors import ConfigError, VenueUnavailable
+from polymirror.venue.environment import bad_proxy
 from polymirror.venue.failures import MAX_REDIRECTS, REDIRECTS, explain_status, follow, unavailable, wish
 
 if TYPE_CHECKING:
@@ -179,6 +177,27 @@ class _Connect(connect):
         return target
 
 
+def check_settings(url: str) -> None:
+    """Find out whether ``url`` can be connected to as far as that is ours: the address, and the environment's proxy.
+
+    Raises :class:`~polymirror.errors.ConfigError`. Nothing is sent, and nothing is looked up.
+    """
+    try:
+        # Taken from where it is used: the library moves it from version to version.
+        proxy = client.get_proxy(parse_uri(url))  # type: ignore[attr-defined]
+    except (InvalidURI, ValueError) as error:
+        raise ConfigError("url", url, "a URL that starts with wss or ws") from error
+    if proxy is None:
+        return
+    try:
+        scheme = client.parse_proxy(proxy).scheme  # type: ignore[attr-defined]
+    except (InvalidProxy, ValueError):
+        # Without the error behind it, whose text may have the password.
+        raise bad_proxy(proxy, "a URL that starts with http, https or socks5, and has a host") from None
+    if scheme.startswith("socks") and importlib.util.find_spec("python_socks") is None:
+        raise bad_proxy(proxy, "one that starts with http or https, or python-socks installed")
+
+
 async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], wall_now: Callable[[], float]) -> Wire:
     """Connect to ``url`` within ``config.open_timeout`` seconds.
 
@@ -187,32 +206,22 @@ async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], 
 
     Raises :class:`~polymirror.errors.VenueUnavailable` for whatever the venue, or anything on the way to it, did or
     answered (with the HTTP status and ``Retry-After`` of a refused handshake), and
-    :class:`~polymirror.errors.ConfigError` for what is ours and can never succeed: a bad URL, a bad proxy, or a SOCKS
-    proxy without python-socks.
+    :class:`~polymirror.errors.ConfigError` as :func:`check_settings` does, before anything is sent.
     """
-    try:
-        # Before anything is sent: older versions of the library read the address in the attempt itself.
-        host = parse_uri(url).host
-        attempt = _Connect(
-            url,
-            additional_headers=dict(headers),
-            open_timeout=config.open_timeout,
-            close_timeout=config.close_timeout,
-            ping_interval=None,
-            ping_timeout=None,
-            max_size=config.max_message,
-            max_queue=config.max_queue,
-            create_connection=Wire,
-        )
-    except (InvalidURI, ValueError) as error:
-        raise ConfigError("url", url, "a URL that starts with wss or ws") from error
+    check_settings(url)
+    attempt = _Connect(
+        url,
+        additional_headers=dict(headers),
+        open_timeout=config.open_timeout,
+        close_timeout=config.close_timeout,
+        ping_interval=None,
+        ping_timeout=None,
+        max_size=config.max_message,
+        max_queue=config.max_queue,
+        create_connection=Wire,
+    )
     try:
         return cast("Wire", await attempt)
-    except InvalidProxy as error:
-        # Not its address: a password may be in it.
-        raise ConfigError("proxy", "(not shown)", f"a usable one, or none, in the environment: {error.msg}") from error
-    except ImportError as error:
-        raise ConfigError("proxy", str(error), "a usable proxy, or none, in the environment") from error
     except InvalidStatus as error:
         status, answer = error.response.status_code, error.response.headers
         detail = explain_status(status, answer.get_all("Location"), attempt.uri)
@@ -221,7 +230,7 @@ async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], 
         raise VenueUnavailable(url, status, detail, wish(answer.get_all("Retry-After"), wall_now())) from error
     except Exception as error:
         # Whatever else it is, a peer or the way to it caused it: nothing of ours is left to be wrong.
-        raise unavailable(url, error, host=host, seconds=config.open_timeout) from error
+        raise unavailable(url, error, host=parse_uri(url).host, seconds=config.open_timeout) from error
 
 
 async def hang_up(wire: AnyWire, patience: float, *, politely: bool) -> None:

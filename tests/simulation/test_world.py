@@ -11,6 +11,7 @@ import pytest
 from polymirror.core.effects import AskGamma
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState
+from polymirror.errors import NotLive
 from polymirror.simulator import Plan, make_faults
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 from polymirror.simulator.virtual import NetworkConfig
@@ -135,6 +136,34 @@ def test_a_quiet_venue_that_never_tells_the_time_is_asked_no_more_than_once_in_i
         asked.run(35)
     assert asked.engine.samples == []
     assert asked.fault_counts()["no_time"] == 4
+
+
+def test_what_keeps_the_stream_away_is_told_until_it_is_over() -> None:
+    shut = world("refused_connection", plan=Plan(share=1.0))
+    shut.run(20)
+    assert shut.engine.status(shut.seconds).sockets[0].trouble == "HTTP 403: handshake refused"
+    with pytest.raises(NotLive, match="HTTP 403"):
+        shut.engine.live(next(iter(shut.exchange.tokens)), shut.seconds)
+    for fault in shut.faults.faults:
+        fault.plan = Plan(share=0.0)
+    shut.run(60)
+    assert shut.engine.status(shut.seconds).trouble == ""
+
+
+def test_calls_that_are_refused_are_told_until_one_is_answered() -> None:
+    shut = world("rest_503", plan=Plan(share=1.0), rate=0.01)
+    shut.run(40)
+    assert shut.engine.status(shut.seconds).rest.trouble.endswith("HTTP 503")
+    for fault in shut.faults.faults:
+        fault.plan = Plan(share=0.0)
+    shut.run(60)
+    assert shut.engine.status(shut.seconds).trouble == ""
+
+
+def test_calls_that_hang_are_told_as_such() -> None:
+    silent = world("rest_hanging", plan=Plan(share=1.0), rate=0.01)
+    silent.run(40)
+    assert "no answer within" in silent.engine.status(silent.seconds).rest.trouble
 
 
 def test_every_book_is_read_every_second_although_nothing_arrives() -> None:

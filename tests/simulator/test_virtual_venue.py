@@ -185,11 +185,74 @@ def test_a_refusal_tells_its_status_and_an_unreachable_venue_has_none() -> None:
     run_virtual(main)
 
 
+SHUT = {
+    "refused": "HTTP 403: region refused? (handshake refused)",
+    "away": "connection refused",
+    "slow": "time-out after 5 s",
+}
+
+
+@pytest.mark.parametrize("how", SHUT)
+def test_what_keeps_the_stream_away_is_told_in_virtual_time_too(how) -> None:
+    async def main():
+        refusing = never("refused_connection")
+        venue = VirtualVenue(exchange(), faults=[refusing], network=NETWORK)
+        async with venue, mirror_of(venue, stream=StreamConfig(open_timeout=5)) as mirror:
+
+            def shut(*, on: bool) -> None:
+                if how == "refused":
+                    refusing.plan = Plan(share=float(on))
+                elif how == "away":
+                    venue.reachable = not on
+                else:
+                    venue._config = NetworkConfig(latency_ms=60_000) if on else NETWORK
+
+            await mirror.wait_live(timeout=30)
+            assert mirror.status().trouble == ""
+            shut(on=True)
+            venue.hang_up()
+            await asyncio.sleep(20)
+            trouble = mirror.status().sockets[0].trouble
+            with pytest.raises(NotLive, match=re.escape(trouble)):
+                mirror.live(mirror.tokens[0])
+            shut(on=False)
+            await mirror.wait_live(timeout=120)
+            assert mirror.status().trouble == ""
+            return trouble
+
+    assert run_virtual(main) == SHUT[how]
+
+
+CALLS_FAIL = {"rest_503": "HTTP 503", "rest_425": "HTTP 425", "rest_hanging": "no answer", "rest_html": ""}
+
+
+@pytest.mark.parametrize("fault", CALLS_FAIL)
+def test_what_keeps_calls_from_their_answer_is_told_in_virtual_time_too(fault) -> None:
+    async def main():
+        failing = never(fault)
+        venue = VirtualVenue(exchange(), faults=[failing], network=NETWORK)
+        async with venue, mirror_of(venue, rest=RestConfig(attempts=1)) as mirror:
+            await mirror.wait_live(timeout=30)
+            failing.plan = Plan(share=1.0)
+            mirror.engine.prove(mirror.tokens[0], mirror.now())
+            mirror._drain()
+            await asyncio.sleep(8)
+            trouble = mirror.status().rest.trouble
+            failing.plan = Plan(share=0.0)
+            await mirror.prove(mirror.tokens[0], timeout=60)
+            assert mirror.status().rest.trouble == ""
+            return trouble
+
+    trouble = run_virtual(main)
+    assert trouble
+    assert CALLS_FAIL[fault] in trouble
+
+
 def test_a_handshake_that_takes_too_long_is_given_up_after_open_timeout() -> None:
     async def main():
         async with VirtualVenue(exchange(), network=NetworkConfig(latency_ms=60_000)) as venue:
             began = venue.network.monotonic()
-            with pytest.raises(VenueUnavailable, match="timed out"):
+            with pytest.raises(VenueUnavailable, match="time-out after 7 s"):
                 await venue.network.open_wire(venue.endpoints.stream, StreamConfig(open_timeout=7), {}, lambda: 0.0)
             return venue.network.monotonic() - began
 

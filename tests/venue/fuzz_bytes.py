@@ -123,7 +123,23 @@ def body(rng: random.Random) -> bytes:
         b"null", rng.randbytes(50),
         b'"\\ud800"', b'{"error":"\\udfff","retry_after_seconds":1e999}', b"1" + b"0" * 30, b" " * 70_000,
     )  # fmt: skip
-    return rng.choice(odd)
+    return dense(rng) if rng.random() < 0.02 else rng.choice(odd)
+
+
+UNITS = (
+    b"1", b"1.5", b"{}", b"[]", b'""', b'{"a":1}', b'{"event_type":"book"}', b'{"asset_id":"1","bids":3}', b"9" * 900,
+    b'{"slug":"s"}', b'{"price":0.5,"size":1}', b'{"event_type":"price_change","asset_id":1,"price_changes":[{}]}',
+    b'{"asset_id":1,"market":1,"bids":[{"price":1,"size":1}],"asks":[],"timestamp":1}', b"[" * 400 + b"]" * 400,
+)  # fmt: skip
+
+
+def dense(rng: random.Random) -> bytes:
+    """Very much of one thing, inside of something that fits it or not."""
+    unit = rng.choice(UNITS)
+    count = rng.choice((60_000, 250_000, 900_000)) // (len(unit) + 1)
+    start, end = rng.choice(((b"[", b"]"), (b'[{"slug":"s","markets":[', b"]}]"), (b'{"asset_id":"1","bids":[', b"]}"),
+        (b'[{"event_type":"book","market":"1","timestamp":"1","asset_id":"1","asks":[],"bids":[', b"]}]")))  # fmt: skip
+    return start + b",".join([unit] * count) + end
 
 
 def chunked(rng: random.Random, data: bytes) -> bytes:
@@ -250,7 +266,11 @@ def _anything(rng: random.Random) -> bytes:
     return bytes([rng.randrange(256), rng.randrange(256)]) + rng.randbytes(rng.randrange(60))
 
 
-FRAMES = {_message: 7, _heartbeats: 3, _close: 2, _compressed: 2, _long: 2, _dust: 1, _anything: 3}
+def _dense(rng: random.Random) -> bytes:
+    return _framed(0x81, dense(rng)) if rng.random() < 0.05 else b""
+
+
+FRAMES = {_message: 7, _dense: 1, _heartbeats: 3, _close: 2, _compressed: 2, _long: 2, _dust: 1, _anything: 3}
 """How to make frames, each with its share."""
 
 

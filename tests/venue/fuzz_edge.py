@@ -3,7 +3,8 @@
 Bytes are fed to httpx (by way of httpcore and h11) and to websockets in memory, so that no socket slows it down. Each
 case has a random generator of its own, made of the seed and its number. Nothing but a
 :class:`~polymirror.errors.VenueError` may come out of a call or an attempt to connect, nothing at all out of a
-connection, and memory must not grow. Turns of the event loop that take long are counted and told, in seconds of CPU::
+connection, and memory must not grow. Turns of the event loop that take long are counted and told, in seconds of CPU,
+the garbage collector's apart: that one looks at everything that the program has, also at what is not the edge's::
 
     python -m tests.venue.fuzz_edge --cases 1000000 [--seed 7] [--first 0]
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import logging
 import random
@@ -28,6 +30,7 @@ import httpx
 from websockets.utils import accept_key
 
 from polymirror.config import Endpoints, RestConfig, StreamConfig
+from polymirror.core.messages import decode_frame
 from polymirror.errors import VenueError
 from polymirror.venue.connection import Connection
 from polymirror.venue.gamma import Gamma
@@ -49,7 +52,10 @@ WARM_UP = 2_000
 """Cases before memory is measured: caches and pools fill."""
 
 LONG_TURN = 0.05
-"""Seconds of CPU for which a turn of the event loop is told."""
+"""Seconds of CPU, without the garbage collector, for which a turn of the event loop is told."""
+
+MAX_TOLD = 20
+"""Cases with long turns that are told."""
 
 REST = RestConfig(attempts=1, max_body=MIB, calls_per_10s=9_000, concurrency=1)
 STREAM = StreamConfig(open_timeout=5.0, close_timeout=0.05, max_message=MIB, max_queue=2_000, max_queue_bytes=4 * MIB)
@@ -178,6 +184,12 @@ class Fuzz:
         self.failures: list[str] = []
         self.longest = 0.0
         self.long_turns = 0
+        # The first cases with long turns, and the seconds that those took.
+        self.long_cases: list[tuple[int, float]] = []
+        # The longest pause for the garbage collector, all of them, and when the present one began.
+        self.longest_pause = 0.0
+        self._paused = 0.0
+        self._pause_began = 0.0
         self.growth = 0
         self._now = 0.0
         self._case = 0
@@ -197,6 +209,7 @@ class Fuzz:
             monotonic=self.clock, sleep=lambda _seconds: asyncio.sleep(0), transport=lambda: self._transport(backend)
         )
         ticker = asyncio.ensure_future(self._watch_turns())
+        gc.callbacks.append(self._pause)
         async with (
             Clob(REST, ENDS, rng=random.Random(1), network=network) as clob,
             Gamma(REST, ENDS, rng=random.Random(1), network=network) as gamma,
@@ -215,6 +228,7 @@ class Fuzz:
                 elif begun is not None and number % 500 == 0:
                     self.growth = max(self.growth, resident() - begun)
         ticker.cancel()
+        gc.callbacks.remove(self._pause)
         if self.growth > MAX_GROWTH:
             self._fail(f"memory grew by {self.growth / MIB:.0f} MiB")
 
@@ -256,7 +270,7 @@ class Fuzz:
         wire = await open_wire(STREAM_URL, STREAM, {}, time.time)
         try:
             connection = Connection(
-                wire, config=STREAM, network=Network(), is_data=is_json_data, on_frame=lambda _data, _at: None,
+                wire, config=STREAM, network=Network(), is_data=is_json_data, on_frame=_decode,
                 cut=cut_array, ping="PING", counters=StreamCounters(),
             )  # fmt: skip
             cause = await connection.serve()
@@ -270,15 +284,31 @@ class Fuzz:
 
     async def _watch_turns(self) -> None:
         while True:
-            began = time.thread_time()
+            began, paused = time.thread_time(), self._paused
             await asyncio.sleep(0)
-            took = time.thread_time() - began
+            took = time.thread_time() - began - (self._paused - paused)
             self.longest = max(self.longest, took)
-            self.long_turns += took > LONG_TURN
+            if took > LONG_TURN:
+                self.long_turns += 1
+                if len(self.long_cases) < MAX_TOLD:
+                    self.long_cases.append((self._case, took))
+
+    def _pause(self, phase: str, _info: object) -> None:
+        """Time the garbage collector (it calls this)."""
+        now = time.thread_time()
+        if phase == "start":
+            self._pause_began = now
+            return
+        self._paused += now - self._pause_began
+        self.longest_pause = max(self.longest_pause, now - self._pause_began)
 
     def _fail(self, what: str) -> None:
         if len(self.failures) < 100:
             self.failures.append(f"case {self._case} of seed {self.seed}: {what}")
+
+
+def _decode(data: bytes, _received_at: float) -> None:
+    decode_frame(data)
 
 
 def resident() -> int:
@@ -305,6 +335,8 @@ def main() -> int:
         f"{options.cases} cases of seed {options.seed} in {time.monotonic() - began:.0f} s",
         f"memory grew by {fuzz.growth / MIB:.1f} MiB",
         f"longest turn {1000 * fuzz.longest:.0f} ms of CPU, {fuzz.long_turns} above {1000 * LONG_TURN:.0f} ms",
+        f"longest pause for the garbage collector {1000 * fuzz.longest_pause:.0f} ms",
+        *(f"case {case} took a turn of {1000 * took:.0f} ms" for case, took in fuzz.long_cases),
         *(f"{count:9} {outcome}" for outcome, count in sorted(fuzz.outcomes.items())),
         *fuzz.failures,
     ]

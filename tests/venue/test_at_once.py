@@ -13,7 +13,15 @@ from polymirror.config import StreamConfig
 from polymirror.venue import connection as connection_module
 from polymirror.venue import pieces as pieces_module
 from polymirror.venue.closing import CloseKind
-from polymirror.venue.pieces import MAX_PIECES, cut_array, keep_whole
+from polymirror.venue.pieces import (
+    AT_ONCE_BYTES,
+    AT_ONCE_VALUES,
+    MAX_PIECES,
+    cut_array,
+    cut_books,
+    is_light,
+    keep_whole,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +83,7 @@ async def test_a_large_array_is_handed_on_in_pieces_and_others_get_their_turn(ri
     monkeypatch.setattr(connection_module, "MAX_SLICE_FRAMES", 10)
     monkeypatch.setattr(connection_module, "LARGE_FRAME", 1_000)
     turns = []
-    elements = [{"n": n, "x": "y" * 100} for n in range(50)]
+    elements = [{"event_type": "x", "n": n, "x": "y" * 100} for n in range(50)]
 
     async def other() -> None:
         while True:
@@ -98,7 +106,7 @@ async def test_a_large_array_is_handed_on_in_pieces_and_others_get_their_turn(ri
 async def test_a_frame_that_fits_stays_whole_when_its_pieces_do_not(rig, monkeypatch):
     monkeypatch.setattr(connection_module, "LARGE_FRAME", 1_000)
     config = StreamConfig(close_timeout=0.2, max_queue=20)
-    frame = json.dumps([{"x": "y" * 100}] * 50)
+    frame = json.dumps([{"event_type": "x", "x": "y" * 100}] * 50)
     async with rig.peer.running(), rig.running(rig.stream(config=config, cut=cut_array)):
         server = await rig.opened()
         await server.send(frame)
@@ -144,9 +152,58 @@ async def test_what_is_no_array_of_the_venue_stays_whole(frame):
 
 
 async def test_an_array_is_cut_where_its_elements_end():
-    assert cut_array(b' [ {"a": [1, 2]} , {"b":"],["},{} ] ') == [b'{"a": [1, 2]}', b'{"b":"],["}', b"{}"]
+    one, two = b'{"event_type":"x", "a": [1, 2]}', b'{"b":"],[","event_type":""}'
+    assert cut_array(b" [ " + one + b" , " + two + b" ] ") == [one, two]
+    three = b'{"asset_id":"1","bids":[{"price":"0.5","size":"1"},{}]}'
+    assert cut_books(b"[" + three + b"," + three + b"]") == [three, three]
+
+
+async def test_elements_of_another_kind_or_with_escapes_stay_together():
+    good = b'{"event_type":"x"}'
+    for odd in (b"{}", b'{"event_type":1}', b'{"event_typ\\u0065":"x"}', b'{"event_type":"x","a":"\\n"}'):
+        frame = b"[" + good + b"," + odd + b"]"
+        assert list(cut_array(frame)) == [frame]
 
 
 async def test_what_is_too_large_for_its_readers_stays_whole(monkeypatch):
-    monkeypatch.setattr(pieces_module, "MAX_FRAME_BYTES", 9)
-    assert list(cut_array(b"[{}, {}, {}]")) == [b"[{}, {}, {}]"]
+    frame = b'[{"event_type":""},{"event_type":""}]'
+    assert len(cut_array(frame)) == 2
+    monkeypatch.setattr(pieces_module, "MAX_FRAME_BYTES", len(frame) - 1)
+    assert list(cut_array(frame)) == [frame]
+
+
+def test_what_is_light_is_bounded_by_bytes_and_by_values():
+    level = b'{"price":"0.123","size":"100000.25"}'
+    largest = b'{"bids":[' + b",".join([level] * 4_999) + b'],"asks":[' + b",".join([level] * 5_000) + b"]}"
+    assert is_light(largest)
+    assert not is_light(b" " * (AT_ONCE_BYTES + 1))
+    for dense in (b"1,", b"[]", b"{}", b'"",'):
+        assert not is_light(dense * (AT_ONCE_VALUES + 1))
+
+
+HEAVY = [
+    b"[" + b"{}," * 100_000 + b"{}]",
+    b'{"event_type":"book","bids":[' + b"[]," * 100_000 + b"1]}",
+    b'[{"event_type":"book"},{"event_type":"book","asks":[' + b"1," * 100_000 + b"1]}]",
+    b"[" + b'{"event_type":"x"},' * 100_000 + b"1]",
+    b'{"x":"' + b"y" * AT_ONCE_BYTES + b'"}',
+]
+
+
+@pytest.mark.parametrize("frame", HEAVY)
+async def test_a_message_that_takes_long_to_read_ends_the_connection_and_nobody_reads_it(rig, frame):
+    seen = []
+
+    def look(data: bytes) -> bool:
+        seen.append(len(data))
+        return True
+
+    async with rig.peer.running(), rig.running(rig.stream(cut=cut_array, is_data=look)):
+        server = await rig.opened()
+        await server.send(b"first".decode())
+        await rig.consumer.until(lambda: rig.consumer.frames)
+        await server.send(frame.decode())
+        await rig.consumer.until(lambda: rig.consumer.causes)
+    assert rig.consumer.causes[0].kind is CloseKind.OVERFLOW
+    assert "takes too long to read" in rig.consumer.causes[0].reason
+    assert (rig.consumer.frames, seen) == ([b"first"], [5])

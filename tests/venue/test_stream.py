@@ -10,6 +10,7 @@ import pytest
 from polymirror.config import StreamConfig
 from polymirror.errors import VenueUnavailable
 from polymirror.venue import connection as connection_module
+from polymirror.venue.pieces import cut_array
 from polymirror.venue.stream import CloseKind
 
 pytestmark = pytest.mark.anyio
@@ -214,11 +215,12 @@ async def test_a_message_over_the_limit_is_an_overflow(rig):
 
 
 async def test_a_frame_of_several_mebibytes_is_accepted(rig):
-    text = '{"x":"' + "y" * (3 * 2**20) + '"}'
-    async with rig.peer.running(), rig.running(rig.stream()):
+    book = '{"event_type":"book","x":"' + "y" * 30_000 + '"}'
+    text = "[" + ",".join([book] * 100) + "]"
+    async with rig.peer.running(), rig.running(rig.stream(cut=cut_array)):
         await (await rig.peer.next()).send(text)
-        await rig.consumer.until(lambda: rig.consumer.frames)
-        assert rig.consumer.frames[0] == text.encode()
+        await rig.consumer.until(lambda: len(rig.consumer.frames) == 100)
+        assert set(rig.consumer.frames) == {book.encode()}
 
 
 async def test_a_flood_does_not_starve_other_tasks(rig):

@@ -13,7 +13,6 @@ import pytest
 from attrs import evolve
 
 from polymirror.config import StreamConfig
-from polymirror.errors import ConfigError
 from polymirror.venue.stream import CloseKind
 from polymirror.venue.wire import open_wire
 
@@ -136,17 +135,18 @@ async def test_an_exception_of_a_callback_ends_run_with_it(rig, callback):
     assert not stream.connected
 
 
-async def test_a_url_or_proxy_that_can_never_work_is_an_error_at_once(rig, monkeypatch):
-    stream = rig.stream()
-    stream._url = "ftp://nowhere"
-    with pytest.raises(ConfigError, match="url"):
-        await stream.run()
-    monkeypatch.setenv("http_proxy", "gopher://proxy.invalid:1")
+async def test_a_url_or_proxy_that_turns_wrong_while_it_runs_ends_no_stream(rig, monkeypatch):
+    monkeypatch.setenv("http_proxy", "gopher://user:secret@proxy.invalid:1")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setattr("urllib.request.proxy_bypass", lambda _host: False)
-    stream._url = "ws://venue.invalid/ws"
-    with pytest.raises(ConfigError, match="proxy"):
-        await stream.run()
+    for url, words in (("ftp://nowhere", "url="), ("ws://venue.invalid/ws", "http_proxy='gopher://proxy.invalid:1'")):
+        why = []
+        stream = rig.stream(on_failed=lambda _now, cause, why=why: why.append(cause))
+        stream._url = url
+        async with rig.running(stream):
+            await rig.time.asleep()
+        assert words in why[0]
+        assert "secret" not in why[0]
 
 
 async def test_running_twice_at_once_is_refused(rig):

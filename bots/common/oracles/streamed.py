@@ -139,8 +139,10 @@ class StreamedOracle:
     async def run(self) -> None:
         """Keep the connections open until cancelled.
 
-        Raises :class:`~polymirror.errors.ConfigError`, in an ExceptionGroup, for an address that cannot ever work.
+        Raises :class:`~polymirror.errors.ConfigError` for an address or a proxy that cannot ever work, before anything.
         """
+        for line in self._lines:
+            self._network.check(line.url)
         async with asyncio.TaskGroup() as group:
             for line in self._lines:
                 group.create_task(line.stream.run(), name=f"oracle {line.stream.name}")
@@ -184,6 +186,7 @@ class _Line:
         # Which connection it was said on.
         self._trouble_at = 0
         self._dialect = dialect
+        self.url = dialect.url
         self._board = board
         self._network = network
         self.stream = Stream(

@@ -31,6 +31,7 @@ from polymirror.simulator.session import Session
 from polymirror.simulator.virtual.loop import VirtualLoop, VirtualTimeError
 from polymirror.simulator.virtual.transport import VirtualTransport
 from polymirror.simulator.virtual.wire import NetworkConfig, VirtualWire
+from polymirror.venue.failures import explain_status, unavailable
 from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class VirtualVenue:
         loop = self._running()
         return Network(
             open_wire=self._open,
+            # What the environment says about real sockets means nothing here.
+            check=lambda _url: None,
             transport=lambda: VirtualTransport(self._submit),
             monotonic=loop.time,
             wall=loop.wall,
@@ -241,11 +244,11 @@ class VirtualVenue:
                     return opened
                 await asyncio.sleep(self._travel())
         except TimeoutError as error:
-            raise VenueUnavailable(url, None, "timed out during opening handshake") from error
+            raise unavailable(url, error, seconds=config.open_timeout) from error
         if isinstance(opened, OSError):
-            raise VenueUnavailable(url, None, str(opened)) from opened
+            raise unavailable(url, opened) from opened
         refusal = InvalidStatus(Response(opened, HTTPStatus(opened).phrase, Headers()))
-        raise VenueUnavailable(url, opened, "handshake refused") from refusal
+        raise VenueUnavailable(url, opened, f"{explain_status(opened, (), url)} (handshake refused)") from refusal
 
     def _accept(self, url: str, config: StreamConfig, headers: Mapping[str, str]) -> VirtualWire | OSError | int:
         """Take an attempt to connect, or say why not: a socket that fails, or an HTTP status."""
@@ -364,7 +367,9 @@ class VirtualVenue:
         if host != HOST:
             loop.call_later(self._travel(), reply, httpx.ConnectError(f"no such host in virtual time: {host}"))
         elif self._loop is None or not self.reachable:
-            loop.call_later(self._travel(), reply, httpx.ConnectError("connection refused"))
+            refused = httpx.ConnectError("connection refused")
+            refused.__cause__ = ConnectionRefusedError("connection refused")
+            loop.call_later(self._travel(), reply, refused)
         else:
             key = object()
             self._calls[key] = reply
