@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GROUPS = (
-    "hot_path",
     "recorded",
+    "hot_path",
+    "hedging",
     "snapshot",
     "reading",
     "importing",

@@ -38,6 +38,9 @@ LABELS = {DENSE_48: "48_levels", DENSE_100: "100_levels", THIN: "thin"}
 PROVEN_TARGETS = {DENSE_48: 0.8, DENSE_100: 1.0}
 """What the proven path may need of the time of nautilus' adapter, which proves nothing."""
 
+READ_TARGETS = {DENSE_48: 0.8, DENSE_100: 0.95}
+"""The same when both tops are read after each frame."""
+
 WITHOUT_HASH = (
     "The field hash of every entry is empty, so nothing can be proven by it: what is left is decoding, applying, "
     "states, timestamps, invariants, best prices and the complement."
@@ -131,6 +134,9 @@ def _with_hash(course: Course) -> Iterator[Row]:
     title = f"hot path with the SHA-1 proof of every batch / {NAUTILUS}"
     target = PROVEN_TARGETS[course.scenario]
     yield _beside(f"proven_path_vs_nautilus_{course.label}", title, OWN_PROVEN, NAUTILUS, done, course, target)
+    title = f"hot path with proof, and both tops read by top() / {NAUTILUS}, and both tops read"
+    target = READ_TARGETS[course.scenario]
+    yield _beside(f"proof_and_tops_vs_nautilus_{course.label}", title, OWN_PROVEN, NAUTILUS, read, course, target)
     both = alone.costs[OWN_PROVEN].over(alone.costs[SHA1[2]])
     yield Row(
         f"proven_path_vs_decode_and_sha1_{course.label}",

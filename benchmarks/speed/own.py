@@ -51,25 +51,32 @@ class Mirrored(Contestant):
     that the next proof would find.
     """
 
-    def __init__(self, name: str, *, proven: bool, reads: bool = False) -> None:
+    def __init__(self, name: str, *, proven: bool, reads: bool = False, hedge: int = 1) -> None:
         self.name = name
         self._proven = proven
         self._reads = reads
+        self._hedge = hedge
         self._now = 0.0
 
     def open(self, frames: Frames) -> None:
         """Prime the engine; forget the sizes that earlier streams taught its memo."""
         SIZES.clear()
         self.engine = primed_engine(frames)
+        if self._hedge > 1:
+            self.engine.connected(LINE, 0.0, lane=1)
         self._tokens = frames.tokens
 
     def take(self, slice_: Sequence[bytes], times: Sequence[float]) -> None:
         """One input each, and the drain that every shell makes after it."""
         receive, dirty, reads = self.engine.receive, self.engine.dirty, self._reads
-        now = self._now
+        now, hedged = self._now, self._hedge > 1
         for frame, now in zip(slice_, times, strict=True):
             receive(LINE, frame, now)
             dirty()
+            if hedged:
+                # Equal, and another object: it came through another socket.
+                receive(LINE, bytes(memoryview(frame)), now, None, 1)
+                dirty()
             if reads:
                 self._now = now
                 self.tops()
@@ -83,8 +90,8 @@ class Mirrored(Contestant):
         if not self._proven:
             book = self.engine.tokens[token].proven.book
             return (book.bids.keys or [0])[-1], PRICE_SCALE - (book.asks.keys or [0])[-1]
-        view = self.engine.live(token, self._now)
-        bid, ask = view.best_bid, view.best_ask
+        top = self.engine.top(token, self._now)
+        bid, ask = top.best_bid, top.best_ask
         return 0 if bid is None else bid.price, PRICE_SCALE if ask is None else ask.price
 
 
