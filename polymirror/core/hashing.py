@@ -5,7 +5,7 @@ before it is announced, either token's), a new tick size (slightly before its ev
 constants (never on the stream). A match with any candidate still proves every level, since two texts with
 one SHA-1 do not occur by accident. So :class:`MarketHash` keeps what is known of a market and learns from each match.
 It tries, in this order: what was known last (:meth:`MarketHash.prove`, one digest a message); what is likely
-(:meth:`MarketHash.try_likely`, some forty, when a batch is over); everything (:meth:`MarketHash.search`, thousands).
+(:meth:`MarketHash.try_likely`, at most 53, when a batch is over); everything (:meth:`MarketHash.search`, thousands).
 When a missed hash is worth the last, :mod:`polymirror.core.misses` decides; what all of them may cost together,
 :class:`~polymirror.core.dialects.SearchBudget`.
 

@@ -70,6 +70,7 @@ class Watched(Protocol):
     outbox: Outbox
     proven: Proven
     miss_since: float | None
+    disagreed_at: float
 
     def prove(self, evidence: Evidence, now: float) -> None:
         """The book as it stands equals the venue's."""
@@ -150,7 +151,11 @@ class Misses:
             if each.left >= 0 and token.hashes.fits(token.asset_id, each.at_ms, texts, each.announced, trades):
                 self.watched.remove(each)
                 self._count(Verdict.HEALED)
-                token.prove(Evidence(ProofKind.HASH, proven.last_ms, each.as_of, each.doubts), now)
+                if trades:
+                    self._prove_tip(each, now)
+                else:
+                    # A message came: it is newer than all that was said before.
+                    token.prove(Evidence(ProofKind.HASH, proven.last_ms, each.as_of, each.doubts), now)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -180,7 +185,19 @@ class Misses:
             token.prove_past(undos, book, Evidence(ProofKind.HASH, newest.at_ms, miss.as_of, miss.doubts), now)
         else:
             proven.hash_fits()
-            token.prove(Evidence(ProofKind.HASH, proven.last_ms, miss.as_of, miss.doubts), now)
+            self._prove_tip(miss, now)
+
+    def _prove_tip(self, miss: MissedHash, now: float) -> None:
+        """The book as it stands is the venue's, as of the message of a missed hash.
+
+        What was said against it since then, by a newer book perhaps, is not answered by that.
+        """
+        token, proven = self._token, self._token.proven
+        evidence = Evidence(ProofKind.HASH, proven.last_ms, miss.as_of, miss.doubts)
+        if token.disagreed_at > miss.since:
+            token.prove_past([], proven.book, evidence, now)
+        else:
+            token.prove(evidence, now)
 
     def _waits(self, miss: MissedHash) -> bool:
         """Whether it is to be searched: it was not yet, and nothing was proven since."""

@@ -51,9 +51,9 @@ class Token:
     """One token's state, buffer and disputes."""
 
     __slots__ = (
-        "asset_id", "buffer", "calm", "config", "connected", "doubted_at", "doubts", "grid", "hashes", "jitter",
-        "lagging", "market_id", "miss_reason", "miss_since", "missed_deltas", "misses", "outbox",
-        "pending", "proven", "questions", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
+        "asset_id", "buffer", "calm", "config", "connected", "disagreed_at", "doubted_at", "doubts", "grid", "hashes",
+        "jitter", "lagging", "market_id", "miss_reason", "miss_since", "missed_deltas", "misses", "outbox", "pending",
+        "proven", "questions", "reason", "refresh_at", "resync", "resyncs", "since", "state", "twin",
     )  # fmt: skip
 
     def __init__(self, asset_id: str, hashes: MarketHash, outbox: Outbox) -> None:
@@ -83,8 +83,9 @@ class Token:
         self.buffer = Waiting(self.config.max_buffered_deltas, self.proven.mark)
         # The stream sent a whole book that differs from ours, and its batch is open.
         self.pending = False
-        # When the current row of unproven batches began; None while the tip is proven.
+        # When the current row of unproven batches began; None while the tip is proven. When the venue disagreed last.
         self.miss_since: float | None = None
+        self.disagreed_at = _NEVER
         self.miss_reason = Reason.HASH_MISMATCH
         self.misses = Misses(self)
         # When this token's next planned refresh is due.
@@ -411,6 +412,7 @@ class Token:
 
     def disagrees(self, reason: Reason, now: float) -> None:
         """The venue states something else: SUSPECT if no proof comes within the grace."""
+        self.disagreed_at = now
         if self.miss_since is None:
             self.miss_since, self.miss_reason, self.calm = now, reason, False
             self.outbox.rearm[self.asset_id] = None

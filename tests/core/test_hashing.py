@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from polymirror.core import dialects, hashing
-from polymirror.core.checksum import Constants, Dialect
+from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.dialects import BURST_SECONDS, DIGESTS_PER_SECOND, DialectBook, SearchBudget
 from polymirror.core.hashing import Explained, MarketHash, trade_price_wire, trade_prices
 from polymirror.core.messages import decode_frame
@@ -335,6 +335,23 @@ def test_no_trade_and_the_prices_at_the_top_of_the_book_are_likely(trade):
     market.exchange.trade = trade
     assert market.try_likely()
     assert market.hashes.last_trade_price == trade
+
+
+def test_what_is_likely_is_no_more_than_fifty_three_tries(monkeypatch):
+    market, tried = Market(bids=[("0.31", "5")], asks=[("0.53", "5")]), []
+    fit = HashTemplate.fit
+
+    def counted(self, begun, announced, candidates):
+        tried.extend(candidates)
+        return fit(self, begun, announced, candidates)
+
+    monkeypatch.setattr(HashTemplate, "fit", counted)
+    for n in range(50):
+        market.hashes.traded(10 * (100 + n))
+    market.hashes.last_trade_price = "0.777"
+    assert not market.try_likely("0" * 40)
+    # 18 known ones, 20 at the top, and 3 under each of 5 other tick sizes.
+    assert len(tried) == 53
 
 
 def test_an_empty_side_has_no_top_and_no_price_outside_of_the_book_is_tried():

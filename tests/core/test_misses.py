@@ -270,6 +270,29 @@ def test_a_state_older_than_what_is_proven_meanwhile_is_not_shown_again(rig, exc
     assert rig.live_view("11").proven_at == proven_at
 
 
+@pytest.mark.parametrize("said_by", ["a book of its own", "a book of the other token"])
+def test_a_hash_that_fits_late_does_not_settle_what_was_said_against_the_book_since(rig, exchange, said_by):
+    exchange.trade = UNLIKELY
+    after(rig, exchange, 100, "BUY", "0.46", "5")
+    state, at_ms = truth(exchange, "11"), exchange.at
+    rig.settle()
+    rig.advance(0.005)
+    # A newer change was lost.
+    exchange.alter("BUY", "0.47", "9")
+    if said_by == "a book of its own":
+        rig.send(exchange.book("11") | {"hash": WRONG})
+    else:
+        # It is proven, and shows what is not known of the first token.
+        rig.send(exchange.book("22"))
+    rig.settle()
+    rig.send(trade(exchange, UNLIKELY))
+    view = rig.live_view("11")
+    assert (shown(view), view.exchange_ms) == (state, at_ms)
+    assert not view.settled
+    rig.advance(1.1)
+    assert rig.state("11") is not BookState.LIVE
+
+
 def test_a_doubt_after_the_message_is_not_cleared_by_its_hash(rig, exchange):
     exchange.trade = UNLIKELY
     after(rig, exchange, 100, "BUY", "0.46", "5")
