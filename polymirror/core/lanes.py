@@ -11,7 +11,7 @@ replaced. Times in seconds on the mirror's monotonic clock.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from attrs import define
 
@@ -41,6 +41,8 @@ class Lane:
     # What its twin brought since its own last change: how many of them, and since when.
     missed: int = 0
     missed_since: float = 0.0
+    # The other one, while it is open.
+    twin: Lane | None = None
 
 
 class Books(Protocol):
@@ -51,13 +53,6 @@ class Books(Protocol):
         """Grows whenever a book of it is built anew."""
 
 
-class _Heard(NamedTuple):
-    lane: Lane
-    market: Books
-    generation: int
-    at: float
-
-
 class Lanes(dict[int, Lane]):
     """The open connections of one socket by their numbers, and what was heard on any of them.
 
@@ -66,8 +61,9 @@ class Lanes(dict[int, Lane]):
 
     def __init__(self) -> None:
         super().__init__()
-        # Frames that changed one market, oldest first, while two lanes are open.
-        self._heard: dict[bytes | str, _Heard] = {}
+        # Frames that changed one market, oldest first, while two lanes are open: which lane brought it, the market, the
+        # generation of its books then, and when it was read.
+        self._heard: dict[bytes | str, tuple[Lane, Books, int, float]] = {}
         # There are two.
         self.hedged = False
         # A lane that does worse than its twin, and how.
@@ -75,42 +71,47 @@ class Lanes(dict[int, Lane]):
 
     def opened(self, number: int) -> None:
         """A connection is open."""
-        self[number] = Lane(number)
-        self.hedged = len(self) > 1
+        lane = self[number] = Lane(number, twin=next((each for n, each in self.items() if n != number), None))
+        if lane.twin is not None:
+            lane.twin.twin = lane
+        self.hedged = lane.twin is not None
 
     def closed(self, number: int) -> None:
         """A connection is gone."""
         self.pop(number, None)
-        self.hedged, self.failing = len(self) > 1, None
+        self.hedged, self.failing = False, None
         for lane in self.values():
-            lane.missed = 0
+            lane.missed, lane.twin = 0, None
         self._heard.clear()
 
     def is_echo(self, data: bytes | str, lane: Lane, heard_at: float) -> bool:
         """Whether the other lane brought this very frame before, and nothing that it changed was forgotten since."""
         heard = self._heard.get(data)
-        if heard is None or heard.lane is lane:
+        if heard is None:
+            return False
+        first, market, generation, at = heard
+        if first is lane:
             # What one lane delivers twice is no matter of hedging.
             return False
         lane.missed = 0
-        lane.behind = max(0.0, heard_at - heard.at)
+        lane.behind = max(0.0, heard_at - at)
         if lane.behind > MAX_BEHIND:
             self.failing = (lane.number, f"{lane.behind:.1f} s behind its twin")
-        return heard.generation == heard.market.generation
+        return generation == market.generation
 
     def note(self, data: bytes | str, market: Books, lane: Lane, heard_at: float) -> None:
         """A frame with a price change is taken, the first of its kind: the next one that is equal is its echo."""
         lane.missed, lane.behind = 0, 0.0
-        for twin in self.values():
-            if twin is lane:
-                continue
-            if not twin.missed:
-                twin.missed_since = heard_at
-            twin.missed += 1
-            if twin.missed >= DEAF_CHANGES and heard_at - twin.missed_since >= DEAF_SECONDS:
-                self.failing = (twin.number, f"its twin brought {twin.missed} changes since its last one")
+        twin = lane.twin
+        if twin is None:
+            return
+        if not twin.missed:
+            twin.missed_since = heard_at
+        twin.missed += 1
+        if twin.missed >= DEAF_CHANGES and heard_at - twin.missed_since >= DEAF_SECONDS:
+            self.failing = (twin.number, f"its twin brought {twin.missed} changes since its last one")
         if len(data) > MAX_ECHO_SIZE or data[:1] in {b"[", "["}:
             return
-        self._heard[data] = _Heard(lane, market, market.generation, heard_at)
+        self._heard[data] = (lane, market, market.generation, heard_at)
         if len(self._heard) > MAX_ECHOES:
             del self._heard[next(iter(self._heard))]

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import arena as module
 from benchmarks.arena import GRID, LATENCY_MS, LIMITS, WARM_UP, Arena, Order
-from benchmarks.peers import SUBJECTS, Absent, load
+from benchmarks.peers import HEDGED, OWN, SUBJECTS, Absent, load
 from benchmarks.peers.naive_script import NaiveScript
 from benchmarks.schedule import NO_FAULT
 from polymirror.simulator.fault_kinds import FAULTS
@@ -25,7 +25,7 @@ def worst(cell):
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_nobody_is_wrong_without_a_fault(subject):
     try:
-        _ = subject and load(subject)
+        _ = subject in OWN or load(subject)
     except Absent as error:
         pytest.skip(str(error))
     cells = measure(NO_FAULT, subject)
@@ -124,3 +124,11 @@ def test_nobody_is_blamed_for_what_the_fault_still_holds_back():
     (cell,) = measure("latency", "naive_script", 120.0)
     assert cell.strikes > 0
     assert worst(cell) == 0.0
+
+
+def test_a_second_connection_makes_a_lagging_one_cost_nothing():
+    alone, _ = measure("lagging_market", "", 180.0)
+    hedged, quarter = measure("lagging_market", HEDGED, 180.0)
+    assert alone.strikes == hedged.strikes > 0
+    assert alone.unavailable > 10 * hedged.unavailable
+    assert worst(hedged) == quarter.wrong_full[0.25] == 0.0

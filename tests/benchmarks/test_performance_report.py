@@ -129,7 +129,7 @@ def test_several_groups_run_in_a_process_each_and_their_rows_come_back_whole(mon
 
 
 def test_an_unknown_group_is_named():
-    with pytest.raises(SystemExit, match="--only warp: there are hot_path,"):
+    with pytest.raises(SystemExit, match="--only warp: there are recorded, hot_path,"):
         command.main(["--only", "warp"])
 
 

@@ -149,6 +149,28 @@ def test_what_one_lane_delivers_twice_is_no_echo(hedged, exchange):
     assert echoes(hedged) == 1
 
 
+def test_a_market_of_which_one_token_is_mirrored_is_hedged_too():
+    exchange = Exchange()
+    rig = Rig()
+    rig.engine.track(exchange.market, exchange.tokens[:1], rig.now)
+    rig.connect()
+    rig.connect(lane=1)
+    rig.send([exchange.opening_book("11")])
+    message = exchange.change("BUY", "0.30", "5")
+    both(rig, message)
+    assert echoes(rig) == 1
+
+
+def test_a_lane_alone_has_no_echoes(hedged, exchange):
+    hedged.disconnect(lane=1)
+    message = json.dumps(exchange.change("BUY", "0.30", "5"))
+    lanes = socket_of(hedged).lanes
+    lanes.note(message, hedged.engine.markets["0xm"], lanes[0], hedged.now)
+    hedged.connect(lane=1)
+    hedged.send(message, lane=1)
+    assert echoes(hedged) == 0
+
+
 def test_without_a_second_lane_nothing_is_kept(rig, exchange):
     message = exchange.change("BUY", "0.30", "5")
     rig.send(message)

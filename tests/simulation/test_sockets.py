@@ -163,7 +163,7 @@ class Resigned(Mirror):
 
     def live(self, token, max_proof_age=None):
         if self.reads["granted"] > 20:
-            for _, task in self._carrier._streams.values():
+            for [(_, task)] in self._carrier._streams.values():
                 task.cancel()
         return super().live(token, max_proof_age)
 
