@@ -50,6 +50,7 @@ NEWEST: Final = 3
 """Trade prices that are tried under another tick size than the known one: the last proven, and the newest's two."""
 
 
+@cache
 def trade_price_wire(price: int) -> str:
     """Spell a price (1/10,000) as the hash does: three decimals, four where needed ("0.480")."""
     whole, rest = divmod(price, PRICE_SCALE)

@@ -134,15 +134,16 @@ class Market:
         self.changed(dict.fromkeys([token for token, _ in undos]), now)
         return False
 
-    def changed(self, tokens: Iterable[Token], now: float) -> None:
-        """Books have changed, and are to be checked when the batch is over: try to prove them now."""
+    def changed(self, tokens: Iterable[Token], now: float, *, prove: bool = True) -> None:
+        """Books have changed, and are to be checked when the batch is over: try to ``prove`` them now."""
         dirty = self.outbox.dirty
         for token in tokens:
             self.touched[token] = None
             dirty[token.asset_id] = None
             if token.misses.watched:
                 token.misses.heal(now)
-            token.prove_by_hash(now, thorough=False)
+            if prove:
+                token.prove_by_hash(now, thorough=False)
             token.resync.recheck(now)
 
     @property

@@ -63,7 +63,7 @@ class Pair(Protocol):
     def close(self, now: float, *, definite: bool) -> None:
         """End the open batch."""
 
-    def changed(self, tokens: Iterable[Token], now: float) -> None:
+    def changed(self, tokens: Iterable[Token], now: float, *, prove: bool = True) -> None:
         """Try to prove changed books."""
 
 
@@ -150,7 +150,8 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912, PLR0915 - calls for its part
         and (asks.keys[-1] if asks.keys else 0) == ask
         and bid + ask < PRICE_SCALE
     )
-    if fits and _check(market, market.pair, (undo, image_undo), first, second, as_of, now):
+    checked = fits and _check(market, market.pair, (undo, image_undo), first, second, as_of, now)
+    if checked:
         if not size and mine_proven.is_empty:
             # Perhaps settled: the next probe is due sooner.
             market.outbox.rearm[one.asset_id] = market.outbox.rearm[other.asset_id] = None
@@ -162,15 +163,19 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912, PLR0915 - calls for its part
     undo.announced, image_undo.announced = first.hash, second.hash
     mine_proven.follow(undo, first, at_ms, as_of, one.doubts)
     image_proven.follow(image_undo, second, at_ms, as_of, other.doubts)
-    market.changed((other, one) if turned else (one, other), now)
+    # A hash that does not fit one of two mirror images fits none of them: it is of the end of the batch, perhaps.
+    market.changed((other, one) if turned else (one, other), now, prove=checked is not None)
     return True
 
 
 def _check(
     market: Pair, pair: tuple[Token, Token], undos: tuple[Undo, Undo], first: Change, second: Change,
     as_of: float, now: float,
-) -> bool:  # fmt: skip
-    """Prove both books, or find that there is no hash to prove them by. False: there is, and it does not fit."""
+) -> bool | None:  # fmt: skip
+    """Prove both books, or find that there is no hash to prove them by.
+
+    False: not usual. None: there is a hash, and it does not fit the first book.
+    """
     (one, other), (undo, image_undo) = pair, undos
     hashes, at_ms, tally = market.hashes, undo.at_ms, market.outbox.proofs
     if first.hash and hashes.prove(one.asset_id, at_ms, one.proven.book, first.hash):
@@ -193,7 +198,7 @@ def _check(
         return True
     if first.hash or second.hash:
         if hashes.verifiable:
-            return False
+            return None if first.hash else False
         undo.announced, image_undo.announced = first.hash, second.hash
     if undo.new and not undo.old:
         # A level that was there already is on the grid, or was found not to be.
