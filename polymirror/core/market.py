@@ -326,9 +326,11 @@ class Market:
         self.batch_ms = self.messages = 0
         self.checked_as = None
         touched, self.touched = self.touched, {}
+        missed = False
         for token in touched:
             if token.proven.loaded:
-                self._check(token, now, definite=definite)
+                # What explains the hash of neither of two mirror images is looked for once, with the first of them.
+                missed = not self._check(token, now, definite=definite, likely=not missed or bool(self.differences))
         if touched or self._resent:
             self._check_complement(now, definite=definite)
         if self._resent:
@@ -352,14 +354,16 @@ class Market:
         # Changes before a bad entry were applied, and are not in the differences.
         self.compared = -1
 
-    def _check(self, token: Token, now: float, *, definite: bool) -> None:
+    def _check(self, token: Token, now: float, *, definite: bool, likely: bool) -> bool:
+        """Check a book at the end of its batch; return whether its hash was found, if ``likely`` by trying."""
         count, stated = self.outbox.count, token.proven.stated
-        if not (
+        found = (
             token.proven.hash_proven
             or token.prove_by_hash(now, thorough=False)
             or token.prove_by_earlier(now)
-            or token.prove_by_hash(now, thorough=True)
-        ):
+            or (likely and token.prove_by_hash(now, thorough=True))
+        )
+        if not found:
             token.hash_missed(now)
         proven = token.proven
         impossible = violation(proven.book, stated, token.tick_size, hash_proven=proven.hash_proven)
@@ -384,6 +388,7 @@ class Market:
                 token.doubt(Reason.BBO_MISMATCH, now)
             elif not token.proven.hash_proven:
                 token.disagrees(Reason.BBO_MISMATCH, now)
+        return found
 
     # ---- Whole books of the stream -----------------------------------------------------------------
 

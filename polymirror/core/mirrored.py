@@ -119,8 +119,9 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912, PLR0915 - calls for its part
     if not 0 < price < PRICE_SCALE:
         return False
     if joins:
-        if mine_proven.changes_of(is_bid, key, at_ms) or image_proven.changes_of(not is_bid, key, at_ms):
-            # The same level again: perhaps the same message.
+        before = mine_proven.changes_of(is_bid, key, at_ms) or image_proven.changes_of(not is_bid, key, at_ms)
+        if before and any(undo.new == size for undo in before):
+            # The same level again, with a size that it had in this batch: perhaps the same message.
             return False
     elif market.batch_ms and market.checked_as is None:
         # A later message is proof that nothing more of the open batch is to come.
