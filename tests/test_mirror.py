@@ -151,7 +151,7 @@ async def test_a_removed_market_is_unknown_and_its_frames_stop_while_its_neighbo
 async def test_removing_the_last_market_of_a_socket_closes_it() -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         await mirror.wait_live(timeout=PATIENCE)
-        [(_, task)] = mirror._carrier._streams.values()
+        [[(_, task)]] = mirror._carrier._streams.values()
         mirror.remove_market(mirror.markets[0].condition_id)
         await asyncio.wait({task}, timeout=PATIENCE)
         assert task.done()

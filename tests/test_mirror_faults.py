@@ -164,7 +164,7 @@ async def test_a_settled_market_is_retired_its_socket_closed_and_it_is_looked_at
     ):
         await mirror.wait_live(timeout=PATIENCE)
         resyncs = dict(mirror.engine.outbox.resyncs)
-        [(_, task)] = mirror._carrier._streams.values()
+        [[(_, task)]] = mirror._carrier._streams.values()
         venue.exchange.settle(resolve_delay_ms=20)
         await until_state(mirror, BookState.RETIRED)
         reason = Reason.RESOLVED if how == "announced" else Reason.CLOSED

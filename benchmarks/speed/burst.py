@@ -58,7 +58,7 @@ async def _run(far: Far, flow: RecordedFlow, seconds: int) -> dict[str, Any]:
         while len(watch.applied) < far.count and time.monotonic() < give_up:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         cpu, took = time.process_time() - cpu, watch.applied[-1] - watch.applied[0]
-        streams = [stream.counters for stream, _ in mirror._streams.values()]  # noqa: SLF001 - no other counters
+        streams = [stream.counters for stream in mirror._carrier.streams]  # noqa: SLF001 - no other counters
         return {
             "age_ms": summary(watch.ages(far.sent_at())),
             "frames": len(watch.applied),

@@ -99,7 +99,7 @@ async def _run(far: Far, repeats: int) -> dict[str, list[dict[str, float]]]:
 
 
 async def _reconnect(mirror: Mirror) -> None:
-    stream, _ = mirror._streams[1]  # noqa: SLF001 - as the engine would ask for it
+    stream = mirror._carrier.streams[0]  # noqa: SLF001 - as the engine would ask for it
     stream.reconnect("to have its books sent anew")
 
 

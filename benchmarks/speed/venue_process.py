@@ -65,6 +65,9 @@ class Venue:
         size = 8 * plan["count"]
         with Path(plan["log"]).open("r+b") as file:
             self._log = mmap.mmap(file.fileno(), size)
+        # Frames back to back are a backlog: each has a time of its own, and none is from the future. So what comes
+        # before them is older still.
+        self._ago = 0 if plan["rate"] or plan["flow"] == "recorded" else plan["count"]
         # The sockets that get the frames about the busy market.
         self._listeners: list[ServerConnection] = []
         self._all_there = asyncio.Event()
@@ -86,7 +89,7 @@ class Venue:
                         self._all_there.set()
 
     def _opening(self, connection: ServerConnection, tokens: list[str]) -> None:
-        stamp = now_ms()
+        stamp = now_ms() - self._ago
         books = [self.busy[t].whole(stamp).encode() if t in self.busy else self.crowd[t][0] for t in tokens]
         _send(connection, b"[" + b",".join(books) + b"]")
 
@@ -99,8 +102,7 @@ class Venue:
         elif self.plan["rate"]:
             await self._pace()
         else:
-            # A backlog: each frame has a time of its own, and none is from the future.
-            stamps = count(now_ms() - self.plan["count"])
+            stamps = count(now_ms() - self._ago)
             frames = [self.flow.frame(next(stamps)) for _ in range(self.plan["count"])]
             for i, frame in enumerate(frames):
                 self._send_to_all(i, frame)
@@ -167,7 +169,7 @@ class Venue:
     def _rest(self, asked: list[dict[str, str]]) -> Iterator[bytes]:
         for each in asked:
             token = each["token_id"]
-            yield self.busy[token].rest(now_ms()) if token in self.busy else self.crowd[token][1]
+            yield self.busy[token].rest(now_ms() - self._ago) if token in self.busy else self.crowd[token][1]
 
 
 def _send(connection: ServerConnection, payload: bytes) -> None:

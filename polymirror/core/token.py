@@ -304,8 +304,8 @@ class Token:
         twin, proven = self.twin, self.proven
         if twin is None or not twin.proven.loaded or twin.proven.last_ms >= proven.proven_ms:
             return
+        # By timestamps alone: an answer may know less than what was heard of the other one.
         if proven.unasked is not None and not twin.proven.book.mirrors(proven.book):
-            # By timestamps alone: an answer may know less than what was heard of the other one.
             twin.overtaken_by_twin(proven.proven_ms, proven.unasked.as_of, now)
 
     def adopt(self, book: OrderBook, evidence: Evidence, now: float) -> None:
@@ -365,18 +365,17 @@ class Token:
     def prove_by_earlier(self, now: float) -> bool:
         """The batch is over: has the book a hash that came with an earlier change of its newest millisecond?
 
-        Two messages of one millisecond may stand swapped: the one that was first at the venue, and came last, has the
-        hash of a book that never was here, and the other one that of the end. Of 103 batches of a recorded busy market
-        that nothing else proved, this proves 68.
+        Two messages of one millisecond may stand swapped: the one that came last has the hash of a book that never was
+        here, the other one that of the end. This proves 68 of the 103 batches of a busy market that nothing else does.
         """
         proven = self.proven
         earlier = proven.announced_at(proven.last_ms)
-        if not earlier:
-            return False
-        found = self.hashes.which(self.asset_id, proven.stated_ms, proven.book, [undo.announced for undo in earlier])
-        if found is None:
+        hashes = [undo.announced for undo in earlier]
+        if not hashes or (found := self.hashes.which(self.asset_id, proven.stated_ms, proven.book, hashes)) is None:
             return False
         as_of = next(undo.as_of for undo in earlier if undo.announced == found)
+        # What was proven at once keeps no date of its own.
+        as_of = as_of or self.outbox.clock.date(proven.last_ms, now)
         # It may have come before the last doubt: then it clears none (D4).
         self._hash_fits(as_of, proven.stated_doubts if as_of >= self.doubted_at else -1, now)
         return True

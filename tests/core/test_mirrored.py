@@ -194,6 +194,25 @@ def test_a_book_that_is_given_up_inside_a_batch_is_not_checked_when_it_is_over(r
     assert rig.verdicts("invariants")["match"] == before + 1
 
 
+def test_a_hash_that_came_with_an_image_and_fits_the_end_of_the_batch_speaks_for_its_message(rig, exchange):
+    """The image was proven by its twin's hash, so its own hash was not looked at when it came."""
+    rig.advance(3)
+    rig.send(exchange.change("BUY", "0.46", "6", at=START + 3_000))
+    first = exchange.change("BUY", "0.46", "8", at=START + 3_001)
+    second = exchange.change("BUY", "0.47", "9", at=START + 3_001)
+    early, late = first["price_changes"][1], second["price_changes"][1]
+    early["hash"], late["hash"] = late["hash"], early["hash"]
+    # The hash of one token alone goes the long way.
+    second["price_changes"][0]["hash"] = ""
+    rig.send(first)
+    assert rig.live_view("22").last_proof.kind is ProofKind.COMPLEMENT
+    rig.send(second)
+    rig.settle()
+    assert rig.live_view("22").last_proof.kind is ProofKind.HASH
+    assert rig.live_view("22").verified_age < 0.1
+    assert shown(rig.live_view("22")) == truth(exchange, "22")
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_a_hash_of_the_end_of_a_batch_that_one_token_never_reaches_is_heard(exchange, both):
     rig = Rig.live(exchange, prove_both_hashes=both)
