@@ -33,6 +33,9 @@ QUIET_SECONDS: Final = 2 * JOURNAL_MS / 1000
 HINT_SECONDS: Final = 20.0
 """For how long an unproven statement of the stream keeps older answers from being young: REST was seen 1.1 s behind."""
 
+REDATED_SECONDS: Final = 0.001
+"""A proven state is dated anew if what follows shows that it is older than believed by more than this."""
+
 MAX_SUPERSEDED: Final = 64
 """States of one millisecond that are remembered as superseded."""
 
@@ -364,9 +367,12 @@ class Proven:
         proof, known = self.proof, self.unasked
         if proof is None or known is None:
             return
-        if known.as_of == _NEVER:
-            # Its timestamp could not be dated, but the proven state's place in time is known by what followed.
-            known = Proof(known.kind, as_of - (at_ms - self.proven_ms) / 1000.0, self.epoch)
+        # The proven state's place in time by what followed: its timestamp could not be dated then, or by a clock that
+        # is known better now, since something quicker came.
+        own = as_of - (at_ms - self.proven_ms) / 1000.0
+        redated = known.kind is not ProofKind.PROBE and _NEVER < own < known.as_of - REDATED_SECONDS
+        if known.as_of == _NEVER or redated:
+            known = Proof(known.kind, own, self.epoch)
         if _NEVER < known.as_of < proof.as_of:
             self.withheld, self.proof = proof, known
 
