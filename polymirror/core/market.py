@@ -117,7 +117,11 @@ class Market:
             first, second = changes
             if take_mirrored(self, first, second, at_ms, as_of, now):
                 return self.checked_as is not None
-        order_ms = at_ms if as_of != _NEVER else self.outbox.clock.order_ms(at_ms, now)
+        order_ms = at_ms
+        if as_of == _NEVER:
+            # One from the future comes now, but never before what was heard already: the clock may be wrong, not it.
+            newest_ms = max(token.proven.last_ms for token in self.tokens.values())
+            order_ms = max(self.outbox.clock.order_ms(at_ms, now), min(at_ms, newest_ms))
         self._join_batch(order_ms, now)
         self.messages += 1
         undos: list[tuple[Token, Undo]] = []
@@ -214,11 +218,8 @@ class Market:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
         clock = self.outbox.clock
         if message.tick_size is None and not clock.has_backlog(now):
-            # Books that are sent after a trade are as fresh as changes; opening books may be minutes old.
-            if clock.low is None:
-                clock.frame(message.timestamp_ms, now)
-            else:
-                clock.book(message.timestamp_ms, heard_at)
+            # Books that are sent after a trade are as fresh as changes, unless they are delivered late.
+            clock.book(message.timestamp_ms, heard_at)
         order_ms = clock.order_ms(message.timestamp_ms, now)
         as_of = by_stream(message.timestamp_ms, clock, heard_at, now)
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):

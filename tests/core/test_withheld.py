@@ -345,14 +345,6 @@ def test_what_is_read_right_after_a_sleep_cannot_be_dated_where_nothing_bounds_t
     assert_right(rig, exchange)
 
 
-def test_a_book_that_nobody_asked_for_bounds_the_venues_clock_as_a_change_does(exchange):
-    rig = Rig.live(exchange, timed=False)
-    rig.advance(1.0)
-    rig.send(exchange.book("11"))
-    assert rig.engine.clock.low == exchange.at - 1000 * rig.now
-    assert rig.live_view("11").verified_age == 0.0
-
-
 def test_a_book_that_waited_for_the_end_of_a_sleep_is_no_younger_than_that(exchange):
     """It is the first of the stream, and nothing else tells the venue's time."""
     rig = Rig.live(exchange, timed=False)
@@ -468,24 +460,6 @@ def test_a_statement_that_nothing_ever_proves_keeps_answers_from_being_young_for
 def test_a_change_that_speaks_for_an_earlier_moment_than_the_proof_ends_what_was_proven_there(proven):
     follow(proven, START + 1, 5.0)
     assert proven.proof.as_of == pytest.approx(5.0, abs=0.002)
-
-
-def test_a_proven_state_is_as_old_as_what_followed_shows_by_a_clock_that_is_known_better_now(exchange):
-    """All of it waited while the program stood still, before anything told the venue's time."""
-    rig = Rig(exchange, constants=CONSTANTS)
-    rig.connect()
-    rig.send(exchange.opening())
-    rig.now += 5.0
-    rig.send(exchange.change("BUY", "0.46", "5", at=START + 800))
-    assert rig.live_view("11").verified_age == 0.0
-    # A change was lost, and the next one is no quicker; then comes one that was sent a second later.
-    exchange.alter("BUY", "0.20", "3")
-    rig.send(exchange.change("BUY", "0.46", "6", at=START + 1_000))
-    rig.engine.clock.frame(START + 2_000, rig.now)
-    exchange.alter("BUY", "0.20", "4")
-    rig.send(exchange.change("BUY", "0.46", "7", at=START + 1_100))
-    rig.token("11").proven.superseded(START + 1_000, rig.engine.clock.date(START + 1_000, rig.now))
-    assert rig.live_view("11").verified_age == pytest.approx(1.2, abs=0.002)
 
 
 def test_a_kept_opening_book_proves_nothing_that_rest_has_ended(rig, exchange):
