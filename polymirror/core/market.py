@@ -153,10 +153,9 @@ class Market:
     @property
     def generation(self) -> int:
         """Grows whenever a book of this market is cleared, replaced or subscribed anew."""
-        if self.pair is None:
+        if (pair := self.pair) is None:
             return sum(token.proven.generation for token in self.tokens.values())
-        # Asked twice for each frame of a hedged socket.
-        return self.pair[0].proven.generation + self.pair[1].proven.generation
+        return pair[0].proven.generation + pair[1].proven.generation
 
     def whole_book(self, message: Snapshot, heard_at: float, now: float, lane: Lane) -> None:
         """Take a book from the stream, read at ``heard_at`` on ``lane``: a baseline, or a chance to prove.
@@ -218,8 +217,9 @@ class Market:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
         clock = self.outbox.clock
         if message.tick_size is None and not clock.has_backlog(now):
-            # Books that are sent after a trade are as fresh as changes, unless they are delivered late.
-            clock.book(message.timestamp_ms, heard_at)
+            # Books that are sent after a trade are as fresh as changes, unless delivered late: then there was one before.
+            first = clock.low is None and not token.proven.loaded
+            (clock.frame if first else clock.book)(message.timestamp_ms, now if first else heard_at)
         order_ms = clock.order_ms(message.timestamp_ms, now)
         as_of = by_stream(message.timestamp_ms, clock, heard_at, now)
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):

@@ -1,4 +1,4 @@
-"""What is known of the venue's clock may be wrong, or become better: nothing is lost by it, and nothing is young by it."""
+"""What is known of the venue's clock may be wrong, or become better: nothing is lost by it, nothing young."""
 
 from __future__ import annotations
 
