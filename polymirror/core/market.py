@@ -217,7 +217,7 @@ class Market:
         """Date a stream book (D1): the opening one also speaks for the moment of the subscription."""
         clock = self.outbox.clock
         if message.tick_size is None and not clock.has_backlog(now):
-            # Books that are sent after a trade are as fresh as changes, unless they are late: then there was one before.
+            # Books that are sent after a trade are as fresh as changes, unless they are late: one came before.
             first = clock.low is None and not token.proven.loaded
             (clock.frame if first else clock.book)(message.timestamp_ms, now if first else heard_at)
         order_ms = clock.order_ms(message.timestamp_ms, now)
