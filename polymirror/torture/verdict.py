@@ -127,7 +127,9 @@ def rewritten(claim: Claim, began_ms: int, until_ms: int, *, calls_too: bool) ->
 def second_token(mirror_was: Was, claim: Claim, alone_ms: int, messages: int) -> Excuse:
     """Excuse the mirror image of the other token, for a while after this one changed alone.
 
-    ``mirror_was`` is the history of the mirror image, ``messages`` how many of the market came since.
+    ``mirror_was`` is the history of the mirror image, ``messages`` how many of the market came since. It is the proof
+    that must have been made so soon after it: while nothing comes, nothing tells.
     """
-    recent = claim.now_ms - alone_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
+    proven_ms = claim.now_ms - math.ceil(claim.age * 1000)
+    recent = proven_ms - alone_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
     return Excuse(SECOND_TOKEN, lambda since_ms: recent and mirror_was(since_ms))
