@@ -17,7 +17,6 @@ learning; gaps (D6) by the engine, whose time goes on in them; what is unverifia
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -104,7 +103,7 @@ class Mark:
     def __init__(self) -> None:
         self.at_ms = 0
         # Times that lay in the future when they were stated: they order nothing, not even when they have just come.
-        self._ahead: deque[int] = deque(maxlen=MAX_AHEAD)
+        self._ahead: tuple[int, ...] = ()
         # The newest exchange time that was proven.
         self.proven_ms = 0
         # States of the mark's own millisecond that others followed.
@@ -126,7 +125,7 @@ class Mark:
         """Whether a stated time lies in the future, or did when it was stated first."""
         if clock.is_ahead(at_ms, now):
             if at_ms not in self._ahead:
-                self._ahead.append(at_ms)
+                self._ahead = (*self._ahead, at_ms)[-MAX_AHEAD:]
             return True
         return at_ms in self._ahead and clock.now_ms(now) - at_ms < AHEAD_KEPT_MS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, NamedTuple
 
 MAX_QUESTIONS: Final = 8
@@ -25,7 +24,8 @@ class Questions:
     __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        self._asked: deque[Question] = deque()
+        # A deque would take 600 bytes more for each token.
+        self._asked: list[Question] = []
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -52,7 +52,7 @@ class Questions:
 
     def lost(self, lane: int) -> None:
         """One connection of the socket is gone."""
-        self._asked = deque(question for question in self._asked if question.lane != lane)
+        self._asked = [question for question in self._asked if question.lane != lane]
 
     def clear(self) -> None:
         """The socket is gone."""

@@ -56,6 +56,8 @@ class HeldBook:
 class Resync(Attempts):
     """One token's dealings with REST and with new subscriptions: what answers mean."""
 
+    __slots__ = ("_disagreed_at", "held", "held_until")
+
     def __init__(self, token: Subject) -> None:
         super().__init__(token)
         # An answer that waits for the stream, and until when.

@@ -27,6 +27,8 @@ class Held(NamedTuple):
 class Waiting:
     """A bounded buffer of deltas."""
 
+    __slots__ = ("_held", "_limit", "_mark")
+
     def __init__(self, limit: int, mark: Mark) -> None:
         self._limit = limit
         self._mark = mark
