@@ -45,9 +45,10 @@ class Grid:
     @property
     def tick(self) -> int | None:
         """The tick size in force; None until told."""
-        hashes, proof = self._hashes, self._proven.proof
+        hashes = self._hashes
         if self._announced is None:
             return hashes.finer_tick(None)
+        proof = self._proven.proof
         shown = hashes.finer_tick(None)
         if shown is None or proof is None or not hashes.verifiable:
             return hashes.finer_tick(self._announced)

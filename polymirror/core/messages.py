@@ -11,6 +11,7 @@ the wire, so a tagged union would scan every object twice.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -237,13 +238,11 @@ def _decode_rare(data: bytes) -> list[Message]:
         short = len(text) <= _MAX_TEXT_REPLY and text.isascii() and text.decode("latin-1").isprintable()
         return [Ignored("text") if short else Malformed("frame", "neither JSON nor a text reply")]
     try:
-        if text[:1] == b"[":
-            try:
-                found = _many.decode(data)
-                if len(found) <= MAX_MESSAGES:
-                    return [_sort(each) for each in found]
-            except msgspec.ValidationError:
-                pass
+        # As a rule nothing is unusual; then nothing is walked through in Python.
+        with suppress(msgspec.ValidationError):
+            found = _many.decode(data) if text[:1] == b"[" else [_decode_one(data)]
+            if len(found) <= MAX_MESSAGES:
+                return [_sort(each) for each in found]
         content = _any.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return [Malformed("frame", _brief(error))]

@@ -91,7 +91,8 @@ class Reads(Surface):
             token=token.asset_id, market=token.market_id, state=token.state, reason=token.reason,
             epoch=proven.epoch, doubts=token.doubts, settled=token.settled, exchange_ms=proven.proven_ms,
             apply_lag=self.markets[token.market_id].lag, clock_uncertainty=self.clock.uncertainty, read_at=now,
-            proven_at=None if proof is None else proof.as_of - slept, last_proof=self.outside(proof),
+            proven_at=None if proof is None else proof.as_of - slept,
+            last_proof=self.outside(proof) if slept else proof,
             tick_size=token.tick_size, levels=proven.levels(),
         )  # fmt: skip
 

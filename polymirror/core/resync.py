@@ -70,8 +70,9 @@ class Resync(Attempts):
     def disputes(self) -> bool:
         """Whether REST showed another book, and nothing has settled that."""
         disagreed_at = self._disagreed_at
-        settled = disagreed_at is None or self.token.proven.heard_proven_at > disagreed_at
-        return self.held is not None or not settled
+        if disagreed_at is None:
+            return self.held is not None
+        return self.held is not None or self.token.proven.heard_proven_at <= disagreed_at
 
     def on_time(self, now: float) -> None:
         """Give up a held answer, or take the next step towards a baseline."""

@@ -119,8 +119,9 @@ class Token:
     @property
     def settled(self) -> bool:
         """Whether nothing newer is known than what is proven, and nothing disputes it."""
-        disputed = self.miss_since is not None or self.pending or self.resync.disputes
-        return not disputed and self.proven.unproven == 0
+        if self.proven.unproven or self.miss_since is not None or self.pending:
+            return False
+        return not self.resync.disputes
 
     def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
         """Make a LIVE book SUSPECT; other states have no trust to lose. Only what is said later clears it (D4)."""
