@@ -176,6 +176,8 @@ class Side:
         """Keep the text, and forget the parts that it is joined from: the next change makes them again."""
         if self.text():
             self._wires = None
+            # One text for both: what was joined last may be another one since a size was cut into it.
+            self._last = self.joined
             self._deep = self._cut = 0
 
     def restore(self, keys: Sequence[int], sizes: Sequence[int], text: str) -> None:
