@@ -69,6 +69,9 @@ class Carriage:
         """A connection is lost; return the markets that nothing carries now: their books may be outdated."""
         socket.lanes.closed(lane)
         socket.troubles[lane] = why
+        if socket.is_open:
+            # No book is doubted, so nothing else tells that it stands on one leg (P7).
+            self._outbox.warn("connection lost", f"socket {socket.number}.{lane}: {why}; its twin goes on alone", now)
         markets = tuple(socket.markets.values())
         for token in [token for market in markets for token in market.tokens.values()]:
             if socket.is_open:
@@ -81,7 +84,9 @@ class Carriage:
         """Have the lane of a hedged socket replaced that does worse than its twin."""
         failing, socket.lanes.failing = socket.lanes.failing, None
         if failing is not None and now >= socket.replaced_at + REPLACE_INTERVAL:
-            self._replace(socket, *failing, now)
+            lane, why = failing
+            self._outbox.warn("connection replaced", f"socket {socket.number}.{lane}: {why}", now)
+            self._replace(socket, lane, why, now)
 
     # ---- Markets -----------------------------------------------------------------------------------
 

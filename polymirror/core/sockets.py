@@ -40,7 +40,7 @@ class Socket:
     @property
     def trouble(self) -> str:
         """Why connections are not open; empty if all are, and before the first attempt."""
-        return "; ".join(dict.fromkeys(self.troubles.values()))
+        return "; ".join(dict.fromkeys(filter(None, self.troubles.values())))
 
     @property
     def asset_ids(self) -> tuple[str, ...]:

@@ -186,6 +186,8 @@ def test_a_lane_that_dies_costs_nothing(hedged, exchange, lost):
     both(hedged, exchange.change("BUY", "0.30", "5"))
     epochs = hedged.token("11").proven.epoch
     hedged.disconnect(lane=lost)
+    told = [(each.kind, each.detail) for each in hedged.warnings]
+    assert told == [("connection lost", f"socket 1.{lost}: gone; its twin goes on alone")]
     assert_right(hedged, exchange)
     hedged.send(exchange.change("BUY", "0.30", "6"), lane=1 - lost)
     assert_right(hedged, exchange)
@@ -281,6 +283,9 @@ def test_what_keeps_one_lane_away_is_told_and_refuses_nothing(hedged, exchange):
     hedged.connect(lane=0)
     [socket] = hedged.engine.status(hedged.now).sockets
     assert (socket.lanes, socket.trouble) == (2, "")
+    hedged.engine.disconnected(1, hedged.now, lane=1)
+    assert hedged.engine.status(hedged.now).trouble == "", "no cause is no trouble to tell"
+    hedged.connect(lane=1)
     hedged.engine.unreachable(1, "late news", hedged.now, lane=1)
     assert hedged.engine.status(hedged.now).trouble == ""
 
@@ -326,6 +331,8 @@ def test_a_lane_that_lags_behind_its_twin_is_replaced_once_in_a_while(hedged, ex
     seconds = 7 * (MAX_BEHIND + 0.1)
     assert len(replaced(hedged)) == 1 + int(seconds // REPLACE_INTERVAL)
     assert replaced(hedged)[0] == (1, "2.1 s behind its twin")
+    told = [each.detail for each in hedged.warnings if each.kind == "connection replaced"]
+    assert told == ["socket 1.1: 2.1 s behind its twin"] * len(replaced(hedged))
     assert hedged.transitions == []
 
 
