@@ -102,8 +102,6 @@ class Mirror:
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._warnings = WarnLog()
         self._records = Records()
-        # Granted and refused reads since the start.
-        self.reads = self._records.reads
         self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
@@ -273,9 +271,9 @@ class Mirror:
         try:
             view = self.engine.live(token, self._clocks.read(), max_proof_age)
         except NotLive:
-            self.reads["refused"] += 1
+            self._records.refused += 1
             raise
-        self.reads["granted"] += 1
+        self._records.granted += 1
         return view
 
     def top(self, token: str, max_proof_age: float | None = None) -> Top:
@@ -286,9 +284,9 @@ class Mirror:
         try:
             top = self.engine.top(token, self._clocks.read(), max_proof_age)
         except NotLive:
-            self.reads["refused"] += 1
+            self._records.refused += 1
             raise
-        self.reads["granted"] += 1
+        self._records.granted += 1
         return top
 
     def peek(self, token: str) -> BookView:

@@ -327,7 +327,8 @@ async def test_reads_are_counted_refused_for_ages_that_no_proof_has_and_never_fo
             assert caught.value.reason is Reason.STALE
             assert caught.value.age > 0
         assert mirror.peek(up).bids == mirror.live(up, max_proof_age=1e9).bids
-        assert (mirror.reads["granted"], mirror.reads["refused"]) == (1, 3)
+        status = mirror.status()
+        assert (status.reads_granted, status.reads_refused) == (1, 3)
 
 
 # ---- Before and after ------------------------------------------------------------------------------

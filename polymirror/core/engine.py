@@ -267,7 +267,8 @@ class Engine(Reads):
                 socket.lanes.note(data, market, way, heard_at)
             try:
                 if market.deltas(message, as_of, now, heard_at):
-                    self._open.pop(market, None)
+                    if self._open:
+                        self._open.pop(market, None)
                     continue
             except UnitError as error:
                 self._bad_entry(socket, market, message, str(error), now)
@@ -312,13 +313,12 @@ class Engine(Reads):
         try:
             market.whole_book(message, heard_at, now, lane)
         except UnitError as error:
-            self._harm.take(
-                socket, Malformed("book", str(error), message.market, (message.asset_id,)), now, frame=self.frames
-            )
+            bad = Malformed("book", str(error), message.market, (message.asset_id,))
+            self._harm.take(socket, bad, now, frame=self.frames)
         self._note_batch(market)
 
     def _note_batch(self, market: Market) -> None:
-        # At the end: the batch that was quiet for longest is the first to be closed by time.
+        # At the end: the one quiet for longest is the first to be closed by time.
         self._open.pop(market, None)
         if market.batch_ms:
             self._open[market] = None

@@ -45,15 +45,15 @@ class Grid:
     @property
     def tick(self) -> int | None:
         """The tick size in force; None until told."""
-        hashes = self._hashes
-        if self._announced is None:
-            return hashes.finer_tick(None)
-        proof = self._proven.proof
-        shown = hashes.finer_tick(None)
-        if shown is None or proof is None or not hashes.verifiable:
-            return hashes.finer_tick(self._announced)
+        shown, announced, proof = self._hashes.shown_tick, self._announced, self._proven.proof
+        if announced is None:
+            return shown
+        if shown is None:
+            return announced
+        if proof is None or not self._hashes.verifiable:
+            return min(shown, announced)
         if proof.kind in (ProofKind.HASH, ProofKind.COMPLEMENT):
             later = self._proven.proven_ms > self._announced_ms
         else:
             later = proof.as_of > self._announced_at + REST_BEHIND_SECONDS
-        return shown if later else hashes.finer_tick(self._announced)
+        return shown if later else min(shown, announced)

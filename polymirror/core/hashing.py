@@ -90,8 +90,8 @@ class MarketHash:
         self.market = market
         self._dialects = dialects
         self._constants: Constants | None = None
-        # The tick size (1/10,000) of the constants.
-        self._shown_tick: int | None = None
+        # The tick size of the constants, in 1/10,000; None until known.
+        self.shown_tick: int | None = None
         # The last trade price of the newest match: by far the likeliest to match again.
         self.last_trade_price = ""
         # Announced trade prices, newest first, both tokens' spelling.
@@ -122,7 +122,7 @@ class MarketHash:
     @constants.setter
     def constants(self, constants: Constants | None) -> None:
         self._constants = constants
-        self._shown_tick = None if constants is None else TICK_SIZES.get(constants.tick_size)
+        self.shown_tick = None if constants is None else TICK_SIZES.get(constants.tick_size)
 
     @property
     def verifiable(self) -> bool:
@@ -147,16 +147,6 @@ class MarketHash:
     def tick_announced(self, tick_size: str) -> None:
         """Note an announced tick size; the next match tells whether the hash has it already."""
         self._next_tick = tick_size
-
-    def finer_tick(self, announced: int | None) -> int | None:
-        """Return the finer of an announced tick size (1/10,000) and the one that the hash shows.
-
-        The hash has a new tick before its event comes, and a grid only ever gets finer.
-        """
-        shown = self._shown_tick
-        if announced is None or (shown is not None and shown < announced):
-            return shown
-        return announced
 
     def prove(self, asset_id: str, timestamp: int, book: OrderBook, announced: str) -> bool:
         """Whether the book has the announced hash, with what is known now. One SHA-1."""
@@ -188,7 +178,7 @@ class MarketHash:
         if template is None:
             return False
         begun, known = template.begin(timestamp, book.texts()), self._known_trades
-        likely = dict.fromkeys((*known, *near_top(book, self._shown_tick or FINEST_STEP)))
+        likely = dict.fromkeys((*known, *near_top(book, self.shown_tick or FINEST_STEP)))
         found = template.fit(begun, announced, likely)
         if found is None:
             found = self._fit_other_ticks(asset_id, timestamp, book.texts(), announced, known[:NEWEST], begun)
@@ -257,7 +247,7 @@ class MarketHash:
     @property
     def _all_trades(self) -> tuple[str, ...]:
         """The trade prices to search, those between the usual ones included where the market's grid has some."""
-        tick = self._shown_tick or FINEST_STEP
+        tick = self.shown_tick or FINEST_STEP
         return trade_prices(tick if tick % FINEST_STEP else FINEST_STEP)
 
     def is_hash_of(self, message: Snapshot, book: OrderBook) -> bool:
@@ -283,7 +273,7 @@ class MarketHash:
         told, known = message.last_trade_price, self._known_trades
         if told is not None:
             return self._explain(message, book, self._forms_to_try(message), dict.fromkeys((told, *known)))
-        likely = dict.fromkeys((*known, *near_top(book, self._shown_tick or FINEST_STEP)))
+        likely = dict.fromkeys((*known, *near_top(book, self.shown_tick or FINEST_STEP)))
         found = self._explain(message, book, self._forms_to_try(message), likely)
         budget = self._dialects.budget
         if found is None and now >= budget.free_at:

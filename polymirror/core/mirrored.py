@@ -90,11 +90,12 @@ def take_mirrored(  # noqa: C901, PLR0911, PLR0912, PLR0915 - calls for its part
         if first.asset_id != one.asset_id:
             return False
     mine_proven, image_proven = one.proven, other.proven
+    newest_ms = at_ms if joins else at_ms - 1
     if (
         second.asset_id != other.asset_id
         or first.size != second.size
-        or at_ms < mine_proven.last_ms + (not joins)
-        or at_ms < image_proven.last_ms + (not joins)
+        or newest_ms < mine_proven.last_ms
+        or newest_ms < image_proven.last_ms
     ):
         return False
     try:

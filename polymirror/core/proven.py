@@ -20,6 +20,8 @@ from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.units import PRICE_SCALE, PRICES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polymirror.core.book import Levels
     from polymirror.core.clock import VenueClock
     from polymirror.core.messages import Change
@@ -459,17 +461,13 @@ class Proven:
             self.past_levels = self.book.levels_before(self._newest(self.unproven))
         return self.past_levels
 
-    def top(self) -> tuple[int, int, int, int]:
-        """Return key and size of the best proven levels, bid and ask, without a copy; 0 and 0 for an empty side."""
+    def columns(self) -> tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]:
+        """Return what :meth:`levels` does, to be looked at and not kept: copied only if changes are unproven."""
         if self.unproven:
-            bid_keys, bid_sizes, ask_keys, ask_sizes = self.levels()
-        else:
-            bids, asks = self.book.bids, self.book.asks
-            bid_keys, bid_sizes, ask_keys, ask_sizes = bids.keys, bids.sizes, asks.keys, asks.sizes  # type: ignore[assignment]
-        return (
-            bid_keys[-1] if bid_keys else 0, bid_sizes[-1] if bid_keys else 0,
-            ask_keys[-1] if ask_keys else 0, ask_sizes[-1] if ask_keys else 0,
-        )  # fmt: skip
+            return self.levels()
+        book = self.book
+        bids, asks = book.bids, book.asks
+        return bids.keys, bids.sizes, asks.keys, asks.sizes
 
     def _newest(self, count: int) -> list[Undo]:
         return list(self.journal)[len(self.journal) - count :]

@@ -56,7 +56,7 @@ class HeldBook:
 class Resync(Attempts):
     """One token's dealings with REST and with new subscriptions: what answers mean."""
 
-    __slots__ = ("_disagreed_at", "held", "held_until")
+    __slots__ = ("disagreed_at", "held", "held_until")
 
     def __init__(self, token: Subject) -> None:
         super().__init__(token)
@@ -64,15 +64,13 @@ class Resync(Attempts):
         self.held: HeldBook | None = None
         self.held_until = _NEVER
         # When the first of two disagreements was found.
-        self._disagreed_at: float | None = None
+        self.disagreed_at: float | None = None
 
     @property
     def disputes(self) -> bool:
         """Whether REST showed another book, and nothing has settled that."""
-        disagreed_at = self._disagreed_at
-        if disagreed_at is None:
-            return self.held is not None
-        return self.held is not None or self.token.proven.heard_proven_at <= disagreed_at
+        at = self.disagreed_at
+        return self.held is not None or (at is not None and self.token.proven.heard_proven_at <= at)
 
     def on_time(self, now: float) -> None:
         """Give up a held answer, or take the next step towards a baseline."""
@@ -271,7 +269,7 @@ class Resync(Attempts):
         if undos is not None:
             self._note_lag(held, now)
             self.token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
-            self._disagreed_at = None
+            self.disagreed_at = None
             self.channel.joined()
             token.accept(held.explained, held.message, now)
             if proven.mark.at_ms > stamp and evidence.by_stamp is not None:
@@ -353,11 +351,11 @@ class Resync(Attempts):
         if proof is not None and proof.as_of > held.sent_at:
             # The stream has proven itself since: REST showed a state that was never announced.
             token.outbox.count(ProofKind.PROBE, Verdict.UNVERIFIABLE)
-            self._disagreed_at = None
-        elif self._disagreed_at is not None and held.sent_at >= self._disagreed_at:
+            self.disagreed_at = None
+        elif self.disagreed_at is not None and held.sent_at >= self.disagreed_at:
             self._mismatch(held, now, waited=True)
         else:
-            self._disagreed_at = now
+            self.disagreed_at = now
             token.outbox.want(token.asset_id, Want.URGENT)
 
     def _mismatch(self, held: HeldBook, now: float, *, waited: bool) -> None:
@@ -385,4 +383,4 @@ class Resync(Attempts):
     def forget_probe(self) -> None:
         """Drop what was held and how often it disagreed."""
         self.held, self.held_until = None, _NEVER
-        self._disagreed_at = None
+        self.disagreed_at = None

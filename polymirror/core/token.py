@@ -121,7 +121,9 @@ class Token:
         """Whether nothing newer is known than what is proven, and nothing disputes it."""
         if self.proven.unproven or self.miss_since is not None or self.pending:
             return False
-        return not self.resync.disputes
+        # Each read asks, and nearly never there is anything to look at.
+        resync = self.resync
+        return resync.held is None and (resync.disagreed_at is None or not resync.disputes)
 
     def doubt(self, reason: Reason, now: float, detail: str = "") -> None:
         """Make a LIVE book SUSPECT; other states have no trust to lose. Only what is said later clears it (D4)."""
@@ -321,8 +323,7 @@ class Token:
         proven = self.proven
         if evidence.as_of == _NEVER or proven.book.crossed():
             return
-        if proven.prove(evidence):
-            # Newer levels can be read from now on.
+        if proven.prove(evidence):  # newer levels can be read from now on
             self.outbox.dirty[self.asset_id] = None
         self.miss_since = None
         if proven.is_empty:
@@ -344,8 +345,7 @@ class Token:
     def _become_live(self, evidence: Evidence, now: float) -> None:
         proof = self.proven.proof
         if proof is None or now - proof.as_of > self.config.max_proof_age:
-            # Right, but too long ago to be trusted now.
-            return
+            return  # Right, but too long ago to be trusted now.
         if not self.lagging and evidence.clears(self.doubts, self.doubted_at):
             self.missed_deltas = False
             self.resync.done(now)

@@ -77,7 +77,7 @@ class Fill:
         return _EXACT.divide(self.money, self.shares) if self.shares else None
 
 
-class BookView(Struct, frozen=True, eq=False, gc=False, kw_only=True):
+class BookView(Struct, frozen=True, eq=False, gc=False):
     """One token's book as it was proven. Prices in 1/10,000, sizes in 1/1,000,000, times in seconds."""
 
     token: str

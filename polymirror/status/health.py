@@ -6,7 +6,6 @@ somebody asks by :meth:`polymirror.mirror.Mirror.status`. Nothing here decides a
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from polymirror.core.status import EngineStatus, Known
@@ -40,7 +39,7 @@ class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
         return cls(
             **{name: getattr(engine, name) for name in EngineStatus.__struct_fields__},
             seed=seed, running=running, transitions=records.transitions,
-            reads_granted=records.reads["granted"], reads_refused=records.reads["refused"],
+            reads_granted=records.granted, reads_refused=records.refused,
         )  # fmt: skip
 
 
@@ -48,8 +47,8 @@ class Records:
     """What a mirror counts while it runs."""
 
     def __init__(self) -> None:
-        # "granted" and "refused".
-        self.reads: Counter[str] = Counter()
+        # Reads for execution.
+        self.granted = self.refused = 0
         self.transitions = 0
 
     def known(self, markets: Iterable[Market], budget_left: int | None) -> Known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import field, frozen
@@ -83,9 +84,8 @@ def check_settings(url: str) -> None:
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def boot_clock() -> float:
-    """Return the seconds since this machine was started, those in which it slept included. Linux alone has it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+# The seconds since this machine was started, those in which it slept included. Each read asks it.
+boot_clock = None if _BOOT is None else partial(time.clock_gettime, _BOOT)
 
 
 @frozen(kw_only=True)
@@ -115,7 +115,7 @@ class Network:
 
     @boot.default
     def _boot_of_this_machine(self) -> Callable[[], float] | None:
-        return boot_clock if self.monotonic is time.monotonic and _BOOT is not None else None
+        return boot_clock if self.monotonic is time.monotonic else None
 
 
 REAL = Network()
