@@ -91,6 +91,10 @@ class MirrorMetrics(Collector):
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
                             self._proofs.items(), ["kind", "verdict"])  # fmt: skip
+        yield self._counter("polymirror_hash_searches", "Wide searches for what a hash covers.",
+                            [((), totals.searches)], [])  # fmt: skip
+        yield self._counter("polymirror_hash_search_digests", "Candidates of these searches.",
+                            [((), totals.search_digests)], [])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
                             (((reason,), n) for reason, n in totals.resyncs.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_reads", "Reads for execution, by outcome.",

@@ -31,6 +31,8 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
             assert 'polymirror_reads_total{outcome="granted"} 1.0' in text
             assert 'polymirror_state_transitions_total{from="UNPRIMED",reason="PROVEN",to="LIVE"} 2.0' in text
             assert 'polymirror_proofs_total{kind="hash",verdict="match"}' in text
+            assert "polymirror_hash_searches_total 0.0" in text
+            assert "polymirror_hash_search_digests_total 0.0" in text
             assert mirror.tokens[0] not in text
             mirror.resync(mirror.tokens[0])
             await mirror.wait_live()

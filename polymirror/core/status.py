@@ -153,6 +153,10 @@ class Totals(Struct, frozen=True, kw_only=True, gc=False):
     """Other input and answers that changed nothing, by name: ``untracked``, ``orphaned``, ``late_answers``..."""
     proofs: Mapping[str, Mapping[str, int]]
     """Comparisons with the venue: by kind, then by verdict. A batch that goes on takes its own back for a while."""
+    searches: int
+    """Wide searches for what a hash covers, of all markets together: see ``core/misses.py``."""
+    search_digests: int
+    """Candidates of these searches; a budget keeps them below 50,000 a second."""
     resyncs: Mapping[str, int]
     """Books built anew, by reason; planned refreshes (``SCHEDULED``) included."""
     states: Mapping[str, int]
@@ -278,6 +282,8 @@ class Surface:
             malformed=_in_order(self.malformed),
             counters=_in_order({name: n for name, n in counters.items() if name not in told_elsewhere}),
             proofs=self.outbox.proofs.as_dict(),
+            searches=self.dialects.budget.searches,
+            search_digests=self.dialects.budget.digests,
             resyncs=_in_order(self.outbox.resyncs),
             states=_in_order(Counter([token.state.name for token in tokens])),
         )
