@@ -352,21 +352,21 @@ class Engine(Reads):
             return
         vouched: dict[int | None, None] = {}
         for token, generation, doubts in asked.tokens:
-            asset_id = token.asset_id
-            if self.tokens.get(asset_id) is not token:
+            if self.tokens.get(asset_id := token.asset_id) is not token:
                 # Untracked meanwhile, and perhaps tracked anew.
                 continue
+            book = books.get(asset_id)
             if token.proven.generation != generation:
                 # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
                 self.counts["outdated_answers"] += 1
-                if asset_id in books:
-                    token.resync.overhear(books[asset_id], now)
+                if book is not None:
+                    token.resync.overhear(book, now)
                 token.resync.failed(now)
             elif asset_id in failed:
                 token.resync.failed(now)
-            elif asset_id not in books:
+            elif book is None:
                 token.resync.absent(now)
-            elif token.resync.answer(books[asset_id], asked.sent_at, doubts, now):
+            elif token.resync.answer(book, asked.sent_at, doubts, now):
                 vouched[self.markets[token.market_id].socket] = None
         self._effects.extend(Vouch(socket) for socket in vouched if socket is not None)
         self._settle(now)

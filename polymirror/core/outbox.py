@@ -8,7 +8,7 @@ come out in one order.
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from polymirror.core.events import Warned
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polymirror.core.events import Transition
 
 
-class Want(Enum):
+class Want(IntEnum):
     """How badly a token wants a book from REST."""
 
     ROUTINE = 0
@@ -64,9 +64,9 @@ class Outbox:
     def want(self, asset_id: str, how: Want) -> None:
         """Note a wish for a REST book; the strongest wish counts."""
         known = self.books.get(asset_id)
-        if known is None or known.value < how.value:
+        if known is None or known < how:
             self.books[asset_id] = how
-            if self.fresh is None or self.fresh.value < how.value:
+            if self.fresh is None or self.fresh < how:
                 self.fresh = how
 
     def warn(self, kind: str, detail: str, now: float) -> None:

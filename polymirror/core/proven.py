@@ -302,13 +302,13 @@ class Proven:
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
-    def prove(self, evidence: Evidence) -> bool:
-        """The book as it stands equals the venue's. Return whether newer levels can be read.
+    def prove(self, evidence: Evidence) -> bool | None:
+        """The book as it stands equals the venue's. Return whether newer levels can be read; None: it is refused.
 
         A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
         """
         if evidence.as_of == _NEVER or self.book.crossed():
-            return False
+            return None
         newer = self.unproven > 0 or self.proof is None
         self._prove(evidence, newer=newer)
         self.unproven = 0
