@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from polymirror.core.events import Warned
-from polymirror.core.proofs import ProofKind, Tally, Verdict
+from polymirror.core.proofs import Tally
 
 if TYPE_CHECKING:
     from random import Random
@@ -56,6 +56,8 @@ class Outbox:
         # Tokens whose readable view changed since the last drain.
         self.dirty: dict[str, None] = {}
         self.proofs = Tally()
+        # Counts one verdict.
+        self.count = self.proofs.count
         # snapshots, ignored, malformed, untracked...
         self.counts: Counter[str] = Counter()
         # Resyncs by the reason of the doubt that led to them.
@@ -73,7 +75,3 @@ class Outbox:
         """Tell people that something is odd; nothing is told for an empty ``detail``."""
         if detail:
             self.events.append(Warned(now, kind, detail))
-
-    def count(self, kind: ProofKind, verdict: Verdict) -> None:
-        """Count one verdict."""
-        self.proofs.count(kind, verdict)
