@@ -173,8 +173,6 @@ class Resync(Attempts):
         self.channel.agreed(evidence.as_of)
         self.confirmed_at = max(self.confirmed_at, now)
         self.forget_probe()
-        # It is later now: else the timer of what was proven before comes for nothing.
-        self.token.outbox.rearm[self.token.asset_id] = None
         if self.token.proven.is_empty:
             # Perhaps settled.
             self.token.outbox.ask_gamma[self.token.market_id] = None
