@@ -17,6 +17,8 @@ AGAIN_AFTER: Final = 600.0
 AGAIN_FOR: Final = 86_400.0
 """and for this long."""
 
+_NEVER: Final = float("-inf")
+
 
 class Afterlife:
     """What is kept of one token that was retired."""
@@ -25,7 +27,7 @@ class Afterlife:
 
     def __init__(self) -> None:
         # When it was retired, and the exchange time of the evidence.
-        self._at = float("-inf")
+        self._at = _NEVER
         self._since_ms = 0
 
     def begin(self, now: float, since_ms: int) -> float:

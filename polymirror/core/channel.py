@@ -15,6 +15,8 @@ LAG_KEPT: Final = 60.0
 CONTRADICTS_SECONDS: Final = 10.0
 """REST that contradicts a book for this long is a doubt, unless it was seen behind for longer before."""
 
+_NEVER: Final = float("-inf")
+
 
 class RestChannel:
     """What is known of REST's answers about one token."""
@@ -23,7 +25,7 @@ class RestChannel:
 
     def __init__(self) -> None:
         self._lag = 0.0
-        self._lag_at = float("-inf")
+        self._lag_at = _NEVER
         # The first of the answers in a row that contradict the book: when it was asked for, and its exchange time.
         self._contradicted: tuple[float, int] | None = None
         # The longest that such a row lasted although REST was wrong, doubled.

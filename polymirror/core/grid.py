@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 REST_BEHIND_SECONDS: Final = 2.0
 """REST was seen up to 1.1 s behind: an answer to a question asked later than this knows of an event."""
 
+_NEVER: Final = float("-inf")
+
 
 class Grid:
     """One token's price grid. Tick sizes in 1/10,000."""
@@ -30,7 +32,7 @@ class Grid:
         # What was announced last, its exchange time, and when it was heard.
         self._announced: int | None = None
         self._announced_ms = 0
-        self._announced_at = float("-inf")
+        self._announced_at = _NEVER
 
     def announce(self, tick: int, at_ms: int, now: float) -> None:
         """Note what an event says: the next hash shows whether it is so."""

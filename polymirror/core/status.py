@@ -171,6 +171,15 @@ class Totals(Struct, frozen=True, kw_only=True, gc=False):
         return dict(counts)
 
 
+class Summary(Struct, frozen=True, kw_only=True, gc=False):
+    """An engine's status without its single tokens and markets, and so made in a tenth of the time."""
+
+    sockets: tuple[SocketStatus, ...]
+    proof_age: float
+    """The age of the oldest proof of any LIVE book, in seconds; 0.0 without one."""
+    totals: Totals
+
+
 class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
     """How an engine is at one moment. Made by :meth:`polymirror.core.engine.Engine.status`."""
 
@@ -239,14 +248,7 @@ class Surface:
             at=now,
             tokens=tuple([_token(token, now, self._slept, known, self.refused[token.asset_id]) for token in each]),
             markets=self._markets(known),
-            sockets=tuple(
-                SocketStatus(
-                    number=socket.number, is_open=socket.is_open, lanes=len(socket.lanes),
-                    lag=max((m.lag for m in socket.markets.values() if m.lag is not None), default=None),
-                    tokens=sum(len(market.tokens) for market in socket.markets.values()), trouble=socket.trouble,
-                )
-                for socket in self.sockets.all()
-            ),
+            sockets=self._sockets(),
             rest=RestStatus(
                 under_way=self.requests.under_way,
                 waiting=len(self.outbox.books),
@@ -255,6 +257,24 @@ class Surface:
             ),
             clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
             totals=self._totals(each),
+        )
+
+    def summary(self, now: float) -> Summary:
+        """Return the numbers that stand for all tokens together."""
+        each = tuple(self.tokens.values())
+        live = [token.proven.proof for token in each if token.state is BookState.LIVE]
+        oldest = min([proof.as_of for proof in live if proof is not None], default=now + self._slept)
+        age = max(0.0, now + self._slept - oldest)
+        return Summary(sockets=self._sockets(), proof_age=age, totals=self._totals(each))
+
+    def _sockets(self) -> tuple[SocketStatus, ...]:
+        return tuple(
+            SocketStatus(
+                number=socket.number, is_open=socket.is_open, lanes=len(socket.lanes),
+                lag=max((m.lag for m in socket.markets.values() if m.lag is not None), default=None),
+                tokens=sum(len(market.tokens) for market in socket.markets.values()), trouble=socket.trouble,
+            )
+            for socket in self.sockets.all()
         )  # fmt: skip
 
     def _markets(self, known: Known | None) -> tuple[MarketStatus, ...]:

@@ -63,8 +63,7 @@ class Token:
         self.outbox = outbox
         self.config = outbox.config
         self.state = BookState.UNPRIMED
-        self.reason = Reason.TRACKED
-        self.since = 0.0
+        self.reason, self.since = Reason.TRACKED, 0.0
         self.proven = Proven(self.config.max_journal)
         # LIVE, and nothing is disputed or waited for; False may also mean that nobody has looked since.
         self.calm = False
@@ -77,8 +76,7 @@ class Token:
         self.lagging = False
         # When the book was doubted last, how often so far, and whether deltas may be missing since it was LIVE.
         self.doubted_at = _NEVER
-        self.doubts = 0
-        self.missed_deltas = False
+        self.doubts, self.missed_deltas = 0, False
         # Deltas received while there is no book, oldest first.
         self.buffer = Waiting(self.config.max_buffered_deltas, self.proven.mark)
         # The stream sent a whole book that differs from ours, and its batch is open.
@@ -320,13 +318,13 @@ class Token:
 
     def prove(self, evidence: Evidence, now: float) -> None:
         """The book as it stands equals the venue's."""
-        proven = self.proven
-        if evidence.as_of == _NEVER or proven.book.crossed():
+        newer = self.proven.prove(evidence)
+        if newer is None:
             return
-        if proven.prove(evidence):  # newer levels can be read from now on
+        if newer:  # newer levels can be read from now on
             self.outbox.dirty[self.asset_id] = None
         self.miss_since = None
-        if proven.is_empty:
+        if self.proven.is_empty:
             # Perhaps settled: the next probe is due sooner.
             self.outbox.rearm[self.asset_id] = None
         if self.state is not BookState.LIVE:
@@ -429,8 +427,9 @@ class Token:
     def probe_due(self) -> float:
         """When REST is to be asked next, by the age of the proof, or because only the stream has proven it lately."""
         as_of, resync = self.proven.stale_from, self.resync
-        by_age = max(_NEVER if as_of is None else as_of, resync.probed_at) + self.probe_interval
-        cross_check = max(resync.confirmed_at, resync.probed_at) + CROSS_CHECK_SECONDS * self.jitter
+        asked_at = resync.probed_at
+        by_age = (asked_at if as_of is None or as_of < asked_at else as_of) + self.probe_interval
+        cross_check = max(resync.confirmed_at, asked_at) + CROSS_CHECK_SECONDS * self.jitter
         return min(by_age, cross_check, resync.again_at)
 
     def proof_is_old(self, now: float) -> bool:
@@ -485,6 +484,7 @@ class Token:
         """Ask REST soon, together with others."""
         self.resync.asked(now)
         self.outbox.want(self.asset_id, Want.ROUTINE)
+        self.outbox.rearm[self.asset_id] = None
 
     # ---- The price grid ----------------------------------------------------------------------------
 
