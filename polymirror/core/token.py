@@ -251,14 +251,11 @@ class Token:
 
     def admits(self, book: OrderBook, evidence: Evidence) -> bool:
         """Whether a book may be a baseline: it is not older than what was heard of either token, buffer apart (D3)."""
-        since_ms, mark = evidence.since_ms, self.proven.mark
-        twin = None if self.twin is None else self.twin.proven
-        # What is no older than the twin's book is admitted whatever that shows: most books are not compared.
-        if twin is not None and twin.proof is not None and since_ms < twin.proven_ms and not twin.unproven:
-            newest_ms = max((held.order_ms for held in self.buffer), default=0)
-            if twin.proven_ms > newest_ms and not book.mirrors(twin.book):
-                mark.rise(twin.proven_ms)
-        # At most times the levels do not matter, and they are not copied: with the above it takes 5 us less.
+        twin, mark, since_ms = self.twin, self.proven.mark, evidence.since_ms
+        # A book that is no older than its twin is admitted whatever that shows: not to compare or copy saves 5 us.
+        newer = twin.proven if twin and twin.proven.proven_ms > max(since_ms, self.buffer.newest_ms) else None
+        if newer is not None and newer.proof is not None and not newer.unproven and not book.mirrors(newer.book):
+            mark.rise(newer.proven_ms)
         return since_ms > mark.at_ms or mark.admits(since_ms, book.levels())
 
     def overtaken_by_twin(self, since_ms: int, as_of: float, now: float) -> None:
