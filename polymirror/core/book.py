@@ -199,7 +199,7 @@ class Side:
         order = sorted(range(len(keys)), key=keys.__getitem__) if keys != sorted(keys) else None
         if order is not None:
             keys, sizes, levels = ([column[i] for i in order] for column in (keys, sizes, levels))  # type: ignore[assignment]
-        if keys and (keys[0] <= 0 or keys[-1] >= PRICE_SCALE or 0 in sizes):
+        if keys and (keys[0] <= 0 or keys[-1] >= PRICE_SCALE or not all(sizes)):
             bad = next(level for level in levels if not 0 < PRICES[level.price] < PRICE_SCALE or not SIZES[level.size])
             raise UnitError("level", f"{bad.price} x {bad.size}", "a price inside (0, 1) and a size above 0")
         if len(set(keys)) != len(keys):

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from polymirror.core.book import Levels
 from polymirror.core.proofs import ProofKind
 
 if TYPE_CHECKING:
-    from polymirror.core.book import Levels
     from polymirror.core.clock import VenueClock
 
 AGREEMENT_SECONDS: Final = 1.0
@@ -93,28 +93,25 @@ def by_answer(asked_at: float, lag: float) -> float:
     return asked_at - lag
 
 
-class Mark:
+class Mark(Struct, eq=False, gc=False):
     """The newest exchange time that was heard of a token, or proven, and is not in its book or buffer (D3).
 
     It outlives the book. Nothing older becomes a baseline, and at its own millisecond no state that is known to be
     superseded. A mark can be wrong, by a future timestamp or because the venue's clock was set back: it is lowered
-    when the stream and two REST answers agree below it.
+    when the stream and two REST answers agree below it. It is in no cycle, so the collector need not visit it.
     """
 
-    __slots__ = ("_ahead", "_answer", "_stream", "_superseded", "at_ms", "proven_ms")
-
-    def __init__(self) -> None:
-        self.at_ms = 0
-        # Times that lay in the future when they were stated: they order nothing, not even when they have just come.
-        self._ahead: tuple[int, ...] = ()
-        # The newest exchange time that was proven.
-        self.proven_ms = 0
-        # States of the mark's own millisecond that others followed.
-        self._superseded = _NONE_SUPERSEDED
-        # What the stream said below the mark: when first, its newest exchange time, and whether nobody had asked.
-        self._stream: tuple[float, int, bool] | None = None
-        # The first REST answer below the mark: when it was asked for, and its exchange time.
-        self._answer: tuple[float, int] | None = None
+    at_ms: int = 0
+    # Times that lay in the future when they were stated: they order nothing, not even when they have just come.
+    _ahead: tuple[int, ...] = ()
+    # The newest exchange time that was proven.
+    proven_ms: int = 0
+    # States of the mark's own millisecond that others followed.
+    _superseded: frozenset[Levels] = _NONE_SUPERSEDED
+    # What the stream said below the mark: when first, its newest exchange time, and whether nobody had asked.
+    _stream: tuple[float, int, bool] | None = None
+    # The first REST answer below the mark: when it was asked for, and its exchange time.
+    _answer: tuple[float, int] | None = None
 
     def rise(self, at_ms: int, superseded: frozenset[Levels] = _NONE_SUPERSEDED) -> None:
         """Note that exchange time ``at_ms`` was heard or proven, after ``superseded`` states of the same time."""
