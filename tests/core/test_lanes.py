@@ -250,7 +250,7 @@ def test_questions_of_a_lane_die_with_it():
     questions.begin(1.0)
     questions.ask(2.0, 1)
     questions.lost(0)
-    assert (questions.answered(3.0), questions.answered(3.0, 1), len(questions)) == (None, 2.0, 0)
+    assert (questions.answered(), questions.answered(1), len(questions)) == (None, 2.0, 0)
 
 
 def test_a_market_is_subscribed_anew_on_both_lanes(hedged, exchange):
