@@ -102,7 +102,7 @@ def test_a_rewritten_connection_is_excused_for_20_s_or_as_long_as_rest_agrees(be
         (10, 1, 0, verdict.WRONG),
     ],
 )
-def test_a_mirror_image_is_excused_if_proven_within_a_tenth_of_a_second_or_16_messages(ago, messages, mirror, found) -> None:
+def test_a_mirror_image_is_excused_if_proven_within_100_ms_or_16_messages(ago, messages, mirror, found) -> None:
     excuse = verdict.second_token(ended(mirror), claim(), NOW - ago, messages)
     assert judge(ended(0), claim(), [excuse]) == found
 
