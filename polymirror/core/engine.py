@@ -263,7 +263,7 @@ class Engine(Reads):
             else:
                 as_of = self._lags.date(market, at_ms, heard_at, now)
             if hedged:
-                socket.lanes.note(data, market, way, heard_at)
+                socket.lanes.note(data, market, way, heard_at, at_ms)
             try:
                 if market.deltas(message, as_of, now, heard_at):
                     if self._open:

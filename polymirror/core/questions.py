@@ -9,9 +9,6 @@ from msgspec import Struct, field
 MAX_QUESTIONS: Final = 8
 """Subscriptions of one token whose answers are waited for at once: later ones are dated by one of these."""
 
-LOST_SECONDS: Final = 30.0
-"""An answer that has not come after so long is lost, if another was asked for since."""
-
 
 class Question(Struct, frozen=True, gc=False):
     """A subscription that was sent on one connection of a socket, in seconds on the mirror's monotonic clock."""
@@ -39,19 +36,17 @@ class Questions(Struct, eq=False, gc=False):
         if len(self._asked) < MAX_QUESTIONS:
             self._asked.append(Question(now, lane))
 
-    def answered(self, now: float, lane: int = 0) -> float | None:
-        """Return when the opening book that came now on this connection was asked for; None: nobody asked."""
-        asked = self._asked
-        if len(asked) == 1 and asked[0].lane == lane:
-            # As nearly always: it is half as long as the look through several.
-            return asked.pop().asked_at
-        mine = [question for question in asked if question.lane == lane]
-        while len(mine) > 1 and now - mine[0].asked_at > LOST_SECONDS:
-            asked.remove(mine.pop(0))
-        if not mine:
+    def answered(self, lane: int = 0) -> float | None:
+        """Return when the opening book that came on this connection was asked for; None: nobody asked.
+
+        However late it is, it may answer the oldest question: nothing tells a lost answer from a late one. So a lost
+        one makes those that follow on its connection look older, each by one subscription, and never younger.
+        """
+        mine = next((question for question in self._asked if question.lane == lane), None)
+        if mine is None:
             return None
-        asked.remove(mine[0])
-        return mine[0].asked_at
+        self._asked.remove(mine)
+        return mine.asked_at
 
     def lost(self, lane: int) -> None:
         """One connection of the socket is gone."""
