@@ -96,13 +96,13 @@ def test_a_rewritten_connection_is_excused_for_20_s_or_as_long_as_rest_agrees(be
 @pytest.mark.parametrize(
     ("ago", "messages", "mirror", "found"),
     [
-        (2_520, 16, NOW, verdict.SECOND_TOKEN),
-        (2_521, 16, NOW, verdict.WRONG),
+        (120, 16, NOW, verdict.SECOND_TOKEN),
+        (121, 16, NOW, verdict.WRONG),
         (10, 17, NOW, verdict.WRONG),
         (10, 1, 0, verdict.WRONG),
     ],
 )
-def test_a_mirror_image_is_excused_if_proven_within_2_s_or_16_messages(ago, messages, mirror, found) -> None:
+def test_a_mirror_image_is_excused_for_a_tenth_of_a_second_and_16_messages(ago, messages, mirror, found) -> None:
     excuse = verdict.second_token(ended(mirror), claim(), NOW - ago, messages)
     assert judge(ended(0), claim(), [excuse]) == found
 
@@ -160,7 +160,7 @@ def test_a_witness_counts_the_newest_messages_of_a_market() -> None:
     witness = Witness(20)
     witness.arrived(change("a"), 100, 100)
     witness.arrived(change("", "22", BOOK), 110, 110)
-    assert witness.messages("market", 105) == 1
+    assert witness.heard("market", 105) == [110]
     for at in range(1_000):
         witness.arrived(change(str(at)), at, at)
     assert witness.messages("market", 0) == MAX_HEARD
