@@ -262,6 +262,11 @@ class Mirror:
 
     # ---- Reading -----------------------------------------------------------------------------------
 
+    @property
+    def reads(self) -> dict[str, int]:
+        """Reads for execution since the start, by outcome: ``granted`` and ``refused``."""
+        return {"granted": self._records.granted, "refused": self._records.refused}
+
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
         """Return the newest proven state of a LIVE book, to trade on.
 

@@ -20,6 +20,7 @@ from polymirror.core.dialects import DialectBook
 from polymirror.core.effects import Effect, Vouch
 from polymirror.core.harm import Harm, count_kind, suspect
 from polymirror.core.hashing import MarketHash
+from polymirror.core.images import Images
 from polymirror.core.lags import Lags
 from polymirror.core.market import PAIR, Market
 from polymirror.core.messages import (
@@ -89,6 +90,7 @@ class Engine(Reads):
         self._deadlines: Deadlines[str] = Deadlines()
         # Markets with an open batch, the one that was quiet for longest first.
         self._open: dict[Market, None] = {}
+        self._images = Images()
         self._lags = Lags(self.markets, self.outbox, config.max_apply_lag)
         self.requests = Requests(self.outbox, self.tokens, config.request_timeout)
         # Seconds that the caller's clock stood still, and when it was noticed last: inside, time goes on (D6).
@@ -138,15 +140,14 @@ class Engine(Reads):
         for asset_id in market.tokens:
             del self.tokens[asset_id]
             self._deadlines.cancel(asset_id)
-            self.outbox.books.pop(asset_id, None)
-            self.outbox.rearm.pop(asset_id, None)
-            self.outbox.dirty.pop(asset_id, None)
-            self.refused.pop(asset_id, None)
+            for kept in (self.outbox.books, self.outbox.rearm, self.outbox.dirty, self.refused):
+                kept.pop(asset_id, None)
         for wishes in (self.outbox.resubscribe, self.outbox.ask_gamma, self.outbox.revive):
             wishes.pop(condition_id, None)
         market.hashes.forget()
         self.requests.forget(market.tokens)
         self._open.pop(market, None)
+        self._images.forget(market)
         self._lags.forget(market)
         self._carriage.release(market)
         self._settle(now + self._slept)
@@ -169,8 +170,7 @@ class Engine(Reads):
     def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False, lane: int = 0) -> None:
         """A connection of a socket is lost: its books are, unless another ``lane`` of it is open.
 
-        ``resolved``: the venue says it closed it because all its markets are resolved. That is a reason to ask Gamma,
-        no evidence: the text names no market.
+        ``resolved``: the venue says that all its markets are. A reason to ask Gamma, no evidence: it names none.
         """
         now += self._slept
         socket = self.sockets.get(number)
@@ -220,8 +220,7 @@ class Engine(Reads):
     ) -> None:
         """Take one frame of a socket, from one of its connections.
 
-        ``read_at`` is when it was read from the socket, if it had to wait since (default: now): proofs that rest on
-        it are at least as old as that.
+        ``read_at``: when it was read from the socket (default: now). Proofs that rest on it are at least as old.
         """
         self.frames += 1
         socket = self.sockets.by_number.get(number)
@@ -268,6 +267,8 @@ class Engine(Reads):
                 if market.deltas(message, as_of, now, heard_at):
                     if self._open:
                         self._open.pop(market, None)
+                    if market.turn == 1:
+                        self._images.note(market, now)
                     continue
             except UnitError as error:
                 self._bad_entry(socket, market, message, str(error), now)
@@ -324,7 +325,7 @@ class Engine(Reads):
 
     # ---- The end of a market, and its return -------------------------------------------------------
 
-    def market_status(self, condition_id: str, closed: bool | None, now: float) -> None:  # noqa: FBT001 - an answer
+    def market_status(self, condition_id: str, closed: bool | None, now: float) -> None:  # noqa: FBT001
         """Take the answer to :class:`AskGamma`: whether the market is closed; None: nobody could tell."""
         now += self._slept
         market = self.markets.get(condition_id)
@@ -352,8 +353,7 @@ class Engine(Reads):
         vouched: dict[int | None, None] = {}
         for token, generation, doubts in asked.tokens:
             if self.tokens.get(asset_id := token.asset_id) is not token:
-                # Untracked meanwhile, and perhaps tracked anew.
-                continue
+                continue  # Untracked meanwhile, and perhaps tracked anew.
             book = books.get(asset_id)
             if token.proven.generation != generation:
                 # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
@@ -386,7 +386,7 @@ class Engine(Reads):
                 token.resync.failed(now)
 
     def prove(self, asset_id: str, now: float) -> None:
-        """Ask for a full-depth proof of one token's book by REST, now."""
+        """Ask REST for a full-depth proof of one token's book, now."""
         if self._token(asset_id).state is not BookState.RETIRED:
             self.outbox.want(asset_id, Want.URGENT)
         self._settle(now + self._slept)
@@ -416,8 +416,7 @@ class Engine(Reads):
     def next_time_sample(self, now: float, interval: float = SAMPLE_SECONDS) -> float:
         """Return when to ask ``/time`` next: ``interval`` seconds after the last time at the latest.
 
-        Around the second's edge while the interval of the venue's clock can be narrowed, soon while it is
-        contradicted, and every few seconds while books are in doubt.
+        Around the second's edge while that narrows the clock's interval, soon while it or books are in doubt.
         """
         due = self.clock.next_sample(now + self._slept, interval)
         if any(token.state in DOUBTED for token in self.tokens.values()):
@@ -429,7 +428,7 @@ class Engine(Reads):
         return self._due() - self._slept
 
     def _due(self) -> float:
-        due = min(self._deadlines.next(), self.requests.next_due())
+        due = min(self._deadlines.next(), self.requests.next_due(), self._images.next())
         # The first was quiet for longest.
         first = next(iter(self._open), None)
         return due if first is None else min(due, first.heard_at + self.config.batch_window)
@@ -445,6 +444,7 @@ class Engine(Reads):
                 break
             del self._open[market]
             market.close(now, definite=False)
+        self._images.on_time(now)
         self._lags.pass_time(now)
         for asset_id in tuple(self._deadlines.pop_due(now)):
             self.tokens[asset_id].on_time(now)

@@ -108,8 +108,9 @@ class Mark(Struct, eq=False, gc=False):
     proven_ms: int = 0
     # States of the mark's own millisecond that others followed.
     _superseded: frozenset[Levels] = _NONE_SUPERSEDED
-    # What the stream said below the mark: when first, its newest exchange time, and whether nobody had asked.
-    _stream: tuple[float, int, bool] | None = None
+    # What the stream said below the mark: when first, its newest exchange time, whether nobody had asked, and whether
+    # the last of it was a whole book that its own hash proves.
+    _stream: tuple[float, int, bool, bool] | None = None
     # The first REST answer below the mark: when it was asked for, and its exchange time.
     _answer: tuple[float, int] | None = None
 
@@ -133,10 +134,17 @@ class Mark(Struct, eq=False, gc=False):
         """Whether a book of this exchange time may be a baseline."""
         return at_ms > self.at_ms or (at_ms == self.at_ms and levels not in self._superseded)
 
-    def stream_below(self, at_ms: int, now: float, *, asked: bool = False) -> None:
-        """Note that the stream said something older than the mark; ``asked``: only because it was subscribed."""
-        since, newest, unasked = self._stream or (now, at_ms, False)
-        self._stream = (since, max(newest, at_ms), unasked or not asked)
+    def stream_below(self, at_ms: int, now: float, *, asked: bool = False, proven: bool = False) -> None:
+        """Note that the stream said something older than the mark; ``asked``: only because it was subscribed.
+
+        What nothing has ``proven`` may have been altered on the way, its time too: a whole book that is proven by its
+        own hash, and that says later that nothing has happened since an older time, counts instead.
+        """
+        since, newest, unasked, better = self._stream or (now, at_ms, False, proven)
+        if proven and not better:
+            self._stream = (since, at_ms, not asked, True)
+        else:
+            self._stream = (since, max(newest, at_ms), unasked or not asked, proven)
 
     def answer_below(
         self, at_ms: int, floor_ms: int, asked_at: float, now: float, clock: VenueClock, proven_at: float
@@ -147,7 +155,7 @@ class Mark(Struct, eq=False, gc=False):
         """
         if self._stream is None:
             return None
-        since, said_ms, unasked = self._stream
+        since, said_ms, unasked, _ = self._stream
         if proven_at > since:
             # The stream went on above the mark: what was said below it was late.
             self._stream = self._answer = None

@@ -87,8 +87,8 @@ class MarketHash:
     """What is known of one market's hash. Both tokens share the constants and the last trade price."""
 
     __slots__ = (
-        "_constants", "_dialects", "_next_tick", "_other_templates", "_recent", "_shown_tick", "_template_of",
-        "_templates", "last_trade_price", "market",
+        "_constants", "_dialects", "_next_tick", "_other_templates", "_recent", "_template_of", "_templates",
+        "last_trade_price", "market", "shown_tick",
     )  # fmt: skip
 
     def __init__(self, market: str, dialects: DialectBook) -> None:

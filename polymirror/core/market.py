@@ -246,7 +246,8 @@ class Market:
         repeated = evidence.by_stamp is not None and evidence.since_ms <= token.proven.floor_ms
         if not token.admits(book, evidence):
             # Older than what was heard: REST may know more.
-            token.proven.mark.stream_below(evidence.since_ms, now, asked=evidence.by_stamp is not None)
+            asked, shown = evidence.by_stamp is not None, explained is not None
+            token.proven.mark.stream_below(evidence.since_ms, now, asked=asked, proven=shown)
             token.resync.too_old(ProofKind.BOOK, now)
             return
         if believed:

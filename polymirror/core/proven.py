@@ -298,6 +298,10 @@ class Proven:
         """The newest delta's own hash fits the book."""
         self.hash_proven = True
 
+    def own_hash_fits(self, image: Proof) -> None:
+        """What a mirror image proved, the newest delta's own hash proves as well."""
+        self.proof = self.unasked = Proof(ProofKind.HASH, image.as_of, self.epoch)
+
     def distrust_hash(self) -> None:
         """The newest delta's hash may be of the end of its batch, and is to be tried there."""
         self.hash_proven = False

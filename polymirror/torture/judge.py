@@ -109,7 +109,9 @@ class Judge:
         if own is not None:
             state = digest(view.bids, view.asks)
             mirror = (state[1], state[0]) if index else state
-            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, own.alone_ms, 0)
+            # Here nobody knows when a message was heard, but the message that proves is no older than the proof.
+            proven_ms = claim.now_ms - math.ceil(claim.age * 1000)
+            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, proven_ms, 0)
 
     def check_keeps_up(self) -> None:
         """Check that what is readable follows the venue closely, now that nothing goes wrong."""

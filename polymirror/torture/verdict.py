@@ -37,7 +37,7 @@ REWRITTEN: Final = "rewritten"
 """An intermediary that rewrites everything consistently: the hash has no key."""
 
 SECOND_TOKEN: Final = "second_token"  # noqa: S105 - the name of an allowance
-"""A second token that stops being its pair's mirror image, without any message about it."""
+"""A second token that stops being its pair's mirror image without any message: its own hash is tried a bit later."""
 
 ALLOWANCES: Final = (CLOCK_INTERVAL, STATED_AHEAD, SAME_STAMP_ANSWER, REWRITTEN, SECOND_TOKEN)
 
@@ -48,7 +48,7 @@ HONEST_REST_MS: Final = 20_000
 
 UNTRIED_MS: Final = 100
 UNTRIED_MESSAGES: Final = 16
-"""A second token's own hash is tried after this time or so many messages of its market, whichever comes first."""
+"""A second token's own hash is tried so long after a message, or with so many of them, whichever comes first."""
 
 
 def true_since(now_ms: int, age: float, limit: float, link_ms: int) -> int:
@@ -124,12 +124,11 @@ def rewritten(claim: Claim, began_ms: int, until_ms: int, *, calls_too: bool) ->
     return Excuse(REWRITTEN, lambda _: began_ms <= claim.now_ms <= found_out_ms + claim.link_ms)
 
 
-def second_token(mirror_was: Was, claim: Claim, alone_ms: int, messages: int) -> Excuse:
-    """Excuse the mirror image of the other token, for a while after this one changed alone.
+def second_token(mirror_was: Was, claim: Claim, heard_ms: int, messages: int) -> Excuse:
+    """Excuse the mirror image of the other token, for a moment after the first message since this one changed alone.
 
-    ``mirror_was`` is the history of the mirror image, ``messages`` how many of the market came since. It is the proof
-    that must have been made so soon after it: while nothing comes, nothing tells.
+    ``mirror_was`` is the history of the mirror image, ``heard_ms`` when that message was heard, and ``messages`` how
+    many of the market came since.
     """
-    proven_ms = claim.now_ms - math.ceil(claim.age * 1000)
-    recent = proven_ms - alone_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
+    recent = claim.now_ms - heard_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
     return Excuse(SECOND_TOKEN, lambda since_ms: recent and mirror_was(since_ms))

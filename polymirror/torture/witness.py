@@ -120,9 +120,9 @@ class Witness:
         later = (book for book in books if book["market"] == market and int(book["timestamp"]) > stamp_ms)
         return any(token in {"", book["asset_id"]} for book in later)
 
-    def messages(self, market: str, since_ms: int) -> int:
-        """How many frames of a market were read since then, as far as they are kept."""
-        return sum(at_ms >= since_ms for at_ms, _ in self._heard[market])
+    def heard(self, market: str, since_ms: int) -> list[int]:
+        """When frames of a market were read that state this time or a later one, as far as they are kept."""
+        return [at_ms for at_ms, frame in self._heard[market] if frame.at_ms >= since_ms]
 
 
 def _note(times: deque[tuple[int, int]], now_ms: int, by_ms: int) -> None:

@@ -365,8 +365,9 @@ class World(Links):
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
         if own is not None:
             mirror = (state[1], state[0]) if index else state
-            messages = self.witness.messages(condition, own.alone_ms)
-            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, own.alone_ms, messages)
+            read_ms = self.witness.heard(condition, own.alone_ms + self.exchange.clock_offset_ms)
+            first_ms = min(read_ms, default=own.alone_ms)
+            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, first_ms, len(read_ms))
 
     def _violate(self, promise: str, token: str, detail: str) -> None:
         self.tally.violations.append(Violation(promise, self.elapsed, token, detail))

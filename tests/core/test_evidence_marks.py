@@ -122,6 +122,22 @@ def test_answers_far_behind_what_the_stream_says_are_a_cache_and_do_not_lower_a_
         assert mark.answer_below(at_ms, mark.at_ms, NOW + n, NOW + n, clock, NEVER) is None
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_unproven_statement_below_the_mark_gives_way_to_a_proven_book_that_is_older(clock, again):
+    mark = Mark()
+    mark.rise(START + 5_000)
+    # Altered on the way, its time too: the book has not changed for long, as opening books and REST both say.
+    mark.stream_below(START + 5, NOW)
+    old = START - 60_000
+    mark.stream_below(old, NOW + 1, asked=True, proven=True)
+    if again:
+        mark.stream_below(START + 6, NOW + 2)
+    answers = [(NOW + seconds, NOW + seconds) for seconds in (3.0, 20.0, ANSWERED_SECONDS, ANSWERED_SECONDS + 2)]
+    lowered = [mark.answer_below(old, mark.at_ms, asked_at, now, clock, NEVER) for asked_at, now in answers]
+    # What is said after it counts again.
+    assert lowered == [None, None, old, old] if not again else [None] * 4
+
+
 def test_a_second_answer_that_is_older_than_the_first_does_not_count(clock):
     mark = Mark()
     mark.rise(START + 3_600_000)

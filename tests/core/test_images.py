@@ -1,0 +1,95 @@
+"""A second token that only its mirror image speaks for: its own hash is tried a tenth of a second later."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymirror.core.mirrored import TURN_SECONDS
+from polymirror.core.proofs import ProofKind
+from polymirror.core.states import BookState
+from tests.core.builders import Exchange, Rig, assert_right
+
+
+@pytest.fixture
+def exchange():
+    return Exchange()
+
+
+@pytest.fixture
+def rig(exchange):
+    """A market whose second token was proven by its own hash a moment ago: the next message will not try it."""
+    rig = Rig.live(exchange)
+    # The first message of a market goes the long way, the next one tries both hashes.
+    for size in ("7", "6"):
+        send(rig, exchange, size)
+        rig.settle()
+    assert kind(rig) is ProofKind.HASH
+    return rig
+
+
+def send(rig, exchange, size, spoil=None):
+    message = exchange.change("BUY", "0.46", size)
+    if spoil is not None:
+        message["price_changes"][1]["hash"] = spoil
+    rig.send(message)
+
+
+def kind(rig):
+    return rig.live_view("22").last_proof.kind
+
+
+def pairs(rig):
+    proofs = rig.engine.outbox.proofs
+    return proofs.proven_pairs, proofs.proven_twice
+
+
+def test_without_another_message_its_own_hash_is_tried_in_time_and_proves_as_of_the_message(rig, exchange):
+    send(rig, exchange, "8")
+    before = rig.live_view("22")
+    assert before.last_proof.kind is ProofKind.COMPLEMENT
+    assert pairs(rig) == (1, 1)
+    rig.advance(TURN_SECONDS - 0.02)
+    assert kind(rig) is ProofKind.COMPLEMENT
+    rig.advance(0.03)
+    after = rig.live_view("22")
+    assert (after.last_proof.kind, after.last_proof.as_of) == (ProofKind.HASH, before.last_proof.as_of)
+    assert pairs(rig) == (0, 2)
+    assert_right(rig, exchange)
+
+
+def test_one_that_does_not_fit_is_in_doubt_at_once_and_its_twin_is_not(rig, exchange):
+    send(rig, exchange, "8", spoil="0" * 40)
+    assert rig.state("22") is BookState.LIVE
+    rig.advance(TURN_SECONDS + 0.01)
+    assert (rig.state("11"), rig.path("22")[0]) == (BookState.LIVE, "SUSPECT HASH_MISMATCH")
+
+
+def test_one_without_a_hash_of_its_own_stays_the_mirror_image(rig, exchange):
+    send(rig, exchange, "8", spoil="")
+    rig.advance(TURN_SECONDS + 0.01)
+    assert (rig.state("22"), kind(rig)) == (BookState.LIVE, ProofKind.COMPLEMENT)
+
+
+def test_what_something_else_has_proven_meanwhile_needs_no_try(rig, exchange):
+    send(rig, exchange, "8", spoil="0" * 40)
+    rig.advance(0.02)
+    rig.engine.prove("22", rig.now)
+    rig.drain()
+    rig.answer()
+    assert kind(rig) is ProofKind.PROBE
+    rig.advance(TURN_SECONDS + 0.01)
+    assert kind(rig) is ProofKind.PROBE
+
+
+def test_a_book_that_is_built_anew_is_not_tried(rig, exchange):
+    send(rig, exchange, "8")
+    rig.engine.resync("22", rig.now)
+    rig.advance(TURN_SECONDS + 0.01)
+    assert rig.state("22") is BookState.RESYNCING
+
+
+def test_a_market_that_is_mirrored_no_more_is_not_tried(rig, exchange):
+    send(rig, exchange, "8")
+    rig.engine.untrack(exchange.market, rig.now)
+    rig.advance(TURN_SECONDS + 0.01)
+    assert rig.engine.asset_ids == ()
