@@ -34,6 +34,9 @@ ALL_KINDS = (
 FULL_DEPTH_KINDS = frozenset({BOOK, OPENING})
 """Kinds that carry whole books."""
 
+NO_BOOK = "No orderbook exists for the requested token id"
+"""What the answer to a call for a book says when there is none."""
+
 
 class Frame(NamedTuple):
     """One text frame on its way to a client.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polymirror.simulator import FAULTS, Exchange, ExchangeConfig, Fault, FaultLine, Plan, make_faults
-from polymirror.simulator.fault_base import MAX_HELD, Link
+from polymirror.simulator.faults.base import MAX_HELD, Link
 from polymirror.simulator.frames import Close, Frame, Item
 from tests.simulator.fault_rig import QUIET, Rig, rig
 
