@@ -49,7 +49,7 @@ class Armed:
     def arm(self: Any) -> None:
         """Let it take the next chance."""
         self.armed = True
-        # Setting the plan makes the line of faults look at it again.
+        # Setting the plan draws anew when it strikes.
         self.plan = self.plan
 
     def strike(self: Any) -> None:

@@ -17,8 +17,6 @@ from attrs import define, field, frozen
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from polymirror.simulator.exchange.exchange import Exchange
     from polymirror.simulator.frames import Answer, Call, Frame, Item
 
@@ -96,8 +94,6 @@ class Fault:
     id: ClassVar[str] = ""
     default_share: ClassVar[float] = 0.01
     default_length_ms: ClassVar[int] = 2_000
-    # The kind of frame that gives it a chance on a connection; "" when frames give it none.
-    kind: ClassVar[str] = ""
     hash_visible: ClassVar[bool] = False
     """Whether a wrong book caused by it shows in the hash of the next delta of its token."""
     over_sockets: ClassVar[bool] = True
@@ -118,8 +114,6 @@ class Fault:
         self.gap = self._draw_gap()
         # The exchange it acts on, for the few faults that need one.
         self.exchange: Exchange | None = None
-        # Told before the plan changes; set by the line it belongs to.
-        self.on_plan: Callable[[], None] | None = None
 
     @property
     def plan(self) -> Plan:
@@ -128,8 +122,6 @@ class Fault:
 
     @plan.setter
     def plan(self, plan: Plan) -> None:
-        if self.on_plan is not None:
-            self.on_plan()
         self._plan = plan
         self.gap = self._draw_gap()
 
@@ -145,10 +137,7 @@ class Fault:
         self.exchange = exchange
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
-        """What arrives of these items on this connection. Called with none when held ones are due.
-
-        It may be left out as long as no chance can be taken and nothing lasts on the connection.
-        """
+        """What arrives of these items on this connection. Called with none when held ones are due."""
         del link, now_ms
         return items
 

@@ -35,7 +35,6 @@ class LostDelta(Fault):
 
     id: ClassVar[str] = "lost_delta"
     default_share: ClassVar[float] = 0.002
-    kind: ClassVar[str] = PRICE_CHANGE
     hash_visible: ClassVar[bool] = True
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
@@ -108,7 +107,6 @@ class OlderDelta(Fault):
 
     id: ClassVar[str] = "older_delta"
     default_share: ClassVar[float] = 0.3
-    kind: ClassVar[str] = OPENING
     hash_visible: ClassVar[bool] = True
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:

@@ -34,7 +34,6 @@ class WrongHash(Fault):
 
     id: ClassVar[str] = "wrong_hash"
     default_share: ClassVar[float] = 0.0005
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """While an occurrence lasts, replace the hashes of price changes."""
@@ -66,7 +65,6 @@ class WrongBest(Fault):
 
     id: ClassVar[str] = "wrong_best"
     default_share: ClassVar[float] = 0.002
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Move the stated top of some price changes outwards."""
@@ -95,7 +93,6 @@ class LateTradePrice(Fault):
 
     id: ClassVar[str] = "late_trade_price"
     default_share: ClassVar[float] = 0.3
-    kind: ClassVar[str] = LAST_TRADE_PRICE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Hold some trade announcements back."""

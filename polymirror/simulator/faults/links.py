@@ -27,7 +27,6 @@ class FrozenToken(Fault):
     id: ClassVar[str] = "frozen_token"
     default_share: ClassVar[float] = 0.0005
     default_length_ms: ClassVar[int] = 20_000
-    kind: ClassVar[str] = PRICE_CHANGE
     # After the freeze, the next delta's hash shows what was missed; during it, there is none.
     hash_visible: ClassVar[bool] = False
 
@@ -68,7 +67,6 @@ class FrozenMarket(Fault):
     id: ClassVar[str] = "frozen_market"
     default_share: ClassVar[float] = 0.0005
     default_length_ms: ClassVar[int] = 20_000
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """While an occurrence lasts, drop every frame of its market."""
@@ -93,7 +91,6 @@ class Disconnect(Fault):
 
     id: ClassVar[str] = "disconnect"
     default_share: ClassVar[float] = 0.0002
-    kind: ClassVar[str] = PRICE_CHANGE
     ending: ClassVar[Item] = Reset()
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
@@ -178,7 +175,6 @@ class GarbageFrame(Fault):
 
     id: ClassVar[str] = "garbage_frame"
     default_share: ClassVar[float] = 0.005
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Put garbage before some frames; the frames themselves arrive."""
@@ -216,7 +212,6 @@ class UnknownEvent(Fault):
 
     id: ClassVar[str] = "unknown_event"
     default_share: ClassVar[float] = 0.005
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Put an event before some frames; the frames themselves arrive."""

@@ -38,7 +38,6 @@ class LostOpening(Fault):
 
     id: ClassVar[str] = "lost_opening"
     default_share: ClassVar[float] = 0.2
-    kind: ClassVar[str] = OPENING
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Drop some opening arrays."""

@@ -30,7 +30,6 @@ class PaceFault(Fault):
     """The base of faults that delay every item of a connection while they last."""
 
     default_share: ClassVar[float] = 0.0003
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """While an occurrence lasts, delay what passes."""
@@ -135,7 +134,6 @@ class LaggingMarket(Fault):
     default_share: ClassVar[float] = 0.0005
     default_length_ms: ClassVar[int] = 20_000
     storm_lengths_ms: ClassVar[tuple[int, ...]] = (3_000, 10_000, 20_000, 30_000)
-    kind: ClassVar[str] = PRICE_CHANGE
     max_lag_ms: ClassVar[int] = 25_000
     growth: ClassVar[float] = 0.85
 

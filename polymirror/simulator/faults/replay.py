@@ -40,7 +40,6 @@ class LateDuplicateBook(Fault):
     id: ClassVar[str] = "late_duplicate_book"
     default_share: ClassVar[float] = 0.1
     default_length_ms: ClassVar[int] = 5_000
-    kind: ClassVar[str] = BOOK
 
     @property
     def max_delay_ms(self) -> int:

@@ -26,7 +26,6 @@ class SilentSocket(Fault):
     id: ClassVar[str] = "silent_socket"
     default_share: ClassVar[float] = 0.0002
     default_length_ms: ClassVar[int] = 20_000
-    kind: ClassVar[str] = PRICE_CHANGE
     passes: ClassVar[frozenset[str]] = frozenset({REPLY})
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
@@ -62,7 +61,6 @@ class LatePong(Fault):
     id: ClassVar[str] = "late_pong"
     default_share: ClassVar[float] = 0.1
     default_length_ms: ClassVar[int] = 11_400
-    kind: ClassVar[str] = REPLY
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Hold some answers back."""

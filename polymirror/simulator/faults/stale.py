@@ -120,7 +120,6 @@ class RestBehind(OldBooks):
     id: ClassVar[str] = "rest_behind"
     default_share: ClassVar[float] = 0.01
     default_length_ms: ClassVar[int] = 1_500
-    kind: ClassVar[str] = PRICE_CHANGE
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
         """Note the state of a market's books that answers will show for a while."""

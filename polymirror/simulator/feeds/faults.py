@@ -75,7 +75,6 @@ class FeedLine:
 class FeedFault(Fault):
     """The base: each price frame is one chance; other frames pass."""
 
-    kind: ClassVar[str] = PRICE
     at_source: ClassVar[bool] = False
     """Whether it happens before frames are numbered, so that a sequence does not show it."""
 
