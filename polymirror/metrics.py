@@ -1,6 +1,6 @@
 """Prometheus metrics of a mirror: states, proofs, resyncs, refused reads and lag.
 
-Needs the extra ``metrics``. Most numbers come from the mirror's status when Prometheus asks, so a mirror that is not
+Needs the extra ``metrics``. Most numbers come from the mirror when Prometheus asks, so a mirror that is not
 scraped pays nothing for them; only transitions are counted as they happen. Token ids are never labels: 77 digits
 each, and thousands of them, would be a series explosion.
 """
@@ -63,16 +63,18 @@ class MirrorMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, as they are now."""
-        status = self._mirror.status()
-        totals = status.totals
+        mirror = self._mirror
+        now = mirror.now()
+        summary = mirror.engine.summary(now)
+        totals = summary.totals
         # Tokens that were removed meanwhile are nobody's outage any more.
-        there = {each.token for each in status.tokens}
+        there = set(mirror.tokens)
         for token in [token for token in self._since if token not in there]:
             left, reason = self._since.pop(token)
-            self._untrusted[reason] += status.at - left  # type: ignore[assignment]
+            self._untrusted[reason] += now - left  # type: ignore[assignment]
         untrusted = self._untrusted.copy()
         for left, reason in self._since.values():
-            untrusted[reason] += status.at - left  # type: ignore[assignment]
+            untrusted[reason] += now - left  # type: ignore[assignment]
         # A batch that goes on is checked anew, and its verdicts are taken back until it is over. A counter that goes
         # back for a moment would look to Prometheus as if it had started again from 0.
         self._proofs |= {(kind, verdict): n for kind, each in totals.proofs.items() for verdict, n in each.items()}
@@ -91,17 +93,18 @@ class MirrorMetrics(Collector):
                             (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_proofs", "Comparisons with the venue.",
                             self._proofs.items(), ["kind", "verdict"])  # fmt: skip
+        yield self._counter("polymirror_hash_searches", "Wide searches for what a hash covers.",
+                            [((), totals.searches)], [])  # fmt: skip
+        yield self._counter("polymirror_hash_search_digests", "Candidates of these searches.",
+                            [((), totals.search_digests)], [])  # fmt: skip
         yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
                             (((reason,), n) for reason, n in totals.resyncs.items()), ["reason"])  # fmt: skip
         yield self._counter("polymirror_reads", "Reads for execution, by outcome.",
-                            [(("granted",), status.reads_granted), (("refused",), status.reads_refused)],
+                            (((outcome,), mirror.reads[outcome]) for outcome in ("granted", "refused")),
                             ["outcome"])  # fmt: skip
-        lags = [socket.lag for socket in status.sockets if socket.lag is not None]
+        lags = [socket.lag for socket in summary.sockets if socket.lag is not None]
         yield GaugeMetricFamily("polymirror_apply_lag_seconds", "The largest lag of any socket.", max(lags, default=0))
-        ages = [each.proof_age for each in status.tokens
-                if each.proof_age is not None and each.state is BookState.LIVE]  # fmt: skip
-        oldest = max(ages, default=0.0)
-        yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", oldest)
+        yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", summary.proof_age)
 
     @staticmethod
     def _counter(name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]) -> Metric:

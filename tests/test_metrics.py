@@ -1,8 +1,10 @@
 """Prometheus metrics: what is scraped is what the mirror counted."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
-from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,8 +14,10 @@ from polymirror.core.states import BookState, Reason
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
-from polymirror.status.health import MirrorStatus, Records
 from tests.core.builders import Exchange, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +35,8 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
             assert 'polymirror_reads_total{outcome="granted"} 1.0' in text
             assert 'polymirror_state_transitions_total{from="UNPRIMED",reason="PROVEN",to="LIVE"} 2.0' in text
             assert 'polymirror_proofs_total{kind="hash",verdict="match"}' in text
+            assert "polymirror_hash_searches_total 0.0" in text
+            assert "polymirror_hash_search_digests_total 0.0" in text
             assert mirror.tokens[0] not in text
             mirror.resync(mirror.tokens[0])
             await mirror.wait_live()
@@ -43,14 +49,19 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
 
 
 def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
-    rig, now, told = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, []
+    rig, now, told, registry = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, [], CollectorRegistry()
 
-    def status() -> MirrorStatus:
-        return MirrorStatus.of(rig.engine.status(now), Records(), seed=7, running=True)
+    class Stub(Mirror):
+        def now(self) -> float:
+            return now
 
-    mirror = SimpleNamespace(status=status, on_transition=lambda tell: told.append(tell) or tell)
-    registry = CollectorRegistry()
-    MirrorMetrics(mirror, registry)  # type: ignore[arg-type]
+        def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
+            told.append(callback)
+            return told.clear
+
+    mirror = Stub()
+    mirror.engine = rig.engine
+    MirrorMetrics(mirror, registry)
 
     def untrusted() -> float | None:
         return registry.get_sample_value("polymirror_book_untrusted_seconds_total", {"reason": "STALE"})

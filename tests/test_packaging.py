@@ -89,6 +89,18 @@ def test_importing_the_library_imports_no_extra(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_importing_the_library_leaves_alone_what_only_a_connection_needs() -> None:
+    later = ["httpx", "websockets", "tenacity", "zoneinfo", "email", "urllib.request", "importlib.metadata"]
+    code = (
+        "import sys; before = set(sys.modules); import polymirror; "
+        f"print(*[name for name in {later!r} if name in sys.modules and name not in before])"
+    )
+    done = subprocess.run(  # noqa: S603 - fixed words
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.split() == []
+
+
 def test_the_command_is_a_callable_without_arguments() -> None:
     assert PROJECT["scripts"] == {"polymirror": "polymirror.cli:main"}
     code = "import sys; sys.argv = ['polymirror', '--help']; from polymirror.cli import main; main()"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from polymirror.core.messages import Snapshot
 
@@ -17,16 +19,15 @@ AGAIN_AFTER: Final = 600.0
 AGAIN_FOR: Final = 86_400.0
 """and for this long."""
 
+_NEVER: Final = float("-inf")
 
-class Afterlife:
-    """What is kept of one token that was retired."""
 
-    __slots__ = ("_at", "_since_ms")
+class Afterlife(Struct, eq=False, gc=False):
+    """What is kept of one token that was retired. It is in no cycle, so the collector need not visit it."""
 
-    def __init__(self) -> None:
-        # When it was retired, and the exchange time of the evidence.
-        self._at = float("-inf")
-        self._since_ms = 0
+    # When it was retired, and the exchange time of the evidence.
+    _at: float = _NEVER
+    _since_ms: int = 0
 
     def begin(self, now: float, since_ms: int) -> float:
         """The market is over, by evidence of exchange time ``since_ms``. Return when to look again."""

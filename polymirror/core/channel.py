@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 LAG_KEPT: Final = 60.0
 """Seconds for which answers are dated back by what REST was last seen behind."""
 
 CONTRADICTS_SECONDS: Final = 10.0
 """REST that contradicts a book for this long is a doubt, unless it was seen behind for longer before."""
 
+_NEVER: Final = float("-inf")
 
-class RestChannel:
-    """What is known of REST's answers about one token."""
 
-    __slots__ = ("_contradicted", "_lag", "_lag_at", "_tolerated")
+class RestChannel(Struct, eq=False, gc=False):
+    """What is known of REST's answers about one token. It is in no cycle, so the collector need not visit it."""
 
-    def __init__(self) -> None:
-        self._lag = 0.0
-        self._lag_at = float("-inf")
-        # The first of the answers in a row that contradict the book: when it was asked for, and its exchange time.
-        self._contradicted: tuple[float, int] | None = None
-        # The longest that such a row lasted although REST was wrong, doubled.
-        self._tolerated = CONTRADICTS_SECONDS
+    _lag: float = 0.0
+    _lag_at: float = _NEVER
+    # The first of the answers in a row that contradict the book: when it was asked for, and its exchange time.
+    _contradicted: tuple[float, int] | None = None
+    # The longest that such a row lasted although REST was wrong, doubled.
+    _tolerated: float = CONTRADICTS_SECONDS
 
     @property
     def contradicts(self) -> bool:

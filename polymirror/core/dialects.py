@@ -39,15 +39,19 @@ BURST_SECONDS: Final = 1.0
 class SearchBudget:
     """A share of the time for wide searches, in digests; the only time it knows is what it is told."""
 
-    __slots__ = ("free_at",)
+    __slots__ = ("digests", "free_at", "searches")
 
     def __init__(self) -> None:
         # From then on a search may begin.
         self.free_at = float("-inf")
+        # How many there were, and the candidates of all of them.
+        self.searches = self.digests = 0
 
     def spend(self, digests: int, now: float) -> None:
         """Note that so many candidates are tried: in a time T, (T + burst) times the rate, and one search, at most."""
         self.free_at = max(self.free_at, now - BURST_SECONDS) + digests / DIGESTS_PER_SECOND
+        self.searches += 1
+        self.digests += digests
 
 
 @define

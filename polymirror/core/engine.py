@@ -126,8 +126,7 @@ class Engine(Reads):
             market.hashes.constants = constants
         for asset_id in fresh:
             token = self.tokens[asset_id] = market.add(asset_id)
-            token.since = now
-            token.lagging = market.lagging
+            token.since, token.lagging = now, market.lagging
         self._carriage.assign(market, fresh, now)
         self._settle(now)
 
@@ -264,7 +263,7 @@ class Engine(Reads):
             else:
                 as_of = self._lags.date(market, at_ms, heard_at, now)
             if hedged:
-                socket.lanes.note(data, market, way, heard_at)
+                socket.lanes.note(data, market, way, heard_at, at_ms)
             try:
                 if market.deltas(message, as_of, now, heard_at):
                     if self._open:
@@ -352,22 +351,24 @@ class Engine(Reads):
             return
         vouched: dict[int | None, None] = {}
         for token, generation, doubts in asked.tokens:
-            asset_id = token.asset_id
-            if self.tokens.get(asset_id) is not token:
+            if self.tokens.get(asset_id := token.asset_id) is not token:
                 # Untracked meanwhile, and perhaps tracked anew.
                 continue
+            book = books.get(asset_id)
             if token.proven.generation != generation:
                 # Asked before the book was cleared, replaced or subscribed anew: says nothing now.
                 self.counts["outdated_answers"] += 1
-                if asset_id in books:
-                    token.resync.overhear(books[asset_id], now)
+                if book is not None:
+                    token.resync.overhear(book, now)
                 token.resync.failed(now)
             elif asset_id in failed:
                 token.resync.failed(now)
-            elif asset_id not in books:
+            elif book is None:
                 token.resync.absent(now)
-            elif token.resync.answer(books[asset_id], asked.sent_at, doubts, now):
+            elif token.resync.answer(book, asked.sent_at, doubts, now):
                 vouched[self.markets[token.market_id].socket] = None
+                # Else its timer comes for nothing; and after 500 others the caches have forgotten it.
+                self._deadlines.set(asset_id, token.next_due())
         self._effects.extend(Vouch(socket) for socket in vouched if socket is not None)
         self._settle(now)
 
@@ -438,10 +439,9 @@ class Engine(Reads):
         due = self._due()
         # What was promised for now must be due, to the last digit.
         now = max(now + self._slept, due) if now >= due - self._slept else now + self._slept
-        window = self.config.batch_window
         while self._open:
             market = next(iter(self._open))
-            if now < market.heard_at + window:
+            if now < market.heard_at + self.config.batch_window:
                 break
             del self._open[market]
             market.close(now, definite=False)

@@ -6,31 +6,30 @@ that is newer than the event, the finer of both counts, since a grid only ever g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from msgspec import Struct
+
+from polymirror.core.hashing import MarketHash
 from polymirror.core.proofs import ProofKind
+from polymirror.core.proven import Proven
 from polymirror.core.units import TICK_SIZES
-
-if TYPE_CHECKING:
-    from polymirror.core.hashing import MarketHash
-    from polymirror.core.proven import Proven
 
 REST_BEHIND_SECONDS: Final = 2.0
 """REST was seen up to 1.1 s behind: an answer to a question asked later than this knows of an event."""
 
+_NEVER: Final = float("-inf")
 
-class Grid:
-    """One token's price grid. Tick sizes in 1/10,000."""
 
-    __slots__ = ("_announced", "_announced_at", "_announced_ms", "_hashes", "_proven")
+class Grid(Struct, eq=False, gc=False):
+    """One token's price grid. Tick sizes in 1/10,000. It is in no cycle, so the collector need not visit it."""
 
-    def __init__(self, hashes: MarketHash, proven: Proven) -> None:
-        self._hashes = hashes
-        self._proven = proven
-        # What was announced last, its exchange time, and when it was heard.
-        self._announced: int | None = None
-        self._announced_ms = 0
-        self._announced_at = float("-inf")
+    _hashes: MarketHash
+    _proven: Proven
+    # What was announced last, its exchange time, and when it was heard.
+    _announced: int | None = None
+    _announced_ms: int = 0
+    _announced_at: float = _NEVER
 
     def announce(self, tick: int, at_ms: int, now: float) -> None:
         """Note what an event says: the next hash shows whether it is so."""

@@ -18,7 +18,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
+from msgspec import Struct
 
 from polymirror.core.checksum import Constants, Dialect, HashTemplate
 from polymirror.core.units import PRICE_SCALE, TICK_SIZES
@@ -74,8 +75,7 @@ def near_top(book: OrderBook, tick: int) -> Iterator[str]:
                 yield trade_price_wire(PRICE_SCALE - price)
 
 
-@frozen
-class Explained:
+class Explained(Struct, frozen=True, gc=False):
     """What a whole book's own hash covers: nothing of it is known before the book is accepted."""
 
     dialect: Dialect
@@ -85,6 +85,11 @@ class Explained:
 
 class MarketHash:
     """What is known of one market's hash. Both tokens share the constants and the last trade price."""
+
+    __slots__ = (
+        "_constants", "_dialects", "_next_tick", "_other_templates", "_recent", "_shown_tick", "_template_of",
+        "_templates", "last_trade_price", "market",
+    )  # fmt: skip
 
     def __init__(self, market: str, dialects: DialectBook) -> None:
         self.market = market
@@ -270,7 +275,17 @@ class MarketHash:
         """
         if not message.hash:
             return None
-        told, known = message.last_trade_price, self._known_trades
+        told, dialect, constants = message.last_trade_price, self._dialects.current, self._constants
+        if (
+            told is not None
+            and dialect is not None
+            and constants is not None
+            and (template := self._template(message.asset_id)) is not None
+            and template.digest(message.timestamp_ms, book, told) == message.hash
+        ):
+            # What would be tried first below, and nearly always fits: in one digest it takes 9 us less.
+            return Explained(dialect, constants, told)
+        known = self._known_trades
         if told is not None:
             return self._explain(message, book, self._forms_to_try(message), dict.fromkeys((told, *known)))
         likely = dict.fromkeys((*known, *near_top(book, self.shown_tick or FINEST_STEP)))
@@ -321,11 +336,12 @@ class MarketHash:
         A price grid only ever gets finer: a book from before its change has the old one, and a hash that fits.
         """
         if explained is not None:
-            constants = explained.constants
-            if self._constants is not None and _is_coarser(constants.tick_size, self._constants.tick_size):
-                constants = evolve(constants, tick_size=self._constants.tick_size)
-            if constants != self._constants:
-                self.constants = constants
+            constants, known = explained.constants, self._constants
+            if constants is not known:
+                if known is not None and _is_coarser(constants.tick_size, known.tick_size):
+                    constants = evolve(constants, tick_size=known.tick_size)
+                if constants != known:
+                    self.constants = constants
             self.last_trade_price = explained.last_trade_price
             self._dialects.explained(explained.dialect)
         elif not self.verifiable:
@@ -346,10 +362,11 @@ class MarketHash:
         return None if known is None or tick is None else evolve(known, tick_size=tick)
 
     def _constants_to_try(self, dialect: Dialect, message: Snapshot) -> Iterator[Constants]:
-        known, told = self._constants, self._told_constants(message)
+        known = self._constants
         tick = known.tick_size if known is not None else message.tick_size or self._next_tick or "0.01"
         if known is not None:
             yield known
+        told = self._told_constants(message)
         if told is not None and told != known:
             yield told
         base = told or known

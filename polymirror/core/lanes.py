@@ -48,6 +48,8 @@ class Lane:
 class Books(Protocol):
     """What is needed of a market."""
 
+    newest_ms: int
+
     @property
     def generation(self) -> int:
         """Grows whenever a book of it is built anew."""
@@ -99,8 +101,16 @@ class Lanes(dict[int, Lane]):
             self.failing = (lane.number, f"{lane.behind:.1f} s behind its twin")
         return generation == market.generation
 
-    def note(self, data: bytes | str, market: Books, lane: Lane, heard_at: float) -> None:
-        """A frame with a price change is taken, the first of its kind: the next one that is equal is its echo."""
+    def note(self, data: bytes | str, market: Books, lane: Lane, heard_at: float, at_ms: int) -> None:
+        """A frame with a price change is taken, the first of its kind: the next one that is equal is its echo.
+
+        Its exchange time ``at_ms`` is in the market's newest one by now.
+        """
+        if at_ms < market.newest_ms:
+            # Old news: its twin lost it, or had it so long ago that it is forgotten. That is no sign of being deaf for
+            # the twin, and no sign of hearing for a lane that brings nothing else.
+            lane.behind = max(lane.behind, (market.newest_ms - at_ms) / 1000.0)
+            return
         lane.missed, lane.behind = 0, 0.0
         twin = lane.twin
         if twin is None:

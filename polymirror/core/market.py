@@ -225,7 +225,7 @@ class Market:
         if token.proven.mark.is_ahead(message.timestamp_ms, now, clock):
             as_of = _NEVER
         # Opening books tell the tick size; without it, it is one that nobody asked for, perhaps a late one.
-        asked_at = token.questions.answered(now, lane.number) if message.tick_size is not None else None
+        asked_at = token.questions.answered(lane.number) if message.tick_size is not None else None
         by_stamp = None if asked_at is None else as_of
         if asked_at is not None:
             as_of = min(heard_at, max(as_of, by_answer(asked_at, max(self.lag or 0.0, lane.behind))))

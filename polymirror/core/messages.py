@@ -32,6 +32,9 @@ MAX_MESSAGES: Final = 20_000
 USUAL_BYTES: Final = 2_000
 """Most price changes are shorter (two entries take about 700 bytes), and most books are longer."""
 
+MAX_CHANGE_CHARS: Final = 500
+"""A change whose texts are longer in all is none of the venue's: it is kept for a while, and so must be bounded."""
+
 MAX_KIND_CHARS: Final = 40
 """What is kept of an unknown kind's name."""
 
@@ -264,7 +267,7 @@ def _convert(item: Any) -> Message:
         if kind == "price_change" and content.get("price_changes") is not None:
             # As in a short frame of its own: the fields of other kinds do not matter.
             found = msgspec.convert(content, PriceChange, strict=False)
-            if 0 < found.at_ms < MAX_TIMESTAMP:
+            if 0 < found.at_ms < MAX_TIMESTAMP and _are_short(found.price_changes or ()):
                 return found
         return _sort(msgspec.convert(content, _AnyKind, strict=False))
     except (msgspec.ValidationError, RecursionError) as error:
@@ -323,7 +326,18 @@ def _read_price_change(raw: _AnyKind) -> Message:
         if changes:
             # The hash these schemas carry is of the book after all of the changes.
             changes[-1].hash = raw.hash
+    if not _are_short(changes):
+        return _malformed(raw, f"a change of more than {MAX_CHANGE_CHARS} characters")
     return PriceChange(raw.market, changes, at, raw.event_type)
+
+
+def _are_short(changes: Sequence[Change]) -> bool:
+    """Whether no change has longer texts than the venue's. What came in a usual frame is no longer than that."""
+    return all(
+        len(each.price) + len(each.size) + len(each.side) + len(each.hash) + len(each.best_bid or "")
+        + len(each.best_ask or "") <= MAX_CHANGE_CHARS
+        for each in changes
+    )  # fmt: skip
 
 
 def _read_book(raw: _AnyKind) -> Message:

@@ -8,11 +8,11 @@ come out in one order.
 from __future__ import annotations
 
 from collections import Counter
-from enum import Enum
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from polymirror.core.events import Warned
-from polymirror.core.proofs import ProofKind, Tally, Verdict
+from polymirror.core.proofs import Tally
 
 if TYPE_CHECKING:
     from random import Random
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polymirror.core.events import Transition
 
 
-class Want(Enum):
+class Want(IntEnum):
     """How badly a token wants a book from REST."""
 
     ROUTINE = 0
@@ -56,6 +56,8 @@ class Outbox:
         # Tokens whose readable view changed since the last drain.
         self.dirty: dict[str, None] = {}
         self.proofs = Tally()
+        # Counts one verdict.
+        self.count = self.proofs.count
         # snapshots, ignored, malformed, untracked...
         self.counts: Counter[str] = Counter()
         # Resyncs by the reason of the doubt that led to them.
@@ -64,16 +66,12 @@ class Outbox:
     def want(self, asset_id: str, how: Want) -> None:
         """Note a wish for a REST book; the strongest wish counts."""
         known = self.books.get(asset_id)
-        if known is None or known.value < how.value:
+        if known is None or known < how:
             self.books[asset_id] = how
-            if self.fresh is None or self.fresh.value < how.value:
+            if self.fresh is None or self.fresh < how:
                 self.fresh = how
 
     def warn(self, kind: str, detail: str, now: float) -> None:
         """Tell people that something is odd; nothing is told for an empty ``detail``."""
         if detail:
             self.events.append(Warned(now, kind, detail))
-
-    def count(self, kind: ProofKind, verdict: Verdict) -> None:
-        """Count one verdict."""
-        self.proofs.count(kind, verdict)

@@ -46,15 +46,17 @@ MAX_EARLIER: Final = 16
 
 _NEVER: Final = float("-inf")
 
+_UNHINTED: Final = (0, _NEVER)
+
 
 class Proven:
     """One token's book, its journal and its newest proof."""
 
     # More attributes than a shared instance dict takes: slots save memory, and the caches feel it.
     __slots__ = (
-        "_disordered_ms", "_hint", "baseline_ms", "book", "epoch", "generation", "hash_proven", "journal", "last_ms",
-        "loaded", "mark", "only_rest", "past_levels", "proof", "proven_ms", "stated", "stated_as_of", "stated_doubts",
-        "stated_ms", "tip_levels", "unasked", "unproven", "withheld",
+        "_disordered_ms", "_hint", "_max_journal", "baseline_ms", "book", "epoch", "generation", "hash_proven",
+        "journal", "last_ms", "loaded", "mark", "only_rest", "past_levels", "proof", "proven_ms", "stated",
+        "stated_as_of", "stated_doubts", "stated_ms", "tip_levels", "unasked", "unproven", "withheld",
     )  # fmt: skip
 
     def __init__(self, max_journal: int) -> None:
@@ -68,7 +70,7 @@ class Proven:
         # The newest exchange time that is neither in the book nor in a buffer.
         self.mark = Mark()
         # The newest exchange time that the stream stated without proof, and when that was heard.
-        self._hint = (0, _NEVER)
+        self._hint = _UNHINTED
         # Exchange time of the newest change or baseline in the book, and of the baseline.
         self.last_ms = self.baseline_ms = 0
         # The newest delta: its hash and stated top are what the book must agree with;
@@ -81,8 +83,9 @@ class Proven:
         self.hash_proven = False
         # The baseline came from REST, and nothing on the stream has confirmed it yet.
         self.only_rest = False
-        # Changes applied to the book, oldest first.
-        self.journal: deque[Undo] = deque(maxlen=max_journal)
+        # Changes applied to the book, oldest first. An empty deque takes 760 bytes, so it is made with the first one.
+        self.journal: deque[Undo] | tuple[()] = ()
+        self._max_journal = max_journal
         # Changes of a later exchange time than this stand in the journal in its order.
         self._disordered_ms = 0
         # How many of the journal's newest changes came after the proven state.
@@ -116,7 +119,7 @@ class Proven:
         self.stated = None
         self.stated_as_of = _NEVER
         self.hash_proven = False
-        self.journal.clear()
+        self.journal = ()
         self.unproven = 0
         self.past_levels = self.tip_levels = None
 
@@ -178,13 +181,13 @@ class Proven:
             # What it ended was true until then at the latest (D2).
             if as_of != _NEVER and self.proof is not None and self.proof.as_of > as_of:
                 self.proof = Proof(self.proof.kind, as_of, self.epoch)
-        elif self.unproven == self.journal.maxlen and self.past_levels is None:
+        elif self.unproven == self._max_journal and self.past_levels is None:
             # The journal is about to lose the way back.
             self.past_levels = self.book.levels_before([*self._newest(self.unproven), undo])
         self.tip_levels = None
         # If nobody knows when that was, nothing later proves what it ended.
         undo.as_of = as_of
-        self.journal.append(undo)
+        (self.journal or self._begin_journal()).append(undo)
         self.unproven += 1
         at_ms = undo.at_ms
         if at_ms >= self.last_ms:
@@ -199,7 +202,7 @@ class Proven:
 
     def take(self, undo: Undo, change: Change, at_ms: int, kind: ProofKind, as_of: float) -> None:
         """Note a change that was just made and is proven already: :meth:`follow` and :meth:`prove` in one."""
-        self.journal.append(undo)
+        (self.journal or self._begin_journal()).append(undo)
         self.tip_levels = self.past_levels = self.withheld = None
         self.unproven = 0
         self.last_ms = self.proven_ms = self.stated_ms = at_ms
@@ -214,14 +217,19 @@ class Proven:
         self.past_levels = self.levels()
         undos = self.book.turn_into(book, evidence.since_ms)
         self.tip_levels = None
-        for undo in undos[-(self.journal.maxlen or 0) :]:
+        for undo in undos[-self._max_journal :]:
             undo.as_of = evidence.as_of
-            self.journal.append(undo)
+            (self.journal or self._begin_journal()).append(undo)
             self.unproven += 1
         self.last_ms = self.baseline_ms = evidence.since_ms
         self.stated = None
         self.stated_as_of, self.stated_doubts = evidence.as_of, evidence.doubts
         self.hash_proven = True
+
+    def _begin_journal(self) -> deque[Undo]:
+        journal: deque[Undo] = deque(maxlen=self._max_journal)
+        self.journal = journal
+        return journal
 
     def overtaken(self, change: Change, at_ms: int) -> bool:
         """Whether a delta that is not newer than the book must not be applied: in the book already, or overtaken."""
@@ -274,10 +282,12 @@ class Proven:
     def forget(self, now: float) -> None:
         """Drop what no answer can ask for any more."""
         journal = self.journal
+        if not journal:
+            return
         while len(journal) > self.unproven and journal[0].at_ms < self.last_ms - JOURNAL_MS:
             journal.popleft()
         if journal and not self.unproven and now - self.stated_as_of > QUIET_SECONDS:
-            journal.clear()
+            self.journal = ()
             self.book.rest()
 
     def subscribed(self) -> None:
@@ -294,13 +304,13 @@ class Proven:
 
     # ---- Proofs ------------------------------------------------------------------------------------
 
-    def prove(self, evidence: Evidence) -> bool:
-        """The book as it stands equals the venue's. Return whether newer levels can be read.
+    def prove(self, evidence: Evidence) -> bool | None:
+        """The book as it stands equals the venue's. Return whether newer levels can be read; None: it is refused.
 
         A crossed book is never taken as proven, whatever the venue says: nobody can trade on it.
         """
         if evidence.as_of == _NEVER or self.book.crossed():
-            return False
+            return None
         newer = self.unproven > 0 or self.proof is None
         self._prove(evidence, newer=newer)
         self.unproven = 0
@@ -443,7 +453,8 @@ class Proven:
 
     def reaches_back_to(self, at_ms: int) -> bool:
         """Whether the journal tells all that the book was since exchange time ``at_ms``."""
-        return bool(self.journal) and self.journal[0].at_ms <= at_ms
+        oldest = next(iter(self.journal), None)
+        return oldest is not None and oldest.at_ms <= at_ms
 
     def announced(self, digest: str, *, before_ms: int) -> bool:
         """Whether a change before exchange time ``before_ms`` came with this hash, and did not prove by it."""

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct, field
 
 MAX_QUESTIONS: Final = 8
 """Subscriptions of one token whose answers are waited for at once: later ones are dated by one of these."""
 
-LOST_SECONDS: Final = 30.0
-"""An answer that has not come after so long is lost, if another was asked for since."""
 
-
-class Question(NamedTuple):
+class Question(Struct, frozen=True, gc=False):
     """A subscription that was sent on one connection of a socket, in seconds on the mirror's monotonic clock."""
 
     asked_at: float
     lane: int
 
 
-class Questions:
-    """When one token's open subscriptions were sent, oldest first."""
+class Questions(Struct, eq=False, gc=False):
+    """When one token's open subscriptions were sent, oldest first. It is in no cycle: no work for the collector."""
 
-    __slots__ = ("_asked",)
-
-    def __init__(self) -> None:
-        # A deque would take 600 bytes more for each token.
-        self._asked: list[Question] = []
+    # A deque would take 600 bytes more for each token.
+    _asked: list[Question] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -40,15 +36,17 @@ class Questions:
         if len(self._asked) < MAX_QUESTIONS:
             self._asked.append(Question(now, lane))
 
-    def answered(self, now: float, lane: int = 0) -> float | None:
-        """Return when the opening book that came now on this connection was asked for; None: nobody asked."""
-        mine = [question for question in self._asked if question.lane == lane]
-        while len(mine) > 1 and now - mine[0].asked_at > LOST_SECONDS:
-            self._asked.remove(mine.pop(0))
-        if not mine:
+    def answered(self, lane: int = 0) -> float | None:
+        """Return when the opening book that came on this connection was asked for; None: nobody asked.
+
+        However late it is, it may answer the oldest question: nothing tells a lost answer from a late one. So a lost
+        one makes those that follow on its connection look older, each by one subscription, and never younger.
+        """
+        mine = next((question for question in self._asked if question.lane == lane), None)
+        if mine is None:
             return None
-        self._asked.remove(mine[0])
-        return mine[0].asked_at
+        self._asked.remove(mine)
+        return mine.asked_at
 
     def lost(self, lane: int) -> None:
         """One connection of the socket is gone."""

@@ -90,7 +90,7 @@ class Requests:
             if now < self.due:
                 return []
         self.due = _NEVER
-        ready.sort(key=lambda asset_id: -wishes[asset_id].value)
+        ready.sort(key=wishes.__getitem__, reverse=True)
         starts = range(0, len(ready), MAX_BOOKS_PER_REQUEST)
         return [self._make(ready[start : start + MAX_BOOKS_PER_REQUEST], now) for start in starts[:room]]
 

@@ -160,7 +160,9 @@ class Resync(Attempts):
         as_of = max(by_answer(sent_at, self.channel.lag(now)), min(by_stamp, sent_at))
         if self.token.proven.is_before_hint(stamp, now):
             as_of = min(as_of, by_stamp)
-        return Evidence(ProofKind.PROBE, clock.order_ms(stamp, now), as_of, doubts, by_stamp)
+        # What can be dated does not lie in the future, and is ordered as it stands.
+        order_ms = clock.order_ms(stamp, now) if by_stamp == -_NEVER else stamp
+        return Evidence(ProofKind.PROBE, order_ms, as_of, doubts, by_stamp)
 
     def _matched(self, message: Snapshot, evidence: Evidence, now: float) -> None:
         """REST and the book agree: whatever was held against it is void."""

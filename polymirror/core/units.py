@@ -74,6 +74,23 @@ class _Memo(dict[str, int]):
         return value
 
 
+class _Sizes(_Memo):
+    """The same for sizes: most are read once, and then come with the book of the other token."""
+
+    def __missing__(self, wire: str) -> int:
+        # As parse_size begins: not to call it saves 6 of the 160 us that a book of 100 levels a side takes.
+        whole, _, fraction = wire.partition(".")
+        decimals = _FRACTIONS.get(fraction)
+        if decimals is not None and whole.isdigit() and wire.isascii() and len(whole) <= _USUAL_DIGITS:
+            value = int(whole) * SIZE_SCALE + decimals
+        else:
+            value = self._parse(wire)
+        if len(self) >= self._most:
+            self.clear()
+        self[wire] = value
+        return value
+
+
 def parse_price(wire: str) -> int:
     """Return the price in 1/10,000, between 0 and 10,000. Raises UnitError."""
     return _parse("price", wire, 4, PRICE_SCALE)
@@ -98,7 +115,7 @@ PRICES: Final = _Memo(parse_price, 1 << 16)
 COMPLEMENTS: Final = _Memo(lambda wire: PRICE_SCALE - parse_price(wire), 1 << 16)
 """``COMPLEMENTS["0.48"] == 5200``: the price of the same order on the market's other token. Raises as PRICES does."""
 
-SIZES: Final = _Memo(parse_size, 1 << 12)
+SIZES: Final = _Sizes(parse_size, 1 << 12)
 """``SIZES["5"] == 5_000_000``, for whole books: the same sizes come again with the book of the other token."""
 
 

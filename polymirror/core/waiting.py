@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Struct, field
+
+from polymirror.core.evidence import Mark
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from polymirror.core.clock import VenueClock
-    from polymirror.core.evidence import Mark
     from polymirror.core.messages import Change
     from polymirror.core.proven import Proven
 
@@ -24,21 +27,23 @@ class Held(NamedTuple):
     now: float
 
 
-class Waiting:
-    """A bounded buffer of deltas."""
+class Waiting(Struct, eq=False, gc=False):
+    """A bounded buffer of deltas. It is in no cycle, so the collector need not visit it."""
 
-    __slots__ = ("_held", "_limit", "_mark")
-
-    def __init__(self, limit: int, mark: Mark) -> None:
-        self._limit = limit
-        self._mark = mark
-        self._held: list[Held] = []
+    _limit: int
+    _mark: Mark
+    _held: list[Held] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._held)
 
     def __iter__(self) -> Iterator[Held]:
         return iter(self._held)
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest exchange time of them; 0: there are none."""
+        return max((held.order_ms for held in self._held), default=0)
 
     def hold(self, held: Held) -> bool:
         """Keep a delta. A full buffer starts over, so that nothing is lost silently; return whether it was full."""

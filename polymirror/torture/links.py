@@ -24,7 +24,7 @@ from polymirror.torture.witness import Witness
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.config import StreamConfig
     from polymirror.core.engine import Engine
@@ -123,6 +123,10 @@ class Links(Timeline):
 
     def _was_read(self, wire: Wire, frame: Frame) -> None:
         """The engine took a frame."""
+        raise NotImplementedError
+
+    def _answers(self, books: Iterable[Snapshot]) -> None:
+        """These books answer a call; the engine is about to be told."""
         raise NotImplementedError
 
     def _was_answered(self, asset_ids: Sequence[str]) -> None:
@@ -294,6 +298,7 @@ class Links(Timeline):
                 why = f"HTTP {answer.status}" if answer.status != OK else "an answer that is no list of books"
                 self.engine.books_failed(request, self.seconds, f"{name}: {why}")
             else:
+                self._answers(books.values())
                 self.engine.books(request, books, self.seconds)
             self._drain()
             self._was_answered(asset_ids)

@@ -46,7 +46,7 @@ ROUNDING_MS: Final = 1
 HONEST_REST_MS: Final = 20_000
 """A rewritten connection is found out within this time if REST is honest."""
 
-UNTRIED_MS: Final = 2_000
+UNTRIED_MS: Final = 100
 UNTRIED_MESSAGES: Final = 16
 """A second token's own hash is tried after this time or so many messages of its market, whichever comes first."""
 

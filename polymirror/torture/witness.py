@@ -48,6 +48,8 @@ class Witness:
         # By market: when a frame was read, and the frame.
         self._heard: defaultdict[str, deque[tuple[int, Frame]]] = defaultdict(lambda: deque(maxlen=MAX_HEARD))
         self._openings: deque[Frame] = deque(maxlen=MAX_OPENINGS)
+        # By token: the newest exchange time of a book that answered a call, and that the exchange really had.
+        self._answered: dict[str, int] = {}
 
     def sent(self, frames: Iterable[Frame], now_ms: int) -> None:
         """The venue sends these frames, whoever receives them."""
@@ -97,6 +99,14 @@ class Witness:
     def is_missing(self, market: str, since_ms: int) -> bool:
         """Whether a change that was sent since then has not arrived as it was."""
         return any(at_ms >= since_ms for at_ms in self._missing[market].values())
+
+    def answered(self, token: str, stamp_ms: int) -> None:
+        """The client reads a real book in the answer to a call, whatever becomes of it."""
+        self._answered[token] = max(stamp_ms, self._answered.get(token, 0))
+
+    def answers_later(self, tokens: Iterable[str], stamp_ms: int) -> bool:
+        """Whether a call was answered with a book of one of these that states a later exchange time."""
+        return any(self._answered.get(token, 0) > stamp_ms for token in tokens)
 
     def states_later(self, market: str, token: str, stamp_ms: int, until_ms: int) -> bool:
         """Whether anything was read about this book that states a later exchange time.

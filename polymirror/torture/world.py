@@ -32,7 +32,8 @@ from polymirror.core.events import Transition
 from polymirror.core.messages import subscription_change
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
-from polymirror.errors import NotLive
+from polymirror.core.units import PRICES, parse_size
+from polymirror.errors import NotLive, UnitError
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.exchange.history import Sums
 from polymirror.simulator.exchange.market import MIN_ORDER_SIZE, Phase
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.book import Levels
     from polymirror.core.effects import Effect
+    from polymirror.core.messages import Snapshot
     from polymirror.core.view import BookView
     from polymirror.simulator.exchange.history import Digest
     from polymirror.simulator.faults.base import Fault
@@ -71,8 +73,8 @@ SWEEP_EVERY = MICRO // 4
 SWEEPS = 4
 """A share of all books is read so often, each of them once in so many times, whether anything arrives or not."""
 
-ASKED_MS = 6_000
-"""An answer from REST is accepted so long after it was given, at the latest: the time-out of a request, and a bit."""
+ASKED_MS = 50
+"""An answer is given after the moment for which it is believed to speak; the client's clock may be off by so much."""
 
 
 @frozen
@@ -265,6 +267,13 @@ class World(Links):
     def _was_answered(self, asset_ids: Sequence[str]) -> None:
         self._read_all(asset_ids)
 
+    def _answers(self, books: Iterable[Snapshot]) -> None:
+        for book in books:
+            token = book.asset_id
+            # What was altered on the way says nothing.
+            if self.exchange.knows(token) and self.exchange.was_true(token, *_levels(book), 0):
+                self.witness.answered(token, book.timestamp_ms)
+
     def _awoke(self) -> None:
         self._read_all(self._market_of)
 
@@ -345,7 +354,9 @@ class World(Links):
                 until_ms = math.ceil(now_ms - window_ms)
                 # A statement about one token says the same about its complement.
                 about = "" if own is None else token
+                told = (token,) if about else market.tokens
                 heard = self.witness.states_later(condition, about, served.stamp_ms, until_ms)
+                heard = heard or self.witness.answers_later(told, served.stamp_ms)
                 # Nobody can hear of what one token does alone: no message tells it.
                 alone = own is not None and own.alone_ms >= served.since_ms
                 lost = alone or self.witness.is_missing(condition, served.since_ms)
@@ -385,3 +396,12 @@ class World(Links):
         for _, state in self.engine.states():
             counts[state] = counts.get(state, 0) + 1
         return counts
+
+
+def _levels(book: Snapshot) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The levels of an answer, in wire units; what cannot be read is no level."""
+    try:
+        sides = [[(PRICES[each.price], parse_size(each.size)) for each in side] for side in (book.bids, book.asks)]
+    except UnitError:
+        return [], []
+    return sides[0], sides[1]

@@ -7,10 +7,7 @@ Pure arithmetic: no clock, no sleep, no ambient randomness. The stream and the H
 from __future__ import annotations
 
 import math
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
-
-from tenacity.wait import wait_base
 
 if TYPE_CHECKING:
     import random
@@ -24,7 +21,7 @@ MAX_HEADER: Final = 100
 """Characters of a ``Retry-After`` header; an HTTP date has 29."""
 
 
-class FullJitter(wait_base):
+class FullJitter:
     """Wait a random time between nothing and ``min(cap, base * 2 ** (attempt - 1))`` seconds.
 
     These are the semantics of :class:`tenacity.wait_random_exponential`, with a random generator of
@@ -61,6 +58,9 @@ def parse_retry_after(header: str | None, wall_now: float) -> float | None:
     try:
         seconds = float(header)
     except ValueError:
+        # Hardly ever needed: it takes a hundredth of the time of importing the library.
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
         try:
             seconds = parsedate_to_datetime(header).timestamp() - wall_now
         except (ValueError, TypeError, LookupError, ArithmeticError, OSError):

@@ -14,13 +14,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from attrs import define, frozen
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter, parse_retry_after
 from polymirror.venue.body import UNREADABLE, read_body
 from polymirror.venue.budget import RateBudget
-from polymirror.venue.environment import bad_environment, check_proxies
 from polymirror.venue.failures import (
     HINTS,
     MAX_REDIRECTS,
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import httpx
+    from tenacity import RetryCallState
 
     from polymirror.config import RestConfig
     from polymirror.venue.network import Network
@@ -113,6 +112,7 @@ class Http:
         import httpx  # noqa: PLC0415
 
         from polymirror.venue.cookies import NoCookies  # noqa: PLC0415
+        from polymirror.venue.environment import bad_environment, check_proxies  # noqa: PLC0415
 
         config, transport = self._config, self._network.transport
         if transport is None:
@@ -163,6 +163,8 @@ class Http:
         :class:`~polymirror.errors.VenueUnavailable` also when ``total_timeout`` seconds were not enough for everything,
         the wait for the budget included. :class:`RuntimeError` outside ``async with``.
         """
+        from tenacity import AsyncRetrying, retry_if_exception  # noqa: PLC0415 - as above
+
         started = self._clock()
 
         def give_up(state: RetryCallState) -> bool:

@@ -35,7 +35,7 @@ MAX_SPLITS: Final = 64
 REFUSED_BATCH: Final = frozenset({400, 413, 422})
 """Statuses with which a batch is refused for what is in it, or for its size."""
 
-LARGE_BODY: Final = 262_144
+LARGE_BODY: Final = 524_288
 """Bytes of books that are decoded before other tasks get their turn: about two milliseconds' worth."""
 
 MAX_BLANK: Final = 100

@@ -14,13 +14,10 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_never
-from websockets.exceptions import ConnectionClosed
 
 from polymirror.errors import ConfigError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, cause_of
-from polymirror.venue.connection import Connection
 from polymirror.venue.failures import printable
 from polymirror.venue.groups import first_of
 from polymirror.venue.network import REAL
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from polymirror.config import StreamConfig
+    from polymirror.venue.connection import Connection
     from polymirror.venue.network import AnyWire, Network
 
 __all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
@@ -156,6 +154,9 @@ class Stream:
         if self._running:
             message = f"{self.name} is running already"
             raise RuntimeError(message)
+        # Not before one runs: what a stream needs of other libraries is an eighth of the time of importing this one.
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_never  # noqa: PLC0415
+
         self._running = True
         retrying = AsyncRetrying(
             sleep=self._sleep, wait=self._jitter, stop=stop_never, retry=retry_if_exception_type(_Lost)
@@ -223,6 +224,10 @@ class Stream:
             raise _Lost(cause)
 
     async def _serve(self, wire: AnyWire) -> CloseCause:
+        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - as above
+
+        from polymirror.venue.connection import Connection  # noqa: PLC0415
+
         connection = Connection(
             wire,
             config=self._config,

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, timedelta
 from enum import Enum, unique
 from functools import cache
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
@@ -19,6 +18,7 @@ from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from zoneinfo import ZoneInfo
 
 LONG_NAMES: Final = {"btc": "bitcoin", "eth": "ethereum", "sol": "solana", "xrp": "xrp"}
 """The assets' names in hourly and daily slugs, as far as they were seen."""
@@ -166,6 +166,9 @@ def _eastern(unix_seconds: float) -> datetime:
 
 @cache
 def _zone() -> ZoneInfo:
+    # Hardly ever needed: it takes a hundredth of the time of importing the library.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
+
     try:
         return ZoneInfo("America/New_York")
     except ZoneInfoNotFoundError as error:

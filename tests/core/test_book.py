@@ -158,12 +158,12 @@ def test_every_past_state_can_be_rebuilt_from_the_changes():
     assert book.levels() == states[-1]
 
 
-def test_a_side_at_rest_keeps_one_text_also_after_a_size_was_cut_into_it():
+def test_a_side_keeps_one_text_also_after_a_size_was_cut_into_it():
     book, mirror = order_book([("0.40", "10"), ("0.45", "20")]), order_book([], [("0.60", "10"), ("0.55", "20")])
     side, image = book.bids, mirror.asks
     side.text()
     side.set_mirrored(image, 4500, 7_000_000, '{"price":"0.45","size":"7"}', '{"price":"0.55","size":"7"}')
-    assert side._last != side.joined
+    assert side._last is side.joined
     side.rest()
     assert side._last is side.joined
     assert side.wires[-1] == '{"price":"0.45","size":"7"}'

@@ -15,7 +15,7 @@ from polymirror.core.evidence import (
     UNPROVEN_SECONDS,
     Mark,
 )
-from polymirror.core.questions import LOST_SECONDS, MAX_QUESTIONS, Questions
+from polymirror.core.questions import MAX_QUESTIONS, Questions
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
 from tests.core.builders import (
@@ -297,15 +297,24 @@ def test_an_opening_book_is_dated_by_its_own_question_though_another_was_asked_s
     assert rig.live_view("11").verified_age == pytest.approx(5.0)
 
 
-def test_an_answer_that_never_came_dates_no_later_one():
+def test_an_answer_that_never_came_makes_later_ones_older_and_never_younger():
     questions = Questions()
     for n in range(2 * MAX_QUESTIONS):
         questions.ask(NOW + n)
-    assert len(questions) == MAX_QUESTIONS
-    assert questions.answered(NOW + LOST_SECONDS + MAX_QUESTIONS - 1) == NOW + MAX_QUESTIONS - 1
-    assert questions.answered(NOW + LOST_SECONDS) is None
-    questions.ask(NOW)
-    assert questions.answered(NOW + 2 * LOST_SECONDS) == NOW, "it may still be the answer"
+    assert [questions.answered() for _ in range(MAX_QUESTIONS + 1)] == [*(NOW + n for n in range(MAX_QUESTIONS)), None]
+
+
+@pytest.mark.parametrize("late", [5.0, 40.0, 100.0])
+def test_an_opening_book_that_comes_very_late_speaks_for_its_own_question(rig, exchange, late):
+    """It was taken for the answer to a later one after 30 s, and granted as younger than it was."""
+    before = exchange.opening()
+    rig.disconnect()
+    rig.connect()
+    rig.advance(late - 1.0)
+    rig.token("11").questions.ask(rig.now)
+    rig.advance(1.0)
+    rig.send(before)
+    assert rig.engine.peek("11", rig.now).verified_age >= late - 0.001
 
 
 def test_an_answer_to_a_question_older_than_the_proof_makes_no_proof_younger_and_a_later_one_does(rig, exchange):

@@ -165,7 +165,7 @@ def test_a_lane_alone_has_no_echoes(hedged, exchange):
     hedged.disconnect(lane=1)
     message = json.dumps(exchange.change("BUY", "0.30", "5"))
     lanes = socket_of(hedged).lanes
-    lanes.note(message, hedged.engine.markets["0xm"], lanes[0], hedged.now)
+    lanes.note(message, hedged.engine.markets["0xm"], lanes[0], hedged.now, exchange.at)
     hedged.connect(lane=1)
     hedged.send(message, lane=1)
     assert echoes(hedged) == 0
@@ -250,7 +250,7 @@ def test_questions_of_a_lane_die_with_it():
     questions.begin(1.0)
     questions.ask(2.0, 1)
     questions.lost(0)
-    assert (questions.answered(3.0), questions.answered(3.0, 1), len(questions)) == (None, 2.0, 0)
+    assert (questions.answered(), questions.answered(1), len(questions)) == (None, 2.0, 0)
 
 
 def test_a_market_is_subscribed_anew_on_both_lanes(hedged, exchange):
@@ -313,6 +313,28 @@ def test_a_lane_is_not_deaf_while_changes_come_on_it(hedged, exchange):
         hedged.send(exchange.change("BUY", "0.30", str(size)), lane=int(size % DEAF_CHANGES == 0))
         hedged.advance(1)
     assert replaced(hedged) == []
+
+
+def test_a_lane_so_late_that_its_echoes_are_forgotten_never_makes_its_twin_look_deaf(hedged, exchange, monkeypatch):
+    """What it brings is old news, not changes that its twin lacks: a healthy lane was replaced for it."""
+    monkeypatch.setattr("polymirror.core.lanes.MAX_ECHOES", 1)
+    messages = [exchange.change("BUY", "0.30", str(size)) for size in range(1, 4 * DEAF_CHANGES)]
+    for message in messages:
+        hedged.send(message)
+    for message in messages[:-2]:
+        hedged.advance(DEAF_SECONDS / DEAF_CHANGES)
+        hedged.send(message, lane=1)
+    assert {lane for lane, _ in replaced(hedged)} <= {1}
+    assert socket_of(hedged).lanes[1].behind > 0
+
+
+def test_old_news_does_not_make_a_deaf_lane_hear(hedged, exchange):
+    late = exchange.change("BUY", "0.29", "5")
+    for size in range(1, 5 * DEAF_CHANGES):
+        hedged.send(exchange.change("BUY", "0.30", str(size)))
+        hedged.send(late, lane=1)
+        hedged.advance(1)
+    assert {lane for lane, _ in replaced(hedged)} == {1}
 
 
 def test_heartbeats_do_not_make_a_deaf_lane_hear(hedged, exchange):

@@ -6,6 +6,7 @@ import pytest
 
 from polymirror.core import messages
 from polymirror.core.messages import (
+    MAX_CHANGE_CHARS,
     USUAL_BYTES,
     Change,
     Ignored,
@@ -307,6 +308,34 @@ def test_a_field_of_another_kind_in_a_price_change_does_not_matter(long, in_arra
     }  # fmt: skip
     (message,) = decode_frame(json.dumps([content] if in_array else content))
     assert message == PriceChange("0xm", [Change("11", "0.4", "1", "BUY")], 5, "price_change")
+
+
+@pytest.mark.parametrize("field", ["hash", "price", "size", "side", "best_bid", "best_ask"])
+@pytest.mark.parametrize("oddly", [False, True], ids=["as usual", "beside something odd"])
+def test_a_change_with_a_text_that_is_much_too_long_is_malformed(field, oddly):
+    """Changes are kept for a while, thousands of them, so their texts are bounded."""
+    entry = {
+        "asset_id": "11",
+        "price": "0.5",
+        "size": "5",
+        "side": "BUY",
+        "hash": "ab",
+        "best_bid": "0.5",
+        "best_ask": "1",
+    }
+    message = {"event_type": "price_change", "market": "0xm", "timestamp": "1790000000000"}
+    good = {**message, "price_changes": [{**entry, "hash": "b" * 40}], "padding": "x" * USUAL_BYTES}
+    bad = {
+        **message,
+        "price_changes": [entry, {**entry, field: "1" * (MAX_CHANGE_CHARS + 1)}],
+        "padding": "x" * USUAL_BYTES,
+    }
+    frame = [good, bad, {"event_type": 5}] if oddly else [good, bad]
+    messages = decode_frame(json.dumps(frame).encode())
+    assert isinstance(messages[0], PriceChange)
+    assert isinstance(messages[1], Malformed)
+    assert messages[1].asset_ids == ("11",)
+    assert isinstance(decode_frame(json.dumps(bad).encode())[0], Malformed)
 
 
 def test_a_price_change_without_a_possible_time_is_malformed_beside_something_broken():

@@ -17,6 +17,9 @@ UNLIKELY = "0.013"
 
 WRONG = "0" * 40
 
+SEARCH = 6 * 1002
+"""Tick sizes times trade prices."""
+
 
 @pytest.fixture
 def searched(monkeypatch):
@@ -153,6 +156,8 @@ def test_a_hash_that_nothing_explains_is_searched_once(rig, exchange, searched):
     rig.send(wrong(exchange.change("BUY", "0.46", "5")))
     rig.advance(0.9)
     assert searched == [WRONG, WRONG], "one for each token"
+    totals = rig.engine.status(rig.now).totals
+    assert (totals.searches, totals.search_digests) == (2, 2 * SEARCH), "people are told of each"
     assert rig.verdicts("hash").get("mismatch") is None, "it may still heal"
     for n in range(misses_module.HEAL_CHANGES):
         rig.send(without_hashes(exchange.change("BUY", "0.46", str(6 + n))))

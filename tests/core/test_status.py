@@ -44,6 +44,19 @@ def test_a_live_book_tells_its_proof_with_its_age_in_seconds_and_the_exchange_ti
     assert (book.settled, book.bid_levels, book.ask_levels, book.journaled_changes) == (True, 4, 3, 1)
 
 
+def test_a_summary_agrees_with_the_status_and_has_the_oldest_proof_of_any_live_book() -> None:
+    rig = Rig.live(exchange := Exchange(), Exchange("0xn", "33", "44"))
+    rig.now += 1
+    rig.send(exchange.change("BUY", "0.46", "7", at=START + 1_000))
+    rig.now += 0.25
+    status, summary = rig.engine.status(rig.now), rig.engine.summary(rig.now)
+    assert (summary.sockets, summary.totals) == (status.sockets, status.totals)
+    live = [each.proof_age for each in status.tokens if each.state is BookState.LIVE and each.proof_age is not None]
+    assert len({*live}) == 2
+    assert summary.proof_age == max(live)
+    assert Rig(Exchange()).engine.summary(rig.now).proof_age == 0.0
+
+
 def test_a_status_agrees_with_what_a_reader_gets() -> None:
     rig = Rig.live(exchange := Exchange())
     rig.send(exchange.change("BUY", "0.46", "7"))

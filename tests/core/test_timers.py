@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from polymirror.core.timers import Deadlines
+from polymirror.core.timers import SPARE, Deadlines
 
 NEVER = float("inf")
 
@@ -42,6 +42,15 @@ def test_an_owner_has_one_deadline_which_can_be_moved_and_cancelled():
     deadlines.cancel("a")
     deadlines.cancel("a")
     assert list(deadlines.pop_due(10.0)) == []
+
+
+def test_deadlines_that_are_moved_again_and_again_do_not_pile_up():
+    deadlines = Deadlines()
+    deadlines.set("b", 5.0)
+    for n in range(10_000):
+        deadlines.set("a", 1e6 - n)
+    assert len(deadlines._heap) <= 2 * len(deadlines) + SPARE
+    assert list(deadlines.pop_due(1e6)) == ["b", "a"]
 
 
 def test_random_use_agrees_with_a_plain_dictionary():

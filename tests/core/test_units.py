@@ -92,6 +92,9 @@ def test_a_size_is_read_exactly(wire, size):
 def test_what_is_no_size_is_refused(wire):
     with pytest.raises(UnitError, match="size"):
         parse_size(wire)
+    with pytest.raises(UnitError, match="size"):
+        SIZES[wire]
+    assert wire not in SIZES
 
 
 def test_a_refusal_names_field_value_and_range_and_bounds_hostile_input():
@@ -102,8 +105,9 @@ def test_a_refusal_names_field_value_and_range_and_bounds_hostile_input():
     assert len(str(caught.value)) < 200
 
 
-def test_the_memo_never_holds_more_than_its_bound():
-    memo = units._Memo(parse_size, 3)
+@pytest.mark.parametrize("kind", [units._Memo, units._Sizes])
+def test_the_memo_never_holds_more_than_its_bound(kind):
+    memo = kind(parse_size, 3)
     assert [memo[str(n)] for n in range(10)] == [n * 1_000_000 for n in range(10)]
     assert len(memo) <= 3
 

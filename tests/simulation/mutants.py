@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from attrs import evolve
 
+from polymirror.core import mirrored
 from polymirror.core.book import OrderBook
 from polymirror.core.engine import Engine
 from polymirror.core.evidence import Evidence
@@ -149,6 +150,20 @@ def no_hash_grace() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def ignore_what_answers_end() -> Iterator[None]:
+    """An answer that proves nothing says nothing: what it states is not noted as the end of what is older."""
+    with patch.object(Resync, "_heard_of", lambda *_: None):
+        yield
+
+
+@contextmanager
+def leave_the_second_token_untried() -> Iterator[None]:
+    """The second token's own hash is tried every other second, not after the promised tenth of one."""
+    with patch.object(mirrored, "TURN_SECONDS", 1.9):
+        yield
+
+
 MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "no_hash_check": (no_hash_check, ("lost_delta", "reordered_deltas")),
     "no_proof_age": (no_proof_age, ("frozen_token", "silent_socket")),
@@ -159,5 +174,9 @@ MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "trust_any_baseline": (trust_any_baseline, ("rest_stale", "lost_delta", "garbage_frame")),
     "never_give_up_a_doubt": (never_give_up_a_doubt, ("lost_delta",)),
     "no_hash_grace": (no_hash_grace, ("lost_delta",)),
+    "ignore_what_answers_end": (
+        ignore_what_answers_end,
+        ("stale_opening", "silent_subscription", "lost_delta", "disconnect"),
+    ),
 }
 """Each mutant, and faults among which it must be caught."""

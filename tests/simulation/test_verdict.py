@@ -96,15 +96,23 @@ def test_a_rewritten_connection_is_excused_for_20_s_or_as_long_as_rest_agrees(be
 @pytest.mark.parametrize(
     ("ago", "messages", "mirror", "found"),
     [
-        (2_520, 16, NOW, verdict.SECOND_TOKEN),
-        (2_521, 16, NOW, verdict.WRONG),
+        (620, 16, NOW, verdict.SECOND_TOKEN),
+        (621, 16, NOW, verdict.WRONG),
         (10, 17, NOW, verdict.WRONG),
         (10, 1, 0, verdict.WRONG),
     ],
 )
-def test_a_mirror_image_is_excused_if_proven_within_2_s_or_16_messages(ago, messages, mirror, found) -> None:
+def test_a_mirror_image_is_excused_if_proven_within_100_ms_or_16_messages(ago, messages, mirror, found) -> None:
     excuse = verdict.second_token(ended(mirror), claim(), NOW - ago, messages)
     assert judge(ended(0), claim(), [excuse]) == found
+
+
+def test_an_answer_that_was_read_counts_as_heard_by_the_time_that_it_states() -> None:
+    witness = Witness(10)
+    witness.answered("11", 5_000)
+    witness.answered("11", 4_000)
+    assert witness.answers_later(("22", "11"), 4_999)
+    assert not witness.answers_later(("22", "11"), 5_000)
 
 
 def change(text: str, token: str = "", kind: str = PRICE_CHANGE) -> Frame:

@@ -155,7 +155,15 @@ async def test_an_array_is_cut_where_its_elements_end():
     one, two = b'{"event_type":"x", "a": [1, 2]}', b'{"b":"],[","event_type":""}'
     assert cut_array(b" [ " + one + b" , " + two + b" ] ") == [one, two]
     three = b'{"asset_id":"1","bids":[{"price":"0.5","size":"1"},{}]}'
-    assert cut_books(b"[" + three + b"," + three + b"]") == [three, three]
+    assert cut_books(b"[" + three + b"," + three + b"]") == [b"[" + three + b"," + three + b"]"]
+
+
+async def test_books_are_cut_into_arrays_that_are_light_by_their_bytes():
+    books = [b'{"asset_id":"%d","x":"%s"}' % (n, b"y" * size) for n, size in enumerate([9_000] * 9 + [50_000, 1, 1])]
+    cut = cut_books(b"[" + b" , ".join(books) + b"]")
+    assert [json.loads(piece) for piece in cut] == [
+        [json.loads(book) for book in books[first:last]] for first, last in ((0, 4), (4, 8), (8, 9), (9, 10), (10, 12))
+    ]
 
 
 async def test_elements_of_another_kind_or_with_escapes_stay_together():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 from hypothesis import given
@@ -112,10 +112,10 @@ def test_what_has_no_formula_is_refused_with_the_reason():
 
 def test_a_system_without_time_zones_is_told_what_to_install(monkeypatch):
     def missing(_name):
-        raise windows.ZoneInfoNotFoundError
+        raise ZoneInfoNotFoundError
 
     windows._zone.cache_clear()
-    monkeypatch.setattr(windows, "ZoneInfo", missing)
+    monkeypatch.setattr("zoneinfo.ZoneInfo", missing)
     with pytest.raises(ConfigError, match="tzdata"):
         window_at("btc", "1h", 1_790_000_000)
     windows._zone.cache_clear()
