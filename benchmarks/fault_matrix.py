@@ -21,7 +21,7 @@ from benchmarks.page import render
 from benchmarks.peers import COLUMNS, SUBJECTS, absences
 from benchmarks.results import METRICS, Matrix
 from benchmarks.schedule import NO_FAULT
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,7 +12,7 @@ from benchmarks.arena import GRID, LATENCY_MS, LIMITS, MARKETS, RATE, WARM_UP
 from benchmarks.peers import COLUMNS, OWN, installed, load
 from benchmarks.results import BEYOND_PROOF, METRICS
 from benchmarks.schedule import NEEDS_RECONNECTION, NO_FAULT, PERIOD
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from polymirror.simulator.fault_base import FOREVER_MS, Plan
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.base import FOREVER_MS, Plan
+from polymirror.simulator.faults.catalogue import FAULTS
 
 if TYPE_CHECKING:
-    from polymirror.simulator.faults import Fault
+    from polymirror.simulator.faults.base import Fault
 
 NO_FAULT = "none"
 """The row in which nothing goes wrong."""
@@ -49,7 +49,7 @@ class Armed:
     def arm(self: Any) -> None:
         """Let it take the next chance."""
         self.armed = True
-        # Setting the plan makes the line of faults look at it again.
+        # Setting the plan draws anew when it strikes.
         self.plan = self.plan
 
     def strike(self: Any) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from polymirror.simulator.history import Digest, History, digest
-from polymirror.simulator.market import Phase
+from polymirror.simulator.exchange.history import Digest, History, digest
+from polymirror.simulator.exchange.market import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.simulator.market import Market
+    from polymirror.simulator.exchange.market import Market
 
 Sides = tuple["Sequence[tuple[int, int]]", "Sequence[tuple[int, int]]"]
 """Bids and asks as (price in 1/10,000, size in 1/1,000,000), in any order."""

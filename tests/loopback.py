@@ -24,7 +24,7 @@ from polymirror.simulator.frames import PRICE_CHANGE, Frame
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from polymirror.simulator.faults import Link
+    from polymirror.simulator.faults.base import Link
     from polymirror.simulator.frames import Answer, Call, Item
 
 

@@ -21,6 +21,9 @@ PACKAGE = REPOSITORY / "polymirror"
 CORE = sorted((PACKAGE / "core").rglob("*.py"))
 SIMULATOR = sorted((PACKAGE / "simulator").rglob("*.py"))
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+STAND_INS = sorted((REPOSITORY / "bots" / "testing").rglob("*.py"))
+"""Services beside the simulated exchange that only bots talk to; as pure as it is."""
+
 OUTSIDE = sorted({*SOURCES, *(REPOSITORY / "bots").rglob("*.py")} - set(CORE))
 """Whoever stands on the core and must not reach into it."""
 
@@ -137,7 +140,7 @@ def test_core_has_no_clock_io_or_ambient_randomness(path: Path) -> None:
     assert import_lint(path.read_text(encoding="utf-8"), module_name(path)) == []
 
 
-@each([path for path in SIMULATOR if path.stem not in {"app", "server"} and path.parent.name != "virtual"])
+@each([p for p in (*SIMULATOR, *STAND_INS) if p.stem not in {"app", "server"} and p.parent.name != "virtual"])
 def test_the_simulated_exchange_is_pure_apart_from_its_server_and_its_event_loop(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert import_lint(source, module_name(path), randomness_is_seeded_here=True) == []
@@ -155,6 +158,15 @@ def test_the_simulator_cannot_repeat_a_mistake_of_the_core(path: Path) -> None:
     judged = [f"polymirror.core.{name}" for name in ("checksum", "book", "token", "engine")]
     names = imports(path.read_text(encoding="utf-8"), module_name(path))
     assert {n for n in names if any(is_within(n, package) for package in judged)} == set()
+
+
+@each(sorted((PACKAGE / "simulator" / "exchange").rglob("*.py")))
+def test_the_exchange_itself_knows_neither_faults_nor_orders_nor_connections(path: Path) -> None:
+    allowed = [
+        f"polymirror.{name}" for name in ("errors", "simulator.exchange", "simulator.frames", "simulator.settings")
+    ]
+    own = {n for n in imports(path.read_text(encoding="utf-8"), module_name(path)) if is_within(n, "polymirror")}
+    assert {n for n in own if not any(is_within(n, package) for package in allowed)} == set()
 
 
 @each(SOURCES)
@@ -407,6 +419,11 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
 def test_no_module_of_the_core_imports_itself_by_a_detour_not_even_for_its_types() -> None:
     paths = [*(path for path in CORE if path.stem != "__init__"), PACKAGE / "errors.py", PACKAGE / "config.py"]
     sources = {module_name(path): path.read_text(encoding="utf-8") for path in paths}
+    assert circles(import_graph(sources)) == []
+
+
+def test_no_module_of_the_simulator_imports_itself_by_a_detour_not_even_for_its_types() -> None:
+    sources = {module_name(p): p.read_text(encoding="utf-8") for p in SIMULATOR if p.stem != "__init__"}
     assert circles(import_graph(sources)) == []
 
 

@@ -17,17 +17,17 @@ from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.execution.live import LiveExecutor
 from bots.common.notifications import Telegram
 from bots.common.settings import Secret
-from polymirror.simulator.broker import Broker
-from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.fault_base import Fault, Plan
-from polymirror.simulator.fault_kinds import FAULTS
+from bots.testing.telegram import TelegramFaults, TelegramService
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.faults.base import Fault, Plan
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.feeds import FEED_FAULTS, RtdsFeed
-from polymirror.simulator.judge import OrderJudge
-from polymirror.simulator.ledger import Ledger
-from polymirror.simulator.order_desk import Account, OrderDesk
-from polymirror.simulator.order_faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.broker import Broker
+from polymirror.simulator.orders.desk import Account, OrderDesk
+from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.judge import OrderJudge
+from polymirror.simulator.orders.ledger import Ledger
 from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig
-from polymirror.simulator.telegram import TelegramFaults, TelegramService
 from polymirror.simulator.virtual import VirtualVenue
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bots.common.oracles.factory import OracleSettings
     from bots.common.orders import Order
     from polymirror.core.view import BookView
-    from polymirror.simulator.fault_base import Fault
     from polymirror.simulator.settings import RoundsConfig
     from polymirror.venue.network import Network
 

@@ -183,7 +183,7 @@ def torture(
     With --sockets the whole mirror runs against the simulated exchange through proxies that do to real connections
     what networks do; what is left behind is looked for, too.
     """
-    from polymirror.simulator.fault_kinds import check_ids  # noqa: PLC0415 - startup
+    from polymirror.simulator.faults.catalogue import check_ids  # noqa: PLC0415 - startup
 
     faults = tuple(fault or ())
     check_ids(faults, over_sockets=sockets)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from polymirror.simulator.delta_faults import DuplicatedDelta, LostDelta
-from polymirror.simulator.faults import Fault, Plan
-from polymirror.simulator.link_faults import Disconnect, FrozenToken, GarbageFrame
-from polymirror.simulator.rest_faults import RestUnavailable
+from polymirror.simulator.faults.base import Fault, Plan
+from polymirror.simulator.faults.deltas import DuplicatedDelta, LostDelta
+from polymirror.simulator.faults.links import Disconnect, FrozenToken, GarbageFrame
+from polymirror.simulator.faults.rest import RestUnavailable
 
 if TYPE_CHECKING:
-    from polymirror.simulator.exchange import Exchange
+    from polymirror.simulator.exchange.exchange import Exchange
 
 CALM_SHARE: Final = 0.25
 """The share of a run, at its end, without faults."""

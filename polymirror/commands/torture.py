@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from polymirror.commands.screen import is_live, make_console, print_json
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.session import Torture
 
 if TYPE_CHECKING:

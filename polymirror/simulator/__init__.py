@@ -5,15 +5,16 @@ parts, driven by whoever owns the time; ``make_faults`` builds what may go wrong
 the library's checksum, book, token or engine: what judges them must not repeat their mistakes.
 """
 
-from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.fault_kinds import FAULTS, make_faults
-from polymirror.simulator.faults import ClientFault, Fault, FaultLine, Plan
-from polymirror.simulator.market import Ending
-from polymirror.simulator.oracle import OracleTick, PriceProcess
-from polymirror.simulator.rounds import Round
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.exchange.market import Ending
+from polymirror.simulator.exchange.oracle import OracleTick, PriceProcess
+from polymirror.simulator.exchange.round import Round
+from polymirror.simulator.faults.base import ClientFault, Fault, Plan
+from polymirror.simulator.faults.catalogue import FAULTS, make_faults
+from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.server import Simulator
-from polymirror.simulator.session import Session
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig, OracleConfig, RoundsConfig
+from polymirror.simulator.surface.session import Session
 
 __all__ = [
     "FAULTS",

@@ -26,13 +26,11 @@ CLOSING = "closing"
 CUSTOM_KINDS = frozenset({BEST_BID_ASK, NEW_MARKET, MARKET_RESOLVED})
 """Kinds that only a connection with ``custom_feature_enabled`` receives."""
 
-ALL_KINDS = (
-    *(BOOK, PRICE_CHANGE, LAST_TRADE_PRICE, TICK_SIZE_CHANGE, BEST_BID_ASK, NEW_MARKET, MARKET_RESOLVED),
-    *(OPENING, REPLY, CLOSING),
-)
-
 FULL_DEPTH_KINDS = frozenset({BOOK, OPENING})
 """Kinds that carry whole books."""
+
+NO_BOOK = "No orderbook exists for the requested token id"
+"""What the answer to a call for a book says when there is none."""
 
 
 class Frame(NamedTuple):

@@ -16,17 +16,18 @@ from attrs import evolve
 
 from polymirror.config import Endpoints
 from polymirror.errors import MissingExtra
-from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.fault_kinds import make_faults
-from polymirror.simulator.faults import Fault, FaultLine
-from polymirror.simulator.services import MARKET_PATH, made_for
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.faults.base import Fault
+from polymirror.simulator.faults.catalogue import make_faults
+from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
+from polymirror.simulator.surface.services import MARKET_PATH, made_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from polymirror.simulator.services import Feed, Makes, Service
+    from polymirror.simulator.surface.services import Feed, Makes, Service
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 1
@@ -40,7 +41,7 @@ class Simulator:
     means any free one; ``settle_after`` is the number of seconds after which all markets end.
     ``config`` replaces ``seed``, ``markets``, ``rate`` and ``settle_after`` (its ``start_ms`` is
     replaced by the present). ``clock`` gives Unix seconds. ``feeds`` and ``services`` are served beside
-    the venue's own (:mod:`polymirror.simulator.services`), or a function makes them for its exchange.
+    the venue's own (:mod:`polymirror.simulator.surface.services`), or a function makes them for its exchange.
 
     Entering makes a fresh ``exchange`` from the same settings, so look at it inside only. The plan of
     a fault object may be replaced while the venue runs.
@@ -121,7 +122,7 @@ class Simulator:
         try:
             import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
 
-            from polymirror.simulator.app import Hub, build_app  # noqa: PLC0415
+            from polymirror.simulator.surface.app import Hub, build_app  # noqa: PLC0415
         except ImportError as error:
             raise MissingExtra("the simulated venue", "simulator") from error
 

@@ -210,7 +210,7 @@ class ExchangeConfig:
     new_market_every_ms: int | None = field(default=1_000, validator=_whole(10, 2**53, "milliseconds", optional=True))
     """Mean time between platform-wide ``new_market`` announcements; ``None``: none."""
     history_ms: int = field(default=60_000, validator=_whole(100, 3_600_000, "milliseconds"))
-    """How far back :meth:`~polymirror.simulator.exchange.Exchange.was_true` remembers."""
+    """How far back :meth:`~polymirror.simulator.exchange.exchange.Exchange.was_true` remembers."""
     rounds: RoundsConfig | None = None
     """Rolling up/down markets instead of ``markets`` that never end by themselves; ``flow`` and
     ``settle_after_ms`` do not apply to them."""

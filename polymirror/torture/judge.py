@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
-from polymirror.simulator.history import digest
-from polymirror.simulator.opening_faults import StaleOpening
-from polymirror.simulator.replay_faults import ReplayedConnection
-from polymirror.simulator.stale_faults import OldBooks
+from polymirror.simulator.exchange.history import digest
+from polymirror.simulator.faults.openings import StaleOpening
+from polymirror.simulator.faults.replay import ReplayedConnection
+from polymirror.simulator.faults.stale import OldBooks
 from polymirror.torture import verdict
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from attrs import define
 
 from polymirror.core.messages import decode_books, subscription
 from polymirror.errors import DecodeError
-from polymirror.simulator.fault_base import ClientFault
+from polymirror.simulator.faults.base import ClientFault
 from polymirror.simulator.frames import REPLY, Answer, Call, Close, Frame
-from polymirror.simulator.rest import Desk
-from polymirror.simulator.session import ALL_RESOLVED, Session
+from polymirror.simulator.surface.rest import Desk
+from polymirror.simulator.surface.session import ALL_RESOLVED, Session
 from polymirror.torture.timeline import MICRO, Timeline
 from polymirror.torture.witness import Witness
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from polymirror.config import StreamConfig
     from polymirror.core.engine import Engine
     from polymirror.core.messages import Snapshot
-    from polymirror.simulator.exchange import Exchange
-    from polymirror.simulator.fault_base import Link
-    from polymirror.simulator.faults import FaultLine
+    from polymirror.simulator.exchange.exchange import Exchange
+    from polymirror.simulator.faults.base import Link
+    from polymirror.simulator.faults.line import FaultLine
     from polymirror.simulator.frames import Item
     from polymirror.simulator.virtual import NetworkConfig
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define
 
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.verdict import ALLOWANCES
 
 if TYPE_CHECKING:

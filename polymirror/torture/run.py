@@ -10,7 +10,7 @@ from attrs import Factory, define
 
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.world import Violation, World
 
 if TYPE_CHECKING:

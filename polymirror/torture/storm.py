@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from polymirror.simulator.fault_base import ClientFault
-from polymirror.simulator.fault_kinds import FAULTS
-from polymirror.simulator.faults import Plan
+from polymirror.simulator.faults.base import ClientFault, Plan
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 from polymirror.simulator.virtual import NetworkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.simulator.faults import Fault
+    from polymirror.simulator.faults.base import Fault
 
 SLOT = 60.0
 """Seconds of one slot: a storm and the calm after it."""

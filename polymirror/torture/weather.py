@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from polymirror.simulator.fault_kinds import FAULTS
-from polymirror.simulator.faults import Plan
+from polymirror.simulator.faults.base import Plan
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.toxics import Toxics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.simulator.faults import Fault
+    from polymirror.simulator.faults.base import Fault
 
 STREAM, CALLS = "stream", "calls"
 """The two proxies: of the WebSocket and of the HTTP calls."""

@@ -34,14 +34,14 @@ from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
 from polymirror.core.units import PRICES, parse_size
 from polymirror.errors import NotLive, UnitError
-from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.faults import FaultLine
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.exchange.history import Sums
+from polymirror.simulator.exchange.market import MIN_ORDER_SIZE, Phase
+from polymirror.simulator.faults.line import FaultLine
+from polymirror.simulator.faults.openings import StaleOpening
+from polymirror.simulator.faults.replay import ReplayedConnection
+from polymirror.simulator.faults.stale import OldBooks
 from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, NEW_MARKET, OPENING, PRICE_CHANGE
-from polymirror.simulator.history import Sums
-from polymirror.simulator.market import MIN_ORDER_SIZE, Phase
-from polymirror.simulator.opening_faults import StaleOpening
-from polymirror.simulator.replay_faults import ReplayedConnection
-from polymirror.simulator.stale_faults import OldBooks
 from polymirror.simulator.virtual import NetworkConfig
 from polymirror.torture import verdict
 from polymirror.torture.links import Client, End, Links
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from polymirror.core.effects import Effect
     from polymirror.core.messages import Snapshot
     from polymirror.core.view import BookView
-    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.exchange.history import Digest
+    from polymirror.simulator.faults.base import Fault
     from polymirror.simulator.frames import Frame
-    from polymirror.simulator.history import Digest
     from polymirror.simulator.settings import ExchangeConfig
     from polymirror.torture.links import Wire
 

@@ -9,7 +9,7 @@ from benchmarks.arena import GRID, LATENCY_MS, LIMITS, WARM_UP, Arena, Order
 from benchmarks.peers import HEDGED, OWN, SUBJECTS, Absent, load
 from benchmarks.peers.naive_script import NaiveScript
 from benchmarks.schedule import NO_FAULT
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 
 SECONDS = 60.0
 

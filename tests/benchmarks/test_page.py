@@ -13,7 +13,7 @@ from benchmarks.page import render
 from benchmarks.peers import COLUMNS, HEDGED
 from benchmarks.results import METRICS, Matrix
 from benchmarks.schedule import NO_FAULT
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.schedule import FIRST, LAST_PART, NEEDS_RECONNECTION, NO_FAULT, OCCURRENCES, PERIOD, Schedule, build
-from polymirror.simulator.fault_base import Link
-from polymirror.simulator.fault_kinds import FAULTS
-from polymirror.simulator.faults import FaultLine
+from polymirror.simulator.faults.base import Link
+from polymirror.simulator.faults.catalogue import FAULTS
+from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.frames import PRICE_CHANGE, Frame
 
 HOUR = 3_600.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.truth import MarketTruth, mark
-from polymirror.simulator.exchange import Exchange
-from polymirror.simulator.flow import Change
-from polymirror.simulator.market import Ending
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.exchange.flow import Change
+from polymirror.simulator.exchange.market import Ending
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 
 HORIZON_MS = 20_000

@@ -12,7 +12,7 @@ from attrs import define, field
 from bots.common.oracles.base import Oracle, Tick, TickKind
 from bots.common.oracles.factory import OracleSettings, make_oracle
 from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
-from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.feeds import datastreams, polybolt
 from polymirror.simulator.feeds.datastreams import DataStreamsFeed
 from polymirror.simulator.feeds.polybolt import PolyboltFeed

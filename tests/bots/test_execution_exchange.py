@@ -17,11 +17,11 @@ from bots.common.orders import Order, Outcome, Result, Side, TimeInForce
 from polymirror import ConfigError, Gate, Mirror
 from polymirror.core.units import price_to_decimal
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
-from polymirror.simulator.broker import Broker, BrokerConfig
-from polymirror.simulator.judge import OrderJudge
-from polymirror.simulator.ledger import ONE_PUSD, Ledger
-from polymirror.simulator.order_desk import Account, OrderDesk, order_id_of
-from polymirror.simulator.order_faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.broker import Broker, BrokerConfig
+from polymirror.simulator.orders.desk import Account, OrderDesk, order_id_of
+from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.judge import OrderJudge
+from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
 from polymirror.simulator.virtual import VirtualVenue, run_virtual
 from tests.bots.execution_rig import CRYPTO, START_MS, buy, d
 

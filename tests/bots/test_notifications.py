@@ -24,9 +24,9 @@ from bots.common.notifications import (
     cut,
 )
 from bots.common.settings import Secret
+from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.errors import ConfigError
 from polymirror.simulator.frames import Answer
-from polymirror.simulator.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.simulator.virtual.loop import run_virtual
 from polymirror.venue.network import Network
 from tests.bots.service_rig import Services

@@ -29,8 +29,8 @@ from bots.oracle_lag.simulate import simulate
 from bots.oracle_lag.strategy import OracleLag, plan_of
 from polymirror.gate import Lease
 from polymirror.mirror import Mirror
-from polymirror.simulator.fault_base import Plan
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.base import Plan
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.feeds.faults import LateTick, ZombieFeed
 from polymirror.simulator.settings import DEFAULT_START_MS, QUARTER_MS, RoundsConfig
 from polymirror.simulator.virtual import run_virtual

@@ -24,7 +24,7 @@ from pathlib import Path
 from bots.common.files import Disk
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.simulate import simulate
-from polymirror.simulator.judge import OrderJudge
+from polymirror.simulator.orders.judge import OrderJudge
 
 hear = OrderJudge.before_submit
 

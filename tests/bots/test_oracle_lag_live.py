@@ -15,10 +15,10 @@ from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import lacking, paper, run, run_live
 from polymirror.config import MirrorConfig
 from polymirror.simulator import Simulator
-from polymirror.simulator.broker import Broker
 from polymirror.simulator.feeds import RtdsFeed
-from polymirror.simulator.ledger import Ledger
-from polymirror.simulator.order_desk import Geo, OrderDesk
+from polymirror.simulator.orders.broker import Broker
+from polymirror.simulator.orders.desk import Geo, OrderDesk
+from polymirror.simulator.orders.ledger import Ledger
 from polymirror.simulator.settings import ExchangeConfig, RoundsConfig
 from tests.bots.test_oracle_lag import ONE, play
 

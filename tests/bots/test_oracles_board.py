@@ -14,7 +14,7 @@ from bots.common.oracles.board import MAX_LISTENERS, Patience, Price, PriceBoard
 from bots.common.oracles.buffer import OracleBuffer
 from bots.common.oracles.twap import twap_from_spot
 from polymirror.errors import ConfigError
-from polymirror.simulator.oracle import PriceProcess
+from polymirror.simulator.exchange.oracle import PriceProcess
 from polymirror.simulator.settings import DEFAULT_START_MS
 
 SPOT, TWAP = TickKind.SPOT, TickKind.TWAP60

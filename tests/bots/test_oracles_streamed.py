@@ -14,7 +14,7 @@ from bots.common.oracles.factory import OracleSettings, make_oracle
 from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
 from bots.common.preflight import CheckFailed
 from polymirror.errors import ConfigError
-from polymirror.simulator.fault_base import Plan
+from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.feeds import PolyboltFeed, RelayKeys
 from polymirror.simulator.feeds.faults import FEED_FAULTS, DroppedTicks, FrozenAsset, LostTick, StuckAsset, ZombieFeed
 from polymirror.simulator.frames import Close

@@ -16,10 +16,10 @@ from bots.common.files import Memory, inline
 from bots.common.notifications import TelegramApi
 from bots.common.preflight import EXIT_FAILED, Check, CheckFailed, Finding, Report, run
 from bots.common.settings import Secret
+from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive, VenueUnavailable
 from polymirror.simulator.frames import Answer
-from polymirror.simulator.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.simulator.virtual.loop import run_virtual
 from polymirror.venue.rest import ServerTime
 from tests.bots.service_rig import Services

@@ -17,9 +17,9 @@ from bots.common.ready import Outside, preflight
 from bots.common.settings import Secret
 from bots.common.stage import Stage
 from polymirror.errors import MissingExtra
-from polymirror.simulator.fault_base import Plan
+from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.feeds.faults import ZombieFeed
-from polymirror.simulator.order_desk import Geo
+from polymirror.simulator.orders.desk import Geo
 from polymirror.simulator.settings import DEFAULT_START_MS, RoundsConfig
 from polymirror.simulator.virtual import run_virtual
 

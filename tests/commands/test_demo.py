@@ -10,7 +10,7 @@ from polymirror.commands.mishaps import calm_from, make_mishaps
 from polymirror.commands.outcome import Run, print_summary
 from polymirror.commands.screen import make_console
 from polymirror.core.proven import Proven
-from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.settings import ExchangeConfig
 
 

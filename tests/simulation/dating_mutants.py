@@ -32,7 +32,7 @@ from polymirror.core.engine import Engine
 from polymirror.core.evidence import Evidence
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
-from polymirror.simulator.rest_faults import plain_hash
+from polymirror.simulator.faults.rest import plain_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable

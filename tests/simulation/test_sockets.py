@@ -13,7 +13,7 @@ import pytest
 from polymirror.commands.app import run
 from polymirror.commands.screen import kept_warnings
 from polymirror.mirror import Mirror
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.server import Simulator
 from polymirror.torture import judge, leaks, sockets
 from polymirror.torture.leaks import Belongings, Heartbeat, Memory, leaks_since

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from polymirror.simulator.fault_kinds import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture import verdict
 from polymirror.torture.report import Report, quantiles
 from polymirror.torture.run import run_storm

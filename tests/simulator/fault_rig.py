@@ -9,13 +9,13 @@ from attrs import define, field
 
 from polymirror.simulator import Exchange, ExchangeConfig, FaultLine, FlowConfig, Plan, Session, make_faults
 from polymirror.simulator.frames import Answer, Call, Frame, Item
-from polymirror.simulator.rest import Desk
+from polymirror.simulator.surface.rest import Desk
 from tests.simulator.naive import NaiveClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from polymirror.simulator.faults import Fault, Link
+    from polymirror.simulator.faults.base import Fault, Link
 
 FLOW = FlowConfig(rate=50.0, trade_share=0.05, volatility=0.02)
 QUIET = FlowConfig(rate=10.0, trade_share=0.05, volatility=0.02)

@@ -8,13 +8,13 @@ from typing import Any
 from attrs import define
 
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig
-from polymirror.simulator.broker import Broker, BrokerConfig
 from polymirror.simulator.frames import Answer, Call
-from polymirror.simulator.judge import OrderJudge, salt_of
-from polymirror.simulator.ledger import ONE_PUSD, Ledger
-from polymirror.simulator.order_desk import Account, OrderDesk
-from polymirror.simulator.order_faults import OrderFaultRates, OrderFaults
-from polymirror.simulator.order_rules import Ticket, order_id_of
+from polymirror.simulator.orders.broker import Broker, BrokerConfig
+from polymirror.simulator.orders.desk import Account, OrderDesk
+from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.judge import OrderJudge, salt_of
+from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
+from polymirror.simulator.orders.rules import Ticket, order_id_of
 
 ZERO = "0x" + "0" * 64
 

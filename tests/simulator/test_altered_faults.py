@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from polymirror.simulator import Plan
+from polymirror.simulator.faults.rest import plain_hash
 from polymirror.simulator.frames import Call, Close
-from polymirror.simulator.rest import Desk
-from polymirror.simulator.rest_faults import plain_hash
+from polymirror.simulator.surface.rest import Desk
 from tests.simulator.fault_rig import Rig, client_of, frames, levels, rig
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig, FlowConfig
-from polymirror.simulator import broker as broker_module
-from polymirror.simulator.broker import BrokerConfig, OrderState
-from polymirror.simulator.market import Ending
-from polymirror.simulator.order_rules import FeeTerms, Refused
+from polymirror.simulator.exchange.market import Ending
+from polymirror.simulator.orders import broker as broker_module
+from polymirror.simulator.orders.broker import BrokerConfig, OrderState
+from polymirror.simulator.orders.rules import FeeTerms, Refused
 from polymirror.simulator.settings import RoundsConfig
 from tests.simulator.order_rig import ONE_PUSD, Rig, rig
 

@@ -9,8 +9,8 @@ import pytest
 
 from polymirror.errors import ConfigError, UnknownToken
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Session
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.frames import Frame
-from polymirror.simulator.history import digest
 from tests.simulator.naive import NaiveClient
 from tests.simulator.statistics_of_flow import describe
 

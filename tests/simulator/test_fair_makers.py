@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from polymirror.simulator import FlowConfig, PriceProcess, Round
-from polymirror.simulator.fair import FairFlow, probability_up
+from polymirror.simulator.exchange.fair import FairFlow, probability_up
 from polymirror.simulator.settings import DEFAULT_START_MS as START
 
 WINDOW = 900_000

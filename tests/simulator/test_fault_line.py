@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
-
-from polymirror.simulator import FAULTS, Exchange, ExchangeConfig, Fault, FaultLine, Plan, make_faults
-from polymirror.simulator.fault_base import MAX_HELD, Link
+from polymirror.simulator import FAULTS, Exchange, Fault, FaultLine, Plan, make_faults
+from polymirror.simulator.faults.base import MAX_HELD, Link
 from polymirror.simulator.frames import Close, Frame, Item
-from tests.simulator.fault_rig import QUIET, Rig, rig
-
-ON_STREAM = sorted(i for i, kind in FAULTS.items() if kind.outgoing is not Fault.outgoing and i != "crossed_messages")
+from tests.simulator.fault_rig import Rig, rig
 
 
-class Direct(FaultLine):
-    """A line that calls every fault for every item."""
+class Marking(Fault):
+    """Puts its mark on every frame."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self.mark = mark
 
     def outgoing(self, link: Link, items: list[Item], now_ms: int) -> list[Item]:
-        if link.dead:
-            return []
-        for fault in self.faults:
-            items = fault.outgoing(link, items, now_ms)
-        return self._until_the_end(link, items)
+        return [item._replace(text=item.text + self.mark) if isinstance(item, Frame) else item for item in items]
 
 
-@pytest.mark.parametrize("fault_id", ON_STREAM)
-@pytest.mark.parametrize("share", [0.003, 0.2, 1.0])
-def test_leaving_out_calls_changes_nothing(fault_id: str, share: float) -> None:
-    config = ExchangeConfig(seed=1, markets=2, flow=QUIET)
-    plan = Plan(share=share, length_ms=300, start_ms=config.start_ms + 1_000, end_ms=config.start_ms + 4_000)
-    usual, direct = (
-        Rig(line(make_faults([fault_id], plan=plan)), Exchange(config)).run(5) for line in (FaultLine, Direct)
-    )
-    for each in (usual, direct):
-        each.connect()
-        each.run(1)
-    assert usual.arrived == direct.arrived
-    assert usual.line.injected == direct.line.injected
+def test_every_frame_passes_all_faults_in_their_order() -> None:
+    venue = Rig(FaultLine([Marking("a"), Fault(), Marking("b")])).run(1)
+    assert [f.text for f in venue.arrived if isinstance(f, Frame)] == [
+        f.text + "ab" for f in venue.sent if isinstance(f, Frame)
+    ]
 
 
 def test_a_fault_draws_the_same_whether_others_are_there_or_not() -> None:
@@ -44,16 +32,6 @@ def test_a_fault_draws_the_same_whether_others_are_there_or_not() -> None:
     others = rig(["lost_delta", "late_trade_price", "garbage_frame"], plan).run(20)
     assert alone.line.injected["late_trade_price"] == others.line.injected["late_trade_price"] > 0
     assert others.line.injected["lost_delta"] > 5
-
-
-def test_a_line_asks_no_fault_while_none_is_near() -> None:
-    venue = rig("lost_delta", Plan(share=1e-9))
-    venue.run(1)
-    asked: list[int] = []
-    fault = venue.line.faults[0]
-    fault.outgoing = lambda link, items, now_ms: asked.append(now_ms) or items  # type: ignore[method-assign,func-returns-value]
-    venue.run(5)
-    assert asked == []
 
 
 def test_a_plan_may_be_replaced_while_the_venue_runs() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from polymirror.errors import ConfigError
 from polymirror.simulator import FAULTS, ClientFault, Plan, make_faults
-from polymirror.simulator.fault_docs import describe, page
+from polymirror.simulator.faults.docs import describe, page
 from polymirror.simulator.frames import Answer, Item
 from tests.simulator.fault_rig import BOOK_CALL, QUIET, rig
 
@@ -136,7 +136,7 @@ def test_the_longest_delay_follows_the_plan(fault_id: str) -> None:
 
 
 def test_the_page_of_faults_is_the_catalogue() -> None:
-    assert (DOCS / "faults.md").read_text(encoding="utf-8") == page(), "python -m polymirror.simulator.fault_docs"
+    assert (DOCS / "faults.md").read_text(encoding="utf-8") == page(), "python -m polymirror.simulator.faults.docs"
     assert "\nfaults\n" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 
 from polymirror.errors import ConfigError
-from polymirror.simulator.exchange import Exchange
+from polymirror.simulator.exchange.exchange import Exchange
+from polymirror.simulator.exchange.oracle import PriceProcess
 from polymirror.simulator.feeds import price_feeds
 from polymirror.simulator.feeds.datastreams import DEMO_KEYS as STREAM_KEYS
 from polymirror.simulator.feeds.datastreams import DataStreamsFeed
@@ -20,10 +21,9 @@ from polymirror.simulator.feeds.polybolt import PolyboltFeed
 from polymirror.simulator.feeds.pulse import Pulse
 from polymirror.simulator.feeds.rtds import RtdsFeed
 from polymirror.simulator.frames import Close
-from polymirror.simulator.oracle import PriceProcess
-from polymirror.simulator.services import feeds_by_path
 from polymirror.simulator.settings import DEFAULT_START_MS as START
 from polymirror.simulator.settings import ExchangeConfig
+from polymirror.simulator.surface.services import feeds_by_path
 
 ASSETS = ("btc", "eth")
 PRICES = PriceProcess(1)

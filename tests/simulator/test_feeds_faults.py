@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 from polymirror.errors import ConfigError
-from polymirror.simulator.fault_base import Plan
+from polymirror.simulator.exchange.oracle import PriceProcess
+from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.feeds import FEED_FAULTS, FeedLine, PolyboltFeed, RtdsFeed, make_feed_faults
 from polymirror.simulator.feeds.polybolt import DEMO_KEYS
 from polymirror.simulator.frames import Close, Frame, Reset
-from polymirror.simulator.oracle import PriceProcess
 from polymirror.simulator.settings import DEFAULT_START_MS as START
 
 PRICES = PriceProcess(1)

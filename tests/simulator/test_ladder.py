@@ -8,8 +8,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polymirror.simulator.history import History, digest
-from polymirror.simulator.ladder import PRICE_TEXTS, Ladder, size_text
+from polymirror.simulator.exchange.history import History, digest
+from polymirror.simulator.exchange.ladder import PRICE_TEXTS, Ladder, size_text
 
 CHANGES = st.lists(
     st.tuples(st.integers(1, 40).map(lambda n: n * 250), st.sampled_from([0, 0, 1, 5_000_000, 1_145_640_000])),

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymirror.errors import ConfigError
-from polymirror.simulator import ledger as ledger_module
-from polymirror.simulator.ledger import ONE_PUSD, Fill, Ledger, LedgerError
+from polymirror.simulator.orders import ledger as ledger_module
+from polymirror.simulator.orders.ledger import ONE_PUSD, Fill, Ledger, LedgerError
 
 WHO = "0xabc"
 UP, DOWN = "up", "down"

@@ -11,7 +11,7 @@ import pytest
 
 from polymirror.errors import ConfigError
 from polymirror.simulator import OracleConfig, PriceProcess
-from polymirror.simulator.oracle import BLOCK_TICKS, EARLIER_MS, MAX_BLOCKS, MAX_BLOCKS_KEPT, MAX_TICKS
+from polymirror.simulator.exchange.oracle import BLOCK_TICKS, EARLIER_MS, MAX_BLOCKS, MAX_BLOCKS_KEPT, MAX_TICKS
 from polymirror.simulator.settings import DEFAULT_START_MS as START
 
 HOUR = 3_600_000

@@ -10,10 +10,10 @@ from attrs import evolve
 
 from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig, FlowConfig
+from polymirror.simulator.exchange.market import Ending
 from polymirror.simulator.frames import Call
-from polymirror.simulator.market import Ending
-from polymirror.simulator.order_desk import Account, Geo, OrderDesk, order_id_of
-from polymirror.simulator.order_faults import Fate, OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.desk import Account, Geo, OrderDesk, order_id_of
+from polymirror.simulator.orders.faults import Fate, OrderFaultRates, OrderFaults
 from tests.simulator.order_rig import ONE_PUSD, Rig, rig
 
 AMOUNTS = (9_900_000, 10_000_000)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from polymirror.simulator.order_desk import order_id_of
-from polymirror.simulator.order_faults import OrderFaultRates
+from polymirror.simulator.orders.desk import order_id_of
+from polymirror.simulator.orders.faults import OrderFaultRates
 from polymirror.simulator.virtual import VirtualVenue, run_virtual
 from tests.simulator.order_rig import Rig, rig
 

@@ -10,12 +10,12 @@ from attrs import define
 from polymirror.core.states import BookState
 from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig, FlowConfig
-from polymirror.simulator import judge as judge_module
-from polymirror.simulator.judge import OrderJudge, Verdict, salt_of
+from polymirror.simulator.orders import judge as judge_module
+from polymirror.simulator.orders.judge import OrderJudge, Verdict, salt_of
 from tests.simulator.order_rig import Rig, rig
 
 if TYPE_CHECKING:
-    from polymirror.simulator.market import Levels
+    from polymirror.simulator.exchange.market import Levels
 
 
 @define

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig
-from polymirror.simulator.flow import Change
-from polymirror.simulator.history import digest
+from polymirror.simulator.exchange.flow import Change
+from polymirror.simulator.exchange.history import digest
 
 if TYPE_CHECKING:
-    from polymirror.simulator.market import Market
+    from polymirror.simulator.exchange.market import Market
 
 AT = 5_000
 

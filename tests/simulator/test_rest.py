@@ -9,7 +9,7 @@ import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig
 from polymirror.simulator.frames import Answer, Call
-from polymirror.simulator.rest import Desk
+from polymirror.simulator.surface.rest import Desk
 from tests.simulator.naive import Book, plain_hash
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, Plan
 from polymirror.simulator.frames import Answer, Call
-from polymirror.simulator.rest import Desk
+from polymirror.simulator.surface.rest import Desk
 from tests.simulator.fault_rig import FLOW, Rig, frames, levels, rig
 from tests.simulator.naive import Book, plain_hash
 

@@ -10,11 +10,11 @@ import pytest
 
 from polymirror.errors import ConfigError, UnknownToken
 from polymirror.simulator import Exchange, ExchangeConfig, FaultLine, OracleConfig, Plan, Round, RoundsConfig
-from polymirror.simulator.fair import probability_up
-from polymirror.simulator.fault_kinds import make_faults
+from polymirror.simulator.exchange.fair import probability_up
+from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.frames import Call, Frame
-from polymirror.simulator.rest import Desk
 from polymirror.simulator.settings import DEFAULT_START_MS as START
+from polymirror.simulator.surface.rest import Desk
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.market import Market, parse_market
 from polymirror.venue.windows import Interval, window_at

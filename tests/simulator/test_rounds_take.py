@@ -13,7 +13,7 @@ from polymirror.simulator.frames import Frame
 from tests.simulator.naive import NaiveClient
 
 if TYPE_CHECKING:
-    from polymirror.simulator.agenda import Output
+    from polymirror.simulator.exchange.agenda import Output
 
 PUNCTUAL: dict[str, Any] = {"late_trade_price": False, "late_tick_size": False, "hash_one_change_late": 0.0}
 QUIET = ExchangeConfig(seed=1, flow=FlowConfig(rate=0.001, fair=0.5), new_market_every_ms=None, **PUNCTUAL)

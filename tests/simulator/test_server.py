@@ -22,11 +22,11 @@ from websockets.exceptions import (
 
 from polymirror.errors import MissingExtra
 from polymirror.simulator import FAULTS, Exchange, Fault, FaultLine, Plan, Session, Simulator, make_faults
-from polymirror.simulator.app import Connection
-from polymirror.simulator.delta_faults import LostDelta
+from polymirror.simulator.faults.deltas import LostDelta
+from polymirror.simulator.faults.links import Disconnect
+from polymirror.simulator.faults.venue import VenueFault
 from polymirror.simulator.frames import Answer, Call, Close, Frame
-from polymirror.simulator.link_faults import Disconnect
-from polymirror.simulator.venue_faults import VenueFault
+from polymirror.simulator.surface.app import Connection
 from tests.simulator.naive import NaiveClient
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from polymirror import StreamConfig
 from polymirror.errors import VenueUnavailable
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
 from polymirror.simulator.frames import Answer, Close, Frame, Reset
-from polymirror.simulator.services import MARKET_PATH, feeds_by_path
+from polymirror.simulator.surface.services import MARKET_PATH, feeds_by_path
 from polymirror.simulator.virtual import NetworkConfig, VirtualVenue, run_virtual
 from polymirror.venue.network import REAL
 from polymirror.venue.stream import Stream

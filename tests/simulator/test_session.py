@@ -8,7 +8,7 @@ import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Session
 from polymirror.simulator.frames import Close, Frame, Item
-from polymirror.simulator.rounds import RoundsConfig
+from polymirror.simulator.settings import RoundsConfig
 
 
 def exchange(**settings: object) -> Exchange:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, Plan
+from polymirror.simulator.faults.pace import SlicedFrames
 from polymirror.simulator.frames import Close, Frame, Item, Reset
-from polymirror.simulator.pace_faults import SlicedFrames
 from tests.simulator.fault_rig import FLOW, changes, client_of, frames, rig
 
 TOKENS = Exchange(ExchangeConfig(seed=1, markets=2, flow=FLOW)).tokens

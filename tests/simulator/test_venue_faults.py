@@ -10,7 +10,7 @@ import pytest
 
 from polymirror.simulator import Ending, Exchange, ExchangeConfig, FlowConfig, Plan
 from polymirror.simulator.frames import Call, Close, Frame
-from polymirror.simulator.rest import Desk
+from polymirror.simulator.surface.rest import Desk
 from tests.simulator.fault_rig import Rig, client_of, frames, rig
 
 PUNCTUAL = {"late_trade_price": False, "late_tick_size": False, "hash_one_change_late": 0.0}

@@ -1,6 +1,6 @@
 """A trading client for the embedded exchange: the venue's own HTTP calls, over any network.
 
-It speaks the order and account calls of the venue as :mod:`polymirror.simulator.order_desk` answers them, with the
+It speaks the order and account calls of the venue as :mod:`polymirror.simulator.orders.desk` answers them, with the
 venue's authentication headers. The signature of the order alone is made up, because the embedded exchange has no
 chain; live trading is :mod:`bots.common.execution.sdk`'s. Made by the wiring of a bot, used by the live executor.
 """
@@ -113,7 +113,7 @@ class ExchangeClient:
 
     def order_id(self, order: Order) -> str | None:
         """Return the name the exchange gives this order: a hash of what would be signed."""
-        from polymirror.simulator.order_desk import order_id_of  # noqa: PLC0415 - this client alone needs the simulator
+        from polymirror.simulator.orders.desk import order_id_of  # noqa: PLC0415 - this client alone needs the simulator
 
         return order_id_of(self._fields(order))
 

@@ -29,7 +29,7 @@ MAX_CATCH_UP_MS: Final = 120_000
 
 
 class PriceSource(Protocol):
-    """What knows the simulated prices: :class:`polymirror.simulator.oracle.PriceProcess`, or another one."""
+    """What knows the simulated prices: :class:`polymirror.simulator.exchange.oracle.PriceProcess`, or another one."""
 
     def price(self, asset: str, at_ms: int) -> Decimal:
         """Return the price in dollars at a time in Unix milliseconds."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from polymirror.simulator.feeds.pulse import PriceSource
-    from polymirror.simulator.services import Feed
+    from polymirror.simulator.surface.services import Feed
 
 __all__ = [
     "FEED_FAULTS",

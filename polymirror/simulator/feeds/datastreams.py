@@ -1,7 +1,7 @@
 """Chainlink Data Streams as a simulated feed: a signed handshake, then one report for each feed and second.
 
-Pure; see :class:`~polymirror.simulator.services.Feed`. Facts are from the provider's own SDK. The frames are text here,
-while the provider's are binary; a client gets the same bytes either way.
+Pure; see :class:`~polymirror.simulator.surface.services.Feed`. Facts are from the provider's own SDK. The
+frames are text here, while the provider's are binary; a client gets the same bytes either way.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from polymirror.simulator.frames import Frame
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.faults.base import Fault
     from polymirror.simulator.feeds.pulse import PriceSource
-    from polymirror.simulator.services import FeedSession
+    from polymirror.simulator.surface.services import FeedSession
 
 PATH: Final = "/api/v1/ws"
 

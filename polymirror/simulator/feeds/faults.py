@@ -1,6 +1,6 @@
 """What goes wrong on price feeds: one small class each, with an id, what happens, and where it was seen.
 
-They are :class:`~polymirror.simulator.fault_base.Fault` objects, seeded, with a plan of when and how often; the tokens
+They are :class:`~polymirror.simulator.faults.base.Fault` objects, seeded, with a plan of when and how often; the tokens
 of a plan are assets here. Every connection of a feed passes through a :class:`FeedLine`. The faults of the venue's
 market channel are others and never touch a feed.
 """
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from polymirror.errors import ConfigError
-from polymirror.simulator.fault_base import Fault, Link
+from polymirror.simulator.faults.base import Fault, Link
 from polymirror.simulator.frames import Close, Frame, Item, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from polymirror.simulator.fault_base import Plan
+    from polymirror.simulator.faults.base import Plan
 
 PRICE: Final = "price"
 """The kind of all frames that carry prices. Their ``token`` is the asset, their ``market`` the topic or channel."""
@@ -75,7 +75,6 @@ class FeedLine:
 class FeedFault(Fault):
     """The base: each price frame is one chance; other frames pass."""
 
-    kind: ClassVar[str] = PRICE
     at_source: ClassVar[bool] = False
     """Whether it happens before frames are numbered, so that a sequence does not show it."""
 

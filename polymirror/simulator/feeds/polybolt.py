@@ -1,6 +1,6 @@
 """The venue's second relay of live prices, PolyBolt, as a simulated feed: credentials, sequences and snapshots.
 
-Pure; see :class:`~polymirror.simulator.services.Feed`. Facts are from the venue's documentation.
+Pure; see :class:`~polymirror.simulator.surface.services.Feed`. Facts are from the venue's documentation.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
-    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.faults.base import Fault
     from polymirror.simulator.feeds.pulse import PriceSource
     from polymirror.simulator.frames import Item
-    from polymirror.simulator.services import FeedSession
+    from polymirror.simulator.surface.services import FeedSession
 
 SPOT: Final = "price.crypto"
 TWAP: Final = "price.crypto.twap"

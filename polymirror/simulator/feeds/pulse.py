@@ -30,7 +30,7 @@ _ASSET: Final = re.compile(r"[a-z0-9]{1,16}")
 
 
 class PriceSource(Protocol):
-    """What knows the prices, in dollars: :class:`~polymirror.simulator.oracle.PriceProcess`, or a stub."""
+    """What knows the prices, in dollars: :class:`~polymirror.simulator.exchange.oracle.PriceProcess`, or a stub."""
 
     def price(self, asset: str, at_ms: int) -> Decimal:
         """Return the price at a time in Unix milliseconds."""
@@ -82,7 +82,7 @@ class Pulse:
 
 
 class PulseSession:
-    """One client's connection to a feed: see :class:`~polymirror.simulator.services.FeedSession`.
+    """One client's connection to a feed: see :class:`~polymirror.simulator.surface.services.FeedSession`.
 
     Feeds override :meth:`answer`, :meth:`listening`, :meth:`publish` and :meth:`number`.
     """

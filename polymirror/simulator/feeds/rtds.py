@@ -1,6 +1,6 @@
 """The venue's first relay of live prices as a simulated feed: the same frames, and the habits that were seen.
 
-Pure; see :class:`~polymirror.simulator.services.Feed`. Facts are from recordings and from the reports of users.
+Pure; see :class:`~polymirror.simulator.surface.services.Feed`. Facts are from recordings and from the reports of users.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
-    from polymirror.simulator.fault_base import Fault
+    from polymirror.simulator.faults.base import Fault
     from polymirror.simulator.feeds.pulse import PriceSource
     from polymirror.simulator.frames import Item
-    from polymirror.simulator.services import FeedSession
+    from polymirror.simulator.surface.services import FeedSession
 
 BINANCE: Final = "crypto_prices"
 SPOT: Final = "crypto_prices_chainlink"

@@ -22,12 +22,13 @@ from websockets.http11 import Response
 
 from polymirror.config import Endpoints
 from polymirror.errors import VenueUnavailable
-from polymirror.simulator.fault_kinds import make_faults
-from polymirror.simulator.faults import ClientFault, Fault, FaultLine
+from polymirror.simulator.faults.base import ClientFault, Fault
+from polymirror.simulator.faults.catalogue import make_faults
+from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.frames import MAX_HANG
-from polymirror.simulator.rest import Desk
-from polymirror.simulator.services import MARKET_PATH, answer_call, feeds_by_path, made_for
-from polymirror.simulator.session import Session
+from polymirror.simulator.surface.rest import Desk
+from polymirror.simulator.surface.services import MARKET_PATH, answer_call, feeds_by_path, made_for
+from polymirror.simulator.surface.session import Session
 from polymirror.simulator.virtual.loop import VirtualLoop, VirtualTimeError
 from polymirror.simulator.virtual.transport import VirtualTransport
 from polymirror.simulator.virtual.wire import NetworkConfig, VirtualWire
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from polymirror.config import StreamConfig
-    from polymirror.simulator.exchange import Exchange
-    from polymirror.simulator.faults import Link
+    from polymirror.simulator.exchange.exchange import Exchange
+    from polymirror.simulator.faults.base import Link
     from polymirror.simulator.frames import Answer, Call, Frame, Item
-    from polymirror.simulator.services import Feed, FeedSession, Makes, Service
+    from polymirror.simulator.surface.services import Feed, FeedSession, Makes, Service
 
 HOST: Final = "venue.test"
 """A name that can belong to nobody (RFC 2606): what misses the virtual network must not reach anything."""

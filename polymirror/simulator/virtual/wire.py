@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from websockets.frames import Close as CloseFrame
 
 from polymirror.errors import ConfigError
+from polymirror.simulator.faults.pace import SLOW_CONSUMER
 from polymirror.simulator.frames import Close, Frame, Item
-from polymirror.simulator.pace_faults import SLOW_CONSUMER
 
 if TYPE_CHECKING:
     import random

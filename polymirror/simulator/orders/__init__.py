@@ -1,0 +1,1 @@
+"""Orders at the simulated venue: the calls about them, the rules, matching, settling, and who owns what."""
