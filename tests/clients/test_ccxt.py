@@ -170,6 +170,7 @@ async def test_a_market_order_spends_its_money():
 async def test_the_user_channel_tells_of_orders_and_trades():
     async with ccxt(trades=True, rate=0.01) as (venue, exchange):
         token = venue.tokens[0]
+        await exchange.create_or_derive_api_key()
         orders = asyncio.create_task(exchange.watch_orders())
         trades = asyncio.create_task(exchange.watch_my_trades())
         await asyncio.sleep(1)

@@ -248,20 +248,38 @@ async def test_what_was_bought_is_a_position():
         assert (await client.get_trading_approvals_state()).is_fully_approved
 
 
+async def held(client, tokens):
+    """How much the account has of each token, in 1/1,000,000."""
+    kinds = [{"asset_type": "CONDITIONAL", "asset_id": token} for token in tokens]
+    return [(await client.get_balance_allowance(**kind)).balance for kind in kinds]
+
+
 @pytest.mark.client(NAME, "split_position, merge_positions of an EOA")
 @no_orders
 async def test_a_dollar_is_split_and_merged_again():
     async with trader() as (venue, client):
-        condition = venue.condition(venue.tokens[0])
-
-        async def held():
-            kinds = [{"asset_type": "CONDITIONAL", "asset_id": token} for token in venue.tokens[:2]]
-            return [(await client.get_balance_allowance(**kind)).balance for kind in kinds]
-
+        condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
         await (await client.split_position(condition_id=condition, amount=10_000_000)).wait()
-        assert await held() == [10_000_000, 10_000_000]
+        assert await held(client, pair) == [10_000_000, 10_000_000]
         await (await client.merge_positions(condition_id=condition, amount="max")).wait()
-        assert await held() == [0, 0]
+        assert await held(client, pair) == [0, 0]
+
+
+@pytest.mark.client(NAME, "redeem_positions of an EOA")
+@no_orders
+async def test_what_won_is_redeemed():
+    async with trader(settle_after=3) as (venue, client):
+        condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
+        before = (await client.get_balance_allowance(asset_type="COLLATERAL")).balance
+        await (await client.split_position(condition_id=condition, amount=10_000_000)).wait()
+
+        async def closed():
+            return (await client.get_market(slug=venue.slugs[0])).state.closed
+
+        await until(closed, seconds=20)
+        await (await client.redeem_positions(condition_id=condition)).wait()
+        assert await held(client, pair) == [0, 0]
+        assert (await client.get_balance_allowance(asset_type="COLLATERAL")).balance == before
 
 
 @pytest.mark.client(NAME, "split_position, merge_positions of a deposit wallet, by the relayer")

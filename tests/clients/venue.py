@@ -86,13 +86,19 @@ def _units(levels: Iterable[Any]) -> list[tuple[int, int]]:
 
 
 @asynccontextmanager
-async def open_venue(*, markets: int = 2, rate: float = 20.0, seed: int = 5) -> AsyncIterator[Venue]:
-    """Start the exchange with its feeds.
+async def open_venue(
+    *, markets: int = 2, rate: float = 20.0, seed: int = 5, settle_after: float | None = None
+) -> AsyncIterator[Venue]:
+    """Start the exchange with its feeds; after ``settle_after`` seconds all markets end.
 
     The accounts of KEY and OTHER_KEY have their money from the start: a client only logs in.
     """
     simulator = Simulator(
-        seed, markets=markets, rate=rate, feeds=lambda exchange: price_feeds(exchange.oracle, ASSETS, seed=seed)
+        seed,
+        markets=markets,
+        rate=rate,
+        settle_after=settle_after,
+        feeds=lambda exchange: price_feeds(exchange.oracle, ASSETS, seed=seed),
     )
     async with simulator as started:
         yield Venue(
