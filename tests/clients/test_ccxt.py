@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.clients.venue import ADDRESS, KEY, need, open_venue
+from tests.clients.venue import ADDRESS, KEY, QUIET, need, open_venue
 
 module = need("ccxt.prediction.polymarket")
 errors = need("ccxt.base.errors")
@@ -48,7 +48,8 @@ async def test_books_and_tickers_are_the_exchange_s():
             assert venue.was_true(token, *sides(book))
             ticker = await exchange.fetch_ticker(token)
             assert 0 < ticker["bid"] < ticker["ask"] < 1
-            assert ticker["bid"] <= ticker["average"] <= ticker["ask"]
+            # Its middle comes from another call than its book.
+            assert ticker["average"] == pytest.approx((ticker["bid"] + ticker["ask"]) / 2, abs=0.05)
         assert abs(await exchange.fetch_time() - time.time() * 1_000) < 3_000
         assert (await exchange.fetch_trading_fee(venue.tokens[0]))["taker"] == 0.1
 
@@ -137,7 +138,7 @@ async def test_a_second_market_is_not_opened_on_the_same_connection():
 @pytest.mark.client(NAME, "create_order (limit), fetch_open_orders, fetch_order, cancel_order, cancel_all_orders")
 @no_orders
 async def test_a_resting_order_lives_until_it_is_cancelled():
-    async with ccxt(trades=True, rate=0.01) as (venue, exchange):
+    async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
         placed = await exchange.create_order(token, "limit", "buy", 10, LOW)
         assert placed["status"] == "open"
@@ -152,7 +153,7 @@ async def test_a_resting_order_lives_until_it_is_cancelled():
 @pytest.mark.client(NAME, "create_market_buy_order_with_cost, fetch_my_trades, fetch_order_trades, fetch_balance")
 @no_orders
 async def test_a_market_order_spends_its_money():
-    async with ccxt(trades=True, rate=0.01) as (venue, exchange):
+    async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
         before = (await exchange.fetch_balance())["USDC"]["total"]
         ask = (await exchange.fetch_ticker(token))["ask"]
@@ -168,7 +169,7 @@ async def test_a_market_order_spends_its_money():
 @pytest.mark.client(NAME, "watch_orders, watch_my_trades")
 @no_orders
 async def test_the_user_channel_tells_of_orders_and_trades():
-    async with ccxt(trades=True, rate=0.01) as (venue, exchange):
+    async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
         await exchange.create_or_derive_api_key()
         orders = asyncio.create_task(exchange.watch_orders())

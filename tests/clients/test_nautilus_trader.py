@@ -11,7 +11,7 @@ from tests.clients.venue import ADDRESS, KEY, need, open_venue, run_program
 
 need("nautilus_trader.adapters.polymarket")
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 NAME = "nautilus_trader"
 PROGRAM = Path(__file__).parent / "nautilus_node.py"
 SECONDS = 60

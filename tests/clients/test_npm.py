@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients.venue import need_npm, open_venue, run_node
+from tests.clients.venue import QUIET, need_npm, open_venue, run_node
 
 pytestmark = pytest.mark.anyio
 OLD, NEW = "@polymarket/clob-client", "@polymarket/clob-client-v2"
@@ -72,7 +72,7 @@ async def test_the_lists_of_the_old_client():
 @pytest.mark.client(OLD, "createOrDeriveApiKey, getApiKeys, getOpenOrders, getTrades, getBalanceAllowance")
 @no_login
 async def test_the_old_client_logs_in_and_looks_things_up():
-    _, found = await told_by("clob_client.mjs", rate=0.01)
+    _, found = await told_by("clob_client.mjs", rate=QUIET)
     assert failed(found, "keys", "apiKeys", "openOrders", "trades", "balance") == {}
     assert found["keys"]["key"] in found["apiKeys"]["apiKeys"]
     assert (found["openOrders"], found["trades"]) == ([], [])
@@ -86,7 +86,7 @@ async def test_the_old_client_logs_in_and_looks_things_up():
 )
 @no_orders
 async def test_an_order_of_the_old_client_is_refused_as_at_the_venue():
-    _, found = await told_by("clob_client.mjs", rate=0.01)
+    _, found = await told_by("clob_client.mjs", rate=QUIET)
     assert "order_version_mismatch" in found["order"]["error"]
 
 
@@ -101,7 +101,7 @@ async def test_the_public_calls_of_the_new_client():
 @pytest.mark.client(NEW, "createOrDeriveApiKey, postOrder (GTC), getOpenOrders, cancelOrder, cancelAll, postHeartbeat")
 @no_orders
 async def test_a_resting_order_of_the_new_client():
-    _, found = await told_by("clob_client_v2.mjs", rate=0.01)
+    _, found = await told_by("clob_client_v2.mjs", rate=QUIET)
     assert failed(found, *found) == {}
     placed = found["placed"]["orderID"]
     assert found["placed"]["status"] == "live"
@@ -114,7 +114,7 @@ async def test_a_resting_order_of_the_new_client():
 @pytest.mark.client(NEW, "createMarketOrder, postOrder (FAK), getTrades")
 @no_orders
 async def test_a_matched_order_of_the_new_client_has_its_hash_soon():
-    _, found = await told_by("clob_client_v2.mjs", rate=0.01)
+    _, found = await told_by("clob_client_v2.mjs", rate=QUIET)
     bought = found["bought"]
     assert (bought["status"], float(bought["makingAmount"])) == ("matched", 5)
     assert bought["transactionsHashes"]

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tests.clients.sdk import events, sdk, secure, streams
-from tests.clients.venue import ADDRESS, OTHER_KEY, open_venue
+from tests.clients.venue import ADDRESS, OTHER_KEY, QUIET, open_venue
 
 pytestmark = pytest.mark.anyio
 NAME = "polymarket-client"
@@ -25,7 +25,7 @@ no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no 
 @asynccontextmanager
 async def trader(**options):
     """A quiet exchange and the account of KEY on it."""
-    async with open_venue(rate=options.pop("rate", 0.01), **options) as venue, secure(venue) as client:
+    async with open_venue(rate=options.pop("rate", QUIET), **options) as venue, secure(venue) as client:
         yield venue, client
 
 
@@ -68,7 +68,7 @@ def sdk_address(key):
 @pytest.mark.client(NAME, "AsyncSecureClient.create with the default deposit wallet")
 @no_login
 async def test_a_deposit_wallet_is_the_default():
-    async with open_venue(rate=0.01) as venue, secure(venue, wallet=None) as client:
+    async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None) as client:
         assert client.wallet_type == "DEPOSIT_WALLET"
         assert client.wallet != ADDRESS
 
@@ -286,7 +286,7 @@ async def test_what_won_is_redeemed():
 @no_orders
 async def test_the_relayer_splits_and_merges_for_a_deposit_wallet():
     key = sdk.RelayerApiKey(key="simulated", address=ADDRESS)
-    async with open_venue(rate=0.01) as venue, secure(venue, wallet=None, api_key=key) as client:
+    async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None, api_key=key) as client:
         condition = venue.condition(venue.tokens[0])
         done = await (await client.split_position(condition_id=condition, amount=10_000_000)).wait()
         assert done.transaction_hash.startswith("0x")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.clients.venue import CHAIN, KEY, need, open_venue
+from tests.clients.venue import CHAIN, KEY, QUIET, need, open_venue
 
 module = need("py_clob_client_v2.client")
 types = need("py_clob_client_v2.clob_types")
@@ -34,7 +34,7 @@ async def reader(**options):
 
 @asynccontextmanager
 async def trader():
-    async with open_venue(rate=0.01) as venue:
+    async with open_venue(rate=QUIET) as venue:
         client = module.ClobClient(venue.http, CHAIN, key=KEY)
         client.set_api_creds(await asyncio.to_thread(client.create_or_derive_api_key))
         yield venue, client, asyncio.to_thread
@@ -59,7 +59,7 @@ async def test_books_have_the_hash_that_the_client_computes():
     "get_fee_rate_bps, get_fee_exponent, get_clob_market_info, get_server_time, get_ok",
 )
 async def test_prices_and_terms_of_a_market():
-    async with reader(rate=0.01) as (venue, client, call):
+    async with reader(rate=QUIET) as (venue, client, call):
         token = venue.tokens[0]
         bid, ask = [float((await call(client.get_price, token, side))["price"]) for side in ("BUY", "SELL")]
         assert float((await call(client.get_spread, token))["spread"]) == pytest.approx(ask - bid)

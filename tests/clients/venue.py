@@ -36,6 +36,9 @@ ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 OTHER_KEY = "0x" + "22" * 32
 """A second account, which no test of the first one may touch."""
 
+QUIET = 0.001
+"""Batches a second of a market in which nothing happens but what a test does."""
+
 PIP = "the extra 'clients' is not installed: pip install -e '.[clients]'"
 NPM = "the npm packages are not installed: npm install --prefix tests/clients/node"
 
