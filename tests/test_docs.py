@@ -38,7 +38,9 @@ MAX_BLOCK_SECONDS = 60.0
 MAX_PAGE_SECONDS = 180
 
 NOT_EXECUTED = re.compile(r"<!-- not executed: \S.*\S -->")
-INSTALLS = re.compile(r"^(python3 -m venv|(python3 -m )?pip install|git clone|cd |\.venv/bin/|bash \.ci/run)")
+INSTALLS = re.compile(
+    r"^(python3 -m venv|(python3 -m )?pip install|npm install|git clone|cd |\.venv/bin/|bash \.ci/run)"
+)
 
 
 class Block(NamedTuple):
