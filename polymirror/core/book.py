@@ -13,7 +13,7 @@ callers read is a :class:`~polymirror.core.view.BookView`, never these lists.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -317,3 +317,16 @@ class OrderBook:
         return Levels(
             tuple(k for k, _ in bids), tuple(s for _, s in bids), tuple(k for k, _ in asks), tuple(s for _, s in asks)
         )
+
+
+def _nothing() -> OrderBook:
+    """Return a book that has no level and takes none: whoever tries to put one in raises AttributeError."""
+    book = OrderBook()
+    for side in (book.bids, book.asks):
+        side.keys = side.sizes = ()  # type: ignore[assignment]
+    return book
+
+
+NO_BOOK: Final = _nothing()
+"""Stands for the book of every token that has none: an empty one of its own is nine objects for the collector, and with
+10,000 tokens these make up half of the objects that are there before the books come."""

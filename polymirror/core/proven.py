@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from polymirror.core.book import OrderBook, Undo
+from polymirror.core.book import NO_BOOK, Undo
 from polymirror.core.evidence import Evidence, Mark
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.units import PRICE_SCALE, PRICES
@@ -22,7 +22,7 @@ from polymirror.core.units import PRICE_SCALE, PRICES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.core.book import Levels
+    from polymirror.core.book import Levels, OrderBook
     from polymirror.core.clock import VenueClock
     from polymirror.core.messages import Change
 
@@ -60,7 +60,7 @@ class Proven:
     )  # fmt: skip
 
     def __init__(self, max_journal: int) -> None:
-        self.book = OrderBook()
+        self.book = NO_BOOK
         # The book is loaded and follows the stream.
         self.loaded = False
         # Grows by one whenever the book is cleared or replaced.
@@ -148,7 +148,7 @@ class Proven:
         self.epoch += 1
         self.generation += 1
         self.loaded = False
-        self.book = OrderBook()
+        self.book = NO_BOOK
         self.proof = self.unasked = self.withheld = None
         self.restart(0)
 
