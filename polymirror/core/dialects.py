@@ -35,15 +35,23 @@ DIGESTS_PER_SECOND: Final = 50_000
 BURST_SECONDS: Final = 1.0
 """What was not spent is kept for this long: some searches may follow each other at once."""
 
+TURN_SECONDS: Final = 0.12
+"""Seconds between the moments at which those look again for whom nothing was left: about what one search costs,"""
+
+LAST_TURN: Final = 1.0
+"""and how long after the first of these moments the last one is: by then a missed hash is a doubt."""
+
 
 class SearchBudget:
     """A share of the time for wide searches, in digests; the only time it knows is what it is told."""
 
-    __slots__ = ("digests", "free_at", "searches")
+    __slots__ = ("_turn", "digests", "free_at", "searches")
 
     def __init__(self) -> None:
         # From then on a search may begin.
         self.free_at = float("-inf")
+        # When the one is to look again who asked last for that.
+        self._turn = float("-inf")
         # How many there were, and the candidates of all of them.
         self.searches = self.digests = 0
 
@@ -52,6 +60,12 @@ class SearchBudget:
         self.free_at = max(self.free_at, now - BURST_SECONDS) + digests / DIGESTS_PER_SECOND
         self.searches += 1
         self.digests += digests
+
+    def turn(self, now: float) -> float:
+        """Return when one for whom nothing is left is to look again: each at another moment, not all at the first."""
+        soonest = max(self.free_at, now)
+        self._turn = self._turn + TURN_SECONDS if soonest <= self._turn <= soonest + LAST_TURN else soonest
+        return self._turn
 
 
 @define

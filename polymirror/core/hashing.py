@@ -218,6 +218,10 @@ class MarketHash:
         """Return from when on the budget allows a search."""
         return self._dialects.budget.free_at
 
+    def next_turn(self, now: float) -> float:
+        """Return when to look again for what is left of the budget."""
+        return self._dialects.budget.turn(now)
+
     def _fit_other_ticks(
         self, asset_id: str, timestamp: int, texts: Texts, announced: str, trades: Sequence[str], begun: HASH
     ) -> str | None:

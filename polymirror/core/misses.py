@@ -136,7 +136,8 @@ class Misses:
                 self._fit((), now)
         self._tidy()
         waiting = [each.since for each in self.watched if self._waits(each)]
-        self.search_at = max(min(waiting) + SEARCH_SECONDS, hashes.next_search()) if waiting else _NEVER
+        due = min(waiting) + SEARCH_SECONDS if waiting else _NEVER
+        self.search_at = due if due > now else hashes.next_turn(now)
 
     def _next_due(self, now: float) -> MissedHash | None:
         """Return the oldest one whose grace is over and that is to be searched."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polymirror.core import misses as misses_module
-from polymirror.core.dialects import DIGESTS_PER_SECOND
+from polymirror.core.dialects import DIGESTS_PER_SECOND, TURN_SECONDS
 from polymirror.core.hashing import MarketHash
 from polymirror.core.misses import MAX_PENDING_HASHES, SEARCH_SECONDS
 from polymirror.core.proofs import ProofKind
@@ -332,6 +332,9 @@ def test_without_budget_a_search_waits_and_is_made_as_soon_as_there_is_some(rig,
     assert searched == []
     assert rig.token("11").misses.search_at == budget.free_at
     rig.advance(0.1)
+    assert len(searched) == 1
+    # The other token looks again at its own turn: what was found fits it.
+    rig.advance(TURN_SECONDS)
     assert len(searched) == 1
     assert_right(rig, exchange)
 
