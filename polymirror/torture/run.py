@@ -116,12 +116,13 @@ class Watched(World):
         known = self.exchange.market_by_condition(market)
         views = [] if known is None else [self.engine.peek(token, self.seconds) for token in known.tokens]
         readable = [view for view in views if view.state is BookState.LIVE]
-        proven = min((view.proven_at or 0.0 for view in views), default=0.0)
         wrong = [view for view in readable if not self.is_up_to_date(view)]
         kept = []
         for strike in self.strikes:
             bound = PROMPT if strike.fault in PROMPT_FAULTS else self.engine_config.max_proof_age + PROMPT
-            harmless = not wrong or proven >= strike.at
+            # What is shown was so after the strike: then it is not what the strike left behind.
+            struck_ms = self._start_ms + self.true_at(strike.at) // 1000 + 1
+            harmless = all(self.exchange.was_digest_true(v.token, self._digest_of(v), int(struck_ms)) for v in wrong)
             if strike.market != market or (self.seconds - strike.seen <= bound and not harmless):
                 kept.append(strike)
             elif not harmless:

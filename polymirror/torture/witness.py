@@ -39,6 +39,8 @@ class Witness:
         self._missing: defaultdict[str, dict[str, int]] = defaultdict(dict)
         # By market: when a change arrived, and by how much it was late.
         self._delays: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
+        # By how much the quickest change of late was late when it was read, and when: least in the first of these.
+        self._quickest: deque[tuple[int, int]] = deque()
         # When a change was read last that something had delayed: until then, what did so was not over.
         self.delayed_ms = 0
         # By market: when a change was read, and how much younger than it is the time that it stated made it.
@@ -74,27 +76,26 @@ class Witness:
         if arrived_ms - sent_ms > self._link_ms:
             self.delayed_ms = now_ms
         _note(self._delays[frame.market], now_ms, arrived_ms - sent_ms - self._link_ms)
+        _least(self._quickest, max(0, now_ms - sent_ms - self._link_ms), now_ms)
         # What it stated ahead shows only where it came before that: the rest of it makes a late frame younger.
         ahead_ms = frame.at_ms - sent_ms - self._usual_ahead(frame.at_ms - sent_ms, now_ms)
         _note(self._misdated[frame.market], now_ms, min(ahead_ms, now_ms - sent_ms))
 
     def _usual_ahead(self, ahead_ms: int, now_ms: int) -> int:
         """How far ahead the venue's clock was at least of late: a client that hears it on time knows of that."""
-        ahead = self._ahead
-        while ahead and ahead[-1][1] >= ahead_ms:
-            ahead.pop()
-        ahead.append((now_ms, ahead_ms))
-        while ahead[0][0] < now_ms - CLOCK_KNOWN_MS:
-            ahead.popleft()
-        return ahead[0][1]
+        return _least(self._ahead, ahead_ms, now_ms)
 
     def misdated_ms(self, market: str, since_ms: int) -> int:
         """By how much a change that was read since then was younger at most by the time that it stated."""
         return max((young for at_ms, young in self._misdated[market] if at_ms >= since_ms), default=0)
 
     def added_ms(self, market: str, since_ms: int) -> int:
-        """The longest delay beyond the network's own of a change that was read since then."""
-        return max((late for at_ms, late in self._delays[market] if at_ms >= since_ms), default=0)
+        """The longest delay beyond the network's own of a change that was read since then, as far as it is constant.
+
+        A delay that some change of the last minute did not have, of any market, is one that a client can know.
+        """
+        longest = max((late for at_ms, late in self._delays[market] if at_ms >= since_ms), default=0)
+        return min(longest, self._quickest[0][1]) if self._quickest else longest
 
     def is_missing(self, market: str, since_ms: int) -> bool:
         """Whether a change that was sent since then has not arrived as it was."""
@@ -131,3 +132,13 @@ def _note(times: deque[tuple[int, int]], now_ms: int, by_ms: int) -> None:
         times.append((now_ms, by_ms))
         while times[0][0] < now_ms - REMEMBERED_MS:
             times.popleft()
+
+
+def _least(values: deque[tuple[int, int]], value: int, now_ms: int) -> int:
+    """Note a value; return the least of those that were noted of late."""
+    while values and values[-1][1] >= value:
+        values.pop()
+    values.append((now_ms, value))
+    while values[0][0] < now_ms - CLOCK_KNOWN_MS:
+        values.popleft()
+    return values[0][1]

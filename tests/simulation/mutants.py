@@ -11,8 +11,9 @@ from unittest.mock import patch
 
 from attrs import evolve
 
-from polymirror.core import mirrored
+from polymirror.core import images, mirrored
 from polymirror.core.book import OrderBook
+from polymirror.core.clock import VenueClock
 from polymirror.core.engine import Engine
 from polymirror.core.evidence import Evidence
 from polymirror.core.hashing import MarketHash
@@ -160,7 +161,18 @@ def ignore_what_answers_end() -> Iterator[None]:
 @contextmanager
 def leave_the_second_token_untried() -> Iterator[None]:
     """The second token's own hash is tried every other second, not after the promised tenth of one."""
-    with patch.object(mirrored, "TURN_SECONDS", 1.9):
+    with patch.object(mirrored, "TURN_SECONDS", 1.9), patch.object(images, "TURN_SECONDS", 1.9):
+        yield
+
+
+@contextmanager
+def date_too_young() -> Iterator[None]:
+    """What the clock's interval dates is 80 ms younger than it can be known to be."""
+
+    def date(clock: VenueClock, at_ms: int, heard_at: float) -> float:
+        return heard_at if clock.low is None else min(heard_at, (at_ms - clock.low) / 1000.0 + 0.08)
+
+    with patch.object(VenueClock, "date", date):
         yield
 
 
@@ -178,5 +190,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         ignore_what_answers_end,
         ("stale_opening", "silent_subscription", "lost_delta", "disconnect"),
     ),
+    "leave_the_second_token_untried": (leave_the_second_token_untried, ("asymmetric_market",)),
+    "date_too_young": (date_too_young, ("latency", "lost_delta", "disconnect")),
 }
 """Each mutant, and faults among which it must be caught."""

@@ -164,6 +164,15 @@ def test_a_witness_measures_delays_on_the_way_and_not_in_a_busy_client() -> None
     assert witness.added_ms("market", 951) == 0
 
 
+def test_a_delay_that_a_change_of_the_last_minute_did_not_have_can_be_known() -> None:
+    witness = Witness(20)
+    for sent_ms, read_ms, added_ms in [(0, 320, 300), (1_000, 1_120, 100), (2_000, 2_320, 100), (61_500, 61_820, 300)]:
+        frame = change(str(sent_ms), token=str(sent_ms))
+        witness.sent([frame], sent_ms)
+        witness.arrived(frame, read_ms, read_ms)
+        assert witness.added_ms("market", read_ms) == added_ms
+
+
 def test_a_witness_knows_when_the_newest_messages_of_a_market_were_read() -> None:
     witness = Witness(20)
     witness.arrived(stated(90), 100, 100)
