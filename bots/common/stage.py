@@ -44,10 +44,16 @@ if TYPE_CHECKING:
 _NOT_IN_A_STORM: Final = ("settlement", "clock_", "stalled_loop", "hash_dialect")
 """What would end every market early, or is about other clocks and programs than these: by the start of the id."""
 
+_UNKNOWABLE: Final = ("replayed_connection", "asymmetric_market", "future_stamp")
+"""What makes a book wrong in a way that nobody can know (docs/proofs.md). The torture's judge excuses and counts it;
+the judge here excuses nothing, so a storm has none of it."""
+
 _REST_SHARE: Final = 0.25
 
 STORM: Final[dict[str, float]] = {
-    name: _REST_SHARE if name.startswith("rest_") else 1.0 for name in FAULTS if not name.startswith(_NOT_IN_A_STORM)
+    name: _REST_SHARE if name.startswith("rest_") else 1.0
+    for name in FAULTS
+    if not name.startswith((*_NOT_IN_A_STORM, *_UNKNOWABLE))
 }
 """The faults of books and calls that a storm has, and how often each strikes, as a part of its usual share."""
 
