@@ -416,14 +416,12 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
     return sorted(" <-> ".join(sorted(group)) for group in groups if group)
 
 
-def test_no_module_of_the_core_imports_itself_by_a_detour_not_even_for_its_types() -> None:
-    paths = [*(path for path in CORE if path.stem != "__init__"), PACKAGE / "errors.py", PACKAGE / "config.py"]
+def test_no_module_imports_itself_by_a_detour_not_even_for_its_types() -> None:
+    paths = [
+        path for folder in (PACKAGE, REPOSITORY / "bots") for path in folder.rglob("*.py") if path.stem != "__init__"
+    ]
     sources = {module_name(path): path.read_text(encoding="utf-8") for path in paths}
-    assert circles(import_graph(sources)) == []
-
-
-def test_no_module_of_the_simulator_imports_itself_by_a_detour_not_even_for_its_types() -> None:
-    sources = {module_name(p): p.read_text(encoding="utf-8") for p in SIMULATOR if p.stem != "__init__"}
+    assert len(sources) > 200
     assert circles(import_graph(sources)) == []
 
 

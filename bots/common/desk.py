@@ -21,7 +21,8 @@ from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
     from bots.common.dealer import Dealer
-    from bots.common.oracles.base import Oracle, Tick, TickKind
+    from bots.common.oracles.base import Oracle
+    from bots.common.oracles.ticks import Tick, TickKind
     from bots.common.rounds import Event, Round, RoundSettings
     from bots.common.strike import Strike
     from bots.common.tally import Tally

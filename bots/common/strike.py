@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from bots.common.oracles.base import TickKind
+from bots.common.oracles.ticks import TickKind
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.oracles.base import TickKind
+from bots.common.oracles.ticks import TickKind
 from bots.common.ranges import decimal_range, one_of, whole
 from bots.common.strike import LOOKBACK_S
 

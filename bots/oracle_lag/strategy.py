@@ -13,7 +13,7 @@ from bots.oracle_lag.signal import Direction, Quiet, SignalSettings, decide
 
 if TYPE_CHECKING:
     from bots.common.dealer import Terms
-    from bots.common.oracles.base import Tick, TickKind
+    from bots.common.oracles.ticks import Tick, TickKind
     from bots.common.rounds import Round
     from bots.common.strike import Strike
     from bots.oracle_lag.config import BotSettings

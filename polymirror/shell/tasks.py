@@ -6,14 +6,25 @@ Two context managers, used by :mod:`polymirror.mirror` only. The errors themselv
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from polymirror.venue.groups import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from polymirror.mirror import Mirror
+    from polymirror.core.engine import Engine
+
+
+class Refusing(Protocol):
+    """What is needed of a mirror."""
+
+    @property
+    def engine(self) -> Engine:
+        """It knows what a book lacks."""
+
+    def now(self) -> float:
+        """Return the mirror's monotonic clock in seconds."""
 
 
 @contextmanager
@@ -30,7 +41,7 @@ def alone() -> Iterator[None]:
 
 
 @contextmanager
-def as_not_live(mirror: Mirror, token: str) -> Iterator[None]:
+def as_not_live(mirror: Refusing, token: str) -> Iterator[None]:
     """Turn a time-out into the refusal that says what the book lacked."""
     try:
         yield

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-    from polymirror.torture.proxy import Counters
-    from polymirror.torture.toxics import Toxics
+    from polymirror.torture.toxics import Counters, Toxics
 
 CHUNK: Final = 65_536
 """The most bytes read at once."""

@@ -16,10 +16,8 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import define
-
 from polymirror.torture.pipe import Broken, Peaks, Pipe
-from polymirror.torture.toxics import NONE, Toxics
+from polymirror.torture.toxics import NONE, Counters, Toxics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,24 +34,6 @@ BACKLOG: Final = 128
 
 LINGER_NOT: Final = struct.pack("ii", 1, 0)
 """The socket option that makes closing a reset: linger, for no time."""
-
-
-@define
-class Counters:
-    """What a proxy has done since it was made. Only ever grows."""
-
-    connections: int = 0
-    """Connections that were accepted."""
-    turned_away: int = 0
-    """Connections reset at once because there were too many."""
-    cuts: int = 0
-    """Connections closed in the middle by ``cut_after``."""
-    resets: int = 0
-    """Connections reset by the toxic."""
-    overflows: int = 0
-    """Connections reset because too much waited to pass."""
-    bytes_down: int = 0
-    """Bytes that reached a client's socket."""
 
 
 class Proxy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from polymirror.errors import ConfigError
 
@@ -56,3 +56,21 @@ class Toxics:
 
 
 NONE: Final = Toxics()
+
+
+@define
+class Counters:
+    """What a proxy has done since it was made. Only ever grows."""
+
+    connections: int = 0
+    """Connections that were accepted."""
+    turned_away: int = 0
+    """Connections reset at once because there were too many."""
+    cuts: int = 0
+    """Connections closed in the middle by ``cut_after``."""
+    resets: int = 0
+    """Connections reset by the toxic."""
+    overflows: int = 0
+    """Connections reset because too much waited to pass."""
+    bytes_down: int = 0
+    """Bytes that reached a client's socket."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from polymirror.venue.failures import printable
 
@@ -72,3 +72,25 @@ def cause_of(closed: ConnectionClosed) -> CloseCause:
         return CloseCause(CloseKind.CLOSED, printable(closed.rcvd.reason, MAX_REASON), closed.rcvd.code)
     detail = str(closed.__cause__ or "") or "no close frame"
     return CloseCause(CloseKind.RESET, printable(detail, MAX_REASON))
+
+
+@define
+class StreamCounters:
+    """What a stream has done since it was made. Only ever grows, except ``last_cause``."""
+
+    connects: int = 0
+    """Connections that opened."""
+    failures: int = 0
+    """Attempts that did not open."""
+    frames: int = 0
+    """Frames received, heartbeats included."""
+    bytes: int = 0
+    """Bytes of these frames, after decompression."""
+    deepest_queue: int = 0
+    """The most frames that ever waited to be handed on."""
+    discarded: int = 0
+    """Frames received but not handed on, because their connection was given up. Always with an ``on_close``."""
+    closes: dict[CloseKind, int] = field(factory=lambda: dict.fromkeys(CloseKind, 0))
+    """How often each cause ended a connection, or an attempt to open one."""
+    last_cause: CloseCause | None = None
+    """Why the last connection ended, or the last attempt failed."""

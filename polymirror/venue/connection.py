@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polymirror.config import StreamConfig
-    from polymirror.venue.network import AnyWire, Network
-    from polymirror.venue.stream import StreamCounters
+    from polymirror.venue.closing import StreamCounters
+    from polymirror.venue.network import Network
+    from polymirror.venue.wires import AnyWire
 
 MAX_OUTBOX: Final = 1_000
 """Texts that wait to be sent. A writer this far behind has lost the other side."""

@@ -13,11 +13,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
-
 from polymirror.errors import ConfigError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter
-from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, cause_of
+from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, StreamCounters, cause_of
 from polymirror.venue.failures import printable
 from polymirror.venue.groups import first_of
 from polymirror.venue.network import REAL
@@ -30,7 +28,8 @@ if TYPE_CHECKING:
 
     from polymirror.config import StreamConfig
     from polymirror.venue.connection import Connection
-    from polymirror.venue.network import AnyWire, Network
+    from polymirror.venue.network import Network
+    from polymirror.venue.wires import AnyWire
 
 __all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
 
@@ -41,28 +40,6 @@ PING: Final = "PING"
 
 POLITE: Final = frozenset({CloseKind.STOPPED, CloseKind.REQUESTED, CloseKind.DATA_SILENCE})
 """Causes after which the closing handshake is tried; after the others it can only waste time."""
-
-
-@define
-class StreamCounters:
-    """What a stream has done since it was made. Only ever grows, except ``last_cause``."""
-
-    connects: int = 0
-    """Connections that opened."""
-    failures: int = 0
-    """Attempts that did not open."""
-    frames: int = 0
-    """Frames received, heartbeats included."""
-    bytes: int = 0
-    """Bytes of these frames, after decompression."""
-    deepest_queue: int = 0
-    """The most frames that ever waited to be handed on."""
-    discarded: int = 0
-    """Frames received but not handed on, because their connection was given up. Always with an ``on_close``."""
-    closes: dict[CloseKind, int] = field(factory=lambda: dict.fromkeys(CloseKind, 0))
-    """How often each cause ended a connection, or an attempt to open one."""
-    last_cause: CloseCause | None = None
-    """Why the last connection ended, or the last attempt failed."""
 
 
 class _Lost(Exception):  # noqa: N818 - never leaves this module: tells tenacity to wait and try again

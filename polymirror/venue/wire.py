@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from websockets.protocol import Event
 
     from polymirror.config import StreamConfig
-    from polymirror.venue.network import AnyWire
+    from polymirror.venue.wires import AnyWire
 
 MAX_UNSENT: Final = 2**20
 """Bytes that may wait to be sent when more are read. A subscription of 500 tokens has 40,000."""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common.oracles.base import OracleHealth, Tick, TickKind, e18, sound_price
+from bots.common.oracles.base import OracleHealth, e18, sound_price
 from bots.common.oracles.board import MAX_LISTENERS, Patience, Price, PriceBoard
 from bots.common.oracles.buffer import OracleBuffer
+from bots.common.oracles.ticks import Tick, TickKind
 from bots.common.oracles.twap import twap_from_spot
 from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.oracle import PriceProcess

@@ -9,9 +9,9 @@ import math
 import pytest
 
 from bots.common import checks
-from bots.common.oracles.base import TickKind
 from bots.common.oracles.factory import OracleSettings, make_oracle
 from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.common.oracles.ticks import TickKind
 from bots.common.preflight import CheckFailed
 from polymirror.errors import ConfigError
 from polymirror.simulator.faults.base import Plan

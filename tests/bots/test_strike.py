@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common.oracles.base import Tick, TickKind
 from bots.common.oracles.buffer import OracleBuffer
+from bots.common.oracles.ticks import Tick, TickKind
 from bots.common.strike import StrikeSource, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window

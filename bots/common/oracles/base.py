@@ -7,7 +7,6 @@ to the signal: they never pass through floating point. Bots, the strike and the 
 from __future__ import annotations
 
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
-from enum import Enum, unique
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import frozen
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bots.common.oracles.buffer import OracleBuffer
+    from bots.common.oracles.ticks import Tick, TickKind
 
 LOWEST: Final = Decimal("0.000000001")
 HIGHEST: Final = Decimal(1_000_000_000)
@@ -26,31 +26,6 @@ MAX_DIGITS: Final = 40
 
 EXACT: Final = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 """For sums and shifts of prices: raises instead of rounding."""
-
-
-@unique
-class TickKind(Enum):
-    """Which price of an asset a tick tells."""
-
-    SPOT = "SPOT"
-    """The price of the moment."""
-    TWAP60 = "TWAP60"
-    """The average of the last 60 seconds, by which the venue settles since August 2026."""
-
-
-@frozen
-class Tick:
-    """One price of one asset, as its oracle observed it."""
-
-    asset: str
-    """Lower case, such as ``btc``."""
-    kind: TickKind
-    price: Decimal
-    """Dollars, exact."""
-    at_ms: int
-    """When the oracle observed it, in Unix milliseconds of the oracle's own clock (whole seconds on all feeds)."""
-    received_at: float
-    """When it arrived here, in seconds of the monotonic clock."""
 
 
 @frozen(kw_only=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import field, frozen
 
-from bots.common.oracles.base import SeriesHealth, Tick, TickKind
+from bots.common.oracles.base import SeriesHealth
+from bots.common.oracles.ticks import Tick, TickKind
 from bots.common.ranges import whole
 from polymirror.errors import ConfigError
 from polymirror.shell.warnlog import WarnLog

@@ -17,7 +17,7 @@ from bots.common.ranges import whole
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bots.common.oracles.base import Tick, TickKind
+    from bots.common.oracles.ticks import Tick, TickKind
 
 MAX_SERIES: Final = 64
 """Series that one buffer keeps; ticks of further ones are refused."""

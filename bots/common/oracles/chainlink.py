@@ -24,8 +24,8 @@ from polymirror.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bots.common.oracles.base import TickKind
     from bots.common.oracles.keys import ChainlinkKeys
+    from bots.common.oracles.ticks import TickKind
 
 URL: Final = "wss://ws.dataengine.chain.link"
 

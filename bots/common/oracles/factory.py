@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from bots.common.oracles import chainlink, polybolt, rtds
-from bots.common.oracles.base import TickKind
 from bots.common.oracles.board import Patience, PriceBoard
 from bots.common.oracles.buffer import OracleBuffer
 from bots.common.oracles.simulated import SimulatedOracle
 from bots.common.oracles.streamed import FEED_STREAM, StreamedOracle
+from bots.common.oracles.ticks import TickKind
 from bots.common.ranges import one_of, some_of, whole
 from polymirror.errors import ConfigError
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bots.common.oracles.base import TickKind
 from bots.common.oracles.board import Price
 from bots.common.oracles.rtds import exact_price
 from bots.common.oracles.streamed import IGNORED, MALFORMED, Said
+from bots.common.oracles.ticks import TickKind
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bots.common.oracles.base import EXACT, TickKind, sound_price
+from bots.common.oracles.base import EXACT, sound_price
 from bots.common.oracles.board import Price
 from bots.common.oracles.streamed import IGNORED, MALFORMED, Said
+from bots.common.oracles.ticks import TickKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

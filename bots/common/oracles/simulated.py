@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bots.common.oracles.base import OracleHealth, TickKind
+from bots.common.oracles.base import OracleHealth
 from bots.common.oracles.board import Price, PriceBoard
+from bots.common.oracles.ticks import Tick, TickKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from bots.common.oracles.base import Tick
     from bots.common.oracles.buffer import OracleBuffer
     from polymirror.venue.network import Network
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import frozen
 
 from bots.common.errors import shorten
-from bots.common.oracles.base import OracleHealth, TickKind
+from bots.common.oracles.base import OracleHealth
 from polymirror.config import StreamConfig
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.stream import CloseKind, Stream
@@ -24,9 +24,9 @@ from polymirror.venue.stream import CloseKind, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bots.common.oracles.base import Tick
     from bots.common.oracles.board import Price, PriceBoard
     from bots.common.oracles.buffer import OracleBuffer
+    from bots.common.oracles.ticks import Tick, TickKind
     from polymirror.venue.network import Network
 
 FEED_STREAM: Final = StreamConfig(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Final
 
-from bots.common.oracles.base import EXACT, TickKind
+from bots.common.oracles.base import EXACT
+from bots.common.oracles.ticks import TickKind
 
 if TYPE_CHECKING:
     from bots.common.oracles.buffer import OracleBuffer
