@@ -66,7 +66,6 @@ async def test_an_event_is_found_by_its_slug():
 
 
 @pytest.mark.client(NAME, "load_markets")
-@pytest.mark.xfail(strict=True, reason="GET /events lists nothing unless a slug is asked for")
 async def test_all_markets_are_loaded():
     async with ccxt(markets=3) as (venue, exchange):
         await exchange.load_markets()
@@ -75,9 +74,6 @@ async def test_all_markets_are_loaded():
 
 
 @pytest.mark.client(NAME, "fetch_tickers")
-@pytest.mark.xfail(
-    strict=True, reason="repeated query parameters keep the last; POST /last-trades-prices is not served"
-)
 async def test_tickers_of_many_outcomes_come_at_once():
     async with ccxt() as (venue, exchange):
         tickers = await exchange.fetch_tickers(list(venue.tokens))
@@ -85,7 +81,6 @@ async def test_tickers_of_many_outcomes_come_at_once():
 
 
 @pytest.mark.client(NAME, "fetch_status, fetch_ohlcv, fetch_event by id, fetch_events by query")
-@pytest.mark.xfail(strict=True, reason="GET /status, /prices-history, /events/{id} and /public-search are not served")
 async def test_status_candles_and_search():
     async with ccxt() as (venue, exchange):
         assert (await exchange.fetch_status())["status"] == "ok"

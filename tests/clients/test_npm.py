@@ -61,7 +61,6 @@ async def test_the_public_calls_of_the_old_client():
 
 
 @pytest.mark.client(OLD, "getMarket, getMarkets, getLastTradesPrices, getPricesHistory")
-@pytest.mark.xfail(strict=True, reason="these paths of the order book service are not served")
 async def test_the_lists_of_the_old_client():
     venue, found = await told_by("clob_client.mjs")
     assert failed(found, "market", "markets", "lastTrades", "history") == {}

@@ -78,7 +78,6 @@ async def test_prices_and_terms_of_a_market():
 
 
 @pytest.mark.client(NAME, "get_version")
-@pytest.mark.xfail(strict=True, reason="GET /version is not served (the client then takes 2 for granted)")
 async def test_the_version_of_the_service_is_two():
     async with reader() as (venue, client, call):
         assert await call(client._get, venue.http + "/version") == {"version": 2}
@@ -86,7 +85,6 @@ async def test_the_version_of_the_service_is_two():
 
 
 @pytest.mark.client(NAME, "get_last_trades_prices")
-@pytest.mark.xfail(strict=True, reason="POST /last-trades-prices is not served")
 async def test_last_trades_of_many_tokens_come_at_once():
     async with reader() as (venue, client, call):
         found = await call(client.get_last_trades_prices, [types.BookParams(token) for token in venue.tokens])
@@ -94,7 +92,6 @@ async def test_last_trades_of_many_tokens_come_at_once():
 
 
 @pytest.mark.client(NAME, "get_market")
-@pytest.mark.xfail(strict=True, reason="GET /markets/{condition_id} is not served")
 async def test_a_market_is_found_by_its_condition():
     async with reader() as (venue, client, call):
         market = await call(client.get_market, venue.condition(venue.tokens[0]))
@@ -104,7 +101,6 @@ async def test_a_market_is_found_by_its_condition():
 
 
 @pytest.mark.client(NAME, "get_markets, get_simplified_markets, get_sampling_markets, get_sampling_simplified_markets")
-@pytest.mark.xfail(strict=True, reason="GET /markets with next_cursor answers as Gamma does, its relatives not at all")
 async def test_markets_come_in_pages():
     async with reader(markets=3) as (venue, client, call):
         wanted = {venue.condition(token) for token in venue.tokens}
@@ -120,7 +116,6 @@ async def test_markets_come_in_pages():
 
 
 @pytest.mark.client(NAME, "get_prices_history")
-@pytest.mark.xfail(strict=True, reason="GET /prices-history is not served")
 async def test_prices_of_the_past_are_told():
     async with reader() as (venue, client, call):
         asked = types.PricesHistoryParams(market=venue.tokens[0], interval="1h")

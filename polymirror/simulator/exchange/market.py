@@ -95,7 +95,8 @@ class Market:
     tick: int = 100
     # The trade price that enters hashes: one string for both tokens, "" before the first trade.
     trade_price: str = ""
-    last_trade_side: str = ""
+    # The last trade as the taker made it: the index of its token, the price in 1/10,000, and whether it was bought.
+    last_trade: tuple[int, int, bool] | None = None
     changed_ms: int = 0
     # Lets the next batch happen; made once, because it is put down again after each.
     trade: Callable[[int, list[Frame]], None] = field(init=False)

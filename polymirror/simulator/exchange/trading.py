@@ -163,7 +163,8 @@ class Trading:
         last = trades[-1]
         price = ONE_PRICE - last.price if last.maker_mirrored else last.price
         market.trade_price = f"{price / ONE_PRICE:.3f}"
-        market.last_trade_side = "BUY" if last.bought else "SELL"
+        taken = (1 - last.side, ONE_PRICE - last.price) if last.bought else (last.side, last.price)
+        market.last_trade = (*taken, last.bought)
         transaction = f"0x{self._rng.getrandbits(256):064x}"
         tell = partial(self._print, market, tuple(trades), transaction)
         if self._floor.config.late_trade_price:
