@@ -268,7 +268,7 @@ def test_a_post_only_order_that_crosses_is_refused_and_only_gtc_and_gtd_can_be_o
     trader.empty()
     trader.place(ME, "BUY", UP, 50, 10, post_only=True)
     trader.broker.split(YOU, trader.market.condition_id, 100 * SHARE)
-    with pytest.raises(Refused, match="^invalid post-only order: order crosses book$"):
+    with pytest.raises(Refused, match=r"^invalid post-only order: order crosses book$"):
         trader.place(YOU, "SELL", UP, 50, 10, post_only=True)
     with pytest.raises(Refused, match="invalid post-only order"):
         trader.place(YOU, "SELL", UP, 40, 10, "FAK", post_only=True)
@@ -290,11 +290,11 @@ def test_a_gtd_order_ends_a_minute_before_its_expiration() -> None:
     trader = traders()
     trader.empty()
     now_s = trader.exchange.now_ms // 1_000
-    with pytest.raises(Refused, match="^invalid expiration$"):
+    with pytest.raises(Refused, match=r"^invalid expiration$"):
         trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=now_s + 59)
-    with pytest.raises(Refused, match="^invalid expiration$"):
+    with pytest.raises(Refused, match=r"^invalid expiration$"):
         trader.place(ME, "BUY", UP, 40, 10, "GTC", expiration_s=now_s + 500)
-    with pytest.raises(Refused, match="^invalid expiration$"):
+    with pytest.raises(Refused, match=r"^invalid expiration$"):
         trader.place(ME, "BUY", UP, 40, 10, "GTD")
     order = trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=now_s + 100)
     trader.wait(39_999 - trader.exchange.now_ms % 1_000)
