@@ -334,7 +334,8 @@ def test_an_order_may_find_no_match_after_its_delay() -> None:
 
 def test_faults_follow_from_the_seed_and_keep_to_their_rates() -> None:
     def fates(seed: int) -> list[Fate]:
-        faults = OrderFaults(OrderFaultRates.storm(), seed=seed)
+        rates = evolve(OrderFaultRates.storm(), answer_late=0.005, twice=0.005, post_only=0.005)
+        faults = OrderFaults(rates, seed=seed)
         return [faults.of_change() for _ in range(2_000)]
 
     assert fates(1) == fates(1)

@@ -42,11 +42,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polymirror.simulator.exchange.ladder import size_text
 from polymirror.simulator.frames import Answer
+from polymirror.simulator.orders.auth import Account
 from polymirror.simulator.orders.broker import OrderState
 from polymirror.simulator.orders.faults import Fate, OrderFaults
 from polymirror.simulator.orders.rules import Refused, order_id_of, read_ticket
 from polymirror.simulator.orders.wire import (
-    Account,
     Geo,
     error_answer,
     json_answer,

@@ -1,4 +1,4 @@
-"""What the order desk says and hears on the wire: credentials, and the JSON of answers, orders and trades.
+"""What the order desk says on the wire: the JSON of answers, orders and trades.
 
 Pure values and functions; the shapes are the venue's (protocol.md 7.2, the models of its SDK) unless a field is
 called the simulator's own. :mod:`polymirror.simulator.orders.desk` decides which of them answers what.
@@ -7,24 +7,20 @@ called the simulator's own. :mod:`polymirror.simulator.orders.desk` decides whic
 from __future__ import annotations
 
 import base64
-import binascii
-import hmac
 import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
-from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.ladder import PRICE_TEXTS, size_text
 from polymirror.simulator.frames import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from attrs import Attribute
-
     from polymirror.simulator.frames import Call
+    from polymirror.simulator.orders.auth import Account
     from polymirror.simulator.orders.broker import BookedOrder
     from polymirror.simulator.orders.ledger import Fill
 
@@ -36,64 +32,6 @@ END_CURSOR: Final = "LTE="
 
 BUILDER_FEE_BPS: Final = "1000"
 """What trades state as ``fee_rate_bps``; it is not the fee that is charged (protocol.md 7.5)."""
-
-
-def _secret(_: object, attribute: Attribute[str], value: str) -> None:
-    try:
-        base64.b64decode(_padded(value), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError(attribute.name, "(hidden)", "URL-safe base64") from None
-
-
-def _padded(secret: str) -> str:
-    return secret + "=" * (-len(secret) % 4)
-
-
-@frozen(kw_only=True)
-class Account:
-    """Who may trade: the address, and the credentials that calls are signed with. ``secret`` is URL-safe base64."""
-
-    address: str
-    api_key: str
-    secret: str = field(repr=False, validator=_secret)
-    passphrase: str = field(repr=False)
-
-    @classmethod
-    def made_up(cls, name: str) -> Account:
-        """An account that follows from a name: for simulations, where nothing is secret."""
-        parts = [sha256(f"{name}/{part}".encode()).hexdigest() for part in ("address", "key", "secret", "pass")]
-        secret = base64.urlsafe_b64encode(bytes.fromhex(parts[2])).decode()
-        return cls(address="0x" + parts[0][:40], api_key=parts[1][:32], secret=secret, passphrase=parts[3])
-
-    def signature(self, timestamp: str, method: str, path: str, body: bytes) -> str:
-        """The venue's L2 signature of a call (protocol.md 7.2)."""
-        message = f"{timestamp}{method}{path}".encode() + body
-        key = base64.urlsafe_b64decode(_padded(self.secret))
-        return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode()
-
-    def signed(self, call: Call) -> bool:
-        """Whether a call carries this account's headers and a right signature."""
-        headers = call.headers
-        timestamp = headers.get("poly_timestamp", "")
-        wanted = {
-            "poly_address": self.address,
-            "poly_api_key": self.api_key,
-            "poly_passphrase": self.passphrase,
-            "poly_signature": self.signature(timestamp, call.method, call.path, call.body),
-        }
-        # Compared to the end whatever differs, as one compares secrets.
-        same = [hmac.compare_digest(headers.get(name, "").encode(), text.encode()) for name, text in wanted.items()]
-        return all(same) and timestamp.isdigit()
-
-    def headers(self, timestamp_s: int, method: str, path: str, body: bytes = b"") -> dict[str, str]:
-        """The five headers of a call, for clients and tests. ``path`` is without host and query."""
-        return {
-            "POLY_ADDRESS": self.address,
-            "POLY_API_KEY": self.api_key,
-            "POLY_PASSPHRASE": self.passphrase,
-            "POLY_TIMESTAMP": str(timestamp_s),
-            "POLY_SIGNATURE": self.signature(str(timestamp_s), method, path, body),
-        }
 
 
 @frozen(kw_only=True)
