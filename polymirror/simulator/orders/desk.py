@@ -170,6 +170,7 @@ class OrderDesk:
         ticket = read_ticket(payload, address=account.address, api_key=account.api_key)
         order = self.broker.place(ticket, now_ms, doomed=self.faults.dooms())
         delayed = order.state is OrderState.DELAYED
+        status = {OrderState.DELAYED: "delayed", OrderState.LIVE: "live"}.get(order.state, "matched")
         making, taking = (order.money, order.shares) if order.buys else (order.shares, order.money)
         return json_answer(
             {
@@ -177,8 +178,8 @@ class OrderDesk:
                 "orderID": order.id,
                 "takingAmount": "" if delayed else size_text(taking),
                 "makingAmount": "" if delayed else size_text(making),
-                "status": "delayed" if delayed else "matched",
-                "tradeIDs": [fill.id for fill in order.fills],
+                "status": status,
+                "tradeIDs": list(order.trade_ids),
                 "success": True,
             }
         )

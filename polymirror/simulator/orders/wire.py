@@ -87,10 +87,10 @@ def order_object(account: Account, order: BookedOrder) -> Mapping[str, Any]:
         "size_matched": size_text(order.shares),
         "price": PRICE_TEXTS[ticket.limit],
         "outcome": order.outcome,
-        "order_type": "FOK" if ticket.all_or_nothing else "FAK",
+        "order_type": order.kind,
         "created_at": order.accepted_ms // 1_000,
-        "expiration": "0",
-        "associate_trades": [fill.id for fill in order.fills],
+        "expiration": str(order.expiration_s),
+        "associate_trades": list(order.trade_ids),
     }
 
 
