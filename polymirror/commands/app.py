@@ -165,6 +165,18 @@ def serve(
     delay: Annotated[
         int, typer.Option(min=0, max=60_000, help="Milliseconds that taking orders are held back.", rich_help_panel=WHO)
     ] = 250,
+    settle: Annotated[
+        int, typer.Option(min=0, max=3_600_000, help="Milliseconds from a match to CONFIRMED.", rich_help_panel=WHO)
+    ] = 2_000,
+    lag: Annotated[
+        int, typer.Option(min=0, max=600_000, help="Milliseconds that look-ups are behind.", rich_help_panel=WHO)
+    ] = 0,
+    key_life: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds until keys are refused; 0: never.", rich_help_panel=WHO)
+    ] = 0.0,
+    redeem_after: Annotated[
+        float, typer.Option(min=0, max=3_600, help="Seconds for which redeeming is refused.", rich_help_panel=WHO)
+    ] = 0.0,
     blocked: Annotated[
         bool, typer.Option("--blocked", help="The geoblock says no, and orders are refused.", rich_help_panel=WHO)
     ] = False,
@@ -183,7 +195,8 @@ def serve(
 
     options = ServeOptions(
         host=host, port=port, seed=seed, markets=markets, rate=rate, rounds=tuple(rounds or ()),
-        assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash, delay_ms=delay, blocked=blocked,
+        assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash, delay_ms=delay,
+        settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
         faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
     )  # fmt: skip
     raise typer.Exit(run_serve(options))

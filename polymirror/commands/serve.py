@@ -21,7 +21,16 @@ from polymirror.commands.traders import from_file, made_up
 from polymirror.errors import ConfigError, PolymirrorError
 from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.feeds import FEED_FAULTS
-from polymirror.simulator.outfit import ORDER_FAULTS, USUAL_ASSETS, Outfit, OutfitConfig, addresses, market_row
+from polymirror.simulator.orders.trades import SettlementConfig
+from polymirror.simulator.outfit import (
+    ORDER_FAULTS,
+    USER_FAULTS,
+    USUAL_ASSETS,
+    Outfit,
+    OutfitConfig,
+    addresses,
+    market_row,
+)
 from polymirror.simulator.server import HOST, Simulator
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig, RoundsConfig
 
@@ -52,6 +61,10 @@ class ServeOptions:
     account_count: int = 1
     cash: str = "1000"
     delay_ms: int = 250
+    settle_ms: int = 2_000
+    lag_ms: int = 0
+    key_life_s: float = 0.0
+    redeem_after_s: float = 0.0
     blocked: bool = False
     faults: tuple[str, ...] = ()
     seconds: float | None = None
@@ -70,7 +83,13 @@ def run_serve(options: ServeOptions) -> int:
             seed=seed,
             assets=tuple(dict.fromkeys((*USUAL_ASSETS, *assets))),
             traders=traders,
+            newcomer_cash=_money(options.cash),
             taker_delay_ms=options.delay_ms,
+            settlement=SettlementConfig(mine_ms=options.settle_ms * 2 // 5, confirm_ms=options.settle_ms * 3 // 5),
+            mine_ms=options.settle_ms * 2 // 5,
+            key_life_ms=round(options.key_life_s * 1_000),
+            lag_ms=options.lag_ms,
+            redeem_after_ms=round(options.redeem_after_s * 1_000),
             blocked=options.blocked,
             feed_faults=feed_faults,
             order_faults=order_faults,
@@ -103,23 +122,28 @@ def sort_faults(ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], t
     for each in ids:
         if each in FAULTS and each not in known:
             raise ConfigError("--fault", each, "one that real sockets have: this one is of virtual time ('torture')")
-        if each not in {*known, *FEED_FAULTS, *ORDER_FAULTS}:
-            raise ConfigError("--fault", each, f"one of {', '.join([*known, *FEED_FAULTS, *ORDER_FAULTS])}")
+        if each not in {*known, *FEED_FAULTS, *ORDER_FAULTS, *USER_FAULTS}:
+            every = [*known, *FEED_FAULTS, *ORDER_FAULTS, *USER_FAULTS]
+            raise ConfigError("--fault", each, f"one of {', '.join(every)}")
     return (
         tuple(each for each in ids if each in FAULTS),
         tuple(each for each in ids if each in FEED_FAULTS),
-        tuple(each for each in ids if each in ORDER_FAULTS),
+        tuple(each for each in ids if each in {*ORDER_FAULTS, *USER_FAULTS}),
     )
 
 
 def _traders(options: ServeOptions, seed: int) -> tuple[Trader, ...]:
-    try:
-        cash = Decimal(options.cash)
-    except ArithmeticError:
-        raise ConfigError("--cash", options.cash, "a number of pUSD") from None
+    cash = _money(options.cash)
     if options.accounts is None:
         return made_up(options.account_count, seed, cash)
     return from_file(Path(options.accounts), cash)
+
+
+def _money(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise ConfigError("--cash", text, "a number of pUSD") from None
 
 
 def _assets(options: ServeOptions) -> tuple[str, ...]:
@@ -177,13 +201,16 @@ def content(venue: Simulator, outfit: Outfit, seed: int) -> dict[str, Any]:
         **addresses(venue.base_url, outfit.feeds(venue.exchange)),
         "markets": [market_row(market) for market in venue.exchange.markets],
         "accounts": [
-            {
-                "address": each.account.address,
-                "api_key": each.account.api_key,
-                "secret": each.account.secret,
-                "passphrase": each.account.passphrase,
-                "pusd": str(each.cash),
-            }
+            {"address": each.address, "pusd": str(each.cash)}
+            | (
+                {}
+                if each.account is None
+                else {
+                    "api_key": each.account.api_key,
+                    "secret": each.account.secret,
+                    "passphrase": each.account.passphrase,
+                }
+            )
             for each in outfit.config.traders
         ],
     }
@@ -195,13 +222,13 @@ def announce(venue: Simulator, outfit: Outfit, seed: int, options: ServeOptions,
     console.print(Text(f"polymirror serve: a simulated exchange, open to {open_to}", style="bold"))
     console.print()
     where = addresses(venue.base_url, outfit.feeds(venue.exchange))
-    rows = [(name, url) for name, url in where.items() if name != "data"]
+    rows = [(name, url) for name, url in where.items() if name not in {"data", "relayer"}]
     console.print(_grid([*rows, ("seed", str(seed))]))
     console.print()
     for number, trader in enumerate(outfit.config.traders, 1):
         console.print(_grid(_account_rows(number, trader, shown=options.accounts is None)))
-    if outfit.config.traders:
-        console.print()
+    console.print(f"Any wallet may log in, too, and has {outfit.config.newcomer_cash:,f} pUSD.")
+    console.print()
     slugs = venue.slugs
     console.print(f"{len(slugs)} markets:" if len(slugs) > 1 else "1 market:")
     if options.details:
@@ -228,8 +255,8 @@ def in_columns(words: Sequence[str], width: int) -> list[str]:
 
 def _account_rows(number: int, trader: Trader, *, shown: bool) -> list[tuple[str, str]]:
     account = trader.account
-    rows = [(f"account {number}", account.address), ("  pUSD", f"{trader.cash:,f}")]
-    if shown:
+    rows = [(f"account {number}", trader.address), ("  pUSD", f"{trader.cash:,f}")]
+    if shown and account is not None:
         # These are made up and worth nothing; what a file holds is not told again.
         rows += [("  API key", account.api_key), ("  secret", account.secret), ("  passphrase", account.passphrase)]
     return rows

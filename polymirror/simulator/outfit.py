@@ -1,4 +1,4 @@
-"""A whole venue around an exchange: price feeds, orders of accounts, the geoblock, and a page that lists everything.
+"""A whole venue around an exchange: price feeds, orders of accounts, a chain, the geoblock, and a list of everything.
 
 :class:`Outfit` makes the feeds and services of one exchange; hand its two methods to a
 :class:`~polymirror.simulator.server.Simulator`. ``polymirror serve`` is that and nothing more.
@@ -9,21 +9,29 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen
 
 from polymirror.errors import ConfigError
+from polymirror.simulator.chain.chain import Chain
+from polymirror.simulator.chain.index import Index
+from polymirror.simulator.chain.relayer import Relayer
+from polymirror.simulator.chain.rpc import PATH as RPC_PATH
+from polymirror.simulator.chain.rpc import JsonRpc
 from polymirror.simulator.exchange.ladder import size_text
 from polymirror.simulator.exchange.listings import OUTCOMES
 from polymirror.simulator.feeds import FEED_FAULTS, price_feeds
+from polymirror.simulator.orders.auth import Account, KeyRing
 from polymirror.simulator.orders.broker import Broker, BrokerConfig
-from polymirror.simulator.orders.desk import Account, Geo, OrderDesk
-from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
+from polymirror.simulator.orders.desk import Geo, OrderDesk
+from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults, UserFaultRates
 from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
+from polymirror.simulator.orders.trades import SettlementConfig
+from polymirror.simulator.orders.users import UserChannel
 from polymirror.simulator.surface.answers import told
 from polymirror.simulator.surface.services import MARKET_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from attrs import Attribute
 
@@ -39,11 +47,24 @@ USUAL_ASSETS: Final = ("btc", "eth", "sol", "xrp", "doge", "bnb", "hype")
 
 MAX_CASH: Final = Decimal(1_000_000_000)
 
-ORDER_FAULTS: Final = (
-    *("answer_lost", "request_lost", "request_late", "too_early", "too_many", "unavailable", "reads"),
-    "unmatched",
-)
-"""What may go wrong with orders, by the names of the rates."""
+USUAL_RATE: Final = 0.05
+"""How often something goes wrong that no storm has."""
+
+USER_PREFIX: Final = "user_"
+
+
+def _rates(kind: Any) -> dict[str, float]:
+    """The names of all rates of a class, each with how often that happens in a storm."""
+    storm = kind.storm()
+    names = [each.name for each in fields(kind) if isinstance(each.default, float)]
+    return {name: getattr(storm, name) or USUAL_RATE for name in names}
+
+
+ORDER_FAULTS: Final = _rates(OrderFaultRates)
+"""What may go wrong with orders, by the names of the rates, and how often it then does."""
+
+USER_FAULTS: Final = {USER_PREFIX + name: rate for name, rate in _rates(UserFaultRates).items()}
+"""The same for the events of the user channel."""
 
 
 def _cash(_: object, attribute: Attribute[Decimal], value: Decimal) -> None:
@@ -53,51 +74,52 @@ def _cash(_: object, attribute: Attribute[Decimal], value: Decimal) -> None:
 
 @frozen(kw_only=True)
 class Trader:
-    """An account that exists from the start, and the money it begins with, in pUSD."""
+    """Somebody with money from the start, in pUSD: an account with credentials, or a wallet that logs in itself."""
 
-    account: Account
+    address: str
+    account: Account | None = None
     cash: Decimal = field(default=Decimal(1_000), validator=_cash)
 
 
 @frozen(kw_only=True)
 class OutfitConfig:
-    """What the venue has besides its books."""
+    """What the venue has besides its books. Times in milliseconds."""
 
     seed: int = 0
     assets: tuple[str, ...] = USUAL_ASSETS
     """Of which assets the feeds tell prices."""
     traders: tuple[Trader, ...] = ()
+    newcomer_cash: Decimal = field(default=Decimal(1_000), validator=_cash)
+    """What a wallet begins with that logs in and is none of the traders, in pUSD."""
     taker_delay_ms: int = 250
     """How long an order that takes is held back."""
+    settlement: SettlementConfig = field(factory=lambda: SettlementConfig(mine_ms=800, confirm_ms=1_200))
+    """How long trades take on the chain."""
+    mine_ms: int = 800
+    """How long other transactions take there."""
+    key_life_ms: int = 0
+    """How long credentials work before they are refused until derived anew; 0: for ever."""
+    lag_ms: int = 0
+    """How far look-ups and lists are behind."""
+    redeem_after_ms: int = 0
+    """For how long a redemption is refused after the first attempt."""
     blocked: bool = False
     """Whether the geoblock says that one may not trade from here."""
     feed_faults: tuple[str, ...] = ()
     """What goes wrong with prices: ids of :data:`~polymirror.simulator.feeds.FEED_FAULTS`."""
     order_faults: tuple[str, ...] = ()
-    """What goes wrong with orders: names of :data:`ORDER_FAULTS`, each as often as in a storm."""
+    """What goes wrong with orders and with the user channel: names of :data:`ORDER_FAULTS` and :data:`USER_FAULTS`."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse faults that do not exist."""
-        for name, given, known in (
-            ("feed_faults", self.feed_faults, tuple(FEED_FAULTS)),
-            ("order_faults", self.order_faults, ORDER_FAULTS),
-        ):
-            for each in given:
-                if each not in known:
-                    raise ConfigError(name, each, f"one of {', '.join(known)}")
+        _check("feed_faults", self.feed_faults, FEED_FAULTS)
+        _check("order_faults", self.order_faults, {**ORDER_FAULTS, **USER_FAULTS})
 
 
-class _Keys:
-    """The credentials of all accounts, for the feed that wants some."""
-
-    def __init__(self, accounts: Sequence[Account]) -> None:
-        self._accounts = accounts
-
-    def accept(self, given: object) -> object:
-        if not isinstance(given, dict):
-            return None
-        stated = tuple(given.get(name) for name in ("apiKey", "secret", "passphrase"))
-        return next((each for each in self._accounts if (each.api_key, each.secret, each.passphrase) == stated), None)
+def _check(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    for each in given:
+        if each not in known:
+            raise ConfigError(name, each, f"one of {', '.join(known)}")
 
 
 class _Parts:
@@ -106,18 +128,35 @@ class _Parts:
     def __init__(self, exchange: Exchange, config: OutfitConfig) -> None:
         self.exchange = exchange
         self.ledger = Ledger()
-        accounts = [trader.account for trader in config.traders]
+        self._newcomer_cash = int(config.newcomer_cash * ONE_PUSD)
         for trader in config.traders:
-            self.ledger.deposit(trader.account.address, int(trader.cash * ONE_PUSD))
-        usual = OrderFaultRates.storm()
-        rates = OrderFaultRates(**{name: getattr(usual, name) for name in config.order_faults})
-        self.broker = Broker(exchange, self.ledger, BrokerConfig(taker_delay_ms=config.taker_delay_ms))
-        faults = OrderFaults(rates, seed=config.seed)
-        self.desk = OrderDesk(self.broker, accounts, faults=faults, geo=Geo(blocked=config.blocked))
-        self.feeds: tuple[Feed, ...] = price_feeds(
-            exchange.oracle, config.assets, seed=config.seed, faults=config.feed_faults, keys=_Keys(accounts)
+            self.ledger.deposit(trader.address, int(trader.cash * ONE_PUSD))
+        terms = BrokerConfig(taker_delay_ms=config.taker_delay_ms, settlement=config.settlement)
+        self.broker = Broker(exchange, self.ledger, terms)
+        accounts = [trader.account for trader in config.traders if trader.account is not None]
+        keys = KeyRing(accounts, seed=config.seed, lifetime_ms=config.key_life_ms, welcome=self._welcome)
+        wrong = config.order_faults
+        usual = OrderFaultRates(lag_ms=config.lag_ms, redeem_after_ms=config.redeem_after_ms)
+        rates = evolve(usual, **{name: ORDER_FAULTS[name] for name in wrong if name in ORDER_FAULTS})
+        told_wrong = {name.removeprefix(USER_PREFIX): USER_FAULTS[name] for name in wrong if name in USER_FAULTS}
+        self.users = UserChannel(keys, evolve(UserFaultRates(), **told_wrong), seed=config.seed)
+        faults, geo = OrderFaults(rates, seed=config.seed), Geo(blocked=config.blocked)
+        self.desk = OrderDesk(self.broker, faults=faults, geo=geo, keys=keys, users=self.users)
+        prices = price_feeds(exchange.oracle, config.assets, seed=config.seed, faults=config.feed_faults, keys=keys)
+        chain = Chain(exchange, self.broker, self.desk.purse_of, mine_ms=config.mine_ms)
+        self.feeds: tuple[Feed, ...] = (self.users, *prices)
+        self.services: tuple[Service, ...] = (
+            Listing(self, config),
+            Index(self.broker, chain.purse_of),
+            JsonRpc(chain, self.ledger),
+            Relayer(chain),
+            self.desk,
         )
-        self.services: tuple[Service, ...] = (Listing(self, config), self.desk)
+
+    def _welcome(self, account: Account) -> None:
+        """Give money to a wallet that nobody has named."""
+        if not self.ledger.account(account.address).deposited:
+            self.ledger.deposit(account.address, self._newcomer_cash)
 
 
 class Outfit:
@@ -141,8 +180,11 @@ class Outfit:
         return None if self._parts is None else self._parts.broker
 
     def injected(self) -> dict[str, int]:
-        """How often each fault of orders struck."""
-        return {} if self._parts is None else dict(self._parts.desk.faults.struck)
+        """How often each fault of orders and of the user channel struck."""
+        if self._parts is None:
+            return {}
+        told_wrong = {USER_PREFIX + name: count for name, count in self._parts.users.struck.items()}
+        return {**self._parts.desk.faults.struck, **told_wrong}
 
     def _of(self, exchange: Exchange) -> _Parts:
         if self._parts is None or self._parts.exchange is not exchange:
@@ -166,11 +208,13 @@ class Listing:
 
     def _content(self) -> dict[str, Any]:
         ledger = self._parts.ledger
+        known = [trader.address for trader in self._config.traders]
+        came = [account.address for account in self._parts.desk.keys.accounts]
         return {
             "markets": [market_row(market) for market in self._parts.exchange.markets],
             "accounts": [
-                {"address": trader.account.address, "pusd": size_text(ledger.account(trader.account.address).cash)}
-                for trader in self._config.traders
+                {"address": address, "pusd": size_text(ledger.account(address).cash)}
+                for address in dict.fromkeys((*known, *came))
             ],
             "blocked": self._parts.desk.geo.blocked,
             "taker_delay_ms": self._config.taker_delay_ms,
@@ -192,9 +236,10 @@ def market_row(market: Market) -> dict[str, Any]:
 def addresses(base: str, feeds: Sequence[Feed]) -> dict[str, str]:
     """Where each service is, by the name that clients give it; ``base`` is the address of HTTP."""
     sockets = "ws" + base.removeprefix("http")
-    found = {"stream": sockets + MARKET_PATH, "clob": base, "gamma": base, "data": base}
+    found = {"stream": sockets + MARKET_PATH, **dict.fromkeys(("clob", "gamma", "data", "relayer"), base)}
     for feed in feeds:
         found[FEED_NAMES.get(feed.path, feed.path)] = sockets + feed.path
+    found["rpc"] = base + RPC_PATH
     return found | {"geoblock": f"{base}/api/geoblock", "listing": base + LISTING_PATH}
 
 

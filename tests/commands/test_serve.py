@@ -123,11 +123,12 @@ def test_another_address_is_warned_of(capsys):
         ("[1]", "account 1 is not an object"),
         ('[{"name": "a", "key": "b"}]', "'key'"),
         ('[{"name": ""}]', "empty"),
-        ('[{"cash": 1}]', "or a name"),
-        ('[{"address": "0x1"}]', "all of address"),
+        ('[{"cash": 1}]', "only a name"),
+        ('[{"address": "0x1"}]', "40 hex digits"),
+        ('[{"address": "0x1", "secret": "b"}]', "all of address"),
         ('[{"name": "a", "cash": "b"}]', "no number"),
         ('[{"name": "a", "cash": -1}]', "wrong cash"),
-        ('[{"address": "a", "api_key": "b", "secret": "!", "passphrase": "d"}]', "wrong secret"),
+        ('[{"address": "0x' + "a" * 40 + '", "api_key": "b", "secret": "!", "passphrase": "d"}]', "wrong secret"),
         ('[{"name": "a"}, {"name": "a"}]', "same address"),
     ],
 )
@@ -140,11 +141,11 @@ def test_a_file_of_accounts_that_makes_no_sense_is_refused(capsys, tmp_path, con
 
 def test_accounts_of_a_file_are_served_and_their_credentials_not_told(capsys, tmp_path):
     path = tmp_path / "accounts.json"
-    own = {"address": "0xabc", "api_key": "k", "secret": "c2VjcmV0", "passphrase": "p", "cash": "7"}
+    own = {"address": "0x" + "ab" * 20, "api_key": "k", "secret": "c2VjcmV0", "passphrase": "p", "cash": "7"}
     path.write_text(json.dumps([{"name": "maker"}, own]), encoding="utf-8")
     assert run([*BRIEFLY, "--accounts", str(path), "--cash", "55"]) == 0
     out = told(capsys)
-    assert "0xabc" in out
+    assert own["address"] in out
     assert "c2VjcmV0" not in out
     assert Account.made_up("maker").secret not in out
 

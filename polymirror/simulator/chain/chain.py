@@ -18,7 +18,7 @@ from polymirror.simulator.chain.abi import Arguments, selector
 from polymirror.simulator.orders.rules import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.exchange import Exchange
@@ -69,14 +69,30 @@ class Transaction:
 
 
 class Chain:
-    """The transactions on one exchange."""
+    """The transactions on one exchange.
 
-    def __init__(self, exchange: Exchange, owner: Owner, *, mine_ms: int = 500) -> None:
+    ``purse_of`` tells under which address in the books of account a wallet's things are, as far as that is known
+    without the chain.
+    """
+
+    def __init__(self, exchange: Exchange, owner: Owner, purse_of: Callable[[str], str], *, mine_ms: int = 500) -> None:
         self.exchange = exchange
         self.mine_ms = mine_ms
         self._owner = owner
         self._sent: dict[str, Transaction] = {}
         self._nonces: dict[str, int] = {}
+        self._purse_of = purse_of
+        # By wallet, in lower case: who sent transactions for it.
+        self._signers: dict[str, str] = {}
+
+    def belongs(self, wallet: str, signer: str) -> None:
+        """A wallet is this signer's."""
+        if len(self._signers) < MAX_TRANSACTIONS:
+            self._signers[wallet.lower()] = signer
+
+    def purse_of(self, address: str) -> str:
+        """The address under which a wallet's things are in the books of account."""
+        return self._purse_of(self._signers.get(address.lower(), address))
 
     def send(self, address: str, calls: Sequence[ContractCall], now_ms: int) -> Transaction:
         """Take a transaction on; it is mined a moment later, as an event of the exchange's agenda."""
@@ -103,7 +119,7 @@ class Chain:
         # What is not understood is found before anything is done. That a later call of several is refused after an
         # earlier one was done does not happen with one call, and one is what the SDK sends.
         try:
-            steps = [step for call in sent.calls if (step := self._read(sent.address, call)) is not None]
+            steps = [step for call in sent.calls if (step := self._read(self.purse_of(sent.address), call)) is not None]
             for step in steps:
                 step(at_ms)
         except (Refused, ValueError) as error:

@@ -49,8 +49,9 @@ class Relayer:
     def _submit(self, call: Call, now_ms: int) -> Answer:
         try:
             asked: Any = json.loads(call.body) if len(call.body) <= MAX_BODY else None
+            signer = str(asked["from"])
             if asked["type"] == "WALLET-CREATE":
-                wallet, calls = str(asked["from"]), []
+                wallet, calls = signer, []
             elif asked["type"] != "WALLET":
                 return refused(400, ONLY_DEPOSIT_WALLETS)
             else:
@@ -58,8 +59,9 @@ class Relayer:
                 wallet, calls = str(batch["depositWallet"]), [_read(each) for each in batch["calls"]]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return refused(400, "invalid transaction")
-        if not is_address(wallet) or len(calls) > MAX_CALLS:
+        if not (is_address(wallet) and is_address(signer)) or len(calls) > MAX_CALLS:
             return refused(400, "invalid transaction")
+        self._chain.belongs(wallet, checksummed(signer))
         sent = self._chain.send(checksummed(wallet), calls, now_ms)
         return told({"state": "STATE_NEW", "transactionID": sent.hash, "transactionHash": ""})
 

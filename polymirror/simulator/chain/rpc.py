@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from polymirror.simulator.chain.chain import Chain
     from polymirror.simulator.frames import Call
+    from polymirror.simulator.orders.entries import Holdings
     from polymirror.simulator.orders.ledger import Ledger
 
 try:
@@ -133,7 +134,7 @@ class JsonRpc:
         if kind == APPROVED:
             return number(1)
         if kind == BALANCE and to == MONEY.lower():
-            return number(self._ledger.account(checksummed(given.address(0))).cash)
+            return number(self._account(given.address(0)).cash)
         if kind == SHARE_BALANCE:
             return number(self._shares(given.address(0), given.number(1)))
         if kind == SHARE_BALANCES:
@@ -145,4 +146,7 @@ class JsonRpc:
         raise RpcError(REVERTED, "execution reverted")
 
     def _shares(self, address: str, token: int) -> int:
-        return self._ledger.account(checksummed(address)).shares(str(token))
+        return self._account(address).shares(str(token))
+
+    def _account(self, address: str) -> Holdings:
+        return self._ledger.account(self._chain.purse_of(checksummed(address)))
