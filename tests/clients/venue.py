@@ -21,17 +21,11 @@ import pytest
 from attrs import frozen
 
 from polymirror.simulator import Simulator
-from polymirror.simulator.feeds import price_feeds
-from polymirror.simulator.orders.broker import Broker, BrokerConfig
-from polymirror.simulator.orders.desk import OrderDesk
-from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
 from polymirror.simulator.orders.trades import SettlementConfig
+from polymirror.simulator.outfit import Outfit, OutfitConfig, Trader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-
-    from polymirror.simulator import Exchange
-    from polymirror.simulator.surface.services import Feed
 
 NODE = Path(__file__).parent / "node"
 ASSETS = ("btc", "eth")
@@ -41,14 +35,8 @@ KEY = "0x" + "11" * 32
 """The private key of the account that trades here. It is in every textbook: never send anything to it."""
 ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 OTHER_KEY = "0x" + "22" * 32
-OTHER_ADDRESS = "0x1563915e194D8CfBA1943570603F7606A3115508"
 """A second account, which no test of the first one may touch."""
-
-CASH = 1_000 * ONE_PUSD
-"""What each of the two has, for all wallets that it signs for."""
-
-SETTLED = SettlementConfig(mine_ms=400, confirm_ms=600)
-TERMS = BrokerConfig(taker_delay_ms=0, settlement=SETTLED)
+OTHER_ADDRESS = "0x1563915e194D8CfBA1943570603F7606A3115508"
 
 QUIET = 0.001
 """Batches a second of a market in which nothing happens but what a test does."""
@@ -110,22 +98,18 @@ async def open_venue(
 
     The accounts of KEY and OTHER_KEY have their money from the start: a client only logs in.
     """
-    desks: list[OrderDesk] = []
-
-    def feeds(exchange: Exchange) -> list[Feed]:
-        ledger = Ledger()
-        for address in (ADDRESS, OTHER_ADDRESS):
-            ledger.deposit(address, CASH)
-        desks.append(OrderDesk(Broker(exchange, ledger, TERMS)))
-        return [*price_feeds(exchange.oracle, ASSETS, seed=seed, keys=desks[-1].keys), desks[-1].users]
-
+    outfit = Outfit(
+        OutfitConfig(
+            seed=seed,
+            assets=ASSETS,
+            traders=tuple(Trader(address=address) for address in (ADDRESS, OTHER_ADDRESS)),
+            taker_delay_ms=0,
+            settlement=SettlementConfig(mine_ms=400, confirm_ms=600),
+            mine_ms=400,
+        )
+    )
     simulator = Simulator(
-        seed,
-        markets=markets,
-        rate=rate,
-        settle_after=settle_after,
-        feeds=feeds,
-        services=lambda _: desks[-1:],
+        seed, markets=markets, rate=rate, settle_after=settle_after, feeds=outfit.feeds, services=outfit.services
     )
     async with simulator as started:
         yield Venue(

@@ -85,7 +85,7 @@ def full_market(market: Market) -> dict[str, Any]:
         "neg_risk_request_id": "",
         "icon": "",
         "image": "",
-        "is_50_50_outcome": False,
+        "is_50_50_outcome": market.closed and market.payouts is not None and len(set(market.payouts)) == 1,
         "tags": [tag["label"] for tag in TAGS],
         **short_market(market),
     }

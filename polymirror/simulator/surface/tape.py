@@ -50,8 +50,8 @@ class Print(NamedTuple):
 
 def worth(market: Market) -> Decimal:
     """What the first token is worth: its payout, the middle of its book, its last trade, or half a dollar."""
-    if market.phase is not Phase.TRADING and market.closed and market.winner is not None:
-        return Decimal(1 - market.winner)
+    if market.closed and market.payouts is not None:
+        return Decimal(market.payouts[0]) / sum(market.payouts)
     bid, other = market.tops
     if bid and other:
         return Decimal(bid + ONE_PRICE - other) / (2 * ONE_PRICE)
