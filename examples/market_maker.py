@@ -30,7 +30,8 @@ from polymirror import Endpoints, Mirror, NotLive
 from polymirror.simulator.orders.auth import Account
 
 SHARES, ZERO = 5, "0x" + "0" * 64
-LATE = 3.5  # seconds after which no call is on its way any more
+CENT = 100  # in 1/10,000
+PATIENCE, LATE = 1.0, 3.5  # seconds until a call is made again, and after which none is on its way any more
 
 
 class Maker:
@@ -39,7 +40,7 @@ class Maker:
     def __init__(self, url: str, account: Account) -> None:
         self.url, self.account = url, account
         self.socket = url.replace("http", "ws", 1)
-        self.http = httpx.AsyncClient(base_url=url, timeout=1.0)
+        self.http = httpx.AsyncClient(base_url=url, timeout=PATIENCE)
         self.trades: dict[str, dict[str, Any]] = {}  # by id, as they were told last
 
     async def call(self, method: str, path: str, body: object = None, **query: str) -> Any:
@@ -79,8 +80,10 @@ class Maker:
             while time.monotonic() < end:
                 await self.call("DELETE", "/cancel-all")
                 with suppress(NotLive):  # no quote is better than a wrong one
-                    best = [(token, mirror.top(token).best_bid) for token in mirror.tokens]
-                    await asyncio.gather(*[self.bid(token, level.price) for token, level in best if level])
+                    tops = [(token, mirror.top(token)) for token in mirror.tokens]
+                    sides = [(token, top.best_bid, top.best_ask) for token, top in tops]
+                    ours = [(token, min(b.price, a.price - 2 * CENT) + CENT) for token, b, a in sides if a and b]
+                    await asyncio.gather(*[self.bid(token, price) for token, price in ours])
                 await asyncio.sleep(pause)
         await asyncio.sleep(LATE)
         await self.call("DELETE", "/cancel-all")
