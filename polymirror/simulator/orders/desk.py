@@ -190,8 +190,11 @@ class OrderDesk:
 
     def purse_of(self, address: str) -> str:
         """The address in the ledger that a wallet's money and shares are under: its signer's, once that is known."""
-        account = self.keys.of_address(address)
-        return account.address if account is not None else self._purses.get(address.lower(), address)
+        return self._signer_of(address) or address
+
+    def _signer_of(self, wallet: str) -> str | None:
+        account = self.keys.of_address(wallet)
+        return account.address if account is not None else self._purses.get(wallet.lower())
 
     # What changes something.
 
@@ -268,7 +271,7 @@ class OrderDesk:
         # 0: the signer's own address; 1 and 2: a proxy or a safe of his; 3: a wallet that is said to sign itself.
         stated = {1: signer.lower() == own, 2: signer.lower() == own, 3: signer.lower() == wallet.lower()}
         right = stated.get(kind, False) if account.signs and kind in {1, 2, 3} else wallet.lower() == own
-        if not right or self.purse_of(wallet) not in {wallet, account.address}:
+        if not right or self._signer_of(wallet) not in {None, account.address}:
             raise Refused(400, WRONG_OWNER)
         ticket = read_ticket(payload, address=wallet, api_key=account.api_key)
         if account.signs and not order_is_signed(account.address, order):
