@@ -17,9 +17,6 @@ pytestmark = pytest.mark.anyio
 NAME = "ccxt"
 LOW = 0.02
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
-
 
 @asynccontextmanager
 async def ccxt(*, trades=False, **options):
@@ -131,7 +128,6 @@ async def test_a_second_market_is_not_opened_on_the_same_connection():
 
 
 @pytest.mark.client(NAME, "create_order (limit), fetch_open_orders, fetch_order, cancel_order, cancel_all_orders")
-@no_orders
 async def test_a_resting_order_lives_until_it_is_cancelled():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -146,7 +142,6 @@ async def test_a_resting_order_lives_until_it_is_cancelled():
 
 
 @pytest.mark.client(NAME, "create_market_buy_order_with_cost, fetch_my_trades, fetch_order_trades, fetch_balance")
-@no_orders
 async def test_a_market_order_spends_its_money():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -162,7 +157,6 @@ async def test_a_market_order_spends_its_money():
 
 
 @pytest.mark.client(NAME, "watch_orders, watch_my_trades")
-@no_orders
 async def test_the_user_channel_tells_of_orders_and_trades():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -179,7 +173,6 @@ async def test_the_user_channel_tells_of_orders_and_trades():
 
 
 @pytest.mark.client(NAME, "derive_api_key, create_api_key")
-@no_login
 async def test_logging_in_again_gives_the_same_credentials():
     async with ccxt(trades=True) as (_, exchange):
         first = await exchange.create_or_derive_api_key()

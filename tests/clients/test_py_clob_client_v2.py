@@ -19,8 +19,6 @@ pytestmark = pytest.mark.anyio
 NAME = "py-clob-client-v2"
 LOW = 0.02
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
 
 logging.getLogger("py_clob_client_v2").setLevel(logging.CRITICAL)
 
@@ -124,7 +122,6 @@ async def test_prices_of_the_past_are_told():
 
 
 @pytest.mark.client(NAME, "create_or_derive_api_key, get_api_keys, get_closed_only_mode")
-@no_login
 async def test_logging_in_again_gives_the_same_credentials():
     async with trader() as (_, client, call):
         assert await call(client.create_or_derive_api_key) == client.creds
@@ -133,7 +130,6 @@ async def test_logging_in_again_gives_the_same_credentials():
 
 
 @pytest.mark.client(NAME, "create_and_post_order (GTC), get_open_orders, get_order, cancel_order")
-@no_orders
 async def test_a_resting_order_lives_until_it_is_cancelled():
     async with trader() as (venue, client, call):
         token = venue.tokens[0]
@@ -149,7 +145,6 @@ async def test_a_resting_order_lives_until_it_is_cancelled():
 
 
 @pytest.mark.client(NAME, "the id of an order")
-@no_orders
 async def test_the_id_of_an_order_is_the_hash_that_was_signed():
     async with trader() as (venue, client, call):
         args = types.OrderArgs(token_id=venue.tokens[0], price=LOW, size=10, side="BUY")
@@ -162,7 +157,6 @@ async def test_the_id_of_an_order_is_the_hash_that_was_signed():
 
 
 @pytest.mark.client(NAME, "create_and_post_market_order, get_trades, get_balance_allowance")
-@no_orders
 async def test_a_matched_order_returns_with_its_hash_in_less_than_two_seconds():
     async with trader() as (venue, client, call):
         order = types.MarketOrderArgs(token_id=venue.tokens[0], amount=5, side="BUY", order_type="FAK")
@@ -180,7 +174,6 @@ async def test_a_matched_order_returns_with_its_hash_in_less_than_two_seconds():
 
 
 @pytest.mark.client(NAME, "post_orders, cancel_orders, cancel_market_orders, cancel_all, post_heartbeat")
-@no_orders
 async def test_orders_are_placed_and_cancelled_by_the_many():
     async with trader() as (venue, client, call):
 
@@ -198,7 +191,6 @@ async def test_orders_are_placed_and_cancelled_by_the_many():
 
 
 @pytest.mark.client(NAME, "an order that is refused")
-@no_orders
 async def test_an_order_off_the_grid_is_refused_in_the_venue_s_words():
     async with trader() as (venue, client, call):
         order = await call(

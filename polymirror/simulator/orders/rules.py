@@ -7,21 +7,17 @@ them, :mod:`polymirror.simulator.orders.desk` turns a :class:`Refused` into an H
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
 from enum import Enum
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.ladder import ONE_PRICE, PRICE_TEXTS, size_text
 from polymirror.simulator.orders.ledger import ONE_PUSD, ONE_SHARE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from polymirror.simulator.orders.signing import order_id_of
 
 MAX_NUMBER: Final = 10**21
 """No number in an order is larger. The simulator's own bound; the balance bounds amounts long before."""
@@ -53,12 +49,6 @@ MAX_LEVELS: Final = 1_000
 
 FEE_STEP: Final = ONE_PUSD // 100_000
 """Fees are in 1/100,000 pUSD (protocol.md 7.5)."""
-
-SIGNED: Final = (
-    *("salt", "maker", "signer", "tokenId", "makerAmount", "takerAmount", "side", "signatureType"),
-    *("timestamp", "metadata", "builder"),
-)
-"""The fields of an order that the venue's signature, and so its id, covers."""
 
 FOK_KILLED: Final = "order couldn't be fully filled. FOK orders are fully filled or killed."
 FAK_KILLED: Final = (
@@ -210,16 +200,6 @@ def money_of(price: int, shares: int) -> int:
     return price * shares // ONE_PRICE
 
 
-def order_id_of(order: Mapping[str, Any]) -> str:
-    """The id that the simulated venue gives to an order: ``0x`` and 64 hex digits, known before it is sent.
-
-    A function of the signed fields alone, so that whoever got no answer can look the order up. At the venue it is
-    the EIP-712 hash of the same fields; SHA-256 is the simulator's own.
-    """
-    text = json.dumps([str(order.get(name, "")) for name in SIGNED], separators=(",", ":"))
-    return "0x" + sha256(text.encode()).hexdigest()
-
-
 def read_ticket(payload: Any, *, address: str, api_key: str) -> Ticket:
     """Read the body of ``POST /order`` by the account that sends it. Raises Refused."""
     order = payload.get("order") if isinstance(payload, dict) else None
@@ -235,8 +215,12 @@ def read_ticket(payload: Any, *, address: str, api_key: str) -> Ticket:
     good = isinstance(token, str) and isinstance(signature, str) and _HEX.fullmatch(signature)
     if side not in {"BUY", "SELL"} or not good or not isinstance(token, str):
         raise Refused(400, BAD_PAYLOAD)
+    try:
+        order_id = order_id_of(order)
+    except ValueError as error:
+        raise Refused(400, BAD_PAYLOAD) from error
     return Ticket(
-        id=order_id_of(order),
+        id=order_id,
         salt=_whole(order.get("salt")),
         maker=address,
         token=token,
