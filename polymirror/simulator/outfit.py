@@ -139,10 +139,10 @@ class _Parts:
         usual = OrderFaultRates(lag_ms=config.lag_ms, redeem_after_ms=config.redeem_after_ms)
         order_rates: dict[str, Any] = {name: ORDER_FAULTS[name] for name in wrong if name in ORDER_FAULTS}
         rates = evolve(usual, **order_rates)
-        told_wrong: dict[str, Any] = {
+        user_rates: dict[str, Any] = {
             name.removeprefix(USER_PREFIX): USER_FAULTS[name] for name in wrong if name in USER_FAULTS
         }
-        self.users = UserChannel(keys, evolve(UserFaultRates(), **told_wrong), seed=config.seed)
+        self.users = UserChannel(keys, evolve(UserFaultRates(), **user_rates), seed=config.seed)
         faults, geo = OrderFaults(rates, seed=config.seed), Geo(blocked=config.blocked)
         self.desk = OrderDesk(self.broker, faults=faults, geo=geo, keys=keys, users=self.users)
         prices = price_feeds(exchange.oracle, config.assets, seed=config.seed, faults=config.feed_faults, keys=keys)
