@@ -146,7 +146,9 @@ class _Parts:
         faults, geo = OrderFaults(rates, seed=config.seed), Geo(blocked=config.blocked)
         self.desk = OrderDesk(self.broker, faults=faults, geo=geo, keys=keys, users=self.users)
         prices = price_feeds(exchange.oracle, config.assets, seed=config.seed, faults=config.feed_faults, keys=keys)
-        chain = Chain(exchange, self.broker, self.desk.purse_of, mine_ms=config.mine_ms)
+        chain = Chain(
+            exchange, self.broker, self.desk.purse_of, mine_ms=config.mine_ms, redeem_after_ms=config.redeem_after_ms
+        )
         self.feeds: tuple[Feed, ...] = (self.users, *prices)
         self.services: tuple[Service, ...] = (
             Listing(self, config),

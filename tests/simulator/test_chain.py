@@ -121,6 +121,22 @@ def test_what_won_is_redeemed_by_its_payout() -> None:
     assert world.get(world.index, "/v2/positions", user=SIGNER)["data"] == []
 
 
+def test_a_redemption_may_be_refused_for_a_while() -> None:
+    world = World()
+    world.chain.redeem_after_ms = 10_000
+    world.chain.send(SIGNER, [world.call("splitPosition", 10 * ONE_PUSD)], world.exchange.now_ms)
+    world.wait()
+    world.exchange.settle(world.market.slug, resolve_delay_ms=0)
+    world.wait(100)
+    failures = []
+    for _ in range(2):
+        sent = world.chain.send(SIGNER, [world.call("redeemPositions")], world.exchange.now_ms)
+        world.wait(11_000)
+        failures.append(sent.failure)
+    assert failures == ["execution reverted: result for condition not received yet", ""]
+    assert world.ledger.account(SIGNER).cash == 100 * ONE_PUSD
+
+
 def test_the_relayer_acts_for_the_wallet_of_whoever_sends() -> None:
     world = World()
     assert world.get(world.relayer, "/deployed", address=WALLET) == {"deployed": True}
