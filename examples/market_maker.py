@@ -1,9 +1,10 @@
 """A market maker in sixty lines: it quotes both sides of a market, cancels, and keeps books of its own.
 
-    python examples/market_maker.py http://127.0.0.1:8000 SLUG ACCOUNT.json [SECONDS]
+    polymirror serve --seed 7 --port 8000
+    python examples/market_maker.py http://127.0.0.1:8000 SLUG serve/7/0 60
 
-It talks to the exchange of ``polymirror serve``; the file has ``address``, ``api_key``, ``secret`` and ``passphrase``.
-Both sides are bought (whoever sells a token buys the other one), so money is all that it needs. Any answer may be
+The third argument is the name of an account that the exchange made up, the last one is how many seconds it trades. Both
+sides are bought (whoever sells a token buys the other one), so money is all that it needs. Any answer may be
 lost, so nothing that it has to know is read from one: a call is made again until it is answered, and the same order
 sent twice is one order. Before it quotes anew it cancels everything. It learns of fills from the user channel, and from
 the list of trades at the end, since events may be missing. It quotes LIVE books only. It is an example, and earns
@@ -19,7 +20,6 @@ import sys
 import time
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -104,7 +104,7 @@ class Maker:
 
 
 if __name__ == "__main__":
-    at, market, account_file, *length = sys.argv[1:]
-    maker = Maker(at, Account(**json.loads(Path(account_file).read_text())))
-    asyncio.run(maker.quote(market, float(*length or ["60"])))
+    at, market, name, seconds = sys.argv[1:]
+    maker = Maker(at, Account.made_up(name))
+    asyncio.run(maker.quote(market, float(seconds)))
     print(f"{len(maker.trades)} trades for %s pUSD; shares: %s" % maker.books())

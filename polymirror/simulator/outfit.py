@@ -137,13 +137,18 @@ class _Parts:
         keys = KeyRing(accounts, seed=config.seed, lifetime_ms=config.key_life_ms, welcome=self._welcome)
         wrong = config.order_faults
         usual = OrderFaultRates(lag_ms=config.lag_ms, redeem_after_ms=config.redeem_after_ms)
-        rates = evolve(usual, **{name: ORDER_FAULTS[name] for name in wrong if name in ORDER_FAULTS})
-        told_wrong = {name.removeprefix(USER_PREFIX): USER_FAULTS[name] for name in wrong if name in USER_FAULTS}
-        self.users = UserChannel(keys, evolve(UserFaultRates(), **told_wrong), seed=config.seed)
+        order_rates: dict[str, Any] = {name: ORDER_FAULTS[name] for name in wrong if name in ORDER_FAULTS}
+        rates = evolve(usual, **order_rates)
+        user_rates: dict[str, Any] = {
+            name.removeprefix(USER_PREFIX): USER_FAULTS[name] for name in wrong if name in USER_FAULTS
+        }
+        self.users = UserChannel(keys, evolve(UserFaultRates(), **user_rates), seed=config.seed)
         faults, geo = OrderFaults(rates, seed=config.seed), Geo(blocked=config.blocked)
         self.desk = OrderDesk(self.broker, faults=faults, geo=geo, keys=keys, users=self.users)
         prices = price_feeds(exchange.oracle, config.assets, seed=config.seed, faults=config.feed_faults, keys=keys)
-        chain = Chain(exchange, self.broker, self.desk.purse_of, mine_ms=config.mine_ms)
+        chain = Chain(
+            exchange, self.broker, self.desk.purse_of, mine_ms=config.mine_ms, redeem_after_ms=config.redeem_after_ms
+        )
         self.feeds: tuple[Feed, ...] = (self.users, *prices)
         self.services: tuple[Service, ...] = (
             Listing(self, config),

@@ -45,7 +45,6 @@ async def test_after_a_minute_the_books_equal_those_of_rest():
 
 
 @pytest.mark.client(NAME, "load_all")
-@pytest.mark.xfail(strict=True, reason="GET /markets with next_cursor answers as Gamma does: no instrument loads")
 async def test_all_instruments_are_loaded():
     async with open_venue(markets=3) as venue:
         found = await watch(venue, [], 5)

@@ -18,9 +18,6 @@ NAME = "polymarket-client"
 LOW = Decimal("0.02")
 """A price at which nobody sells."""
 
-no_relayer = pytest.mark.xfail(strict=True, reason="the relayer and the chain are not served")
-no_positions = pytest.mark.xfail(strict=True, reason="the data service has no positions of accounts")
-
 
 @asynccontextmanager
 async def trader(**options):
@@ -65,7 +62,6 @@ def sdk_address(key):
 
 
 @pytest.mark.client(NAME, "AsyncSecureClient.create with the default deposit wallet")
-@no_relayer
 async def test_a_deposit_wallet_is_the_default():
     async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None) as client:
         assert client.wallet_type == "DEPOSIT_WALLET"
@@ -228,7 +224,6 @@ async def test_without_a_heartbeat_all_orders_are_cancelled():
 
 
 @pytest.mark.client(NAME, "list_positions, get_portfolio_value, get_trading_approvals_state")
-@no_positions
 async def test_what_was_bought_is_a_position():
     async with trader() as (venue, client):
         bought = await client.place_market_order(asset_id=venue.tokens[0], side="BUY", amount=5)
@@ -245,7 +240,6 @@ async def held(client, tokens):
 
 
 @pytest.mark.client(NAME, "split_position, merge_positions of an EOA")
-@no_relayer
 async def test_a_dollar_is_split_and_merged_again():
     async with trader() as (venue, client):
         condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
@@ -256,7 +250,6 @@ async def test_a_dollar_is_split_and_merged_again():
 
 
 @pytest.mark.client(NAME, "redeem_positions of an EOA")
-@no_relayer
 async def test_what_won_is_redeemed():
     async with trader(settle_after=3) as (venue, client):
         condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
@@ -273,7 +266,6 @@ async def test_what_won_is_redeemed():
 
 
 @pytest.mark.client(NAME, "split_position, merge_positions of a deposit wallet, by the relayer")
-@no_relayer
 async def test_the_relayer_splits_and_merges_for_a_deposit_wallet():
     key = sdk.RelayerApiKey(key="simulated", address=ADDRESS)
     async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None, api_key=key) as client:

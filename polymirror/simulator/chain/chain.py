@@ -33,6 +33,8 @@ MAX_TRANSACTIONS: Final = 100_000
 
 MAX_CALLS: Final = 100
 
+NO_RESULT: Final = "execution reverted: result for condition not received yet"
+
 
 class ContractCall(NamedTuple):
     """One call of a contract."""
@@ -72,13 +74,24 @@ class Chain:
     """The transactions on one exchange.
 
     ``purse_of`` tells under which address in the books of account a wallet's things are, as far as that is known
-    without the chain.
+    without the chain. For ``redeem_after_ms`` from the first attempt on, redeeming a market fails (a fault).
     """
 
-    def __init__(self, exchange: Exchange, owner: Owner, purse_of: Callable[[str], str], *, mine_ms: int = 500) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        owner: Owner,
+        purse_of: Callable[[str], str],
+        *,
+        mine_ms: int = 500,
+        redeem_after_ms: int = 0,
+    ) -> None:
         self.exchange = exchange
         self.mine_ms = mine_ms
+        self.redeem_after_ms = redeem_after_ms
         self._owner = owner
+        # By market: when somebody first tried to redeem it after its end.
+        self._tried_ms: dict[str, int] = {}
         self._sent: dict[str, Transaction] = {}
         self._nonces: dict[str, int] = {}
         self._purse_of = purse_of
@@ -125,14 +138,21 @@ class Chain:
         except (Refused, ValueError) as error:
             sent.failure = error.text if isinstance(error, Refused) else str(error)
 
-    def _read(self, address: str, call: ContractCall) -> partial[object] | None:
+    def _read(self, address: str, call: ContractCall) -> Callable[[int], object] | None:
         """What a call does; ``None``: nothing. Raises ValueError for one that is not understood."""
         kind, arguments = call.data[:4], Arguments(call.data[4:])
         if kind in HARMLESS:
             return None
         if kind == REDEEM:
-            return partial(self._owner.redeem, address, f"0x{arguments.word(2).hex()}")
+            return partial(self._redeem, address, f"0x{arguments.word(2).hex()}")
         if kind in {SPLIT, MERGE}:
             does = self._owner.split if kind == SPLIT else self._owner.merge
             return partial(does, address, f"0x{arguments.word(2).hex()}", arguments.number(4))
         raise ValueError(f"execution reverted: the simulated chain does not know the call 0x{kind.hex()}")
+
+    def _redeem(self, address: str, market: str, at_ms: int) -> None:
+        if self.redeem_after_ms and self.exchange.payouts(market) is not None:
+            tried_ms = self._tried_ms.setdefault(market, at_ms)
+            if at_ms < tried_ms + self.redeem_after_ms:
+                raise Refused(400, NO_RESULT)
+        self._owner.redeem(address, market, at_ms)
