@@ -30,6 +30,7 @@ from polymirror import Endpoints, Mirror, NotLive
 from polymirror.simulator.orders.auth import Account
 
 SHARES, ZERO = 5, "0x" + "0" * 64
+PREFIX, WORDS = "TRADE_STATUS_", {"MATCHED", "MINED", "RETRYING", "CONFIRMED", "FAILED"}
 CENT = 100  # in 1/10,000
 PATIENCE, LATE = 1.0, 3.5  # seconds until a call is made again, and after which none is on its way any more
 
@@ -88,15 +89,25 @@ class Maker:
         await asyncio.sleep(LATE)
         await self.call("DELETE", "/cancel-all")
         listening.cancel()
-        cursor = "MA=="
+        read: set[str] = set()
+        while not await self.read_up(read):
+            pass
+
+    async def read_up(self, read: set[str]) -> bool:
+        """Read the list of trades; return whether each was read with a status that one knows, now or before."""
+        cursor, sure = "MA==", True
         while cursor != "LTE=":
             page = await self.call("GET", "/data/trades", next_cursor=cursor)
-            self.trades |= {trade["id"]: trade for trade in page["data"]}
+            good = {trade["id"]: trade for trade in page["data"] if trade["status"].removeprefix(PREFIX) in WORDS}
+            self.trades |= good
+            read |= good.keys()
+            sure = sure and read >= {trade["id"] for trade in page["data"]}
             cursor = page["next_cursor"]
+        return sure
 
     def books(self) -> tuple[Decimal, dict[str, Decimal]]:
         """What all trades that did not fail cost in pUSD, and the shares of each token that they brought."""
-        good = [trade for trade in self.trades.values() if not trade["status"].endswith("FAILED")]
+        good = [trade for trade in self.trades.values() if trade["status"].removeprefix(PREFIX) != "FAILED"]
         held: dict[str, Decimal] = {}
         for fill in [fill for trade in good for fill in trade["maker_orders"] if fill["owner"] == self.account.api_key]:
             held[fill["asset_id"]] = held.get(fill["asset_id"], Decimal(0)) + Decimal(fill["matched_amount"])

@@ -29,6 +29,7 @@ RATES = OrderFaultRates(
     twice=0.05,
     reads=0.1,
     failed_trades=0.5,
+    strange_words=0.2,
     late_ms=1_500,
     fail_ms=500,
 )
