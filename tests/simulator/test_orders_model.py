@@ -177,12 +177,6 @@ class Both:
 
     def wait(self, ms: int) -> None:
         self.real.wait(ms)
-        for number, trade_id in reversed(list(enumerate(self.pending))):
-            trade = self.real.broker.trades.get(trade_id)
-            assert trade is not None
-            if trade.status is TradeStatus.MATCHED:
-                continue
-            assert (trade.status is TradeStatus.FAILED) == self.fates[trade_id]
         # In the order of their matching, as they were settled.
         position = 0
         for trade_id in list(self.pending):
@@ -192,6 +186,7 @@ class Both:
                 position += 1
                 continue
             self.pending.remove(trade_id)
+            assert (trade.status is TradeStatus.FAILED) == self.fates[trade_id]
             if self.fates[trade_id]:
                 self.plain.fail(position)
                 self.did["failed"] += 1

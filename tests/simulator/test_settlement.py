@@ -99,6 +99,15 @@ def test_what_a_failed_trade_brought_cannot_pay_for_orders_any_more() -> None:
     trader.checked()
 
 
+def test_the_youngest_orders_that_cannot_be_paid_go_first_and_no_more_than_need() -> None:
+    trader, _ = traded(Course(fails=True, mine_ms=1_000))
+    trader.broker.split(ME, trader.market.condition_id, 5 * SHARE)
+    old, young = (trader.place(ME, "SELL", UP, cents, 5) for cents in (70, 60))
+    trader.wait(1_000)
+    assert (old.state, young.state) == (OrderState.LIVE, OrderState.NOT_ENOUGH_BALANCE)
+    trader.checked()
+
+
 def test_who_sold_on_what_a_failed_trade_brought_owes_it_until_it_is_made_good() -> None:
     trader, _ = traded(Course(fails=True, mine_ms=1_000))
     trader.place(THEM, "BUY", UP, 40, 10)

@@ -110,7 +110,7 @@ class Ticket:
     @property
     def rests(self) -> bool:
         """Whether what finds no match stays in the book."""
-        return self.kind in {OrderKind.GTC, OrderKind.GTD}
+        return self.kind is OrderKind.GTC or self.kind is OrderKind.GTD
 
     @property
     def ends_ms(self) -> int:
@@ -269,12 +269,13 @@ def check_terms(ticket: Ticket, at_ms: int) -> None:
 
 
 def _check_resting(ticket: Ticket, tick: int) -> None:
-    if ticket.shares % SIZE_STEP:
+    shares, limit = ticket.shares, ticket.limit
+    if shares % SIZE_STEP:
         raise Refused(400, "invalid amounts, the size of an order supports a max accuracy of 2 decimals")
-    if ticket.money * ONE_PRICE % ticket.shares or ticket.limit % tick or not tick <= ticket.limit <= ONE_PRICE - tick:
+    if ticket.money * ONE_PRICE % shares or limit % tick or not tick <= limit <= ONE_PRICE - tick:
         _refuse_price(ticket, tick)
-    if ticket.shares < LEAST_RESTING:
-        size, least = size_text(ticket.shares), size_text(LEAST_RESTING)
+    if shares < LEAST_RESTING:
+        size, least = size_text(shares), size_text(LEAST_RESTING)
         raise Refused(400, f"order {ticket.id} is invalid. Size ({size}) lower than the minimum: {least}")
 
 

@@ -43,7 +43,7 @@ class OrderState(Enum):
     @property
     def final(self) -> bool:
         """Whether nothing will become of it any more."""
-        return self not in {OrderState.DELAYED, OrderState.LIVE}
+        return self is not OrderState.LIVE and self is not OrderState.DELAYED
 
 
 @define(eq=False)

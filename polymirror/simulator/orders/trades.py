@@ -196,8 +196,7 @@ class Trades:
         transaction = trade.transaction_hash
         if status is TradeStatus.MINED:
             transaction = "0x" + sha256(f"transaction/{trade_id}".encode()).hexdigest()
-        trade = evolve(trade, status=status, updated_ms=at_ms, transaction_hash=transaction)
-        self._trades[trade_id] = trade
+        trade = self._trades[trade_id] = evolve(trade, status=status, updated_ms=at_ms, transaction_hash=transaction)
         self._changed(trade, at_ms)
 
 
