@@ -1,4 +1,4 @@
-"""A market maker in sixty lines: it quotes both sides of a market, cancels, and keeps books of its own.
+"""A market maker in some seventy lines: it quotes both sides of a market, cancels, and keeps books of its own.
 
     polymirror serve --seed 7 --port 8000
     python examples/market_maker.py http://127.0.0.1:8000 SLUG serve/7/0 60

@@ -308,7 +308,9 @@ def test_a_look_up_is_null_for_an_order_that_is_there() -> None:
 
 def test_words_come_that_nobody_knows() -> None:
     trader = quiet(strange_words=1)
-    order_id = place(trader)[0]["orderID"]
+    answer, _ = place(trader)
+    order_id = answer["orderID"]
+    assert answer["status"] in STRANGE_WORDS
     place(trader, HIGH, kind="FAK", name="two")
     assert trader.get(f"/data/order/{order_id}")["status"] in STRANGE_WORDS
     assert trader.get("/data/orders")["data"][0]["status"] in STRANGE_WORDS

@@ -257,7 +257,8 @@ class OrderDesk:
         if self.geo.blocked:
             raise Refused(403, RESTRICTED)
         ticket = self._ticket(account, payload)
-        return placed(self.broker.place(ticket, now_ms, doomed=self.faults.dooms()))
+        answer = placed(self.broker.place(ticket, now_ms, doomed=self.faults.dooms()))
+        return {**answer, "status": self.faults.word(answer["status"])}
 
     def _ticket(self, account: Account, payload: Any) -> Ticket:
         """Read an order, find out whose wallet it is for, and verify its signature. Raises Refused."""

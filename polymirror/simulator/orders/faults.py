@@ -95,7 +95,7 @@ class OrderFaultRates:
     null_lookups: float = field(default=0.0, validator=_share)
     """The share of look-ups of one order that are answered by ``null``, though it is there."""
     strange_words: float = field(default=0.0, validator=_share)
-    """The share of orders and trades in answers whose status is a word that nobody knows."""
+    """The share of orders and trades in answers, new ones included, whose status is a word that nobody knows."""
     stale_balances: float = field(default=0.0, validator=_share)
     """The share of looks at a balance that show what the last look showed."""
     failed_trades: float = field(default=0.0, validator=_share)
