@@ -48,16 +48,16 @@ class Trading:
 
     def next_batch(self, market: Market, at_ms: int, out: Output) -> None:
         """Let what the traders of a market do at this time happen, and put down their next time."""
-        floor = self._floor
-        if market.phase is not Phase.TRADING:
+        floor, queues = self._floor, market.queues
+        if market.phase is not Phase.TRADING or at_ms < floor.paused_until_ms:
+            self._stand_still(market)
             return
-        if at_ms < floor.paused_until_ms:
-            # Everybody returns within the first second, in no particular order.
-            back_ms = floor.paused_until_ms + self._rng.randint(1, 1_000)
-            floor.agenda.add(back_ms, market.trade)
-            return
-        queues = market.queues
-        group = self._next_group(market, at_ms)
+        # The flow goes by its own orders, as if they were the only ones.
+        flows = market.ladders if queues is None else queues.anonymous
+        group = market.planned or market.flow.next_group(flows, market.tick, at_ms)
+        market.planned = None
+        if group.trade is not None and at_ms < floor.post_only_until_ms:
+            group = Group(group.changes)
         next_ms = at_ms + market.flow.next_delay_ms()
         late = self._rng.random() < floor.config.hash_one_change_late
         if queues is not None:
@@ -87,14 +87,12 @@ class Trading:
             out += (market.best_frame(index, stated_ms) for index in (1, 0))
         floor.agenda.add(next_ms, market.trade)
 
-    def _next_group(self, market: Market, at_ms: int) -> Group:
-        """What the flow does now, as if its orders were the only ones."""
-        flows = market.ladders if market.queues is None else market.queues.anonymous
-        group = market.planned or market.flow.next_group(flows, market.tick, at_ms)
-        market.planned = None
-        if group.trade is not None and at_ms < self._floor.post_only_until_ms:
-            group = Group(group.changes)
-        return group
+    def _stand_still(self, market: Market) -> None:
+        """Nothing trades: for good, or until the engine is back."""
+        if market.phase is Phase.TRADING:
+            # Everybody returns within the first second, in no particular order.
+            back_ms = self._floor.paused_until_ms + self._rng.randint(1, 1_000)
+            self._floor.agenda.add(back_ms, market.trade)
 
     def take(
         self,
