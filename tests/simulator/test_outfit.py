@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from decimal import Decimal
@@ -13,6 +14,7 @@ import pytest
 from polymirror.errors import ConfigError
 from polymirror.simulator import Simulator
 from polymirror.simulator.orders.desk import Account
+from polymirror.simulator.orders.trades import SettlementConfig
 from polymirror.simulator.outfit import ORDER_FAULTS, USER_FAULTS, Outfit, OutfitConfig, Trader
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +68,38 @@ async def test_orders_are_taken_and_the_list_tells_what_is_left() -> None:
         assert (await client.get("/api/geoblock")).json()["blocked"] is True
         headers = ME.headers(1, "GET", "/auth/api-keys")
         assert (await client.get("/auth/api-keys", headers=headers)).json() == {"apiKeys": [ME.api_key]}
+
+
+async def test_what_was_bought_is_in_the_index_once_it_is_mined() -> None:
+    settlement = SettlementConfig(mine_ms=300, confirm_ms=0)
+    outfit = Outfit(
+        OutfitConfig(traders=(Trader(address=ME.address, account=ME),), taker_delay_ms=0, settlement=settlement)
+    )
+    async with (
+        Simulator(seed=1, rate=0.001, feeds=outfit.feeds, services=outfit.services) as venue,
+        httpx.AsyncClient(base_url=venue.base_url) as client,
+    ):
+        zero, now = "0x" + "0" * 64, venue.exchange.now_ms
+        order = {"maker": ME.address, "signer": ME.address, "signatureType": 0, "signature": "0x", "salt": 1}
+        order |= {"timestamp": str(now), "expiration": "0", "metadata": zero, "builder": zero, "side": "BUY"}
+        order |= {"tokenId": venue.tokens[0], "makerAmount": "4950000", "takerAmount": "5000000"}
+        body = json.dumps({"order": order, "owner": ME.api_key, "orderType": "FAK"}).encode()
+        headers = ME.headers(now // 1000, "POST", "/order", body)
+        bought = (await client.post("/order", content=body, headers=headers)).json()
+        assert bought["status"] == "matched"
+
+        async def index(path: str) -> list[dict[str, str]]:
+            return (await client.get(path, params={"user": ME.address})).json()["data"]
+
+        assert await index("/v2/trades") == await index("/v2/positions") == []
+        async with asyncio.timeout(5):
+            while not await index("/v2/trades"):  # noqa: ASYNC110 - nobody tells when the index is up to date
+                await asyncio.sleep(0.05)
+        trades, [position] = await index("/v2/trades"), await index("/v2/positions")
+        assert {trade["transaction_hash"][:2] for trade in trades} == {"0x"}
+        total = sum(Decimal(trade["size"]) for trade in trades)
+        assert total == Decimal(position["current_size"]) == Decimal(bought["takingAmount"])
+        assert Decimal(position["entry_cost_usdc"]) == pytest.approx(Decimal("4.95"), abs=Decimal("0.000002"))
 
 
 @pytest.mark.parametrize(
