@@ -14,6 +14,7 @@ from bots.common.settings import SettingsError, load
 from bots.common.tally import table
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import run_live
+from bots.oracle_lag.rehearse import rehearsal
 from bots.oracle_lag.simulate import simulate
 from polymirror.errors import PolymirrorError
 
@@ -43,6 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = load(BotSettings, options.config)
+        if options.venue is not None:
+            practice = rehearsal(settings, options.venue)
+            return run_live(
+                practice.settings,
+                for_real=True,
+                tell=say,
+                geoblock=practice.geoblock,
+                environment=practice.environment,
+            )
         if options.live or options.live_data:
             return run_live(settings, for_real=options.live, tell=say)
         return _simulate(settings, options)
@@ -79,6 +89,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     mode.add_argument("--simulate", action="store_true", help="play on the embedded exchange (the default)")
     mode.add_argument("--live-data", action="store_true", help="paper orders on the real feed")
     mode.add_argument("--live", action="store_true", help="real orders; see docs/bots.md first")
+    parser.add_argument("--venue", metavar="URL", help="with --live: rehearse on 'polymirror serve', with play money")
     parser.add_argument("--config", type=Path, help="a TOML file of settings")
     parser.add_argument("--verbose", action="store_true", help="log what happens")
     flag: dict[str, Any] = {"action": "store_const", "const": True}
@@ -96,6 +107,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             f"--{given[0]} is only for the embedded exchange: leave it out, or leave out --live and --live-data"
         )
+    if options.venue is not None and not options.live:
+        parser.error("--venue is only for --live: it rehearses that")
     for name in simulated.keys() - set(given):
         setattr(options, name, simulated[name])
     return options

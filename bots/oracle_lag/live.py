@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
@@ -38,11 +38,21 @@ CONFIRMATION: Final = "I may lose this money"
 STOP_FILE: Final = "STOP"
 
 
-def run_live(settings: BotSettings, *, for_real: bool, tell: Callable[[str], None]) -> int:
-    """Run until stopped; return the exit code. Raises SettingsError when something is missing to begin with."""
+def run_live(
+    settings: BotSettings,
+    *,
+    for_real: bool,
+    tell: Callable[[str], None],
+    geoblock: str = checks.GEOBLOCK,
+    environment: Any = None,
+) -> int:
+    """Run until stopped; return the exit code. Raises SettingsError when something is missing to begin with.
+
+    ``geoblock`` and ``environment`` (of the venue's SDK) are others in a rehearsal.
+    """
     if problems := lacking(settings, for_real=for_real):
         raise SettingsError(problems)
-    return asyncio.run(run(settings, for_real=for_real, tell=tell))
+    return asyncio.run(run(settings, for_real=for_real, tell=tell, geoblock=geoblock, environment=environment))
 
 
 def lacking(settings: BotSettings, *, for_real: bool) -> tuple[str, ...]:
@@ -71,7 +81,12 @@ def lacking(settings: BotSettings, *, for_real: bool) -> tuple[str, ...]:
 
 
 async def run(
-    settings: BotSettings, *, for_real: bool, tell: Callable[[str], None], geoblock: str = checks.GEOBLOCK
+    settings: BotSettings,
+    *,
+    for_real: bool,
+    tell: Callable[[str], None],
+    geoblock: str = checks.GEOBLOCK,
+    environment: Any = None,
 ) -> int:
     """Check everything, then trade until cancelled; return the exit code of a preflight that failed."""
     keys, network, endpoints = settings.keys, REAL, settings.mirror.endpoints
@@ -98,7 +113,7 @@ async def run(
                 geoblock=geoblock,
                 telegram=TelegramApi(keys.telegram_token, network) if chat is not None else None,
                 chat=settings.telegram_chat,
-                account=partial(_account, settings) if for_real else None,
+                account=partial(_account, settings, environment) if for_real else None,
                 variables="POLYMARKET_PRIVATE_KEY and POLYMARKET_API_*",
                 least=settings.risk.max_trade,
                 hide=tuple(secrets_of(settings)),
@@ -114,7 +129,7 @@ async def run(
             oracle=oracle,
             files=disk,
             offload=thread,
-            open_executor=partial(live if for_real else paper, settings),
+            open_executor=partial(live, settings, environment) if for_real else partial(paper, settings),
             notifier=Aloud(tell, chat or Silent()),
             switch=KillFile(settings.folder / STOP_FILE),
             tasks={} if chat is None else {"telegram": chat.run},
@@ -139,16 +154,16 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
 
 
 @asynccontextmanager
-async def live(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
+async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterator[Executor]:
     """Open the way to the venue."""
-    async with _account(settings) as client:
+    async with _account(settings, environment) as client:
         executor = LiveExecutor(client, bot.world.network, settings.live)
         executor.know(bot.account.order_ids)
         yield executor
 
 
 @asynccontextmanager
-async def _account(settings: BotSettings) -> AsyncIterator[SdkClient]:
+async def _account(settings: BotSettings, environment: Any) -> AsyncIterator[SdkClient]:
     keys = settings.keys
     wallet = Wallet(
         private_key=keys.private_key.reveal(),
@@ -159,7 +174,7 @@ async def _account(settings: BotSettings) -> AsyncIterator[SdkClient]:
         relayer_key=keys.relayer_key.reveal() or None,
         relayer_address=settings.relayer_address or None,
     )
-    async with await SdkClient.open(wallet) as client:
+    async with await SdkClient.open(wallet, environment=environment) as client:
         yield client
 
 

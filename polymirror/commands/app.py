@@ -34,6 +34,7 @@ app = typer.Typer(
 
 WHERE = "Another venue"
 SOAK = "Over real sockets"
+WHO = "Accounts and orders"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
 Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")]
 Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
@@ -134,19 +135,71 @@ def doctor(
 @app.command()
 def serve(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port on 127.0.0.1; 0 for any free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any free one.")] = 0,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Listen there; other than loopback, anybody can trade.")
+    ] = "127.0.0.1",
     seed: Seed = None,
-    markets: Annotated[int, typer.Option(min=1, max=1_000, help="How many markets trade.")] = 1,
-    rate: Annotated[float, typer.Option(min=0.001, max=1_000, help="Batches a second in each market.")] = 20.0,
+    markets: Annotated[int | None, typer.Option(min=1, max=1_000, help="How many markets trade. [default: 1]")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1_000, help="Batches a second in each market. [default: 20, with --rounds 1]"),
+    ] = None,
+    rounds: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LENGTH", help="Rolling up/down markets: 5m, 15m or 1h; may be repeated."),
+    ] = None,
+    asset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An asset with rounds; may be repeated. [default: btc eth sol xrp]"),
+    ] = None,
+    accounts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Accounts as JSON, instead of made-up ones.", rich_help_panel=WHO)
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", min=0, max=100, help="How many accounts to make up.", rich_help_panel=WHO)
+    ] = 1,
+    cash: Annotated[
+        str, typer.Option(metavar="PUSD", help="What each account begins with.", rich_help_panel=WHO)
+    ] = "1000",
+    delay: Annotated[
+        int, typer.Option(min=0, max=60_000, help="Milliseconds that taking orders are held back.", rich_help_panel=WHO)
+    ] = 250,
+    settle: Annotated[
+        int, typer.Option(min=0, max=3_600_000, help="Milliseconds from a match to CONFIRMED.", rich_help_panel=WHO)
+    ] = 2_000,
+    lag: Annotated[
+        int, typer.Option(min=0, max=600_000, help="Milliseconds that look-ups are behind.", rich_help_panel=WHO)
+    ] = 0,
+    key_life: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds until keys are refused; 0: never.", rich_help_panel=WHO)
+    ] = 0.0,
+    redeem_after: Annotated[
+        float, typer.Option(min=0, max=3_600, help="Seconds for which redeeming is refused.", rich_help_panel=WHO)
+    ] = 0.0,
+    blocked: Annotated[
+        bool, typer.Option("--blocked", help="The geoblock says no, and orders are refused.", rich_help_panel=WHO)
+    ] = False,
     fault: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="What goes wrong now and then; may be repeated.")
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
+    details: Annotated[bool, typer.Option("--list", help="Tell each market's condition and tokens, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object when it is ready, nothing else.")] = False,
 ) -> None:
-    """Serve the simulated exchange on a loopback port, for bots in any language."""
-    from polymirror.commands.serve import run_serve  # noqa: PLC0415 - startup
+    """Serve the simulated exchange, for bots in any language: books, discovery, orders, prices.
 
-    raise typer.Exit(run_serve(port=port, seed=seed, markets=markets, rate=rate, faults=fault or (), seconds=seconds))
+    GET /simulator lists everything that is served.
+    """
+    from polymirror.commands.serve import ServeOptions, run_serve  # noqa: PLC0415 - startup
+
+    options = ServeOptions(
+        host=host, port=port, seed=seed, markets=markets, rate=rate, rounds=tuple(rounds or ()),
+        assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash, delay_ms=delay,
+        settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
+        faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
+    )  # fmt: skip
+    raise typer.Exit(run_serve(options))
 
 
 @app.command()

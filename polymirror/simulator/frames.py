@@ -84,7 +84,8 @@ Item = Frame | Close | Reset
 class Call(NamedTuple):
     """One HTTP request: the method, the path without the host, the query, the body, and the headers.
 
-    Names of headers are in lower case.
+    Names of headers are in lower case. ``query`` has the last value of each name, ``pairs`` all of them in their
+    order; whoever makes a call without repeated names may leave ``pairs`` out.
     """
 
     method: str
@@ -92,6 +93,11 @@ class Call(NamedTuple):
     query: dict[str, str]
     body: bytes = b""
     headers: Mapping[str, str] = MappingProxyType({})
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """All values of a name in the query, in their order."""
+        return tuple(value for each, value in self.pairs or self.query.items() if each == name)
 
 
 class Answer(NamedTuple):

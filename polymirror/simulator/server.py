@@ -36,6 +36,8 @@ SHUTDOWN_SECONDS = 1
 class Simulator:
     """A venue in this process, with the same REST and WebSocket surface as the real one.
 
+    It listens on ``host``, by default for this machine only: nothing asks who may come.
+
     ``seed`` decides the order flow; ``markets`` is how many trade (two tokens each); ``rate`` the
     mean number of batches a second for each; ``faults`` are fault ids or fault objects; ``port`` 0
     means any free one; ``settle_after`` is the number of seconds after which all markets end.
@@ -55,6 +57,7 @@ class Simulator:
         rate: float = 20.0,
         faults: Iterable[str | Fault] = (),
         port: int = 0,
+        host: str = HOST,
         settle_after: float | None = None,
         config: ExchangeConfig | None = None,
         clock: Callable[[], float] = time.time,
@@ -68,6 +71,7 @@ class Simulator:
         self._clock = clock
         self._config = given
         self._wanted_port = port
+        self._host = host
         self._feeds = feeds
         self._services = services
         self.line = FaultLine(f if isinstance(f, Fault) else make_faults([f], seed=given.seed)[0] for f in faults)
@@ -87,11 +91,11 @@ class Simulator:
     @property
     def base_url(self) -> str:
         """Where the HTTP services are, once it is started."""
-        return f"http://{HOST}:{self.port}"
+        return f"http://{self._authority()}"
 
     def stream_url(self, path: str) -> str:
         """Return where the feed with this path is, once the venue is started."""
-        return f"ws://{HOST}:{self.port}{path}"
+        return f"ws://{self._authority()}{path}"
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -130,7 +134,8 @@ class Simulator:
         self.line.attach(self.exchange)
         feeds, services = made_for(self.exchange, self._feeds), made_for(self.exchange, self._services)
         hub = Hub(self.exchange, self.line, self._clock, feeds, services)
-        listener = socket.create_server((HOST, self._wanted_port), backlog=1024)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._wanted_port), family=family, backlog=1024)
         self.port = listener.getsockname()[1]
         settings = uvicorn.Config(
             build_app(hub),
@@ -170,6 +175,11 @@ class Simulator:
         self.port = 0
         if stack is not None:
             await stack.__aexit__(None, None, None)
+
+    def _authority(self) -> str:
+        """Host and port as addresses have them; of all addresses that of this machine."""
+        host = {"0.0.0.0": HOST, "::": "::1"}.get(self._host, self._host)  # noqa: S104 - it is replaced here
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def _new_exchange(self) -> Exchange:
         return Exchange(evolve(self._config, start_ms=int(self._clock() * 1000)))

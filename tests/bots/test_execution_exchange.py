@@ -231,7 +231,7 @@ def test_credentials_do_not_show():
 def client_of(transport_or_url, timeout=5.0) -> ExchangeClient:
     from polymirror.venue.network import Network  # noqa: PLC0415
 
-    key = ApiKey("0xa", "k", base64.urlsafe_b64encode(b"s").decode(), "p")
+    key = ApiKey("0x" + "a" * 40, "k", base64.urlsafe_b64encode(b"s").decode(), "p")
     if isinstance(transport_or_url, str):
         return ExchangeClient(transport_or_url, key, Network(), timeout=timeout)
     return ExchangeClient("http://venue.test", key, Network(transport=lambda: transport_or_url), timeout=timeout)

@@ -17,9 +17,6 @@ pytestmark = pytest.mark.anyio
 NAME = "ccxt"
 LOW = 0.02
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
-
 
 @asynccontextmanager
 async def ccxt(*, trades=False, **options):
@@ -66,7 +63,6 @@ async def test_an_event_is_found_by_its_slug():
 
 
 @pytest.mark.client(NAME, "load_markets")
-@pytest.mark.xfail(strict=True, reason="GET /events lists nothing unless a slug is asked for")
 async def test_all_markets_are_loaded():
     async with ccxt(markets=3) as (venue, exchange):
         await exchange.load_markets()
@@ -75,9 +71,6 @@ async def test_all_markets_are_loaded():
 
 
 @pytest.mark.client(NAME, "fetch_tickers")
-@pytest.mark.xfail(
-    strict=True, reason="repeated query parameters keep the last; POST /last-trades-prices is not served"
-)
 async def test_tickers_of_many_outcomes_come_at_once():
     async with ccxt() as (venue, exchange):
         tickers = await exchange.fetch_tickers(list(venue.tokens))
@@ -85,7 +78,6 @@ async def test_tickers_of_many_outcomes_come_at_once():
 
 
 @pytest.mark.client(NAME, "fetch_status, fetch_ohlcv, fetch_event by id, fetch_events by query")
-@pytest.mark.xfail(strict=True, reason="GET /status, /prices-history, /events/{id} and /public-search are not served")
 async def test_status_candles_and_search():
     async with ccxt() as (venue, exchange):
         assert (await exchange.fetch_status())["status"] == "ok"
@@ -136,7 +128,6 @@ async def test_a_second_market_is_not_opened_on_the_same_connection():
 
 
 @pytest.mark.client(NAME, "create_order (limit), fetch_open_orders, fetch_order, cancel_order, cancel_all_orders")
-@no_orders
 async def test_a_resting_order_lives_until_it_is_cancelled():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -151,7 +142,6 @@ async def test_a_resting_order_lives_until_it_is_cancelled():
 
 
 @pytest.mark.client(NAME, "create_market_buy_order_with_cost, fetch_my_trades, fetch_order_trades, fetch_balance")
-@no_orders
 async def test_a_market_order_spends_its_money():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -167,7 +157,6 @@ async def test_a_market_order_spends_its_money():
 
 
 @pytest.mark.client(NAME, "watch_orders, watch_my_trades")
-@no_orders
 async def test_the_user_channel_tells_of_orders_and_trades():
     async with ccxt(trades=True, rate=QUIET) as (venue, exchange):
         token = venue.tokens[0]
@@ -184,7 +173,6 @@ async def test_the_user_channel_tells_of_orders_and_trades():
 
 
 @pytest.mark.client(NAME, "derive_api_key, create_api_key")
-@no_login
 async def test_logging_in_again_gives_the_same_credentials():
     async with ccxt(trades=True) as (_, exchange):
         first = await exchange.create_or_derive_api_key()

@@ -16,8 +16,6 @@ NAME = "nautilus_trader"
 PROGRAM = Path(__file__).parent / "nautilus_node.py"
 SECONDS = 60
 
-no_market = pytest.mark.xfail(strict=True, reason="GET /markets/{condition_id} is not served: no instrument loads")
-
 
 async def watch(venue, instruments, seconds):
     settings = {
@@ -36,7 +34,6 @@ def names(venue):
 
 
 @pytest.mark.client(NAME, "load_ids, subscribe_order_book_deltas, subscribe_trade_ticks: books after 60 s equal REST")
-@no_market
 async def test_after_a_minute_the_books_equal_those_of_rest():
     async with open_venue(rate=5) as venue:
         wanted = names(venue)
@@ -48,7 +45,6 @@ async def test_after_a_minute_the_books_equal_those_of_rest():
 
 
 @pytest.mark.client(NAME, "load_all")
-@pytest.mark.xfail(strict=True, reason="GET /markets with next_cursor answers as Gamma does: no instrument loads")
 async def test_all_instruments_are_loaded():
     async with open_venue(markets=3) as venue:
         found = await watch(venue, [], 5)

@@ -16,9 +16,6 @@ BOOKS, RELAY = "@nevuamarkets/poly-websockets", "@polymarket/real-time-data-clie
 for package in (OLD, NEW, BOOKS, RELAY):
     need_npm(package)
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
-
 
 def failed(found, *names):
     """Which of these calls failed: these clients return errors instead of raising them."""
@@ -61,7 +58,6 @@ async def test_the_public_calls_of_the_old_client():
 
 
 @pytest.mark.client(OLD, "getMarket, getMarkets, getLastTradesPrices, getPricesHistory")
-@pytest.mark.xfail(strict=True, reason="these paths of the order book service are not served")
 async def test_the_lists_of_the_old_client():
     venue, found = await told_by("clob_client.mjs")
     assert failed(found, "market", "markets", "lastTrades", "history") == {}
@@ -70,7 +66,6 @@ async def test_the_lists_of_the_old_client():
 
 
 @pytest.mark.client(OLD, "createOrDeriveApiKey, getApiKeys, getOpenOrders, getTrades, getBalanceAllowance")
-@no_login
 async def test_the_old_client_logs_in_and_looks_things_up():
     _, found = await told_by("clob_client.mjs", rate=QUIET)
     assert failed(found, "keys", "apiKeys", "openOrders", "trades", "balance") == {}
@@ -84,7 +79,6 @@ async def test_the_old_client_logs_in_and_looks_things_up():
     "createAndPostOrder",
     note="refused with order_version_mismatch: it signs version 1, which the venue refuses since 2026-04-28",
 )
-@no_orders
 async def test_an_order_of_the_old_client_is_refused_as_at_the_venue():
     _, found = await told_by("clob_client.mjs", rate=QUIET)
     assert "order_version_mismatch" in found["order"]["error"]
@@ -99,7 +93,6 @@ async def test_the_public_calls_of_the_new_client():
 
 
 @pytest.mark.client(NEW, "createOrDeriveApiKey, postOrder (GTC), getOpenOrders, cancelOrder, cancelAll, postHeartbeat")
-@no_orders
 async def test_a_resting_order_of_the_new_client():
     _, found = await told_by("clob_client_v2.mjs", rate=QUIET)
     assert failed(found, *found) == {}
@@ -112,7 +105,6 @@ async def test_a_resting_order_of_the_new_client():
 
 
 @pytest.mark.client(NEW, "createMarketOrder, postOrder (FAK), getTrades")
-@no_orders
 async def test_a_matched_order_of_the_new_client_has_its_hash_soon():
     _, found = await told_by("clob_client_v2.mjs", rate=QUIET)
     bought = found["bought"]

@@ -44,7 +44,6 @@ async def test_prices_agree_with_one_another():
 
 
 @pytest.mark.client(NAME, "get_last_trade_price")
-@pytest.mark.xfail(strict=True, reason="both tokens get the market's last price and the taker's side")
 async def test_the_last_trade_of_a_token_is_told_in_its_own_price():
     async with open_venue(rate=5) as venue, public(venue) as client:
         handle = await client.subscribe(streams.MarketSpec(asset_ids=venue.tokens[:2]))
@@ -59,14 +58,12 @@ async def test_the_last_trade_of_a_token_is_told_in_its_own_price():
 
 
 @pytest.mark.client(NAME, "get_last_trade_price of a market without a trade")
-@pytest.mark.xfail(strict=True, reason="the price before the first trade is an empty text")
 async def test_a_market_without_a_trade_has_no_last_price():
     async with open_venue(rate=QUIET) as venue, public(venue) as client:
         assert await client.get_last_trade_price(asset_id=venue.tokens[0]) is None
 
 
 @pytest.mark.client(NAME, "get_last_trade_prices")
-@pytest.mark.xfail(strict=True, reason="POST /last-trades-prices is not served")
 async def test_last_trades_of_many_tokens_come_at_once():
     async with open_venue() as venue, public(venue) as client:
         found = []
@@ -87,7 +84,6 @@ async def test_a_market_is_found_by_its_slug():
 
 
 @pytest.mark.client(NAME, "get_market by id")
-@pytest.mark.xfail(strict=True, reason="Gamma has no look-up by id")
 async def test_a_market_is_found_by_its_id():
     async with open_venue() as venue, public(venue) as client:
         by_slug = await client.get_market(slug=venue.slugs[0])
@@ -95,7 +91,6 @@ async def test_a_market_is_found_by_its_id():
 
 
 @pytest.mark.client(NAME, "outcome prices of a trading market")
-@pytest.mark.xfail(strict=True, reason="outcomePrices are 0.5 whatever the book says")
 async def test_outcome_prices_follow_the_book():
     async with open_venue(rate=QUIET) as venue, public(venue) as client:
         market = await client.get_market(slug=venue.slugs[0])
@@ -105,7 +100,6 @@ async def test_outcome_prices_follow_the_book():
 
 
 @pytest.mark.client(NAME, "get_event by slug")
-@pytest.mark.xfail(strict=True, reason="an event's series has no id")
 async def test_an_event_is_found_by_its_slug():
     async with open_venue() as venue, public(venue) as client:
         event = await client.get_event(slug=venue.slugs[0])
@@ -114,7 +108,6 @@ async def test_an_event_is_found_by_its_slug():
 
 
 @pytest.mark.client(NAME, "get_event by id, get_event_tags, get_market_tags")
-@pytest.mark.xfail(strict=True, reason="Gamma has no look-up by id")
 async def test_an_event_is_found_by_its_id():
     async with open_venue() as venue, public(venue) as client:
         event = await client.get_event(slug=venue.slugs[0])
@@ -124,7 +117,6 @@ async def test_an_event_is_found_by_its_id():
 
 
 @pytest.mark.client(NAME, "list_markets: pages, and by condition_ids, clob_token_ids, slug")
-@pytest.mark.xfail(strict=True, reason="GET /markets/keyset is not served")
 async def test_markets_are_listed_page_by_page_and_by_what_is_asked_for():
     async with open_venue(markets=5) as venue, public(venue) as client:
         listed = [market async for page in client.list_markets(page_size=2) for market in page.items]
@@ -141,7 +133,6 @@ async def test_markets_are_listed_page_by_page_and_by_what_is_asked_for():
 
 
 @pytest.mark.client(NAME, "list_events, list_series, get_series, list_tags")
-@pytest.mark.xfail(strict=True, reason="GET /events/keyset, /series and /tags are not served")
 async def test_events_and_series_are_listed():
     async with open_venue(markets=3) as venue, public(venue) as client:
         events_page = await client.list_events().first_page()
@@ -154,7 +145,6 @@ async def test_events_and_series_are_listed():
 
 
 @pytest.mark.client(NAME, "search")
-@pytest.mark.xfail(strict=True, reason="GET /public-search is not served")
 async def test_a_search_finds_events_by_words_of_their_title():
     async with open_venue() as venue, public(venue) as client:
         page = await client.search(q="bitcoin").first_page()
@@ -163,7 +153,6 @@ async def test_a_search_finds_events_by_words_of_their_title():
 
 
 @pytest.mark.client(NAME, "list_price_history")
-@pytest.mark.xfail(strict=True, reason="GET /v2/prices-history is not served")
 async def test_prices_of_the_past_are_told():
     async with open_venue() as venue, public(venue) as client:
         page = await client.list_price_history(asset_id=venue.tokens[0], interval="1d").first_page()

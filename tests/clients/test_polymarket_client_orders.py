@@ -18,9 +18,6 @@ NAME = "polymarket-client"
 LOW = Decimal("0.02")
 """A price at which nobody sells."""
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
-
 
 @asynccontextmanager
 async def trader(**options):
@@ -48,7 +45,6 @@ async def book_size(client, token, price):
 
 
 @pytest.mark.client(NAME, "AsyncSecureClient.create, fetch_api_keys, get_closed_only_mode")
-@no_login
 async def test_logging_in_again_gives_the_same_credentials():
     async with trader() as (venue, client):
         async with secure(venue) as again, secure(venue, credentials=client.credentials) as given:
@@ -66,7 +62,6 @@ def sdk_address(key):
 
 
 @pytest.mark.client(NAME, "AsyncSecureClient.create with the default deposit wallet")
-@no_login
 async def test_a_deposit_wallet_is_the_default():
     async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None) as client:
         assert client.wallet_type == "DEPOSIT_WALLET"
@@ -74,7 +69,6 @@ async def test_a_deposit_wallet_is_the_default():
 
 
 @pytest.mark.client(NAME, "place_limit_order (GTC), list_open_orders, get_order, cancel_order")
-@no_orders
 async def test_a_resting_order_is_in_the_book_until_it_is_cancelled():
     async with trader() as (venue, client):
         token = venue.tokens[0]
@@ -93,7 +87,6 @@ async def test_a_resting_order_is_in_the_book_until_it_is_cancelled():
 
 
 @pytest.mark.client(NAME, "place_limit_order (GTD)")
-@no_orders
 async def test_an_order_may_state_when_it_ends():
     async with trader() as (venue, client):
         end = int(time.time()) + 300
@@ -105,7 +98,6 @@ async def test_an_order_may_state_when_it_ends():
 
 
 @pytest.mark.client(NAME, "place_limit_order (post-only)")
-@no_orders
 async def test_a_post_only_order_that_would_trade_is_refused():
     async with trader() as (venue, client):
         token = venue.tokens[0]
@@ -127,7 +119,6 @@ async def refusal(call):
 
 
 @pytest.mark.client(NAME, "place_market_order (FAK), wait_for_order_fill_settlement, list_account_trades")
-@no_orders
 async def test_a_market_order_spends_its_money_and_its_trades_settle():
     async with trader() as (venue, client):
         token = venue.tokens[0]
@@ -151,7 +142,6 @@ async def test_a_market_order_spends_its_money_and_its_trades_settle():
 
 
 @pytest.mark.client(NAME, "place_market_order (FOK) that cannot be filled whole")
-@no_orders
 async def test_an_order_that_cannot_be_filled_whole_is_killed():
     async with trader() as (venue, client):
         token = venue.tokens[0]
@@ -163,7 +153,6 @@ async def test_an_order_that_cannot_be_filled_whole_is_killed():
 
 
 @pytest.mark.client(NAME, "post_orders, cancel_orders, cancel_market_orders, cancel_all")
-@no_orders
 async def test_orders_are_placed_and_cancelled_by_the_many():
     async with trader() as (venue, client):
 
@@ -190,7 +179,6 @@ async def test_orders_are_placed_and_cancelled_by_the_many():
 
 
 @pytest.mark.client(NAME, "subscribe(UserSpec): orders")
-@no_orders
 async def test_the_user_channel_tells_of_orders():
     async with trader() as (venue, client):
         token = venue.tokens[0]
@@ -206,7 +194,6 @@ async def test_the_user_channel_tells_of_orders():
 
 
 @pytest.mark.client(NAME, "subscribe(UserSpec): trades, all markets")
-@no_orders
 async def test_the_user_channel_tells_of_each_step_of_a_trade():
     async with trader() as (venue, client):
         handle = await client.subscribe(streams.UserSpec())
@@ -221,7 +208,6 @@ async def test_the_user_channel_tells_of_each_step_of_a_trade():
 
 
 @pytest.mark.client(NAME, "send_order_heartbeat")
-@no_orders
 async def test_without_a_heartbeat_all_orders_are_cancelled():
     async with trader() as (venue, client):
         beat = await client.send_order_heartbeat()
@@ -238,7 +224,6 @@ async def test_without_a_heartbeat_all_orders_are_cancelled():
 
 
 @pytest.mark.client(NAME, "list_positions, get_portfolio_value, get_trading_approvals_state")
-@no_orders
 async def test_what_was_bought_is_a_position():
     async with trader() as (venue, client):
         bought = await client.place_market_order(asset_id=venue.tokens[0], side="BUY", amount=5)
@@ -255,7 +240,6 @@ async def held(client, tokens):
 
 
 @pytest.mark.client(NAME, "split_position, merge_positions of an EOA")
-@no_orders
 async def test_a_dollar_is_split_and_merged_again():
     async with trader() as (venue, client):
         condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
@@ -266,7 +250,6 @@ async def test_a_dollar_is_split_and_merged_again():
 
 
 @pytest.mark.client(NAME, "redeem_positions of an EOA")
-@no_orders
 async def test_what_won_is_redeemed():
     async with trader(settle_after=3) as (venue, client):
         condition, pair = venue.condition(venue.tokens[0]), venue.tokens[:2]
@@ -283,7 +266,6 @@ async def test_what_won_is_redeemed():
 
 
 @pytest.mark.client(NAME, "split_position, merge_positions of a deposit wallet, by the relayer")
-@no_orders
 async def test_the_relayer_splits_and_merges_for_a_deposit_wallet():
     key = sdk.RelayerApiKey(key="simulated", address=ADDRESS)
     async with open_venue(rate=QUIET) as venue, secure(venue, wallet=None, api_key=key) as client:
@@ -294,7 +276,6 @@ async def test_the_relayer_splits_and_merges_for_a_deposit_wallet():
 
 
 @pytest.mark.client(NAME, "subscribe(CryptoPriceSpec, CryptoTwapPriceSpec): PolyBolt")
-@no_login
 @pytest.mark.parametrize("provider", [None, "chainlink", "pyth"])
 async def test_the_second_relay_tells_prices_and_averages_with_their_past(provider):
     async with trader() as (_, client):

@@ -19,8 +19,6 @@ pytestmark = pytest.mark.anyio
 NAME = "py-clob-client-v2"
 LOW = 0.02
 
-no_login = pytest.mark.xfail(strict=True, reason="POST /auth/api-key and /auth/derive-api-key are not served")
-no_orders = pytest.mark.xfail(strict=True, reason="the served exchange takes no orders")
 
 logging.getLogger("py_clob_client_v2").setLevel(logging.CRITICAL)
 
@@ -78,7 +76,6 @@ async def test_prices_and_terms_of_a_market():
 
 
 @pytest.mark.client(NAME, "get_version")
-@pytest.mark.xfail(strict=True, reason="GET /version is not served (the client then takes 2 for granted)")
 async def test_the_version_of_the_service_is_two():
     async with reader() as (venue, client, call):
         assert await call(client._get, venue.http + "/version") == {"version": 2}
@@ -86,7 +83,6 @@ async def test_the_version_of_the_service_is_two():
 
 
 @pytest.mark.client(NAME, "get_last_trades_prices")
-@pytest.mark.xfail(strict=True, reason="POST /last-trades-prices is not served")
 async def test_last_trades_of_many_tokens_come_at_once():
     async with reader() as (venue, client, call):
         found = await call(client.get_last_trades_prices, [types.BookParams(token) for token in venue.tokens])
@@ -94,7 +90,6 @@ async def test_last_trades_of_many_tokens_come_at_once():
 
 
 @pytest.mark.client(NAME, "get_market")
-@pytest.mark.xfail(strict=True, reason="GET /markets/{condition_id} is not served")
 async def test_a_market_is_found_by_its_condition():
     async with reader() as (venue, client, call):
         market = await call(client.get_market, venue.condition(venue.tokens[0]))
@@ -104,7 +99,6 @@ async def test_a_market_is_found_by_its_condition():
 
 
 @pytest.mark.client(NAME, "get_markets, get_simplified_markets, get_sampling_markets, get_sampling_simplified_markets")
-@pytest.mark.xfail(strict=True, reason="GET /markets with next_cursor answers as Gamma does, its relatives not at all")
 async def test_markets_come_in_pages():
     async with reader(markets=3) as (venue, client, call):
         wanted = {venue.condition(token) for token in venue.tokens}
@@ -120,7 +114,6 @@ async def test_markets_come_in_pages():
 
 
 @pytest.mark.client(NAME, "get_prices_history")
-@pytest.mark.xfail(strict=True, reason="GET /prices-history is not served")
 async def test_prices_of_the_past_are_told():
     async with reader() as (venue, client, call):
         asked = types.PricesHistoryParams(market=venue.tokens[0], interval="1h")
@@ -129,7 +122,6 @@ async def test_prices_of_the_past_are_told():
 
 
 @pytest.mark.client(NAME, "create_or_derive_api_key, get_api_keys, get_closed_only_mode")
-@no_login
 async def test_logging_in_again_gives_the_same_credentials():
     async with trader() as (_, client, call):
         assert await call(client.create_or_derive_api_key) == client.creds
@@ -138,7 +130,6 @@ async def test_logging_in_again_gives_the_same_credentials():
 
 
 @pytest.mark.client(NAME, "create_and_post_order (GTC), get_open_orders, get_order, cancel_order")
-@no_orders
 async def test_a_resting_order_lives_until_it_is_cancelled():
     async with trader() as (venue, client, call):
         token = venue.tokens[0]
@@ -154,7 +145,6 @@ async def test_a_resting_order_lives_until_it_is_cancelled():
 
 
 @pytest.mark.client(NAME, "the id of an order")
-@no_orders
 async def test_the_id_of_an_order_is_the_hash_that_was_signed():
     async with trader() as (venue, client, call):
         args = types.OrderArgs(token_id=venue.tokens[0], price=LOW, size=10, side="BUY")
@@ -167,7 +157,6 @@ async def test_the_id_of_an_order_is_the_hash_that_was_signed():
 
 
 @pytest.mark.client(NAME, "create_and_post_market_order, get_trades, get_balance_allowance")
-@no_orders
 async def test_a_matched_order_returns_with_its_hash_in_less_than_two_seconds():
     async with trader() as (venue, client, call):
         order = types.MarketOrderArgs(token_id=venue.tokens[0], amount=5, side="BUY", order_type="FAK")
@@ -185,7 +174,6 @@ async def test_a_matched_order_returns_with_its_hash_in_less_than_two_seconds():
 
 
 @pytest.mark.client(NAME, "post_orders, cancel_orders, cancel_market_orders, cancel_all, post_heartbeat")
-@no_orders
 async def test_orders_are_placed_and_cancelled_by_the_many():
     async with trader() as (venue, client, call):
 
@@ -203,7 +191,6 @@ async def test_orders_are_placed_and_cancelled_by_the_many():
 
 
 @pytest.mark.client(NAME, "an order that is refused")
-@no_orders
 async def test_an_order_off_the_grid_is_refused_in_the_venue_s_words():
     async with trader() as (venue, client, call):
         order = await call(

@@ -21,7 +21,8 @@ import pytest
 from attrs import frozen
 
 from polymirror.simulator import Simulator
-from polymirror.simulator.feeds import price_feeds
+from polymirror.simulator.orders.trades import SettlementConfig
+from polymirror.simulator.outfit import Outfit, OutfitConfig, Trader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -35,6 +36,7 @@ KEY = "0x" + "11" * 32
 ADDRESS = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 OTHER_KEY = "0x" + "22" * 32
 """A second account, which no test of the first one may touch."""
+OTHER_ADDRESS = "0x1563915e194D8CfBA1943570603F7606A3115508"
 
 QUIET = 0.001
 """Batches a second of a market in which nothing happens but what a test does."""
@@ -96,12 +98,18 @@ async def open_venue(
 
     The accounts of KEY and OTHER_KEY have their money from the start: a client only logs in.
     """
+    outfit = Outfit(
+        OutfitConfig(
+            seed=seed,
+            assets=ASSETS,
+            traders=tuple(Trader(address=address) for address in (ADDRESS, OTHER_ADDRESS)),
+            taker_delay_ms=0,
+            settlement=SettlementConfig(mine_ms=400, confirm_ms=600),
+            mine_ms=400,
+        )
+    )
     simulator = Simulator(
-        seed,
-        markets=markets,
-        rate=rate,
-        settle_after=settle_after,
-        feeds=lambda exchange: price_feeds(exchange.oracle, ASSETS, seed=seed),
+        seed, markets=markets, rate=rate, settle_after=settle_after, feeds=outfit.feeds, services=outfit.services
     )
     async with simulator as started:
         yield Venue(

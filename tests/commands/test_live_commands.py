@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 
 from polymirror.commands import checks
@@ -85,22 +84,6 @@ def test_a_clock_that_is_wrong_is_named_with_its_bounds():
     assert not ahead.ok
     assert ahead.figures == {"offset_s": 4.6, "uncertainty_s": 0.6}
     assert "4.60 s ahead" in ahead.found
-
-
-def test_serve_says_where_it_is_and_ends_in_time(capsys):
-    assert run(["serve", "--seconds", "0.1", "--markets", "9", "--seed", "1", "--fault", "lost_delta"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    for said in ("ws://127.0.0.1:", "btc-updown-15m-", "and 4 more", "polymirror watch btc-updown"):
-        assert said in out
-
-
-def test_serve_says_in_one_line_that_its_port_is_taken(capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert run(["serve", "--port", str(taken.getsockname()[1])]) == 2
-    err = capsys.readouterr().err
-    assert "--port" in err
-    assert err.count("\n") == 1
 
 
 class Window:

@@ -14,7 +14,7 @@ from polymirror.simulator.orders.desk import Account, OrderDesk
 from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
 from polymirror.simulator.orders.judge import OrderJudge, salt_of
 from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
-from polymirror.simulator.orders.rules import Ticket, order_id_of
+from polymirror.simulator.orders.rules import OrderKind, Ticket, order_id_of
 
 ZERO = "0x" + "0" * 64
 
@@ -81,7 +81,7 @@ class Rig:
             buys=side == "BUY",
             offered=maker,
             asked=taker,
-            all_or_nothing=kind == "FOK",
+            kind=OrderKind(kind),
             signed_ms=1,
         )
 

@@ -77,10 +77,10 @@ def test_every_level_is_paid_at_its_own_price_and_its_fee_is_rounded_by_itself()
     levels = trader.asks()[:3]
     limit = levels[-1][0]
     total = sum(size for _, size in levels)
-    maker, taker = trader.dollars_at(limit, total // ONE_PUSD - 1)
-    order = trader.broker.place(trader.ticket(maker, taker), trader.exchange.now_ms)
+    maker, taker = trader.dollars_at(limit, total // ONE_PUSD + 1)
+    order = trader.broker.place(trader.ticket(maker, taker, kind="FAK"), trader.exchange.now_ms)
     assert [fill.price for fill in order.fills] == [price for price, _ in levels]
-    assert order.shares == taker
+    assert order.shares == total
     money = fees = Decimal(0)
     for fill in order.fills:
         price, shares = Decimal(fill.price).scaleb(-4), Decimal(fill.shares).scaleb(-6)

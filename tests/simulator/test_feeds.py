@@ -284,7 +284,30 @@ def test_frames_are_numbered_for_each_channel_from_one_on():
     # Two snapshots came before.
     assert all(numbers == list(range(3, len(numbers) + 3)) for numbers in seen.values())
     assert replies(session, {"op": "ping"}, START + 20_000) == [{"op": "pong"}]
-    assert replies(session, {**wanting(), "op": "unsubscribe"}, START + 20_000)[0]["op"] == "unsubscribed"
+
+
+def test_a_snapshot_of_averages_names_its_window_and_what_ends_names_its_channel():
+    """The case ``twap_snapshot_window``."""
+    session = polybolt()
+    say(session, AUTH)
+    _, snapshot = replies(session, wanting())
+    assert (snapshot["payload"]["window_seconds"], snapshot["payload"]["source"]) == (60, "chainlink")
+    both = [{"channel": each["channel"], "filter": each["filter"]} for each in (wanting("price.crypto"), wanting())]
+    say(session, {"op": "subscribe", "subscriptions": both})
+    ended = replies(session, {"op": "unsubscribe", "rid": "3", "subscriptions": both})
+    assert ended == [{"op": "unsubscribed", "channel": each["channel"], "rid": "3"} for each in both]
+    assert session.next_ms() is None
+
+
+@pytest.mark.parametrize(("given", "source"), [({}, "chainlink"), ({"provider": "pyth"}, "pyth")])
+def test_a_spot_price_comes_from_the_provider_that_is_named(given, source):
+    session = polybolt()
+    say(session, AUTH)
+    ack, snapshot = replies(session, wanting("price.crypto", **given))
+    assert ack == {"op": "subscribed", "channel": "price.crypto", "provider": source, "rid": "2"}
+    assert (snapshot["payload"]["source"], "window_seconds" in snapshot["payload"]) == (source, False)
+    assert {json.loads(item.text)["payload"]["source"] for _, item in drain(session, START + 5_000)} == {source}
+    assert replies(session, wanting("price.crypto", provider="me"))[0]["code"] == "bad_filter"
 
 
 # ---- Data Streams ------------------------------------------------------------------------------------

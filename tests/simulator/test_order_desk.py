@@ -52,7 +52,7 @@ def test_a_delayed_order_is_in_flight_with_empty_amounts_and_then_matched() -> N
         assert trader.get("/data/orders", **other)["count"] == 0
     trader.wait(250)
     found = trader.get(f"/data/order/{order_id}")
-    assert (found["status"], found["size_matched"], found["price"]) == ("MATCHED", "10", "0.99")
+    assert (found["status"], found["size_matched"], found["price"]) == ("MATCHED", "17.368421", "0.99")
     assert (found["side"], found["order_type"], found["asset_id"]) == ("BUY", "FOK", trader.token)
     assert trader.get("/data/orders") == {"data": [], "next_cursor": "LTE=", "limit": 100, "count": 0}
     trades = trader.get("/data/trades")["data"]
@@ -64,7 +64,7 @@ def test_an_order_that_is_matched_at_once_tells_what_was_paid_and_got() -> None:
     trader = rig(delay_ms=0)
     answer = json.loads(send(trader).body)
     trades = trader.get("/data/trades")["data"]
-    assert (answer["status"], answer["takingAmount"]) == ("matched", "10")
+    assert (answer["status"], answer["takingAmount"]) == ("matched", "17.368421")
     assert answer["tradeIDs"] == [trade["id"] for trade in trades]
     [trade] = trades
     assert trade["money"] == answer["makingAmount"]
@@ -73,8 +73,8 @@ def test_an_order_that_is_matched_at_once_tells_what_was_paid_and_got() -> None:
     paid = ONE_PUSD * 1_000 - int(trader.get("/balance-allowance", asset_type="COLLATERAL")["balance"])
     assert f"{float(trade['money']) + float(trade['fee']):.6f}" == f"{paid / ONE_PUSD:.6f}"
     held = trader.get("/balance-allowance", asset_type="CONDITIONAL", token_id=trader.token)
-    assert held["balance"] == "10000000"
-    assert [position["size"] for position in trader.get("/data/positions")["data"]] == ["10"]
+    assert held["balance"] == "17368421"
+    assert [position["size"] for position in trader.get("/data/positions")["data"]] == ["17.368421"]
 
 
 def test_a_killed_order_is_a_400_and_can_be_looked_up() -> None:
@@ -111,7 +111,7 @@ def test_another_accounts_order_is_not_found() -> None:
     [
         lambda body: body.pop("order"),
         lambda body: body.update(owner="somebody"),
-        lambda body: body.update(orderType="GTC"),
+        lambda body: body.update(orderType="GTX"),
         lambda body: body.update(postOnly=True),
         lambda body: body["order"].update(maker="0x1"),
         lambda body: body["order"].update(side="UP"),
@@ -256,8 +256,9 @@ def test_a_resolved_position_is_redeemed_once_and_can_be_read_up_afterwards() ->
     [position] = trader.get("/data/positions")["data"]
     assert (position["resolved"], position["winner"], position["redeemable"]) == (True, won, True)
     done = json.loads(trader.call("POST", "/redeem", {"market": market}).body)
-    payout = "10" if won else "0"
-    entry = {"asset_id": trader.token, "size": "10", "payout": payout}
+    # The money of 10 shares at the limit, spent at 0.57.
+    payout = "17.368421" if won else "0"
+    entry = {"asset_id": trader.token, "size": "17.368421", "payout": payout}
     assert done == {"market": market, "payout": payout, "redeemed": [entry]}
     again = json.loads(trader.call("POST", "/redeem", {"market": market}).body)
     assert again == {"market": market, "payout": "0", "redeemed": []}
@@ -334,7 +335,8 @@ def test_an_order_may_find_no_match_after_its_delay() -> None:
 
 def test_faults_follow_from_the_seed_and_keep_to_their_rates() -> None:
     def fates(seed: int) -> list[Fate]:
-        faults = OrderFaults(OrderFaultRates.storm(), seed=seed)
+        rates = evolve(OrderFaultRates.storm(), answer_late=0.005, twice=0.005, post_only=0.005)
+        faults = OrderFaults(rates, seed=seed)
         return [faults.of_change() for _ in range(2_000)]
 
     assert fates(1) == fates(1)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from polymirror.config import StreamConfig
+from polymirror.simulator import ExchangeConfig, FlowConfig
 from polymirror.simulator.orders.desk import order_id_of
 from polymirror.simulator.orders.faults import OrderFaultRates
 from polymirror.simulator.virtual import VirtualVenue, run_virtual
@@ -71,3 +73,28 @@ def test_an_answer_that_never_comes_is_a_timeout_and_the_order_is_there() -> Non
                 return await call(client, trader, network, "GET", path, None)
 
     assert run_virtual(main, start_ms=trader.exchange.now_ms)["status"] == "MATCHED"
+
+
+def test_the_user_channel_speaks_in_virtual_time_though_the_market_is_quiet() -> None:
+    trader = rig(exchange=ExchangeConfig(seed=3, flow=FlowConfig(rate=0.001)))
+    body = trader.body(200_000, 10_000_000, kind="GTC")
+
+    async def main() -> list[str]:
+        venue = VirtualVenue(trader.exchange, services=[trader.desk], feeds=[trader.desk.users])
+        async with venue:
+            network = venue.network
+            assert network.transport is not None
+            wire = await network.open_wire(venue.stream_url("/ws/user"), StreamConfig(), {}, network.wall)
+            await wire.send(json.dumps({"type": "user", "auth": trader.account.credentials, "markets": []}))
+            await asyncio.sleep(30)
+            async with httpx.AsyncClient(transport=network.transport(), base_url=venue.base_url) as client:
+                await call(client, trader, network, "POST", "/order", body)
+                before = network.wall()
+                placed = await wire.recv()
+                assert network.wall() - before < 0.5
+                await call(client, trader, network, "DELETE", "/cancel-all", None)
+                heard = [json.loads(each)["type"] for each in (placed, await wire.recv())]
+                wire.abort()
+                return heard
+
+    assert run_virtual(main, start_ms=trader.exchange.now_ms) == ["PLACEMENT", "CANCELLATION"]

@@ -28,6 +28,10 @@ def end_market(floor: Floor, market: Market, ending: Ending, at_ms: int, out: Ou
         return
     market.ending = ending
     market.phase = Phase.CLOSING
+    # Orders of accounts end with it; their sizes go with the rest of the book.
+    market.queues = None
+    if floor.trading_ended is not None:
+        floor.trading_ended(market, at_ms)
     if ending.empties:
         _empty(floor, market, at_ms, out)
     else:
@@ -53,10 +57,14 @@ def _empty(floor: Floor, market: Market, at_ms: int, out: Output) -> None:
 def _resolve(floor: Floor, market: Market, ending: Ending, at_ms: int, out: Output) -> None:
     """From now on there is an outcome and no order book."""
     market.phase = Phase.RESOLVED
+    market.payouts = ending.payouts
+    if ending.payouts is not None and 0 in ending.payouts:
+        market.winner = ending.payouts.index(0) ^ 1
     if floor.resolve_round is not None and market.round is not None:
         floor.resolve_round(market, at_ms)
-    else:
+    elif market.payouts is None:
         market.winner = 0 if market.flow.fair >= 5_000 else 1
+        market.payouts = (1 - market.winner, market.winner)
     floor.agenda.add(at_ms + ending.announce_delay_ms, partial(_say_farewell, floor, market, ending))
     del out
 

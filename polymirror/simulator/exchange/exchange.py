@@ -13,21 +13,25 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from attrs import evolve
+
 from polymirror.errors import UnknownToken
 from polymirror.simulator.exchange.endings import end_market
 from polymirror.simulator.exchange.floor import Floor
 from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.exchange.listings import announcement, list_markets
 from polymirror.simulator.exchange.market import Ending, Levels, Market, Phase
+from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses
 from polymirror.simulator.exchange.oracle import PriceProcess
 from polymirror.simulator.exchange.rounds import Rounds
-from polymirror.simulator.exchange.trading import TakerOrder, Trading
+from polymirror.simulator.exchange.trading import Trading
 from polymirror.simulator.settings import START_PRICES, ExchangeConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
+    from polymirror.simulator.exchange.queue import Resting
     from polymirror.simulator.exchange.round import Round
 
 
@@ -142,6 +146,14 @@ class Exchange(Floor):
         market = self._by_condition.get(condition_id)
         return None if market is None or market.winner is None else market.tokens[market.winner]
 
+    def payouts(self, condition_id: str) -> tuple[int, int] | None:
+        """What the two tokens of a market pay, in proportion, once it is resolved: (1, 0), (0, 1), (1, 1) ..."""
+        known = self.round_of(condition_id)
+        if known is not None:
+            return known.payouts if known.resolved else None
+        market = self._by_condition.get(condition_id)
+        return None if market is None else market.payouts
+
     # What clients ask for.
 
     def opening_books(self, tokens: Iterable[str]) -> str:
@@ -179,16 +191,44 @@ class Exchange(Floor):
         trading, the engine is away, or orders are only placed (post-only). Raises
         :class:`~polymirror.errors.UnknownToken` for a token of no market.
         """
+        order = TakerOrder(buys=side == "BUY", limit=limit_price, size=shares, all_or_nothing=all_or_nothing)
+        return [(deal.price, deal.size) for deal in self.match(token, order, at_ms).deals]
+
+    def match(self, token: str, order: TakerOrder, at_ms: int, *, rest: Resting | None = None) -> Taking:
+        """As :meth:`take`, with all that is known of each match. What is left of ``rest`` joins the book."""
         market, index = self._find(token)
+        now_ms = self.advance(at_ms)
+        if not self.takes_orders(market, now_ms):
+            return Taking(index, order.buys, ())
+        return self._trading.take(market, index, order, now_ms, self._unsent, rest=rest)
+
+    def rest(self, token: str, resting: Resting, at_ms: int) -> None:
+        """Let an account's order that crosses nothing join the book, which is broadcast with the next step."""
+        market, _ = self._find(token)
+        self._trading.rest(market, resting, self.advance(at_ms), self._unsent)
+
+    def withdraw(self, token: str, orders: Iterable[Resting], at_ms: int) -> None:
+        """Take orders of accounts out of the book of this token's market, in one batch."""
+        market, _ = self._find(token)
+        self._trading.withdraw(market, orders, self.advance(at_ms), self._unsent)
+
+    def crosses(self, token: str, *, buys: bool, price: int) -> bool:
+        """Whether an order at this price, in 1/10,000, would be matched now, at least in part."""
+        market, index = self._find(token)
+        return crosses(market, index, buys=buys, price=price)
+
+    def takes_orders(self, market: Market, at_ms: int) -> bool:
+        """Whether orders are matched at this time: the market trades, the engine is there, and not post-only."""
+        return market.phase is Phase.TRADING and at_ms >= max(self.paused_until_ms, self.post_only_until_ms)
+
+    def advance(self, at_ms: int) -> int:
+        """Let everything up to this time happen, for the next :meth:`step` to return; a time in the past means now."""
         # An event of the agenda may call this: then the agenda is at its time already, the exchange not yet.
         now_ms = max(self.now_ms, self.agenda.at_ms)
         if at_ms > now_ms:
             self.agenda.run(at_ms, self._unsent)
             now_ms = self.now_ms = at_ms
-        if market.phase is not Phase.TRADING or now_ms < max(self.paused_until_ms, self.post_only_until_ms):
-            return []
-        order = TakerOrder(side == "BUY", limit_price, shares, all_or_nothing)
-        return self._trading.take(market, index, order, now_ms, self._unsent)
+        return now_ms
 
     def add_markets(self, markets: Sequence[Market], at_ms: int) -> None:
         """Let markets come into being and trade from now on."""
@@ -213,16 +253,22 @@ class Exchange(Floor):
             del self._by_slug[market.slug]
 
     def settle(
-        self, slug: str | None = None, *, resolve_delay_ms: int | None = None, ending: Ending | None = None
+        self,
+        slug: str | None = None,
+        *,
+        resolve_delay_ms: int | None = None,
+        ending: Ending | None = None,
+        payouts: tuple[int, int] | None = None,
     ) -> None:
         """Let the market with this slug (all of them without one) end now, as at its appointed time.
 
         ``ending`` says how, ``resolve_delay_ms`` only how long after its book is empty it is resolved
-        (default: as configured).
+        (default: as configured), ``payouts`` only what the two tokens pay, such as (1, 1) for 50/50.
         """
         for market in self.markets:
             if slug is None or market.slug == slug:
                 how = ending or self.usual_ending(resolve_delay_ms)
+                how = how if payouts is None else evolve(how, payouts=payouts)
                 self.agenda.add(self.now_ms, partial(end_market, self, market, how))
 
     # Events.

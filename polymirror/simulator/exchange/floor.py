@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.market import Market
+    from polymirror.simulator.exchange.matching import Taking
     from polymirror.simulator.settings import ExchangeConfig
 
 
@@ -46,6 +47,10 @@ class Floor:
         self.late_hashes: list[LateHash] = []
         # Told of each market of a round that is resolved, and when; set by the rounds.
         self.resolve_round: Callable[[Market, int], None] | None = None
+        # Told of orders of accounts that the flow took (market, what, when), and of each
+        # market that stops trading; set by whoever keeps those orders.
+        self.flow_took: Callable[[Market, Taking, int], None] | None = None
+        self.trading_ended: Callable[[Market, int], None] | None = None
 
     def stated_ms(self) -> int:
         """What the venue's own clock shows."""

@@ -108,14 +108,16 @@ def _announcement(
 
 def resolution(market: Market, at_ms: int) -> Frame:
     """The outcome of a market, for the connections that subscribed to it."""
+    # Where both tokens pay, none has won.
+    won = market.winner is not None or market.payouts is None
     winner = market.winner or 0
     text = _dumps(
         {
             "id": str(3_000_000 + market.index),
             "market": market.condition_id,
             "assets_ids": list(market.tokens),
-            "winning_asset_id": market.tokens[winner],
-            "winning_outcome": OUTCOMES[winner],
+            "winning_asset_id": market.tokens[winner] if won else "",
+            "winning_outcome": OUTCOMES[winner] if won else "",
             "event_message": None,
             "timestamp": str(at_ms),
             "tags": ["crypto", "up-or-down"],

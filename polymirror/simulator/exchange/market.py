@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.history import Digest, History
 from polymirror.simulator.exchange.ladder import ONE_PRICE, PRICE_TEXTS, Ladder, size_text
 from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, PRICE_CHANGE, TICK_SIZE_CHANGE, Frame
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.simulator.exchange.flow import Change, Flow, Group, Trade
+    from polymirror.simulator.exchange.queue import Queues
     from polymirror.simulator.exchange.round import Round
 
 Levels = tuple[tuple[int, int], ...]
@@ -54,6 +56,12 @@ class Ending:
     """From the resolution to its announcement."""
     closes: bool = True
     """Whether connections with nothing but ended markets are closed with 1000."""
+    payouts: tuple[int, int] | None = field(default=None)
+    """What the two tokens pay, in proportion: (1, 1) is 50/50. ``None``: the one that won pays all."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.payouts is not None and (min(self.payouts) < 0 or not sum(self.payouts)):
+            raise ConfigError("payouts", self.payouts, "two whole numbers, none negative, not both 0")
 
 
 @define(eq=False)
@@ -91,11 +99,14 @@ class Market:
     ladders: tuple[Ladder, Ladder] = field(factory=lambda: (Ladder(), Ladder()))
     phase: Phase = Phase.TRADING
     winner: int | None = None
+    # What the tokens pay, in proportion, once it is resolved; no token wins alone when both do.
+    payouts: tuple[int, int] | None = None
     # The price grid that enters hashes, in 1/10,000; it can be ahead of its announcement.
     tick: int = 100
     # The trade price that enters hashes: one string for both tokens, "" before the first trade.
     trade_price: str = ""
-    last_trade_side: str = ""
+    # The last trade as the taker made it: the index of its token, the price in 1/10,000, and whether it was bought.
+    last_trade: tuple[int, int, bool] | None = None
     changed_ms: int = 0
     # Lets the next batch happen; made once, because it is put down again after each.
     trade: Callable[[int, list[Frame]], None] = field(init=False)
@@ -111,6 +122,8 @@ class Market:
     # The truth of the first token; that of the second is its mirror image, unless it has a book of its own.
     history: History = field(init=False)
     own: list[OwnBook | None] = field(factory=lambda: [None, None])
+    # Who waits in the book, while orders of accounts do.
+    queues: Queues | None = None
     # The beginnings of texts, which never change, and their ends with what they were made from.
     _heads: tuple[str, str] = field(init=False)
     _change_heads: tuple[str, str] = field(init=False)

@@ -36,6 +36,8 @@ class Round:
     """What decides at the end; ``None`` before."""
     winner: str | None = None
     """The token that pays; ``None`` before the end. The venue says so only when it resolves the market."""
+    payouts: tuple[int, int] | None = None
+    """What the two tokens pay, in proportion, once it is resolved; no token wins alone when both do."""
     resolved: bool = False
     """Whether the venue has resolved the market: from now on the winner can be redeemed."""
     strike_published: bool = False

@@ -75,7 +75,13 @@ class Rounds:
             return
         this.decide(self._oracle, at_ms)
         this.resolved = True
-        market.winner = this.tokens.index(this.winner or "")
+        if market.payouts is None:
+            market.winner = this.tokens.index(this.winner or "")
+            market.payouts = (1 - market.winner, market.winner)
+        else:
+            # Not what the prices say: somebody decided otherwise.
+            this.winner = None if market.winner is None else this.tokens[market.winner]
+        this.payouts = market.payouts
         agenda = self._floor.agenda
         agenda.add(at_ms + self._about(this, "publish", self.config.publish_delay_s), partial(_publish, this))
         agenda.add(at_ms + round(self.config.keep_s * 1_000), partial(self._forget, market))

@@ -2,6 +2,10 @@
 
 The venue's habits of timing are here: prices and grids that enter a hash before they are announced,
 hashes that are taken a moment too late, whole books with every trade. The exchange's agenda calls it.
+
+Where accounts have orders in a book (:mod:`polymirror.simulator.exchange.queue`), the flow goes by its own sizes as if
+it were alone. Its takers meet whoever is first in line, and where it would place an order that crosses an account's, it
+takes that one first. Books never cross. A book without such orders costs nothing more.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from attrs import frozen
 from polymirror.simulator.exchange.flow import COARSE_TICK, FINE_TICK, Change, Group, Trade
 from polymirror.simulator.exchange.ladder import ONE_PRICE
 from polymirror.simulator.exchange.market import Phase
+from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses, plan
+from polymirror.simulator.exchange.queue import Queues, Resting
 
 if TYPE_CHECKING:
     import random
@@ -33,40 +39,6 @@ MAX_PRINT_DELAY_MS = 30
 MAX_TICK_DELAY_MS = 20
 
 
-@frozen
-class TakerOrder:
-    """An order that takes what rests in the book and leaves nothing there itself.
-
-    ``limit`` is the worst acceptable price of the token in 1/10,000, ``size`` in 1/1,000,000 shares;
-    ``all_or_nothing`` is the venue's FOK, otherwise FAK.
-    """
-
-    buys: bool
-    limit: int
-    size: int
-    all_or_nothing: bool
-
-
-def _match(market: Market, index: int, order: TakerOrder) -> tuple[list[tuple[int, int]], Group]:
-    """What a taker of this token gets, as (price, size) in the token's terms, and how the book changes."""
-    side = 1 - index if order.buys else index
-    ladder = market.ladders[side]
-    left = order.size
-    fills: list[tuple[int, int]] = []
-    changes: list[Change] = []
-    for price, size in ladder.bids():
-        own = ONE_PRICE - price if order.buys else price
-        if left <= 0 or (own > order.limit if order.buys else own < order.limit):
-            break
-        taken = min(left, size)
-        left -= taken
-        fills.append((own, taken))
-        changes.append(Change(side, price, size - taken))
-    if order.all_or_nothing and left > 0:
-        return [], Group(())
-    return fills, Group(tuple(changes))
-
-
 @frozen(eq=False)
 class Trading:
     """The trading of all markets on one floor."""
@@ -76,20 +48,22 @@ class Trading:
 
     def next_batch(self, market: Market, at_ms: int, out: Output) -> None:
         """Let what the traders of a market do at this time happen, and put down their next time."""
-        floor = self._floor
-        if market.phase is not Phase.TRADING:
+        floor, queues = self._floor, market.queues
+        if market.phase is not Phase.TRADING or at_ms < floor.paused_until_ms:
+            self._stand_still(market)
             return
-        if at_ms < floor.paused_until_ms:
-            # Everybody returns within the first second, in no particular order.
-            back_ms = floor.paused_until_ms + self._rng.randint(1, 1_000)
-            floor.agenda.add(back_ms, market.trade)
-            return
-        group = market.planned or market.flow.next_group(market.ladders, market.tick, at_ms)
+        # The flow goes by its own orders, as if they were the only ones.
+        flows = market.ladders if queues is None else queues.anonymous
+        group = market.planned or market.flow.next_group(flows, market.tick, at_ms)
         market.planned = None
         if group.trade is not None and at_ms < floor.post_only_until_ms:
             group = Group(group.changes)
         next_ms = at_ms + market.flow.next_delay_ms()
         late = self._rng.random() < floor.config.hash_one_change_late
+        if queues is not None:
+            self._among_accounts(market, queues, group, at_ms, out)
+            floor.agenda.add(next_ms, market.trade)
+            return
         before = market.tops
         for change in group.changes:
             market.apply(change, at_ms)
@@ -113,32 +87,133 @@ class Trading:
             out += (market.best_frame(index, stated_ms) for index in (1, 0))
         floor.agenda.add(next_ms, market.trade)
 
-    def take(self, market: Market, index: int, order: TakerOrder, at_ms: int, out: Output) -> list[tuple[int, int]]:
-        """Let somebody take orders of makers now; return the fills as (price, size), best first.
+    def _stand_still(self, market: Market) -> None:
+        """Nothing trades: for good, or until the engine is back."""
+        if market.phase is Phase.TRADING:
+            # Everybody returns within the first second, in no particular order.
+            back_ms = self._floor.paused_until_ms + self._rng.randint(1, 1_000)
+            self._floor.agenda.add(back_ms, market.trade)
 
-        It is a batch as any other: the changed levels, a print for each of them, both whole books, the tops.
+    def take(
+        self,
+        market: Market,
+        index: int,
+        order: TakerOrder,
+        at_ms: int,
+        out: Output,
+        *,
+        rest: Resting | None = None,
+    ) -> Taking:
+        """Let somebody take orders now; return what he got.
+
+        It is a batch as any other: the changed levels, a print for each that was taken, both whole books, the tops.
+        What is left of ``rest`` after that stays in the book, unless it would still cross it.
         """
-        fills, group = _match(market, index, order)
-        if not fills:
-            return []
+        taking = plan(market, index, order)
         before = market.tops
-        for change in group.changes:
-            market.apply(change, at_ms)
+        changes = _carry_out(market, taking, at_ms)
+        _forget_empty(market)
+        if rest is not None:
+            rest.left -= taking.size
+            if rest.left and not crosses(market, rest.side, buys=True, price=rest.price):
+                changes.append(_join(market, rest, at_ms))
+        if not changes:
+            return taking
         stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
-        side = 1 - index if order.buys else index
-        prints = [
-            Trade(side, ONE_PRICE - price if order.buys else price, size, order.buys, self._rng.random() < 0.5)
-            for price, size in fills
-        ]
-        self._note_prints(market, prints, at_ms, out)
+        traded = bool(taking.deals)
+        if traded:
+            self._note_prints(market, self._prints(taking), at_ms, out)
+        self._tell(market, changes, stated_ms, before, out, sell_first=not order.buys, traded=traded)
+        return taking
+
+    def rest(self, market: Market, resting: Resting, at_ms: int, out: Output) -> None:
+        """Let an account's order that crosses nothing join the book."""
+        before = market.tops
+        change = _join(market, resting, at_ms)
+        stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
+        self._tell(market, [change], stated_ms, before, out, sell_first=resting.index != resting.side, traded=False)
+
+    def withdraw(self, market: Market, orders: Iterable[Resting], at_ms: int, out: Output) -> None:
+        """Take orders of accounts out of the book, in one batch."""
+        before, changes = market.tops, []
+        for resting in orders:
+            if market.queues is not None:
+                market.queues.leave(resting)
+                changes.append(_restate(market, market.queues, resting.side, resting.price, at_ms))
+        if changes:
+            _forget_empty(market)
+            stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
+            self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
+
+    def _tell(
+        self,
+        market: Market,
+        changes: Sequence[Change],
+        stated_ms: int,
+        before: tuple[int, int],
+        out: Output,
+        *,
+        sell_first: bool,
+        traded: bool,
+    ) -> None:
+        """Send a batch that has happened: its changes, whole books if there was a trade, the tops if they moved."""
         if market.tick == COARSE_TICK:
-            self._note_tick(market, at_ms, out)
+            self._note_tick(market, stated_ms - self._floor.clock_offset_ms, out)
         hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
-        out += market.price_change_frames(group, stated_ms, hashes, sell_first=not order.buys)
-        out += (market.book_frame(each, stated_ms, hashes[each]) for each in (0, 1))
+        out += market.price_change_frames(Group(tuple(changes)), stated_ms, hashes, sell_first=sell_first)
+        if traded:
+            out += (market.book_frame(each, stated_ms, hashes[each]) for each in (0, 1))
         if market.tops != before:
             out += (market.best_frame(each, stated_ms) for each in (1, 0))
-        return fills
+
+    def _prints(self, taking: Taking) -> list[Trade]:
+        """What the market is told of a taker: one trade for each level, stated in the first maker's terms."""
+        prints = []
+        for deal in taking.deals:
+            first = deal.parts[0].resting
+            mirrored = self._rng.random() < 0.5 if first is None else first.index != taking.side
+            prints.append(Trade(taking.side, taking.bid(deal), deal.size, taking.buys, mirrored))
+        return prints
+
+    def _among_accounts(self, market: Market, queues: Queues, group: Group, at_ms: int, out: Output) -> None:
+        """What the flow does in a book where accounts have orders too."""
+        before = market.tops
+        changes: list[Change] = []
+        prints: list[Trade] = []
+        met: list[Taking] = []
+
+        def take(index: int, order: TakerOrder) -> int:
+            taking = plan(market, index, order)
+            changes.extend(_carry_out(market, taking, at_ms))
+            prints.extend(self._prints(taking))
+            met.append(taking)
+            return taking.size
+
+        trade = group.trade
+        if trade is not None:
+            limit = ONE_PRICE - trade.price if trade.bought else trade.price
+            take(
+                1 - trade.side if trade.bought else trade.side,
+                TakerOrder(buys=trade.bought, limit=limit, size=trade.size),
+            )
+        for side, price, wanted in group.changes if trade is None else ():
+            size, more = wanted, wanted - queues.anonymous[side].size_at(price)
+            if more > 0 and crosses(market, side, buys=True, price=price):
+                if at_ms < self._floor.post_only_until_ms:
+                    continue
+                size -= take(side, TakerOrder(buys=True, limit=price, size=more))
+            queues.place(side, price, size)
+            changes.append(_restate(market, queues, side, price, at_ms))
+        _forget_empty(market)
+        if not changes:
+            return
+        stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
+        if prints:
+            self._note_prints(market, prints, at_ms, out)
+        self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=bool(prints))
+        for taking in met:
+            if self._floor.flow_took is not None and taking.meets_accounts:
+                self._floor.flow_took(market, taking, at_ms)
 
     def _late_fault(self, at_ms: int) -> LateHash | None:
         return next((fault for fault in self._floor.late_hashes if fault.is_due(at_ms)), None)
@@ -163,7 +238,8 @@ class Trading:
         last = trades[-1]
         price = ONE_PRICE - last.price if last.maker_mirrored else last.price
         market.trade_price = f"{price / ONE_PRICE:.3f}"
-        market.last_trade_side = "BUY" if last.bought else "SELL"
+        taken = (1 - last.side, ONE_PRICE - last.price) if last.bought else (last.side, last.price)
+        market.last_trade = (*taken, last.bought)
         transaction = f"0x{self._rng.getrandbits(256):064x}"
         tell = partial(self._print, market, tuple(trades), transaction)
         if self._floor.config.late_trade_price:
@@ -189,3 +265,38 @@ class Trading:
             tell(at_ms, out)
         if again:
             self._floor.agenda.add(at_ms + delay_ms + self._rng.randint(1, 120), tell)
+
+
+def _carry_out(market: Market, taking: Taking, at_ms: int) -> list[Change]:
+    """Take what was planned out of the book."""
+    side = taking.side
+    ladder, queues = market.ladders[side], market.queues
+    changes = []
+    for deal in taking.deals:
+        price = taking.bid(deal)
+        if queues is not None:
+            queues.take(side, price, deal.size)
+        change = Change(side, price, ladder.size_at(price) - deal.size)
+        market.apply(change, at_ms)
+        changes.append(change)
+    return changes
+
+
+def _join(market: Market, resting: Resting, at_ms: int) -> Change:
+    if market.queues is None:
+        market.queues = Queues.among(market.ladders)
+    market.queues.join(resting)
+    return _restate(market, market.queues, resting.side, resting.price, at_ms)
+
+
+def _restate(market: Market, queues: Queues, side: int, price: int, at_ms: int) -> Change:
+    """Let a level show what waits there."""
+    change = Change(side, price, queues.total(side, price))
+    market.apply(change, at_ms)
+    return change
+
+
+def _forget_empty(market: Market) -> None:
+    """A book in which no account waits any more is the flow's alone again."""
+    if market.queues is not None and not market.queues.waiting:
+        market.queues = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from polymirror.simulator.feeds.datastreams import DataStreamsFeed, StreamKeys
 from polymirror.simulator.feeds.faults import FEED_FAULTS, FeedLine, make_feed_faults
-from polymirror.simulator.feeds.polybolt import PolyboltFeed, RelayKeys
+from polymirror.simulator.feeds.polybolt import DEMO_KEYS, Credentials, PolyboltFeed, RelayKeys
 from polymirror.simulator.feeds.rtds import RtdsFeed
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEED_FAULTS",
+    "Credentials",
     "DataStreamsFeed",
     "FeedLine",
     "PolyboltFeed",
@@ -34,16 +35,21 @@ __all__ = [
 
 
 def price_feeds(
-    prices: PriceSource, assets: Sequence[str], *, seed: int = 0, faults: Iterable[str] = ()
+    prices: PriceSource,
+    assets: Sequence[str],
+    *,
+    seed: int = 0,
+    faults: Iterable[str] = (),
+    keys: Credentials = DEMO_KEYS,
 ) -> tuple[Feed, ...]:
     """Make all feeds of these prices, at ``/ws/rtds``, ``/ws/polybolt`` and ``/api/v1/ws``.
 
-    ``faults`` are ids of :data:`FEED_FAULTS`; each feed gets its own. Raises
+    ``faults`` are ids of :data:`FEED_FAULTS`; each feed gets its own. ``keys`` say who may read PolyBolt's. Raises
     :class:`~polymirror.errors.ConfigError` for an unknown id or for assets that are no names.
     """
     wanted = tuple(faults)
     return (
         RtdsFeed(prices, assets, seed=seed, faults=wanted),
-        PolyboltFeed(prices, assets, seed=seed + 1, faults=wanted),
+        PolyboltFeed(prices, assets, keys=keys, seed=seed + 1, faults=wanted),
         DataStreamsFeed(prices, assets, seed=seed + 2, faults=wanted),
     )

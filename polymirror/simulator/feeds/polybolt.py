@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import field, frozen
 
@@ -29,6 +29,9 @@ SPOT: Final = "price.crypto"
 TWAP: Final = "price.crypto.twap"
 WINDOW_S: Final = 60
 
+PROVIDERS: Final = ("chainlink", "pyth")
+"""Where spot prices come from: the first one unless a subscription names the other (since October 2026)."""
+
 SNAPSHOT_SECONDS: Final = 120
 MAX_SUBSCRIPTIONS: Final = 64
 MAX_REQUESTS: Final = 20
@@ -40,6 +43,14 @@ UNAVAILABLE: Final = 503
 
 UNNUMBERED: Final = '"seq":0'
 """Where the number of a frame goes, which it gets when it is sent."""
+
+
+class Credentials(Protocol):
+    """Who may read prices."""
+
+    def accept(self, given: object) -> object:
+        """Return something true for right ones: an object with ``apiKey``, ``secret`` and ``passphrase``."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -63,7 +74,7 @@ DEMO_KEYS: Final = RelayKeys(api_key="simulated-key", secret="simulated-secret",
 
 
 class PolyboltFeed:
-    """The relay. ``prices`` are told for ``assets``, to those who have the ``keys``.
+    """The relay. ``prices`` are told for ``assets``, to those whom ``keys`` accept: one pair, or all accounts.
 
     ``faults`` are ids of :data:`FEED_FAULTS` or fault objects; ``lag_ms`` and ``missing`` as of
     :class:`~polymirror.simulator.feeds.pulse.Pulse`.
@@ -74,7 +85,7 @@ class PolyboltFeed:
         prices: PriceSource,
         assets: Sequence[str],
         *,
-        keys: RelayKeys = DEMO_KEYS,
+        keys: Credentials = DEMO_KEYS,
         path: str = "/ws/polybolt",
         seed: int = 0,
         faults: Iterable[str | Fault] = (),
@@ -106,8 +117,8 @@ class PolyboltSession(PulseSession):
         self._feed = feed
         self._known = False
         self._auths = 0
-        # Channel and asset, in order of subscription.
-        self._wanted: dict[tuple[str, str], None] = {}
+        # Who provides the price, by channel and asset, in order of subscription.
+        self._wanted: dict[tuple[str, str], str] = {}
         # The number of the last frame of each channel.
         self._seqs: Counter[str] = Counter()
         # When the last requests came, in Unix milliseconds.
@@ -136,11 +147,10 @@ class PolyboltSession(PulseSession):
 
     def publish(self, second: int, sent_ms: int) -> Iterator[Frame]:
         """Tell the price of each subscription."""
-        for channel, asset in self._wanted:
+        for (channel, asset), source in self._wanted.items():
             if not self._pulse.is_missing(f"{channel} {asset}", second):
                 price = self._feed.value(channel, asset, second)
-                window = f',"window_seconds":{WINDOW_S}' if channel == TWAP else ""
-                yield self._frame(channel, asset, second, sent_ms, _point(price, second) + window)
+                yield self._frame(channel, asset, second, sent_ms, source, _point(price, second))
 
     def number(self, item: Item) -> Item:
         """Number the frames of each channel from 1 on."""
@@ -169,16 +179,19 @@ class PolyboltSession(PulseSession):
                 items.append(_error(problem, request, channel))
                 continue
             key = (channel, str(given["symbol"]).removesuffix("usd"))
-            items.append(_ack("subscribed", request, channel))
-            if key not in self._wanted:
-                self._wanted[key] = None
-                items.append(self._snapshot(*key, now_ms))
+            source = str(given.get("provider", PROVIDERS[0]))
+            items.append(_ack("subscribed", request, channel, **({"provider": source} if channel == SPOT else {})))
+            new, self._wanted[key] = key not in self._wanted, source
+            if new:
+                items.append(self._snapshot(*key, now_ms, source))
         return items
 
     def _unsubscribe(self, request: dict[str, Any], _now_ms: int) -> list[Item]:
+        items: list[Item] = []
         for channel, given in _subscriptions(request):
             self._wanted.pop((channel, str(given.get("symbol", "")).removesuffix("usd")), None)
-        return [_ack("unsubscribed", request)]
+            items.append(_ack("unsubscribed", request, channel))
+        return items
 
     def _problem(self, channel: str, given: dict[str, Any]) -> str:
         if channel not in {SPOT, TWAP}:
@@ -186,11 +199,13 @@ class PolyboltSession(PulseSession):
         if not self._known:
             return "auth_required"
         known = {f"{asset}usd" for asset in self._feed.assets}
-        if str(given.get("symbol")) not in known or (channel == TWAP and given.get("window_seconds") != WINDOW_S):
+        named = given.get("provider", PROVIDERS[0])
+        wrong = given.get("window_seconds") != WINDOW_S if channel == TWAP else named not in PROVIDERS
+        if wrong or str(given.get("symbol")) not in known:
             return "bad_filter"
         return "sub_limit" if len(self._wanted) >= MAX_SUBSCRIPTIONS else ""
 
-    def _snapshot(self, channel: str, asset: str, now_ms: int) -> Frame:
+    def _snapshot(self, channel: str, asset: str, now_ms: int, source: str) -> Frame:
         last = self._pulse.next_second(now_ms) - SECOND_MS
         seconds = range(last - (SNAPSHOT_SECONDS - 1) * SECOND_MS, last + 1, SECOND_MS)
         points = ",".join(
@@ -198,16 +213,18 @@ class PolyboltSession(PulseSession):
             for second in seconds
             if not self._pulse.is_missing(f"{channel} {asset}", second)
         )
-        return self._frame(channel, asset, last, now_ms, f'"data":[{points}]', snapshot=True)
+        return self._frame(channel, asset, last, now_ms, source, f'"data":[{points}]', snapshot=True)
 
     def _frame(
-        self, channel: str, asset: str, second: int, sent_ms: int, content: str, *, snapshot: bool = False
+        self, channel: str, asset: str, second: int, sent_ms: int, source: str, content: str, *, snapshot: bool = False
     ) -> Frame:
-        source = "chainlink" if channel == TWAP else "pyth"
+        # An average has one provider, whoever is named.
+        source = PROVIDERS[0] if channel == TWAP else source
+        window = f',"window_seconds":{WINDOW_S}' if channel == TWAP else ""
         mark = '"snapshot":true,' if snapshot else ""
         text = (
             f'{{"v":1,"channel":"{channel}",{UNNUMBERED},"ts":{sent_ms},{mark}'
-            f'"payload":{{"symbol":"{asset}usd","source":"{source}",{content}}}}}'
+            f'"payload":{{"symbol":"{asset}usd","source":"{source}",{content}{window}}}}}'
         )
         return Frame(text, PRICE, market=channel, token=asset, at_ms=second)
 
@@ -225,8 +242,8 @@ def _subscriptions(request: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
         yield str(channel), given if isinstance(given, dict) else {}
 
 
-def _ack(op: str, request: dict[str, Any], channel: str = "") -> Frame:
-    about = {"channel": channel} if channel else {}
+def _ack(op: str, request: dict[str, Any], channel: str = "", **more: str) -> Frame:
+    about = ({"channel": channel} if channel else {}) | more
     return reply(json.dumps({"op": op, **about, **_rid(request)}, separators=(",", ":")))
 
 

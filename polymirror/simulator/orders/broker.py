@@ -1,121 +1,66 @@
-"""The simulated venue's order handling: what is accepted, when it is matched, and what that costs.
+"""The simulated venue's order handling: what is accepted, when it is matched, what that costs, and what rests.
 
-A :class:`Broker` takes checked orders of accounts (FOK and FAK, nothing that rests), reserves what they may spend,
-holds them back for the taker delay where the venue does, matches them against the exchange's makers, and books the
-fills in the :class:`~polymirror.simulator.orders.ledger.Ledger`. Resolved markets are redeemed here. It knows nothing
-of HTTP: :mod:`polymirror.simulator.orders.desk` calls it. Times are the exchange's, in Unix milliseconds; a delayed
-match is an event of the exchange's agenda, so whoever steps the exchange lets it happen.
+A :class:`Broker` takes checked orders of accounts, reserves what they may spend, holds those that take back for the
+taker delay, matches them, and leaves in the book what rests, where the order flow and other accounts meet it. It
+cancels orders: when their owner asks, when their time is up, when their market ends, when what they are paid with turns
+out never to have moved. Splits, merges and redemptions go through it as well. Whoever listens hears of every change.
+
+It knows nothing of HTTP: :mod:`polymirror.simulator.orders.desk` calls it. Times are the exchange's, in Unix
+milliseconds; what happens later is an event of the exchange's agenda, so whoever steps the exchange lets it happen. An
+account's order is matched with its own resting orders like with any other: nothing known of the venue says otherwise.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import partial
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
-
-from polymirror.errors import ConfigError
+from polymirror.simulator.exchange.ladder import ONE_PRICE
 from polymirror.simulator.exchange.listings import OUTCOMES
 from polymirror.simulator.exchange.market import Phase
-from polymirror.simulator.orders.ledger import ONE_PUSD, Fill
-from polymirror.simulator.orders.rules import FAK_KILLED, FOK_KILLED, FeeTerms, Refused, check_amounts, money_of
+from polymirror.simulator.exchange.matching import TakerOrder
+from polymirror.simulator.exchange.queue import Resting
+from polymirror.simulator.orders.clearing import Clearing
+from polymirror.simulator.orders.config import BrokerConfig, MarketTerms
+from polymirror.simulator.orders.ledger import LedgerError
+from polymirror.simulator.orders.rules import (
+    CROSSES,
+    CRUMBS,
+    FAK_KILLED,
+    FOK_KILLED,
+    Refused,
+    check_amounts,
+    check_least,
+    check_terms,
+)
+from polymirror.simulator.orders.states import BookedOrder, OrderEvent, OrderState, TradeEvent
 
 if TYPE_CHECKING:
-    from attrs import Attribute
+    from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.exchange import Exchange
     from polymirror.simulator.exchange.market import Market
+    from polymirror.simulator.exchange.matching import Taking
+    from polymirror.simulator.orders.entries import Conversion, Fill, Redemption
     from polymirror.simulator.orders.judge import OrderJudge
-    from polymirror.simulator.orders.ledger import Ledger, Redemption
-    from polymirror.simulator.orders.rules import Ticket
+    from polymirror.simulator.orders.ledger import Ledger
+    from polymirror.simulator.orders.rules import FeeTerms, Ticket
+    from polymirror.simulator.orders.states import Event, OrderChange
+    from polymirror.simulator.orders.trades import Trade
+
+__all__ = ["BookedOrder", "Broker", "BrokerConfig", "MarketTerms", "OrderState"]
 
 MAX_ORDERS: Final = 200_000
 """More orders than this are not kept; the broker refuses further ones rather than forget one."""
 
+FINEST_TICK: Final = 10
+"""No market's grid is finer, in 1/10,000."""
+
 DISABLED: Final = "Trading is currently disabled. Check polymarket.com for updates"
 POST_ONLY: Final = "post-only mode: only post-only orders and cancels are allowed"
-
-
-class OrderState(Enum):
-    """Where an accepted order is; the value is the venue's word."""
-
-    DELAYED = "DELAYED"
-    """In flight: held back, not matched yet. It cannot be withdrawn."""
-    MATCHED = "MATCHED"
-    UNMATCHED = "UNMATCHED"
-    """Over without a fill."""
-    MARKET_RESOLVED = "CANCELED_MARKET_RESOLVED"
-    """Over without a fill: the market stopped trading while it was held back."""
-
-
-def _delay(_: object, attribute: Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 60_000:
-        raise ConfigError(attribute.name, value, "a whole number between 0 and 60000 milliseconds")
-
-
-def _least(_: object, attribute: Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 100 * ONE_PUSD:
-        raise ConfigError(attribute.name, value, f"a whole number between 0 and {100 * ONE_PUSD} units of money")
-
-
-@frozen(kw_only=True)
-class BrokerConfig:
-    """The venue's terms."""
-
-    taker_delay_ms: int = field(default=250, validator=_delay)
-    """How long a taker's order is held back; 0: it is matched at once. 250 where ``itode`` is set (protocol.md 7.3)."""
-    fee: FeeTerms = field(factory=FeeTerms)
-    """The same as what the simulated services state of their markets."""
-    least_money: int = field(default=ONE_PUSD, validator=_least)
-    """The smallest order to buy, in 1/1,000,000 pUSD."""
-
-
-@define(eq=False)
-class BookedOrder:
-    """An order that was accepted, and what has become of it."""
-
-    ticket: Ticket
-    address: str
-    market: str
-    outcome: str
-    accepted_ms: int
-    state: OrderState = OrderState.DELAYED
-    # Decided when it was accepted: it will find no match, whatever the book says.
-    doomed: bool = False
-    fills: tuple[Fill, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """The venue's name for the order."""
-        return self.ticket.id
-
-    @property
-    def salt(self) -> int:
-        """The order's own random number."""
-        return self.ticket.salt
-
-    @property
-    def token(self) -> str:
-        """The asset id."""
-        return self.ticket.token
-
-    @property
-    def buys(self) -> bool:
-        """Whether it buys."""
-        return self.ticket.buys
-
-    @property
-    def shares(self) -> int:
-        """What was matched, in 1/1,000,000 shares."""
-        return sum(fill.shares for fill in self.fills)
-
-    @property
-    def money(self) -> int:
-        """What that cost or brought without the fee, in 1/1,000,000 pUSD."""
-        return sum(fill.money for fill in self.fills)
+GONE: Final = "order can't be found - already canceled or matched"
+IN_FLIGHT: Final = "order is delayed and can't be canceled"
 
 
 class Broker:
@@ -127,39 +72,63 @@ class Broker:
         self.exchange = exchange
         self.ledger = ledger
         self.config = config or BrokerConfig()
+        # What differs for single markets, by condition id; may be changed while it runs.
+        self.terms: dict[str, MarketTerms] = {}
         self._judge = judge
         self._orders: dict[str, BookedOrder] = {}
-        # In flight, in the order of their matching: the delay is the same for all.
-        self._in_flight: dict[str, BookedOrder] = {}
+        # Held back or in the book, oldest first.
+        self._open: dict[str, BookedOrder] = {}
+        self._listeners: list[Callable[[Event], None]] = []
+        self._clearing = Clearing(
+            ledger, exchange.agenda, self.config.settlement, told=self._tell_trade, undone=self._undone
+        )
+        self.trades = self._clearing.trades
         # Orders that were sent again although they had been accepted, and refused.
         self.duplicates_refused = 0
+        exchange.flow_took = self._flow_took
+        exchange.trading_ended = self._trading_ended
+
+    def listen(self, callback: Callable[[Event], None]) -> None:
+        """Call this with everything that happens to orders and trades from now on, in its order."""
+        self._listeners.append(callback)
 
     # Orders.
 
     def place(self, ticket: Ticket, now_ms: int, *, doomed: bool = False) -> BookedOrder:
-        """Accept an order: matched at once, or held back. Raises Refused when the venue would not take it.
+        """Accept an order: matched, held back, or put into the book. Raises Refused when the venue would not take it.
 
         A FOK or FAK order that is matched at once and finds nothing is kept as unmatched, and Refused is raised, as
-        the venue does. ``doomed``: it will find no match (a fault).
+        the venue does. ``doomed``: an order that takes will find no match (a fault).
         """
-        at_ms = max(now_ms, self.exchange.now_ms)
+        at_ms = self.exchange.advance(now_ms)
         if ticket.id in self._orders:
             self.duplicates_refused += 1
             raise Refused(400, f"order {ticket.id} is invalid. Duplicated.")
         market = self._open_market(ticket, at_ms)
+        check_terms(ticket, at_ms)
         check_amounts(ticket, market.tick, least_money=self.config.least_money)
-        self._reserve(ticket)
+        takes = self._takes(ticket)
+        delay_ms = self.taker_delay_ms(market.condition_id) if takes else 0
+        self._reserve(ticket, market, takes=takes)
         outcome = OUTCOMES[market.tokens.index(ticket.token)]
-        order = BookedOrder(ticket, ticket.maker, market.condition_id, outcome, at_ms, doomed=doomed)
-        self._orders[order.id] = self._in_flight[order.id] = order
+        order = BookedOrder(ticket, ticket.maker, market.condition_id, outcome, at_ms, doomed=doomed and takes)
+        order.state = OrderState.DELAYED if delay_ms else OrderState.LIVE
+        order.changed_ms = at_ms
+        self._orders[order.id] = self._open[order.id] = order
         if self._judge is not None:
             self._judge.accepted(order)
-        if self.config.taker_delay_ms:
-            self.exchange.agenda.add(at_ms + self.config.taker_delay_ms, partial(self._match_later, order))
-            return order
-        self._match(order, at_ms)
-        if order.state is not OrderState.MATCHED:
-            raise Refused(400, FOK_KILLED if ticket.all_or_nothing else FAK_KILLED)
+        if ticket.ends_ms:
+            self.exchange.agenda.add(ticket.ends_ms, partial(self._expire, order))
+        if not takes:
+            order.resting = _resting(order, market)
+            self.exchange.rest(ticket.token, order.resting, at_ms)
+        self._tell(order, "PLACEMENT", at_ms)
+        if delay_ms:
+            self.exchange.agenda.add(at_ms + delay_ms, partial(self._match_later, order))
+        elif takes:
+            self._match(order, at_ms)
+            if order.state is OrderState.UNMATCHED and not ticket.rests:
+                raise Refused(400, FOK_KILLED if ticket.all_or_nothing else FAK_KILLED)
         return order
 
     def order(self, order_id: str) -> BookedOrder | None:
@@ -167,23 +136,106 @@ class Broker:
         return self._orders.get(order_id)
 
     def open_orders(self, address: str | None = None) -> list[BookedOrder]:
-        """Orders in flight, oldest first, of one account or of all."""
-        return [order for order in self._in_flight.values() if address in {None, order.address}]
+        """Orders that are held back or in the book, oldest first, of one account or of all."""
+        return [order for order in self._open.values() if address in {None, order.address}]
 
-    # Settlement.
+    def taker_delay_ms(self, market: str) -> int:
+        """How long an order that takes is held back in this market (a condition id)."""
+        terms = self.terms.get(market)
+        delay_ms = None if terms is None else terms.taker_delay_ms
+        return self.config.taker_delay_ms if delay_ms is None else delay_ms
+
+    def fee_terms(self, market: str) -> FeeTerms:
+        """The taker fee of this market (a condition id)."""
+        terms = self.terms.get(market)
+        return self.config.fee if terms is None or terms.fee is None else terms.fee
+
+    # Cancels.
+
+    def cancel(self, address: str, order_id: str, now_ms: int = 0) -> str | None:
+        """Withdraw an account's order; return why not, if it cannot be. Raises Refused while the engine is away."""
+        return self.cancel_orders(address, [order_id], now_ms)[1].get(order_id)
+
+    def cancel_all(self, address: str, now_ms: int = 0) -> tuple[list[str], dict[str, str]]:
+        """Withdraw all open orders of an account: the ids of those withdrawn, and why others were not."""
+        return self.cancel_market(address, now_ms=now_ms)
+
+    def cancel_market(
+        self, address: str, market: str | None = None, token: str | None = None, now_ms: int = 0
+    ) -> tuple[list[str], dict[str, str]]:
+        """Withdraw an account's orders of a market (a condition id), or for a token; both ``None``: all of them."""
+        self._ready(now_ms)
+        wanted = [o for o in self.open_orders(address) if market in {None, o.market} and token in {None, o.token}]
+        return self.cancel_orders(address, [order.id for order in wanted], now_ms)
+
+    def cancel_orders(
+        self, address: str, order_ids: Iterable[str], now_ms: int = 0
+    ) -> tuple[list[str], dict[str, str]]:
+        """Withdraw orders of an account: the ids of those withdrawn, and why others were not."""
+        at_ms = self._ready(now_ms)
+        found: list[BookedOrder] = []
+        kept: dict[str, str] = {}
+        for order_id in dict.fromkeys(order_ids):
+            order = self._open.get(order_id)
+            if order is None or order.address != address:
+                kept[order_id] = GONE
+            elif order.state is OrderState.DELAYED:
+                kept[order_id] = IN_FLIGHT
+            else:
+                found.append(order)
+        self._withdraw(found, OrderState.CANCELED, at_ms)
+        return [order.id for order in found], kept
+
+    # What accounts do on the chain.
+
+    def split(self, address: str, market: str, amount: int, now_ms: int = 0) -> Conversion:
+        """Turn money into so many shares (1/1,000,000) of both tokens. Raises Refused, by what is free and settled."""
+        return self._convert(address, market, amount, 1, now_ms)
+
+    def merge(self, address: str, market: str, amount: int, now_ms: int = 0) -> Conversion:
+        """Turn so many shares (1/1,000,000) of both tokens into money. Raises Refused, by what is free and settled."""
+        return self._convert(address, market, amount, -1, now_ms)
 
     def redeem(self, address: str, market: str, now_ms: int) -> list[Redemption]:
         """Give back an account's shares of a resolved market. Raises Refused when it is not resolved, or unknown.
 
         Doing it again does nothing. At the venue this is a transaction of the account's own.
         """
-        winner = self.exchange.outcome(market)
-        if winner is None:
-            known = self.exchange.market_by_condition(market) is not None
-            raise Refused(400, "market is not resolved") if known else Refused(404, "market not found")
-        return self.ledger.redeem(address, market, winner, max(now_ms, self.exchange.now_ms))
+        at_ms = max(now_ms, self.exchange.now_ms)
+        payouts = self.exchange.payouts(market)
+        tokens = self._tokens_of(market)
+        if payouts is None or tokens is None:
+            raise Refused(404, "market not found") if tokens is None else Refused(400, "market is not resolved")
+        whole = sum(payouts)
+        worth = {token: (part, whole) for token, part in zip(tokens, payouts, strict=True)}
+        return self.ledger.redeem(address, market, "", at_ms, payouts=worth)
+
+    def _convert(self, address: str, market: str, amount: int, sign: int, now_ms: int) -> Conversion:
+        tokens = self._tokens_of(market)
+        if tokens is None:
+            raise Refused(404, "market not found")
+        if self.exchange.payouts(market) is not None:
+            raise Refused(400, "market is resolved")
+        if type(amount) is not int or amount <= 0 or self.ledger.full:
+            raise Refused(400, "invalid amount")
+        at_ms = max(now_ms, self.exchange.now_ms)
+        names = dict(zip(tokens, OUTCOMES, strict=True))
+        try:
+            return self.ledger.convert(address, market, names, sign * amount, at_ms)
+        except LedgerError as error:
+            raise Refused(400, f"not enough balance: {error}") from error
+
+    def _tokens_of(self, market: str) -> tuple[str, str] | None:
+        known = self.exchange.market_by_condition(market) or self.exchange.round_of(market)
+        return None if known is None else known.tokens
 
     # Steps.
+
+    def _ready(self, now_ms: int) -> int:
+        at_ms = self.exchange.advance(now_ms)
+        if at_ms < self.exchange.paused_until_ms:
+            raise Refused(425, "Too Early")
+        return at_ms
 
     def _open_market(self, ticket: Ticket, at_ms: int) -> Market:
         exchange = self.exchange
@@ -191,7 +243,7 @@ class Broker:
             raise Refused(503, f"{DISABLED} (the simulator keeps no more orders)")
         if at_ms < exchange.paused_until_ms:
             raise Refused(425, "Too Early")
-        if at_ms < exchange.post_only_until_ms:
+        if at_ms < exchange.post_only_until_ms and not ticket.post_only:
             raise Refused(503, POST_ONLY, "post_only_mode")
         if not exchange.knows(ticket.token):
             raise Refused(400, f"the orderbook {ticket.token} does not exist")
@@ -202,12 +254,27 @@ class Broker:
             raise Refused(400, "the market is not yet ready to process new orders")
         return market
 
-    def _reserve(self, ticket: Ticket) -> None:
+    def _takes(self, ticket: Ticket) -> bool:
+        """Whether an order is matched rather than put into the book. Raises Refused when it may not be."""
+        if not ticket.rests:
+            return True
+        takes = self.exchange.crosses(ticket.token, buys=ticket.buys, price=ticket.limit)
+        if takes:
+            if ticket.post_only:
+                raise Refused(400, CROSSES)
+            check_least(ticket, self.config.least_money)
+        return takes
+
+    def _reserve(self, ticket: Ticket, market: Market, *, takes: bool) -> None:
         """Set aside what the order may spend, the highest fee included. Raises Refused when it is not there."""
         account = self.ledger.account(ticket.maker)
         if ticket.buys:
             balance, active = account.cash, account.reserved_cash
-            needed = ticket.offered + self.config.fee.most(ticket.limit, ticket.shares)
+            fee, needed = self.fee_terms(market.condition_id), ticket.offered
+            if ticket.rests and takes:
+                needed += CRUMBS + fee.most(ticket.limit, ticket.shares)
+            elif takes:
+                needed += fee.most_for(ticket.offered, ticket.limit, FINEST_TICK)
         else:
             balance, active = account.shares(ticket.token), account.reserved_shares(ticket.token)
             needed = ticket.offered
@@ -224,36 +291,143 @@ class Broker:
         self._match(order, at_ms)
 
     def _match(self, order: BookedOrder, at_ms: int) -> None:
-        ticket = order.ticket
-        fills: list[tuple[int, int]] = []
-        known = self.exchange.knows(ticket.token)
-        if known and not order.doomed:
-            side: Literal["BUY", "SELL"] = "BUY" if ticket.buys else "SELL"
-            whole = ticket.all_or_nothing
-            fills = self.exchange.take(ticket.token, side, ticket.limit, ticket.shares, at_ms, all_or_nothing=whole)
-        order.fills = tuple(self._fill(order, number, *fill, at_ms) for number, fill in enumerate(fills))
-        trading = known and self.exchange.market_of(ticket.token).phase is Phase.TRADING
-        if order.fills:
-            order.state = OrderState.MATCHED
-        else:
-            order.state = OrderState.UNMATCHED if trading else OrderState.MARKET_RESOLVED
-        del self._in_flight[order.id]
-        self.ledger.settle(order.address, order.id, order.fills)
+        ticket, exchange = order.ticket, self.exchange
+        market = exchange.market_of(ticket.token) if exchange.knows(ticket.token) else None
+        if market is None or market.phase is not Phase.TRADING:
+            self._end(order, OrderState.MARKET_RESOLVED, at_ms)
+            return
+        if ticket.ends_ms and at_ms >= ticket.ends_ms:
+            self._end(order, OrderState.EXPIRED, at_ms)
+            return
+        if ticket.rests and not exchange.takes_orders(market, at_ms):
+            # The engine is away; what rests is matched when it is back.
+            back_ms = max(exchange.paused_until_ms, exchange.post_only_until_ms)
+            exchange.agenda.add(back_ms, partial(self._match_later, order))
+            return
+        if order.doomed:
+            self._end(order, OrderState.UNMATCHED, at_ms)
+            return
+        rest = _resting(order, market) if ticket.rests else None
+        taking = exchange.match(ticket.token, _taker_order(ticket), at_ms, rest=rest)
+        fee = self.fee_terms(order.market)
+        trades, makers = self._clearing.clear(market, taking, at_ms, taker=order, fee=fee)
+        self._close_matched(makers)
+        order.changed_ms = at_ms
+        state = OrderState.MATCHED if taking.deals else OrderState.UNMATCHED
+        if rest is not None and rest.left:
+            state = OrderState.LIVE if rest.waits and self._keep(order, rest) else OrderState.NOT_ENOUGH_BALANCE
+        if state is OrderState.LIVE:
+            order.state, order.resting = state, rest
+        elif rest is not None and rest.waits:
+            exchange.withdraw(ticket.token, [rest], at_ms)
+        if state is not OrderState.LIVE:
+            self._close(order, state)
+        self._clearing.settle(trades, at_ms)
+        for each in makers:
+            self._tell(each, "UPDATE", at_ms)
+        self._tell(order, "UPDATE" if order.size_matched or not order.state.final else "CANCELLATION", at_ms)
+
+    def _keep(self, order: BookedOrder, rest: Resting) -> bool:
+        """Keep reserved what the rest of an order needs; whether it is there."""
+        if not order.buys:
+            self.ledger.keep(order.address, order.id, shares=rest.left)
+            return True
+        needed = -(-order.price * rest.left // ONE_PRICE)
+        enough = needed <= self.ledger.account(order.address).reserved.get(order.id, (0, "", 0))[0]
+        if enough:
+            self.ledger.keep(order.address, order.id, money=needed)
+        return enough
+
+    def _flow_took(self, market: Market, taking: Taking, at_ms: int) -> None:
+        """The order flow met orders of accounts."""
+        fee = self.fee_terms(market.condition_id)
+        trades, makers = self._clearing.clear(market, taking, at_ms, taker=None, fee=fee)
+        self._close_matched(makers)
+        self._clearing.settle(trades, at_ms)
+        for order in makers:
+            self._tell(order, "UPDATE", at_ms)
+
+    def _close_matched(self, makers: Iterable[BookedOrder]) -> None:
+        for order in makers:
+            if order.resting is not None and not order.resting.left:
+                self._close(order, OrderState.MATCHED)
+
+    # Ends.
+
+    def _close(self, order: BookedOrder, state: OrderState) -> None:
+        """Nothing will become of an order any more; what it had reserved is free."""
+        order.state, order.resting = state, None
+        del self._open[order.id]
+        self.ledger.keep(order.address, order.id)
         if self._judge is not None:
             self._judge.finished(order, order.shares)
 
-    def _fill(self, order: BookedOrder, number: int, price: int, shares: int, at_ms: int) -> Fill:
-        return Fill(
-            id="0x" + sha256(f"{order.id}/{number}".encode()).hexdigest(),
-            order_id=order.id,
-            address=order.address,
-            market=order.market,
-            token=order.token,
-            outcome=order.outcome,
-            buys=order.buys,
-            price=price,
-            shares=shares,
-            money=money_of(price, shares),
-            fee=self.config.fee.fee(price, shares),
-            at_ms=at_ms,
-        )
+    def _end(self, order: BookedOrder, state: OrderState, at_ms: int) -> None:
+        order.changed_ms = at_ms
+        self._close(order, state)
+        self._tell(order, "CANCELLATION", at_ms)
+
+    def _withdraw(self, orders: Sequence[BookedOrder], state: OrderState, at_ms: int) -> None:
+        """Take orders out of the book, those of a market in one batch."""
+        by_market: dict[str, list[BookedOrder]] = {}
+        for order in orders:
+            by_market.setdefault(order.market, []).append(order)
+        for some in by_market.values():
+            places = [order.resting for order in some if order.resting is not None]
+            self.exchange.withdraw(some[0].token, places, at_ms)
+        for order in orders:
+            self._end(order, state, at_ms)
+
+    def _expire(self, order: BookedOrder, at_ms: int, out: Output) -> None:
+        del out  # the exchange sends what it changes
+        if order.state is OrderState.LIVE:
+            self._withdraw([order], OrderState.EXPIRED, at_ms)
+
+    def _trading_ended(self, market: Market, at_ms: int) -> None:
+        for order in [o for o in self._open.values() if o.market == market.condition_id and o.resting is not None]:
+            self._end(order, OrderState.MARKET_RESOLVED, at_ms)
+
+    def _undone(self, fills: Sequence[Fill], at_ms: int) -> None:
+        """Cancel, youngest first, what an account can no longer pay, because a trade of it failed."""
+        for address in {fill.address for fill in fills if fill.address in self.ledger.accounts}:
+            account = self.ledger.account(address)
+            for order in reversed(self.open_orders(address)):
+                token = "" if order.buys else order.token
+                short = (
+                    account.reserved_cash > account.cash
+                    if order.buys
+                    else account.reserved_shares(token) > account.shares(token)
+                )
+                if short and order.resting is not None:
+                    self._withdraw([order], OrderState.NOT_ENOUGH_BALANCE, at_ms)
+
+    # News.
+
+    def _tell(self, order: BookedOrder, kind: OrderChange, at_ms: int) -> None:
+        if self._listeners:
+            event = OrderEvent(order, kind, at_ms)
+            for listener in self._listeners:
+                listener(event)
+
+    def _tell_trade(self, trade: Trade, at_ms: int) -> None:
+        if self._listeners:
+            for address in trade.addresses:
+                event = TradeEvent(trade, at_ms, address)
+                for listener in self._listeners:
+                    listener(event)
+
+
+def _resting(order: BookedOrder, market: Market) -> Resting:
+    """The place of an order in the book: an order to sell one token is a bid for the other."""
+    index = market.tokens.index(order.token)
+    side, price = (index, order.price) if order.buys else (1 - index, ONE_PRICE - order.price)
+    return Resting(order, side, price, order.ticket.shares, index)
+
+
+def _taker_order(ticket: Ticket) -> TakerOrder:
+    if not ticket.buys:
+        return TakerOrder(buys=False, limit=ticket.limit, size=ticket.offered, all_or_nothing=ticket.all_or_nothing)
+    if ticket.rests:
+        return TakerOrder(buys=True, limit=ticket.limit, size=ticket.asked, money=ticket.offered + CRUMBS)
+    # The venue spends the money: cheaper than the limit it gets more shares (protocol.md 11).
+    return TakerOrder(buys=True, limit=ticket.limit, money=ticket.offered, all_or_nothing=ticket.all_or_nothing)

@@ -7,20 +7,17 @@ them, :mod:`polymirror.simulator.orders.desk` turns a :class:`Refused` into an H
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from enum import Enum
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.ladder import ONE_PRICE, PRICE_TEXTS, size_text
-from polymirror.simulator.orders.ledger import ONE_PUSD
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from polymirror.simulator.orders.ledger import ONE_PUSD, ONE_SHARE
+from polymirror.simulator.orders.signing import order_id_of
 
 MAX_NUMBER: Final = 10**21
 """No number in an order is larger. The simulator's own bound; the balance bounds amounts long before."""
@@ -34,26 +31,48 @@ ASKED_STEP: Final = ONE_PUSD // 10_000
 COARSEST_TICK: Final = 1_000
 """With this tick, 0.1, clients round what they ask for to three decimals (protocol.md 7.4)."""
 
+SIZE_STEP: Final = ONE_SHARE // 100
+"""The step of the shares of an order that may rest: two decimals."""
+
+LEAST_RESTING: Final = 5 * ONE_SHARE
+"""The smallest order that may rest, in 1/1,000,000 shares."""
+
+GTD_MARGIN_MS: Final = 60_000
+"""An order ends so long before its expiration; one that expires sooner is refused (protocol.md 7.2)."""
+
+CRUMBS: Final = 1_000
+"""Units of money that an order which takes and rests may cost more than its limit says: each match with an order for
+the other token is rounded up by less than one."""
+
 MAX_LEVELS: Final = 1_000
 """An order meets fewer levels than this: the finest grid that the simulated markets use is 0.001."""
 
 FEE_STEP: Final = ONE_PUSD // 100_000
 """Fees are in 1/100,000 pUSD (protocol.md 7.5)."""
 
-SIGNED: Final = (
-    *("salt", "maker", "signer", "tokenId", "makerAmount", "takerAmount", "side", "signatureType"),
-    *("timestamp", "metadata", "builder"),
-)
-"""The fields of an order that the venue's signature, and so its id, covers."""
-
 FOK_KILLED: Final = "order couldn't be fully filled. FOK orders are fully filled or killed."
 FAK_KILLED: Final = (
     "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 )
+CROSSES: Final = "invalid post-only order: order crosses book"
+BAD_EXPIRATION: Final = "invalid expiration"
 BAD_PAYLOAD: Final = "Invalid order payload"
 
 _EXACT: Final = Context(prec=60)
 _HEX: Final = re.compile(r"0x[0-9a-fA-F]*")
+
+
+class OrderKind(Enum):
+    """The venue's order types."""
+
+    GTC = "GTC"
+    """Good till cancelled: takes what it can within its limit, the rest stays in the book."""
+    GTD = "GTD"
+    """Good till date: the same, until a minute before its expiration."""
+    FOK = "FOK"
+    """Fill or kill: all at once, or nothing. To buy it spends its money, to sell it sells its shares."""
+    FAK = "FAK"
+    """Fill and kill: as much at once as there is."""
 
 
 class Refused(Exception):  # noqa: N818 - it states what the venue did
@@ -77,8 +96,26 @@ class Ticket:
     buys: bool
     offered: int
     asked: int
-    all_or_nothing: bool
+    kind: OrderKind
     signed_ms: int
+    post_only: bool = False
+    expiration_s: int = 0
+    """Unix seconds, as it was sent; 0: none."""
+
+    @property
+    def all_or_nothing(self) -> bool:
+        """Whether a part of it is none of it."""
+        return self.kind is OrderKind.FOK
+
+    @property
+    def rests(self) -> bool:
+        """Whether what finds no match stays in the book."""
+        return self.kind is OrderKind.GTC or self.kind is OrderKind.GTD
+
+    @property
+    def ends_ms(self) -> int:
+        """When it ends in Unix milliseconds: a minute before its expiration; 0: never."""
+        return self.expiration_s * 1_000 - GTD_MARGIN_MS if self.kind is OrderKind.GTD else 0
 
     @property
     def shares(self) -> int:
@@ -140,6 +177,19 @@ class FeeTerms:
         # Each level's fee is rounded by itself, by half a step at most.
         return int(self._exact(dearest, shares)) + 1 + FEE_STEP // 2 * min(limit, MAX_LEVELS)
 
+    def most_for(self, money: int, limit: int, tick: int) -> int:
+        """No way to spend so much money at the limit or below costs a higher fee, in 1/1,000,000 pUSD.
+
+        Cheap shares are more shares: what counts is ``rate * p ** (exponent - 1) * (1 - p) ** exponent`` for each
+        pUSD, which rises to its top and falls from there.
+        """
+        lowest = min(tick, limit)
+        # Per pUSD the top is where p is (exponent - 1) / (2 * exponent - 1).
+        top = 0 if self.exponent == 0 else (self.exponent - 1) * ONE_PRICE // (2 * self.exponent - 1)
+        prices = {min(max(price, lowest), limit) for price in (lowest, top, top + 1, limit)}
+        dearest = max(self._exact(price, money * ONE_PRICE // price + 1) for price in prices)
+        return int(dearest) + 1 + FEE_STEP // 2 * min(limit, MAX_LEVELS)
+
     def _exact(self, price: int, shares: int) -> Decimal:
         spread = Decimal(price * (ONE_PRICE - price)).scaleb(-8, _EXACT)
         return _EXACT.multiply(_EXACT.multiply(Decimal(shares), self.rate), _EXACT.power(spread, self.exponent))
@@ -150,16 +200,6 @@ def money_of(price: int, shares: int) -> int:
     return price * shares // ONE_PRICE
 
 
-def order_id_of(order: Mapping[str, Any]) -> str:
-    """The id that the simulated venue gives to an order: ``0x`` and 64 hex digits, known before it is sent.
-
-    A function of the signed fields alone, so that whoever got no answer can look the order up. At the venue it is
-    the EIP-712 hash of the same fields; SHA-256 is the simulator's own.
-    """
-    text = json.dumps([str(order.get(name, "")) for name in SIGNED], separators=(",", ":"))
-    return "0x" + sha256(text.encode()).hexdigest()
-
-
 def read_ticket(payload: Any, *, address: str, api_key: str) -> Ticket:
     """Read the body of ``POST /order`` by the account that sends it. Raises Refused."""
     order = payload.get("order") if isinstance(payload, dict) else None
@@ -168,31 +208,40 @@ def read_ticket(payload: Any, *, address: str, api_key: str) -> Ticket:
     if payload.get("owner") != api_key or order.get("maker") != address:
         raise Refused(400, "the order owner has to be the owner of the API KEY")
     kind, side = payload.get("orderType"), order.get("side")
-    if kind not in {"FOK", "FAK"} or payload.get("postOnly"):
-        raise Refused(400, f"{BAD_PAYLOAD}: the simulator takes FOK and FAK orders that are not post-only")
+    post_only = payload.get("postOnly") or False
+    if kind not in OrderKind.__members__ or not isinstance(post_only, bool):
+        raise Refused(400, BAD_PAYLOAD)
     token, signature = order.get("tokenId"), order.get("signature")
     good = isinstance(token, str) and isinstance(signature, str) and _HEX.fullmatch(signature)
     if side not in {"BUY", "SELL"} or not good or not isinstance(token, str):
         raise Refused(400, BAD_PAYLOAD)
+    try:
+        order_id = order_id_of(order)
+    except ValueError as error:
+        raise Refused(400, BAD_PAYLOAD) from error
     return Ticket(
-        id=order_id_of(order),
+        id=order_id,
         salt=_whole(order.get("salt")),
         maker=address,
         token=token,
         buys=side == "BUY",
         offered=_whole(order.get("makerAmount")),
         asked=_whole(order.get("takerAmount")),
-        all_or_nothing=kind == "FOK",
+        kind=OrderKind(kind),
         signed_ms=_whole(order.get("timestamp")),
+        post_only=post_only,
+        expiration_s=_whole(order.get("expiration", 0), least=0),
     )
 
 
 def check_amounts(ticket: Ticket, tick: int, *, least_money: int = ONE_PUSD) -> None:
     """Raise Refused unless the amounts have the decimals, the price and the size that the venue takes.
 
-    The smallest order to buy is ``least_money`` in 1/1,000,000 pUSD; five shares are the minimum of resting
-    orders only.
+    The smallest order to buy at once is ``least_money`` in 1/1,000,000 pUSD, the smallest one to rest five shares.
     """
+    if ticket.rests:
+        _check_resting(ticket, tick)
+        return
     if ticket.offered % CENT or ticket.asked % ASKED_STEP:
         which = "market buy" if ticket.buys else "sell"
         text = (
@@ -200,18 +249,46 @@ def check_amounts(ticket: Ticket, tick: int, *, least_money: int = ONE_PUSD) -> 
         )
         raise Refused(400, f"invalid amounts, {text}")
     if ticket.price(tick) is None:
-        stated = _EXACT.divide(Decimal(ticket.money), Decimal(ticket.shares))
-        text = f"Price ({stated.normalize():.20g}) breaks minimum tick size rule: {PRICE_TEXTS[tick]}"
-        raise Refused(400, f"order {ticket.id} is invalid. {text}")
+        _refuse_price(ticket, tick)
+    check_least(ticket, least_money)
+
+
+def check_least(ticket: Ticket, least_money: int) -> None:
+    """Raise Refused when an order that is matched at once buys for less than the venue takes."""
     if ticket.buys and ticket.money < least_money:
         amount, least = size_text(ticket.money), size_text(least_money)
         raise Refused(400, f"invalid amount for a marketable BUY order (${amount}), min size: ${least}")
 
 
-def _whole(value: object) -> int:
-    """A positive whole number, sent as a number or as text."""
+def check_terms(ticket: Ticket, at_ms: int) -> None:
+    """Raise Refused unless the kind, the expiration and post-only go together at this time."""
+    if ticket.post_only and not ticket.rests:
+        raise Refused(400, "invalid post-only order: only GTC and GTD orders are allowed")
+    if bool(ticket.expiration_s) != (ticket.kind is OrderKind.GTD) or (ticket.ends_ms and ticket.ends_ms < at_ms):
+        raise Refused(400, BAD_EXPIRATION)
+
+
+def _check_resting(ticket: Ticket, tick: int) -> None:
+    shares, limit = ticket.shares, ticket.limit
+    if shares % SIZE_STEP:
+        raise Refused(400, "invalid amounts, the size of an order supports a max accuracy of 2 decimals")
+    if ticket.money * ONE_PRICE % shares or limit % tick or not tick <= limit <= ONE_PRICE - tick:
+        _refuse_price(ticket, tick)
+    if shares < LEAST_RESTING:
+        size, least = size_text(shares), size_text(LEAST_RESTING)
+        raise Refused(400, f"order {ticket.id} is invalid. Size ({size}) lower than the minimum: {least}")
+
+
+def _refuse_price(ticket: Ticket, tick: int) -> None:
+    stated = _EXACT.divide(Decimal(ticket.money), Decimal(ticket.shares))
+    text = f"Price ({stated.normalize():.20g}) breaks minimum tick size rule: {PRICE_TEXTS[tick]}"
+    raise Refused(400, f"order {ticket.id} is invalid. {text}")
+
+
+def _whole(value: object, *, least: int = 1) -> int:
+    """A whole number, positive as a rule, sent as a number or as text."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 40:
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_NUMBER:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_NUMBER:
         raise Refused(400, BAD_PAYLOAD)
     return value

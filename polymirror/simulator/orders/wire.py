@@ -1,32 +1,28 @@
-"""What the order desk says and hears on the wire: credentials, and the JSON of answers, orders and trades.
+"""What the order desk says on the wire: the JSON of answers, orders and trades, and of the user channel's events.
 
-Pure values and functions; the shapes are the venue's (protocol.md 7.2, the models of its SDK) unless a field is
-called the simulator's own. :mod:`polymirror.simulator.orders.desk` decides which of them answers what.
+Pure functions; the shapes are the venue's (protocol.md 7.2 and 11, the models of its SDK) unless a field is called the
+simulator's own. :mod:`polymirror.simulator.orders.desk` decides which of them answers what.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hmac
 import json
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
-from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.ladder import PRICE_TEXTS, size_text
 from polymirror.simulator.frames import Answer
+from polymirror.simulator.orders.states import OrderState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from attrs import Attribute
+    from collections.abc import Callable, Sequence
 
     from polymirror.simulator.frames import Call
-    from polymirror.simulator.orders.broker import BookedOrder
-    from polymirror.simulator.orders.ledger import Fill
+    from polymirror.simulator.orders.auth import Account
+    from polymirror.simulator.orders.states import BookedOrder
+    from polymirror.simulator.orders.trades import MakerFill, Trade
 
 PAGE_SIZE: Final = 100
 """Entries in one page of a list."""
@@ -34,66 +30,14 @@ PAGE_SIZE: Final = 100
 END_CURSOR: Final = "LTE="
 """The venue's mark of the last page: -1 in base64."""
 
-BUILDER_FEE_BPS: Final = "1000"
-"""What trades state as ``fee_rate_bps``; it is not the fee that is charged (protocol.md 7.5)."""
+FEE_BPS: Final = "0"
+"""What orders and trades state as ``fee_rate_bps`` since fees are taken in collateral (protocol.md 11)."""
 
+PREFIX: Final = "TRADE_STATUS_"
+"""What look-ups put before the status of a trade; the user channel has the bare word."""
 
-def _secret(_: object, attribute: Attribute[str], value: str) -> None:
-    try:
-        base64.b64decode(_padded(value), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError(attribute.name, "(hidden)", "URL-safe base64") from None
-
-
-def _padded(secret: str) -> str:
-    return secret + "=" * (-len(secret) % 4)
-
-
-@frozen(kw_only=True)
-class Account:
-    """Who may trade: the address, and the credentials that calls are signed with. ``secret`` is URL-safe base64."""
-
-    address: str
-    api_key: str
-    secret: str = field(repr=False, validator=_secret)
-    passphrase: str = field(repr=False)
-
-    @classmethod
-    def made_up(cls, name: str) -> Account:
-        """An account that follows from a name: for simulations, where nothing is secret."""
-        parts = [sha256(f"{name}/{part}".encode()).hexdigest() for part in ("address", "key", "secret", "pass")]
-        secret = base64.urlsafe_b64encode(bytes.fromhex(parts[2])).decode()
-        return cls(address="0x" + parts[0][:40], api_key=parts[1][:32], secret=secret, passphrase=parts[3])
-
-    def signature(self, timestamp: str, method: str, path: str, body: bytes) -> str:
-        """The venue's L2 signature of a call (protocol.md 7.2)."""
-        message = f"{timestamp}{method}{path}".encode() + body
-        key = base64.urlsafe_b64decode(_padded(self.secret))
-        return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode()
-
-    def signed(self, call: Call) -> bool:
-        """Whether a call carries this account's headers and a right signature."""
-        headers = call.headers
-        timestamp = headers.get("poly_timestamp", "")
-        wanted = {
-            "poly_address": self.address,
-            "poly_api_key": self.api_key,
-            "poly_passphrase": self.passphrase,
-            "poly_signature": self.signature(timestamp, call.method, call.path, call.body),
-        }
-        # Compared to the end whatever differs, as one compares secrets.
-        same = [hmac.compare_digest(headers.get(name, "").encode(), text.encode()) for name, text in wanted.items()]
-        return all(same) and timestamp.isdigit()
-
-    def headers(self, timestamp_s: int, method: str, path: str, body: bytes = b"") -> dict[str, str]:
-        """The five headers of a call, for clients and tests. ``path`` is without host and query."""
-        return {
-            "POLY_ADDRESS": self.address,
-            "POLY_API_KEY": self.api_key,
-            "POLY_PASSPHRASE": self.passphrase,
-            "POLY_TIMESTAMP": str(timestamp_s),
-            "POLY_SIGNATURE": self.signature(str(timestamp_s), method, path, body),
-        }
+NOBODY: Final = "0x" + "0" * 40
+"""The address that is stated of the traders of the simulated order flow."""
 
 
 @frozen(kw_only=True)
@@ -106,15 +50,19 @@ class Geo:
     region: str = "L"
 
 
+def compact(value: object) -> str:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 def json_answer(value: object) -> Answer:
     """An answer with a value as compact JSON."""
-    return Answer(200, json.dumps(value, separators=(",", ":")))
+    return Answer(200, compact(value))
 
 
 def error_answer(status: int, text: str, code: str = "") -> Answer:
     """The venue's form of an error, with a code where it gives one."""
-    body = {"error": text, "code": code} if code else {"error": text}
-    return Answer(status, json.dumps(body, separators=(",", ":")))
+    return Answer(status, compact({"error": text, "code": code} if code else {"error": text}))
 
 
 def _same(value: Any) -> Any:
@@ -134,63 +82,125 @@ def page_answer(entries: Sequence[Any], call: Call, form: Callable[[Any], Any] =
     return json_answer({"data": shown, "next_cursor": following, "limit": PAGE_SIZE, "count": len(shown)})
 
 
-def order_object(account: Account, order: BookedOrder) -> Mapping[str, Any]:
-    """An order as look-ups give it."""
-    ticket = order.ticket
+def placed(order: BookedOrder) -> dict[str, Any]:
+    """The answer to an order that was accepted.
+
+    One that is held back has no amounts yet; one that rests has those of what was matched before, if anything was.
+    """
+    matched = order.shares > 0 and order.state is not OrderState.DELAYED
+    making, taking = (order.money, order.shares) if order.buys else (order.shares, order.money)
+    status = {OrderState.DELAYED: "delayed", OrderState.UNMATCHED: "unmatched"}.get(order.state, "live")
+    return {
+        "errorMsg": "",
+        "orderID": order.id,
+        "takingAmount": size_text(taking) if matched else "",
+        "makingAmount": size_text(making) if matched else "",
+        "status": "matched" if matched else status,
+        "tradeIDs": list(order.trade_ids),
+        "success": True,
+    }
+
+
+def refused(text: str) -> dict[str, Any]:
+    """The answer to an order among many that was not accepted."""
+    empty = dict.fromkeys(("orderID", "takingAmount", "makingAmount", "status"), "")
+    return {"errorMsg": text, **empty, "tradeIDs": [], "success": False}
+
+
+def order_object(account: Account, order: BookedOrder, wallet: str) -> dict[str, Any]:
+    """An order as look-ups give it; ``wallet`` is the address that it was sent for."""
     return {
         "id": order.id,
         "status": order.state.value,
         "owner": account.api_key,
-        "maker_address": account.address,
+        "maker_address": wallet,
         "market": order.market,
         "asset_id": order.token,
-        "side": "BUY" if order.buys else "SELL",
-        "original_size": size_text(ticket.shares),
-        "size_matched": size_text(order.shares),
-        "price": PRICE_TEXTS[ticket.limit],
+        "side": _side(order.buys),
+        "original_size": size_text(order.original_size),
+        "size_matched": size_text(order.size_matched),
+        "price": PRICE_TEXTS[order.price],
         "outcome": order.outcome,
-        "order_type": "FOK" if ticket.all_or_nothing else "FAK",
+        "order_type": order.kind,
         "created_at": order.accepted_ms // 1_000,
-        "expiration": "0",
-        "associate_trades": [fill.id for fill in order.fills],
+        "expiration": str(order.expiration_s),
+        "associate_trades": list(order.trade_ids),
     }
 
 
-def trade_object(account: Account, fill: Fill) -> Mapping[str, Any]:
-    """A fill as the list of trades gives it; the last three fields are the simulator's own."""
-    side, other = ("BUY", "SELL") if fill.buys else ("SELL", "BUY")
-    size, price, moment = size_text(fill.shares), PRICE_TEXTS[fill.price], str(fill.at_ms // 1_000)
-    maker = {
-        "order_id": "0x" + sha256(f"maker/{fill.id}".encode()).hexdigest(),
-        "owner": "",
-        "maker_address": "0x" + "0" * 40,
-        "asset_id": fill.token,
-        "side": other,
-        "price": price,
-        "matched_amount": size,
-        "outcome": fill.outcome,
-        "fee_rate_bps": "0",
-    }
+def order_event(account: Account, order: BookedOrder, wallet: str, kind: str, at_ms: int) -> dict[str, Any]:
+    """An order as the user channel tells it: numbers are strings, times are seconds."""
+    shown = order_object(account, order, wallet)
     return {
-        "id": fill.id,
-        "taker_order_id": fill.order_id,
-        "market": fill.market,
-        "asset_id": fill.token,
-        "side": side,
-        "size": size,
-        "price": price,
-        "fee_rate_bps": BUILDER_FEE_BPS,
-        "status": "TRADE_STATUS_CONFIRMED",
-        "match_time": moment,
-        "last_update": moment,
-        "outcome": fill.outcome,
+        **shown,
+        "event_type": "order",
+        "type": kind,
+        "created_at": str(shown["created_at"]),
+        "timestamp": str(at_ms // 1_000),
+        "order_owner": account.api_key,
+    }
+
+
+def trade_object(account: Account, trade: Trade, wallet: str, money: int) -> dict[str, Any]:
+    """A trade as an account sees it in its list; the last three fields are the simulator's own.
+
+    The fields at the top are the taker's, whoever looks. Others' API keys are not told. ``money`` is what the account's
+    own part cost or brought without the fee, in 1/1,000,000 pUSD.
+    """
+    takes = trade.taker_address == account.address
+    return {
+        "id": trade.id,
+        "taker_order_id": trade.taker_order_id,
+        "market": trade.market,
+        "asset_id": trade.token,
+        "side": _side(trade.buys),
+        "size": size_text(trade.shares),
+        "price": PRICE_TEXTS[trade.price],
+        "fee_rate_bps": FEE_BPS,
+        "status": PREFIX + trade.status.value,
+        "match_time": str(trade.matched_ms // 1_000),
+        "last_update": str(trade.updated_ms // 1_000),
+        "outcome": trade.outcome,
         "bucket_index": 0,
         "owner": account.api_key,
-        "maker_address": account.address,
-        "transaction_hash": "",
-        "trader_side": "TAKER",
-        "maker_orders": [maker],
-        "fee": size_text(fill.fee),
-        "money": size_text(fill.money),
-        "match_time_ms": fill.at_ms,
+        "maker_address": wallet,
+        "transaction_hash": trade.transaction_hash,
+        "trader_side": "TAKER" if takes else "MAKER",
+        "maker_orders": [_maker(account, maker, wallet) for maker in trade.makers],
+        "fee": size_text(trade.fee if takes else 0),
+        "money": size_text(money),
+        "match_time_ms": trade.matched_ms,
     }
+
+
+def trade_event(account: Account, trade: Trade, shown: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """A trade as the user channel tells it; ``shown`` is what the list has."""
+    return {
+        **shown,
+        "event_type": "trade",
+        "type": "TRADE",
+        "status": trade.status.value,
+        "timestamp": str(at_ms // 1_000),
+        "matchtime": str(trade.matched_ms // 1_000),
+        "trade_owner": account.api_key,
+    }
+
+
+def _maker(account: Account, maker: MakerFill, wallet: str) -> dict[str, Any]:
+    own = maker.address == account.address
+    return {
+        "order_id": maker.order_id,
+        "owner": account.api_key if own else "",
+        "maker_address": wallet if own else maker.address or NOBODY,
+        "asset_id": maker.token,
+        "side": _side(maker.buys),
+        "price": PRICE_TEXTS[maker.price],
+        "matched_amount": size_text(maker.shares),
+        "outcome": maker.outcome,
+        "outcome_index": 0 if maker.outcome == "Up" else 1,
+        "fee_rate_bps": FEE_BPS,
+    }
+
+
+def _side(buys: bool) -> str:  # noqa: FBT001 - what it is about
+    return "BUY" if buys else "SELL"

@@ -102,6 +102,8 @@ class Hub:
         now = self._clock()
         now_ms = int(now * 1000)
         frames = self.exchange.step(now_ms)
+        self.desk.hear(frames)
+        self.desk.note()
         for connection in tuple(self.connections):
             session, link = connection.session, connection.link
             if isinstance(session, Session) and link is not None:
@@ -163,8 +165,8 @@ class Hub:
 
     async def call(self, request: Request) -> Response:
         """Answer one HTTP call."""
-        query, headers = dict(request.query_params), dict(request.headers)
-        call = Call(request.method, request.url.path, query, await request.body(), headers)
+        pairs = tuple(request.query_params.multi_items())
+        call = Call(request.method, request.url.path, dict(pairs), await request.body(), dict(request.headers), pairs)
         # A service that takes orders must meet the exchange as it is now.
         self.advance()
         answer = answer_call(self.services, self.desk, self.line, call, self.exchange.now_ms)

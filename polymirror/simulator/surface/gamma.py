@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from polymirror.simulator.exchange.ladder import ONE_PRICE
 from polymirror.simulator.exchange.listings import OUTCOMES
 from polymirror.simulator.exchange.market import MIN_ORDER_SIZE
+from polymirror.simulator.surface.tape import worth
 
 if TYPE_CHECKING:
     from polymirror.simulator.exchange.market import Market
@@ -21,13 +23,27 @@ NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP", "do
 TWAP_SECONDS = 60
 HOURLY = "1h"
 
+FIRST_MARKET: Final = 3_000_000
+FIRST_EVENT: Final = 800_000
+"""The numbers of markets and of their events count from here."""
+
+TAGS: Final = (
+    {"id": "21", "label": "Crypto", "slug": "crypto"},
+    {"id": "102127", "label": "Up or Down", "slug": "up-or-down"},
+)
+"""What all markets here are filed under. The numbers are made up, but for that of crypto."""
+
+KNOWN_SERIES: Final = {"btc-up-or-down-5m": 10_684}
+"""Numbers of series that are known; others follow from their names."""
+
 
 def _iso(unix_ms: int) -> str:
     moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _title(market: Market) -> str:
+def title(market: Market) -> str:
+    """What people call a market."""
     start = datetime.fromtimestamp(market.window_start_ms / 1000, UTC)
     end = start + timedelta(milliseconds=market.window_end_ms - market.window_start_ms)
     name = NAMES.get(market.asset, market.asset.upper())
@@ -81,13 +97,15 @@ def _metadata(market: Market) -> dict[str, Any]:
 def market_object(market: Market) -> dict[str, Any]:
     """A market as ``/markets`` gives it."""
     closed = market.closed
-    winner = market.winner if closed else None
-    prices = ["0.5", "0.5"] if winner is None else ["1" if winner == i else "0" for i in (0, 1)]
+    first = worth(market)
+    prices = [f"{price.normalize():f}" for price in (first, 1 - first)]
     bid, ask = (float(text) for text in market.best(0))
     found: dict[str, Any] = {
-        "id": str(3_000_000 + market.index),
-        "question": _title(market),
+        "id": str(FIRST_MARKET + market.index),
+        "question": title(market),
         "conditionId": market.condition_id,
+        # Which contracts split and merge its tokens: the first ones, not those of position ids.
+        "version": "v1",
         "slug": market.slug,
         "resolutionSource": _resolution_source(market),
         "startDate": _iso(market.window_start_ms - 86_400_000),
@@ -124,24 +142,51 @@ def market_object(market: Market) -> dict[str, Any]:
     return found
 
 
+def series_slug(market: Market) -> str:
+    """The name of the series that a market's event belongs to."""
+    return f"{market.asset}-up-or-down-{_duration(market)}"
+
+
+def series_id(slug: str) -> str:
+    """The number of a series."""
+    return str(KNOWN_SERIES.get(slug) or 20_000 + crc32(slug.encode()) % 1_000_000)
+
+
+def series_object(market: Market) -> dict[str, Any]:
+    """The series of a market's event, as ``/series`` gives it."""
+    slug = series_slug(market)
+    return {
+        "id": series_id(slug),
+        "ticker": slug,
+        "slug": slug,
+        "title": f"{NAMES.get(market.asset, market.asset.upper())} Up or Down {_duration(market)}",
+        "seriesType": "single",
+        "recurrence": _duration(market),
+        "active": True,
+        "closed": False,
+        "archived": False,
+    }
+
+
 def event_object(market: Market) -> dict[str, Any]:
     """The event around a market, as ``/events`` gives it."""
-    duration = _duration(market)
     return {
-        "id": str(800_000 + market.index),
+        "id": str(FIRST_EVENT + market.index),
         "ticker": market.slug,
         "slug": market.slug,
-        "title": _title(market),
+        "title": title(market),
         "resolutionSource": _resolution_source(market),
         "startDate": _iso(market.window_start_ms - 86_400_000),
         "startTime": _iso(market.window_start_ms),
         "endDate": _iso(market.window_end_ms),
         "active": True,
         "closed": market.closed,
+        "archived": False,
         "enableOrderBook": True,
         "negRisk": False,
         "markets": [market_object(market)],
-        "series": [{"slug": f"{market.asset}-up-or-down-{duration}", "recurrence": duration}],
-        "seriesSlug": f"{market.asset}-up-or-down-{duration}",
+        "series": [series_object(market)],
+        "seriesSlug": series_slug(market),
+        "tags": [dict(tag) for tag in TAGS],
         "eventMetadata": _metadata(market),
     }

@@ -40,9 +40,10 @@ class VirtualTransport(httpx.AsyncBaseTransport):
                 waiting.set_result(outcome)
 
         body = await request.aread()
-        query = dict(request.url.params)
+        asked = tuple(request.url.params.multi_items())
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self._submit(request.url.host, Call(request.method, request.url.path, query, body, headers), reply)
+        call = Call(request.method, request.url.path, dict(asked), body, headers, asked)
+        self._submit(request.url.host, call, reply)
         limit = request.extensions.get("timeout", {}).get("read")
         try:
             async with asyncio.timeout(limit):

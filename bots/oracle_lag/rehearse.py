@@ -1,0 +1,91 @@
+"""Live trading rehearsed: the very bot of ``--live`` with the venue's SDK, against ``polymirror serve`` on loopback.
+
+Everything is as it is with real money, but for the addresses and the wallet: that one is made up for each run, so that
+nothing which is signed here could ever be used at the venue. Credentials of the environment are not looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from attrs import evolve, frozen
+
+from bots.common.settings import Secret, SettingsError
+from bots.oracle_lag.config import Keys
+from bots.oracle_lag.live import CONFIRMATION
+from polymirror.config import Endpoints
+from polymirror.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from bots.oracle_lag.config import BotSettings
+
+LISTING: Final = "/simulator"
+SECONDS: Final = 5.0
+
+
+@frozen
+class Rehearsal:
+    """What differs from real life: the settings, where the geoblock is, and the SDK's environment."""
+
+    settings: BotSettings
+    geoblock: str
+    environment: Any
+
+
+def rehearsal(settings: BotSettings, url: str) -> Rehearsal:
+    """Point everything at a venue of ``polymirror serve``. Raises SettingsError when there is none, MissingExtra."""
+    try:
+        from eth_account import Account  # noqa: PLC0415 - an optional dependency
+        from polymarket._internal import environment as inside  # noqa: PLC0415 - there is no public way
+    except ImportError as error:
+        raise MissingExtra("a rehearsal of live trading", "bots") from error
+    where = _listed(url)
+    wallet = Account.create()
+    config = dataclasses.replace(
+        inside.PRODUCTION_CONFIG,
+        **dict.fromkeys(("clob_url", "gamma_url", "data_url", "relayer_url", "rfq_url"), where["clob"]),
+        rpc_url=where["rpc"],
+        clob_market_ws_url=where["stream"],
+        clob_user_ws_url=where["user"],
+        rtds_ws_url=where["rtds"],
+        realtime_ws_url=where["polybolt"],
+    )
+    endpoints = Endpoints(stream=where["stream"], clob=where["clob"], gamma=where["gamma"])
+    changed = evolve(
+        settings,
+        confirm_live=CONFIRMATION,
+        wallet=str(wallet.address),
+        relayer_address="",
+        telegram_chat="",
+        keys=Keys(private_key=Secret("0x" + bytes(wallet.key).hex())),
+        mirror=evolve(settings.mirror, endpoints=endpoints),
+        oracle=evolve(settings.oracle, source="rtds", url=where["rtds"]),
+    )
+    return Rehearsal(changed, where["geoblock"], inside.create_environment(name="rehearsal", config=config))
+
+
+def _listed(url: str) -> dict[str, Any]:
+    """Ask the venue where everything is; a venue on another machine is not asked."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        near = parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        near = False
+    if not near:
+        raise SettingsError(
+            (f"--venue {url}: give the address of 'polymirror serve' on this machine, http://127.0.0.1:..",)
+        )
+    try:
+        answer = httpx.get(url.rstrip("/") + LISTING, timeout=SECONDS)
+        found = answer.raise_for_status().json()
+        missing = {"clob", "gamma", "stream", "user", "rtds", "polybolt", "rpc", "geoblock"} - found.keys()
+    except (httpx.HTTPError, ValueError, AttributeError) as error:
+        raise SettingsError((f"--venue {url}: no 'polymirror serve' answers there ({type(error).__name__})",)) from None
+    if missing:
+        raise SettingsError((f"--venue {url}: it does not say where {', '.join(sorted(missing))} is",))
+    return dict(found)
