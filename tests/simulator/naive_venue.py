@@ -56,8 +56,17 @@ class NaiveVenue:
 
     def tidy(self) -> None:
         for side in self.levels:
-            for price in [price for price, line in side.items() if not line]:
-                del side[price]
+            for price, line in list(side.items()):
+                # The flow has no names: two pieces of it next to each other are one, and are rounded as one.
+                merged: list[list[Any]] = []
+                for entry in line:
+                    if merged and entry[0] is None is merged[-1][0]:
+                        merged[-1][2] += entry[2]
+                    elif entry[2]:
+                        merged.append(entry)
+                side[price] = merged
+                if not merged:
+                    del side[price]
 
     # Matching.
 

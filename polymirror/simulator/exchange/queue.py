@@ -145,7 +145,12 @@ class Queues:
         return taken
 
     def _tidy(self, side: int, price: int) -> None:
-        """Keep no line in which no account waits."""
+        """Keep no line in which no account waits, and no two pieces of the flow next to each other: they are one."""
         lines = self._lines[side]
-        if not any(entry[0] is not None for entry in lines[price]):
+        line = lines[price]
+        if not any(entry[0] is not None for entry in line):
             del lines[price]
+            return
+        for at in range(len(line) - 1, 0, -1):
+            if line[at][0] is None is line[at - 1][0]:
+                line[at - 1][1] += line.pop(at)[1]
