@@ -244,7 +244,8 @@ class VenueClock:
         if self.low is not None:
             self.low = max(self.low, seen)
         else:
-            self.low = max(self._books, seen) if self._books <= seen + JUMP_MS else seen
+            # Either a book was from the future, or this frame is late: the worse is believed, for a window.
+            self.low = max(self._books, seen)
 
     def _beyond(self, seen: float, now: float) -> float:
         """A frame lies beyond the interval: believe it together with others, or with ``/time``."""

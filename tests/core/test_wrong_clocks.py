@@ -46,8 +46,8 @@ def test_a_proven_state_is_as_old_as_what_followed_shows_by_a_clock_that_is_know
     """All of it waited while the program stood still, before anything told the venue's time."""
     rig = Rig(exchange, constants=CONSTANTS)
     rig.connect()
-    rig.send(exchange.opening())
     rig.now += 5.0
+    rig.send(exchange.opening())
     rig.send(exchange.change("BUY", "0.46", "5", at=START + 800))
     assert rig.live_view("11").verified_age == 0.0
     # A change was lost, and the next one is no quicker; then comes one that was sent a second later.
