@@ -338,13 +338,21 @@ class Broker:
             self.ledger.keep(order.address, order.id, money=needed)
         return enough
 
-    def _flow_took(self, market: Market, taking: Taking, at_ms: int) -> None:
-        """The order flow met orders of accounts."""
+    def _flow_took(self, market: Market, takings: Iterable[Taking], at_ms: int) -> None:
+        """The order flow met orders of accounts, one of them perhaps several times in one batch.
+
+        Everything is booked before anything is closed or settled: the book is further than the books of account.
+        """
         fee = self.fee_terms(market.condition_id)
-        trades, makers = self._clearing.clear(market, taking, at_ms, taker=None, fee=fee)
-        self._close_matched(makers)
+        trades: list[Trade] = []
+        met: dict[str, BookedOrder] = {}
+        for taking in takings:
+            made, makers = self._clearing.clear(market, taking, at_ms, taker=None, fee=fee)
+            trades += made
+            met |= {order.id: order for order in makers}
+        self._close_matched(met.values())
         self._clearing.settle(trades, at_ms)
-        for order in makers:
+        for order in met.values():
             self._tell(order, "UPDATE", at_ms)
 
     def _close_matched(self, makers: Iterable[BookedOrder]) -> None:
