@@ -312,6 +312,8 @@ def test_a_gtd_order_ends_a_minute_before_its_expiration() -> None:
         trader.place(ME, "BUY", UP, 40, 10, "GTC", expiration_s=now_s + 500)
     with pytest.raises(Refused, match=r"^invalid expiration$"):
         trader.place(ME, "BUY", UP, 40, 10, "GTD")
+    with pytest.raises(Refused, match=r"^invalid expiration$"):
+        trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=60)
     order = trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=now_s + 100)
     trader.wait(39_999 - trader.exchange.now_ms % 1_000)
     assert order.state is OrderState.LIVE

@@ -290,23 +290,37 @@ class Broker:
         del out  # the exchange sends what the trade changes
         self._match(order, at_ms)
 
-    def _match(self, order: BookedOrder, at_ms: int) -> None:
+    def _is_ready(self, order: BookedOrder, at_ms: int) -> bool:
+        """Whether an order meets the book now; if not, it has ended, or its time comes later."""
         ticket, exchange = order.ticket, self.exchange
         market = exchange.market_of(ticket.token) if exchange.knows(ticket.token) else None
+        if order.state.final:
+            # Its market ended while it was held back.
+            return False
         if market is None or market.phase is not Phase.TRADING:
-            self._end(order, OrderState.MARKET_RESOLVED, at_ms)
-            return
-        if ticket.ends_ms and at_ms >= ticket.ends_ms:
-            self._end(order, OrderState.EXPIRED, at_ms)
-            return
-        if ticket.rests and not exchange.takes_orders(market, at_ms):
+            ended = OrderState.MARKET_RESOLVED
+        elif ticket.ends_ms and at_ms >= ticket.ends_ms:
+            ended = OrderState.EXPIRED
+        elif ticket.rests and not exchange.takes_orders(market, at_ms):
             # The engine is away; what rests is matched when it is back.
             back_ms = max(exchange.paused_until_ms, exchange.post_only_until_ms)
             exchange.agenda.add(back_ms, partial(self._match_later, order))
+            return False
+        elif self._is_short(order):
+            # A trade that failed meanwhile took away what was set aside.
+            ended = OrderState.NOT_ENOUGH_BALANCE
+        elif order.doomed:
+            ended = OrderState.UNMATCHED
+        else:
+            return True
+        self._end(order, ended, at_ms)
+        return False
+
+    def _match(self, order: BookedOrder, at_ms: int) -> None:
+        if not self._is_ready(order, at_ms):
             return
-        if order.doomed:
-            self._end(order, OrderState.UNMATCHED, at_ms)
-            return
+        ticket, exchange = order.ticket, self.exchange
+        market = exchange.market_of(ticket.token)
         rest = _resting(order, market) if ticket.rests else None
         taking = exchange.match(ticket.token, _taker_order(ticket), at_ms, rest=rest)
         fee = self.fee_terms(order.market)
@@ -392,22 +406,23 @@ class Broker:
             self._withdraw([order], OrderState.EXPIRED, at_ms)
 
     def _trading_ended(self, market: Market, at_ms: int) -> None:
-        for order in [o for o in self._open.values() if o.market == market.condition_id and o.resting is not None]:
+        for order in [o for o in self._open.values() if o.market == market.condition_id]:
             self._end(order, OrderState.MARKET_RESOLVED, at_ms)
 
     def _undone(self, fills: Sequence[Fill], at_ms: int) -> None:
         """Cancel, youngest first, what an account can no longer pay, because a trade of it failed."""
         for address in {fill.address for fill in fills if fill.address in self.ledger.accounts}:
-            account = self.ledger.account(address)
             for order in reversed(self.open_orders(address)):
-                token = "" if order.buys else order.token
-                short = (
-                    account.reserved_cash > account.cash
-                    if order.buys
-                    else account.reserved_shares(token) > account.shares(token)
-                )
-                if short and order.resting is not None:
+                # What is held back is looked at when its time comes.
+                if order.resting is not None and self._is_short(order):
                     self._withdraw([order], OrderState.NOT_ENOUGH_BALANCE, at_ms)
+
+    def _is_short(self, order: BookedOrder) -> bool:
+        """Whether the account of an order has less of what pays for it than its open orders may spend."""
+        account = self.ledger.account(order.address)
+        if order.buys:
+            return account.reserved_cash > account.cash
+        return account.reserved_shares(order.token) > account.shares(order.token)
 
     # News.
 

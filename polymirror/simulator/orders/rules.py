@@ -264,7 +264,9 @@ def check_terms(ticket: Ticket, at_ms: int) -> None:
     """Raise Refused unless the kind, the expiration and post-only go together at this time."""
     if ticket.post_only and not ticket.rests:
         raise Refused(400, "invalid post-only order: only GTC and GTD orders are allowed")
-    if bool(ticket.expiration_s) != (ticket.kind is OrderKind.GTD) or (ticket.ends_ms and ticket.ends_ms < at_ms):
+    if bool(ticket.expiration_s) != (ticket.kind is OrderKind.GTD) or (
+        ticket.kind is OrderKind.GTD and ticket.ends_ms < at_ms
+    ):
         raise Refused(400, BAD_EXPIRATION)
 
 
