@@ -51,6 +51,12 @@ def test_no_markets_are_all_markets(markets: dict[str, Any]) -> None:
     assert texts(session) == ["one"]
 
 
+def test_operations_that_are_no_words_are_invalid() -> None:
+    assert [item.text for item in joined(channel()).receive('{"operation":[]}', 1) if isinstance(item, Frame)] == [
+        "INVALID OPERATION"
+    ]
+
+
 def test_markets_are_subscribed_and_left() -> None:
     told = channel()
     session = joined(told, markets=["0xa"])

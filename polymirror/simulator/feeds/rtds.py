@@ -116,7 +116,7 @@ class RtdsSession(PulseSession):
             request = json.loads(text)
             wanted = [_wanted(each) for each in request["subscriptions"]]
             act = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe}[request["action"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return [reply('{"message":"Invalid request body","connectionId":"c1","requestId":"r1"}')]
         if any(topic not in {BINANCE, SPOT, *TWAPS} for topic, _ in wanted):
             # One unknown topic silences all that were asked for with it.

@@ -120,7 +120,7 @@ class UserSession:
         if self._account is None:
             return self._first(message, now_ms)
         markets = _markets(message)
-        operation = message.get("operation")
+        operation = str(message.get("operation"))
         if markets is None or operation not in {"subscribe", "unsubscribe"}:
             return [Frame("INVALID OPERATION", REPLY, at_ms=now_ms)]
         # Who has all markets keeps them.

@@ -117,7 +117,7 @@ class Desk:
             return refused(405, "Method Not Allowed")
         try:
             wanted = [(entry["token_id"], str(entry.get("side", "")).upper()) for entry in json.loads(call.body)]
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return refused(400, "Invalid payload")
         if not all(isinstance(token, str) for token, _ in wanted):
             return refused(400, "Invalid payload")
