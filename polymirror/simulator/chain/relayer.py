@@ -61,7 +61,8 @@ class Relayer:
             return refused(400, "invalid transaction")
         if not (is_address(wallet) and is_address(signer)) or len(calls) > MAX_CALLS:
             return refused(400, "invalid transaction")
-        self._chain.belongs(wallet, checksummed(signer))
+        if not self._chain.belongs(checksummed(wallet), checksummed(signer)):
+            return refused(400, "the wallet belongs to somebody else")
         sent = self._chain.send(checksummed(wallet), calls, now_ms)
         return told({"state": "STATE_NEW", "transactionID": sent.hash, "transactionHash": ""})
 

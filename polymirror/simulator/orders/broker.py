@@ -196,6 +196,10 @@ class Broker:
         """Turn so many shares (1/1,000,000) of both tokens into money. Raises Refused, by what is free and settled."""
         return self._convert(address, market, amount, -1, now_ms)
 
+    def has_account(self, address: str) -> bool:
+        """Whether an address has ever had anything."""
+        return address in self.ledger.accounts
+
     def redeem(self, address: str, market: str, now_ms: int) -> list[Redemption]:
         """Give back an account's shares of a resolved market. Raises Refused when it is not resolved, or unknown.
 

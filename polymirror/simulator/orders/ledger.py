@@ -72,6 +72,10 @@ class Ledger:
             found = self.accounts[address] = Holdings(address)
         return found
 
+    def look_up(self, address: str) -> Holdings:
+        """Return an account to be read; asking for one that was never seen leaves nothing behind."""
+        return self.accounts.get(address) or Holdings(address)
+
     def deposit(self, address: str, units: int) -> None:
         """Bring in money from outside, in 1/1,000,000 pUSD. Raises ConfigError unless that is a positive int."""
         if type(units) is not int or not 0 < units <= MAX_DEPOSIT:
