@@ -216,6 +216,22 @@ def test_without_heartbeats_everything_is_cancelled_once() -> None:
     assert beat(trader, None)[0] == 200
 
 
+def test_what_was_held_back_when_the_heartbeats_ended_does_not_stay_in_the_book() -> None:
+    trader = quiet(delay_ms=3_000)
+    (price, size), *_ = trader.asks()
+    beat(trader)
+    trader.wait(8_000)
+    shares = size + 5 * ONE_PUSD
+    trader.ledger.deposit(trader.account.address, shares)
+    order_id = place(trader, (shares * price // 10_000, shares))[0]["orderID"]
+    trader.wait(2_500)
+    assert trader.get(f"/data/order/{order_id}")["status"] == "DELAYED"
+    trader.wait(1_500)
+    found = trader.get(f"/data/order/{order_id}")
+    assert (found["status"], found["size_matched"] != "0") == ("CANCELED", True)
+    assert beat(trader)[0] == 200
+
+
 def test_while_the_engine_is_away_the_switch_waits() -> None:
     trader = quiet()
     beat(trader)

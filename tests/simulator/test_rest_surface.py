@@ -77,6 +77,12 @@ async def test_a_body_that_is_too_long_is_not_read() -> None:
         assert (await client.get("/time")).status_code == 200
 
 
+def test_builders_take_no_fee() -> None:
+    _, desk = venue()
+    fees = body(get(desk, f"/fees/builder-fees/0x{'0' * 64}"))
+    assert fees == {"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0}
+
+
 def test_the_last_price_is_the_token_s_own() -> None:
     exchange, desk = venue(markets=1, flow=FlowConfig(rate=50.0, trade_share=0.2))
     first, other = exchange.tokens
