@@ -36,8 +36,9 @@ PATIENCE_MS: Final = 360_000
 """Without a PING for this long, the data stops."""
 
 MAX_SUBSCRIPTIONS: Final = 64
+"""Subscriptions of one connection that are kept, and of one request; the relay's own bound is not known."""
+
 INVALID: Final = '{"message":"Invalid request body","connectionId":"c1","requestId":"r1"}'
-"""Subscriptions of one connection that are kept; the relay's own bound is not known."""
 
 _FILTER: Final = re.compile(r'\{"symbol":"([a-z0-9/]{1,24})"\}')
 
