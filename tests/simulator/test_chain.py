@@ -156,6 +156,25 @@ def test_the_relayer_acts_for_the_wallet_of_whoever_sends() -> None:
     assert world.get(world.relayer, "/v1/account/transactions/0x12").status == 404
 
 
+def test_a_batch_that_is_sent_again_does_not_happen_again() -> None:
+    world = World()
+    call = world.call("splitPosition", 10 * ONE_PUSD)
+    batch = {"depositWallet": WALLET, "calls": [{"target": call.to, "value": "0", "data": "0x" + call.data.hex()}]}
+
+    def send(nonce: str) -> Any:
+        return world.submit(type="WALLET", nonce=nonce, **{"from": SIGNER}, depositWalletParams=batch)
+
+    def wanted() -> str:
+        return str(world.get(world.relayer, "/v1/account/transactions/params", address=SIGNER, type="WALLET")["nonce"])
+
+    assert (wanted(), send("0").status) == ("0", 200)
+    again = send("0")
+    assert (again.status, "batch nonce 0 does not match on-chain nonce 1" in again.body) == (400, True)
+    assert (wanted(), send("1").status) == ("1", 200)
+    world.wait()
+    assert world.ledger.account(SIGNER).cash == 80 * ONE_PUSD
+
+
 def test_a_wallet_stays_with_its_first_signer_and_a_signer_with_himself() -> None:
     world = World()
     world.chain.send(SIGNER, [world.call("splitPosition", 10 * ONE_PUSD)], world.exchange.now_ms)
