@@ -183,7 +183,7 @@ async def _serve(venue: Simulator, outfit: Outfit, seed: int, options: ServeOpti
         ) from error
     try:
         if options.json:
-            print_json(content(venue, outfit, seed))
+            print_json(content(venue, outfit, seed, shown=options.accounts is None))
         else:
             announce(venue, outfit, seed, options, console)
         if options.seconds is None:
@@ -194,8 +194,8 @@ async def _serve(venue: Simulator, outfit: Outfit, seed: int, options: ServeOpti
         await venue.__aexit__(None, None, None)
 
 
-def content(venue: Simulator, outfit: Outfit, seed: int) -> dict[str, Any]:
-    """What ``--json`` prints: where everything is, the markets and the accounts with their credentials."""
+def content(venue: Simulator, outfit: Outfit, seed: int, *, shown: bool) -> dict[str, Any]:
+    """What ``--json`` prints: where everything is, the markets and the accounts; ``shown``: with their credentials."""
     return {
         "seed": seed,
         **addresses(venue.base_url, outfit.feeds(venue.exchange)),
@@ -204,7 +204,7 @@ def content(venue: Simulator, outfit: Outfit, seed: int) -> dict[str, Any]:
             {"address": each.address, "pusd": str(each.cash)}
             | (
                 {}
-                if each.account is None
+                if each.account is None or not shown
                 else {
                     "api_key": each.account.api_key,
                     "secret": each.account.secret,

@@ -148,6 +148,11 @@ def test_accounts_of_a_file_are_served_and_their_credentials_not_told(capsys, tm
     assert own["address"] in out
     assert "c2VjcmV0" not in out
     assert Account.made_up("maker").secret not in out
+    assert run([*BRIEFLY, "--accounts", str(path), "--json"]) == 0
+    out = told(capsys)
+    assert own["address"] in out
+    assert "c2VjcmV0" not in out
+    assert Account.made_up("maker").secret not in out
 
 
 def ask(*arguments, paths):

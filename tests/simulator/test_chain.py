@@ -156,6 +156,55 @@ def test_the_relayer_acts_for_the_wallet_of_whoever_sends() -> None:
     assert world.get(world.relayer, "/v1/account/transactions/0x12").status == 404
 
 
+def test_a_batch_that_is_sent_again_does_not_happen_again() -> None:
+    world = World()
+    call = world.call("splitPosition", 10 * ONE_PUSD)
+    batch = {"depositWallet": WALLET, "calls": [{"target": call.to, "value": "0", "data": "0x" + call.data.hex()}]}
+
+    def send(nonce: str) -> Any:
+        return world.submit(type="WALLET", nonce=nonce, **{"from": SIGNER}, depositWalletParams=batch)
+
+    def wanted() -> str:
+        return str(world.get(world.relayer, "/v1/account/transactions/params", address=SIGNER, type="WALLET")["nonce"])
+
+    assert (wanted(), send("0").status) == ("0", 200)
+    again = send("0")
+    assert (again.status, "batch nonce 0 does not match on-chain nonce 1" in again.body) == (400, True)
+    assert (wanted(), send("1").status) == ("1", 200)
+    world.wait()
+    assert world.ledger.account(SIGNER).cash == 80 * ONE_PUSD
+
+
+def test_a_wallet_stays_with_its_first_signer_and_a_signer_with_himself() -> None:
+    world = World()
+    world.chain.send(SIGNER, [world.call("splitPosition", 10 * ONE_PUSD)], world.exchange.now_ms)
+    world.wait()
+
+    def claim(signer: str, wallet: str) -> int:
+        batch = {"depositWallet": wallet, "calls": []}
+        return world.submit(type="WALLET", **{"from": signer}, depositWalletParams=batch).status
+
+    stranger = "0x" + "cd" * 20
+    assert (claim(SIGNER, WALLET), claim(stranger, WALLET)) == (200, 400)
+    assert world.chain.purse_of(WALLET) == SIGNER
+    # Whoever has money of his own is nobody's wallet.
+    assert claim(stranger, SIGNER) == 400
+    assert world.chain.purse_of(SIGNER) == SIGNER
+    assert claim(SIGNER, SIGNER) == 200
+
+
+def test_asking_for_an_address_leaves_nothing_behind() -> None:
+    world = World()
+    before = dict(world.ledger.accounts)
+    owner = bytes(12) + bytes.fromhex(WALLET[2:])
+    for signature, words in (("balanceOf(address)", owner), ("balanceOf(address,uint256)", owner + BYTES32)):
+        data = "0x" + (selector(signature) + words).hex()
+        assert int(world.ask(rpc("eth_call", {"to": MONEY, "data": data}, "latest"))["result"], 16) == 0
+    for path in ("/v2/positions", "/v2/value", "/v2/trades"):
+        world.get(world.index, path, user=WALLET)
+    assert world.ledger.accounts == before
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -217,6 +266,9 @@ def test_a_transaction_that_a_wallet_signed_is_its_own() -> None:
         answer = world.ask(rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex()))
         world.wait()
         assert world.ask(rpc("eth_getTransactionReceipt", answer["result"]))["result"]["status"] == "0x1"
+        again = world.ask(rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex()))
+        assert again["error"]["message"] == "nonce too low"
+        world.wait()
     assert world.ledger.account(SIGNER).cash == 96 * ONE_PUSD
     assert world.chain.nonce(SIGNER) == 2
 

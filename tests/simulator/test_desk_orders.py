@@ -105,6 +105,24 @@ def test_orders_of_the_first_version_are_refused_in_words_that_clients_look_for(
         assert place(quiet(), **old) == ({"error": "order_version_mismatch"}, 400)
 
 
+@pytest.mark.parametrize("wrong", [{"orderType": []}, {"orderType": {}}, {"side": []}, {"signatureType": []}])
+def test_a_field_of_another_kind_is_refused_also_when_the_call_is_late(wrong: dict[str, Any]) -> None:
+    trader = quiet()
+    body = trader.body(*LOW, kind="GTC")
+    body["order"] |= {name: value for name, value in wrong.items() if name in body["order"]}
+    body |= {name: value for name, value in wrong.items() if name not in body["order"]}
+    assert trader.call("POST", "/order", body).status == 400
+    trader.desk.faults = OrderFaults(OrderFaultRates(request_late=1.0))
+    assert trader.call("POST", "/order", body).hangs
+    trader.wait(60_000)
+    assert not trader.broker.open_orders()
+
+
+def test_times_that_are_no_plain_digits_are_refused() -> None:
+    trader = quiet()
+    assert trader.call("GET", "/data/trades", query={"after": "\u00b2"}).status == 400
+
+
 def test_fields_that_nobody_knows_are_taken() -> None:
     assert place(quiet(), taker="0x" + "0" * 40)[0]["status"] == "live"
 
@@ -196,6 +214,22 @@ def test_without_heartbeats_everything_is_cancelled_once() -> None:
     trader.wait(60_000)
     assert len(trader.get("/data/orders")["data"]) == 1
     assert beat(trader, None)[0] == 200
+
+
+def test_what_was_held_back_when_the_heartbeats_ended_does_not_stay_in_the_book() -> None:
+    trader = quiet(delay_ms=3_000)
+    (price, size), *_ = trader.asks()
+    beat(trader)
+    trader.wait(8_000)
+    shares = size + 5 * ONE_PUSD
+    trader.ledger.deposit(trader.account.address, shares)
+    order_id = place(trader, (shares * price // 10_000, shares))[0]["orderID"]
+    trader.wait(2_500)
+    assert trader.get(f"/data/order/{order_id}")["status"] == "DELAYED"
+    trader.wait(1_500)
+    found = trader.get(f"/data/order/{order_id}")
+    assert (found["status"], found["size_matched"] != "0") == ("CANCELED", True)
+    assert beat(trader)[0] == 200
 
 
 def test_while_the_engine_is_away_the_switch_waits() -> None:

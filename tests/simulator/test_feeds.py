@@ -97,6 +97,12 @@ def test_the_same_is_sent_however_often_it_is_asked_for():
     assert len(run(10)) > 50
 
 
+def test_a_request_does_not_ask_for_thousands_of_answers():
+    one = {"topic": "crypto_prices_chainlink", "type": "update", "filters": '{"symbol":"btc/usd"}'}
+    text = json.dumps({"action": "subscribe", "subscriptions": [one] * 1_000})
+    assert "Invalid request body" in texts(session_of(rtds()).receive(text, START))[0]
+
+
 def test_a_client_that_was_forgotten_for_long_is_not_flooded():
     session = polybolt()
     say(session, AUTH)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from polymirror.errors import ConfigError
 from polymirror.simulator.orders import ledger as ledger_module
-from polymirror.simulator.orders.ledger import ONE_PUSD, Fill, Ledger, LedgerError
+from polymirror.simulator.orders.entries import Position
+from polymirror.simulator.orders.ledger import ONE_PUSD, OUTSIDE, Fill, Ledger, LedgerError
 
 WHO = "0xabc"
 UP, DOWN = "up", "down"
@@ -137,6 +138,20 @@ def test_the_audit_notices_shares_that_were_redeemed_for_something_between_nothi
     holdings.redemptions = [evolve(done, payout=done.payout - 1)]
     holdings.cash -= 1
     with pytest.raises(LedgerError, match="redeemed for 1999999"):
+        ledger.audit()
+
+
+@pytest.mark.parametrize("whose", [WHO, OUTSIDE])
+def test_the_audit_notices_shares_that_come_from_nowhere_whoever_has_them(whose: str) -> None:
+    ledger = bought()
+    ledger.convert(WHO, "m", {UP: "Up", DOWN: "Down"}, ONE_PUSD, 1)
+    ledger.redeem(WHO, "m", UP, 1)
+    ledger.audit()
+    position = Position("m", "Up", ONE_PUSD)
+    ledger.account(whose).positions[UP] = position
+    if whose == WHO:
+        ledger.account(WHO).fills.append(fill(9, shares=ONE_PUSD, money=0, fee=0))
+    with pytest.raises(LedgerError, match="up"):
         ledger.audit()
 
 

@@ -12,6 +12,7 @@ import pytest
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
 from polymirror.simulator.frames import Answer, Call
 from polymirror.simulator.settings import RoundsConfig
+from polymirror.simulator.surface.app import MAX_BODY
 from polymirror.simulator.surface.rest import Desk
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +64,23 @@ async def test_calls_that_clients_were_seen_to_make_are_answered_as_at_the_venue
         prices = [float(price) for price in json.loads(market["outcomePrices"])]
         assert market["bestBid"] < prices[0] < market["bestAsk"]
         assert sum(prices) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("path", ["/books", "/prices", "/last-trades-prices"])
+def test_a_body_that_is_nested_too_deep_is_refused(path: str) -> None:
+    assert venue()[1].answer(Call("POST", path, {}, b"[" * 100_000)).status == 400
+
+
+async def test_a_body_that_is_too_long_is_not_read() -> None:
+    async with Simulator(seed=5) as served, httpx.AsyncClient(base_url=served.base_url) as client:
+        assert (await client.post("/books", content=b" " * (MAX_BODY + 1))).status_code == 413
+        assert (await client.get("/time")).status_code == 200
+
+
+def test_builders_take_no_fee() -> None:
+    _, desk = venue()
+    fees = body(get(desk, f"/fees/builder-fees/0x{'0' * 64}"))
+    assert fees == {"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0}
 
 
 def test_the_last_price_is_the_token_s_own() -> None:

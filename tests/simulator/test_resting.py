@@ -10,6 +10,7 @@ from polymirror.simulator.exchange.market import Ending
 from polymirror.simulator.orders.broker import OrderState
 from polymirror.simulator.orders.config import MarketTerms
 from polymirror.simulator.orders.rules import FeeTerms, Refused
+from polymirror.simulator.orders.trades import Course
 from tests.simulator.resting_rig import ME, SHARE, THEM, YOU, Trader, traders
 
 UP, DOWN = 0, 1
@@ -150,6 +151,21 @@ def test_the_flow_trades_with_an_order_that_it_would_cross_and_the_rest_of_it_st
     assert trader.size(UP, "SELL", 52) == 15
     assert trader.cash(ME) == 1_000 * SHARE - 55 * SHARE // 10
     assert trader.market.trade_price in {"0.550", "0.450"}
+    trader.checked()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_flow_may_meet_one_order_twice_in_a_batch(fails: bool) -> None:
+    trader = traders()
+    trader.broker.trades.course_of = lambda _: Course(fails=fails)
+    trader.empty()
+    order = trader.place(ME, "BUY", UP, 99, 10)
+    # With none of its own orders left on a side, a burst of the flow states the same level more than once.
+    flow_does(trader, Change(DOWN, 100, 6 * SHARE), Change(DOWN, 100, 7 * SHARE))
+    assert order.state is OrderState.MATCHED
+    assert order.size_matched == 10 * SHARE
+    assert trader.shares(ME, UP) == (0 if fails else 10)
+    assert not trader.ledger.account(ME).reserved
     trader.checked()
 
 
@@ -296,6 +312,8 @@ def test_a_gtd_order_ends_a_minute_before_its_expiration() -> None:
         trader.place(ME, "BUY", UP, 40, 10, "GTC", expiration_s=now_s + 500)
     with pytest.raises(Refused, match=r"^invalid expiration$"):
         trader.place(ME, "BUY", UP, 40, 10, "GTD")
+    with pytest.raises(Refused, match=r"^invalid expiration$"):
+        trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=60)
     order = trader.place(ME, "BUY", UP, 40, 10, "GTD", expiration_s=now_s + 100)
     trader.wait(39_999 - trader.exchange.now_ms % 1_000)
     assert order.state is OrderState.LIVE

@@ -42,7 +42,7 @@ def test_a_subscription_is_answered_by_one_array_of_the_known_books() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["PING", "", "x", "[]", "7", '{"type":"market"}',
+    ["PING", "[" * 100_000, "", "x", "[]", "7", '{"type":"market"}',
      '{"type":"user","assets_ids":[]}', '{"assets_ids":[1],"type":"market"}',
      '{"operation":"subscribe","assets_ids":["1"]}'],
 )  # fmt: skip
@@ -69,6 +69,14 @@ def test_a_second_subscription_frame_and_active_tokens_are_invalid_operations() 
     assert texts(session.receive(operation("subscribe", venue.tokens[:2]), 0)) == ["INVALID OPERATION"]
     assert texts(session.receive(operation("subscribe", []), 0)) == ["NO NEW ASSETS"]
     assert texts(session.receive(operation("dance", []), 0)) == ["INVALID OPERATION"]
+
+
+def test_operations_that_are_no_words_are_invalid() -> None:
+    venue = exchange()
+    session = Session(venue)
+    session.receive(first(venue.tokens), 0)
+    assert texts(session.receive(json.dumps({"operation": [], "assets_ids": ["1"]}), 0)) == ["INVALID OPERATION"]
+    assert texts(session.receive("[" * 100_000, 0)) == ["INVALID MESSAGE"]
 
 
 def test_an_added_token_gets_its_book_at_once() -> None:

@@ -10,6 +10,7 @@ from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig
 from polymirror.simulator.exchange.market import Ending
 from polymirror.simulator.orders.broker import OrderState
+from polymirror.simulator.orders.config import MarketTerms
 from polymirror.simulator.orders.rules import Refused
 from polymirror.simulator.orders.trades import Course, SettlementConfig, Trade, TradeStatus
 from polymirror.simulator.settings import RoundsConfig
@@ -106,6 +107,34 @@ def test_the_youngest_orders_that_cannot_be_paid_go_first_and_no_more_than_need(
     trader.wait(1_000)
     assert (old.state, young.state) == (OrderState.LIVE, OrderState.NOT_ENOUGH_BALANCE)
     trader.checked()
+
+
+def test_a_held_back_order_is_not_paid_with_what_a_failed_trade_brought() -> None:
+    trader, _ = traded(Course(fails=True, mine_ms=1_000))
+    trader.place(THEM, "BUY", UP, 40, 10)
+    trader.broker.terms[trader.market.condition_id] = MarketTerms(taker_delay_ms=2_000)
+    order = trader.place(ME, "SELL", UP, 40, 10, "FAK")
+    trader.wait(1_000)
+    assert (order.state, trader.shares(ME, UP)) == (OrderState.DELAYED, 0)
+    trader.wait(1_000)
+    assert (order.state, trader.shares(ME, UP)) == (OrderState.NOT_ENOUGH_BALANCE, 0)
+    assert not trader.ledger.account(ME).reserved
+    trader.checked()
+
+
+def test_nothing_that_is_redeemed_is_still_to_be_sold_by_an_order_that_is_held_back() -> None:
+    trader, _ = traded(None)
+    trader.broker.terms[trader.market.condition_id] = MarketTerms(taker_delay_ms=60_000)
+    trader.place(THEM, "BUY", UP, 40, 10)
+    order = trader.place(ME, "SELL", UP, 40, 10)
+    trader.exchange.settle(payouts=(1, 1))
+    trader.wait(10_000)
+    assert order.state is OrderState.MARKET_RESOLVED
+    trader.broker.redeem(ME, trader.market.condition_id, trader.exchange.now_ms)
+    trader.ledger.audit()
+    trader.wait(60_000)
+    assert order.state is OrderState.MARKET_RESOLVED
+    trader.ledger.audit()
 
 
 def test_who_sold_on_what_a_failed_trade_brought_owes_it_until_it_is_made_good() -> None:

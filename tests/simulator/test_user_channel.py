@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from polymirror.errors import ConfigError
 from polymirror.simulator.frames import Close, Frame
@@ -49,6 +50,21 @@ def test_no_markets_are_all_markets(markets: dict[str, Any]) -> None:
     session.receive('{"operation":"unsubscribe","markets":["0xa"]}', 0)
     told.tell(ME.address, "0xa", "one", 1)
     assert texts(session) == ["one"]
+
+
+def test_operations_that_are_no_words_are_invalid() -> None:
+    assert [item.text for item in joined(channel()).receive('{"operation":[]}', 1) if isinstance(item, Frame)] == [
+        "INVALID OPERATION"
+    ]
+
+
+def test_who_deleted_the_credentials_hears_nothing_more_by_them() -> None:
+    told = channel()
+    session = joined(told)
+    told.keys.delete(ME)
+    told.keys.add(evolve(ME, api_key="another"))
+    told.tell(ME.address, "0xa", "one", 1)
+    assert (texts(session), told.hears(ME.address)) == ([], False)
 
 
 def test_markets_are_subscribed_and_left() -> None:

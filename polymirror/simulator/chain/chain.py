@@ -58,6 +58,10 @@ class Owner(Protocol):
         """Give back the shares of a resolved market. Raises Refused."""
         ...
 
+    def has_account(self, address: str) -> bool:
+        """Whether an address has books of account of its own."""
+        ...
+
 
 @define
 class Transaction:
@@ -98,13 +102,20 @@ class Chain:
         # By wallet, in lower case: who sent transactions for it.
         self._signers: dict[str, str] = {}
 
-    def belongs(self, wallet: str, signer: str) -> None:
-        """A wallet is this signer's."""
-        if len(self._signers) < MAX_TRANSACTIONS:
+    def belongs(self, wallet: str, signer: str) -> bool:
+        """A wallet is said to be this signer's; whether it may be: it is nobody else's, and no account of its own."""
+        known, purse = self._signers.get(wallet.lower()), self._purse_of(wallet)
+        if self._owner.has_account(purse):
+            return purse.lower() == signer.lower()
+        if known is None and len(self._signers) < MAX_TRANSACTIONS:
             self._signers[wallet.lower()] = signer
+        return known is None or known.lower() == signer.lower()
 
     def purse_of(self, address: str) -> str:
         """The address under which a wallet's things are in the books of account."""
+        purse = self._purse_of(address)
+        if purse.lower() != address.lower() or self._owner.has_account(purse):
+            return purse
         return self._purse_of(self._signers.get(address.lower(), address))
 
     def send(self, address: str, calls: Sequence[ContractCall], now_ms: int) -> Transaction:

@@ -101,7 +101,7 @@ class Index:
         return told({"data": {"address": user, "chain_id": CHAIN_ID, "contracts": contracts}})
 
     def _trades(self, user: str, call: Call) -> Answer:
-        account = self._broker.ledger.account(self._purse_of(user))
+        account = self._broker.ledger.look_up(self._purse_of(user))
         undone = {fill.id for fill in account.reversed}
         rows = []
         for fill in reversed(account.fills):
@@ -125,7 +125,7 @@ class Index:
         return data_page(call, rows)
 
     def _rows(self, user: str) -> list[dict[str, Any]]:
-        account = self._broker.ledger.account(self._purse_of(user))
+        account = self._broker.ledger.look_up(self._purse_of(user))
         held = {token: account.shares(token) - account.claimed_shares(token) for token in account.positions}
         return [self._row(user, account, token, held) for token, shares in held.items() if shares > 0]
 

@@ -30,6 +30,8 @@ class Relayer:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
+        # How many batches each signer has sent for his deposit wallet: what the next one must state.
+        self._batches: dict[str, int] = {}
 
     def answer(self, call: Call, now_ms: int) -> Answer | None:
         """Answer a call; ``None``: it is not for this service."""
@@ -42,7 +44,9 @@ class Relayer:
             return told({"deployed": True})
         if path in {"/relay-payload", f"{TRANSACTIONS}/params"}:
             address = call.query.get("address", "")
-            return told({"address": address, "nonce": str(self._chain.nonce(address))})
+            count = self._batches.get(address.lower(), 0)
+            counted = count if call.query.get("type") == "WALLET" else self._chain.nonce(address)
+            return told({"address": address, "nonce": str(counted)})
         head, _, name = path.rpartition("/")
         return self._state(name) if head == TRANSACTIONS else None
 
@@ -61,7 +65,15 @@ class Relayer:
             return refused(400, "invalid transaction")
         if not (is_address(wallet) and is_address(signer)) or len(calls) > MAX_CALLS:
             return refused(400, "invalid transaction")
-        self._chain.belongs(wallet, checksummed(signer))
+        if not self._chain.belongs(checksummed(wallet), checksummed(signer)):
+            return refused(400, "the wallet belongs to somebody else")
+        due = self._batches.get(signer.lower(), 0)
+        if asked["type"] == "WALLET":
+            stated = str(asked.get("nonce", due))
+            if stated != str(due):
+                # Sent again, because its answer was lost, it must not happen again.
+                return refused(400, f"batch nonce {stated[:80]} does not match on-chain nonce {due}")
+            self._batches[signer.lower()] = due + 1
         sent = self._chain.send(checksummed(wallet), calls, now_ms)
         return told({"state": "STATE_NEW", "transactionID": sent.hash, "transactionHash": ""})
 

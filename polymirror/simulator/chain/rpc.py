@@ -42,7 +42,7 @@ BALANCE: Final = selector("balanceOf(address)")
 SHARE_BALANCE: Final = selector("balanceOf(address,uint256)")
 SHARE_BALANCES: Final = selector("balanceOfBatch(address[],uint256[])")
 
-INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, REVERTED = -32600, -32601, -32602, 3
+INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, REJECTED, REVERTED = -32600, -32601, -32602, -32000, 3
 
 
 class RpcError(Exception):
@@ -123,7 +123,11 @@ class JsonRpc:
         # A typed transaction has its type in front, and three more fields before its receiver.
         typed = raw[0] < 0x80
         fields = rlp_list(raw[1:] if typed else raw)
-        to, data = (fields[5], fields[7]) if typed else (fields[3], fields[5])
+        nonce, to, data = (fields[1], fields[5], fields[7]) if typed else (fields[0], fields[3], fields[5])
+        # Sent again, because its answer was lost, it must not happen again.
+        given, wanted = int.from_bytes(nonce, "big"), self._chain.nonce(sender)
+        if given != wanted:
+            raise RpcError(REJECTED, "nonce too low" if given < wanted else "nonce too high")
         return self._chain.send(sender, [ContractCall(f"0x{to.hex()}", data)], now_ms).hash
 
     def _call(self, params: list[Any], _now_ms: int) -> str:
@@ -149,4 +153,4 @@ class JsonRpc:
         return self._account(address).shares(str(token))
 
     def _account(self, address: str) -> Holdings:
-        return self._ledger.account(self._chain.purse_of(checksummed(address)))
+        return self._ledger.look_up(self._chain.purse_of(checksummed(address)))

@@ -11,7 +11,7 @@ from polymirror.simulator.exchange.agenda import Agenda
 from polymirror.simulator.exchange.market import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.market import Market
@@ -47,9 +47,9 @@ class Floor:
         self.late_hashes: list[LateHash] = []
         # Told of each market of a round that is resolved, and when; set by the rounds.
         self.resolve_round: Callable[[Market, int], None] | None = None
-        # Told of orders of accounts that the flow took (market, what, when), and of each
-        # market that stops trading; set by whoever keeps those orders.
-        self.flow_took: Callable[[Market, Taking, int], None] | None = None
+        # Told of orders of accounts that the flow took (market, all of a batch, when), and of
+        # each market that stops trading; set by whoever keeps those orders.
+        self.flow_took: Callable[[Market, Sequence[Taking], int], None] | None = None
         self.trading_ended: Callable[[Market, int], None] | None = None
 
     def stated_ms(self) -> int:

@@ -211,9 +211,9 @@ class Trading:
         if prints:
             self._note_prints(market, prints, at_ms, out)
         self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=bool(prints))
-        for taking in met:
-            if self._floor.flow_took is not None and taking.meets_accounts:
-                self._floor.flow_took(market, taking, at_ms)
+        told = [taking for taking in met if taking.meets_accounts]
+        if told and self._floor.flow_took is not None:
+            self._floor.flow_took(market, told, at_ms)
 
     def _late_fault(self, at_ms: int) -> LateHash | None:
         return next((fault for fault in self._floor.late_hashes if fault.is_due(at_ms)), None)

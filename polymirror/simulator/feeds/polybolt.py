@@ -141,7 +141,7 @@ class PolyboltSession(PulseSession):
         try:
             request = json.loads(text)
             act = self._ops[request["op"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return [reply('{"op":"error","code":"bad_op"}')]
         return act(request, now_ms)
 

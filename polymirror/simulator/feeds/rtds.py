@@ -36,7 +36,9 @@ PATIENCE_MS: Final = 360_000
 """Without a PING for this long, the data stops."""
 
 MAX_SUBSCRIPTIONS: Final = 64
-"""Subscriptions of one connection that are kept; the relay's own bound is not known."""
+"""Subscriptions of one connection that are kept, and of one request; the relay's own bound is not known."""
+
+INVALID: Final = '{"message":"Invalid request body","connectionId":"c1","requestId":"r1"}'
 
 _FILTER: Final = re.compile(r'\{"symbol":"([a-z0-9/]{1,24})"\}')
 
@@ -116,8 +118,10 @@ class RtdsSession(PulseSession):
             request = json.loads(text)
             wanted = [_wanted(each) for each in request["subscriptions"]]
             act = {"subscribe": self._subscribe, "unsubscribe": self._unsubscribe}[request["action"]]
-        except (ValueError, KeyError, TypeError):
-            return [reply('{"message":"Invalid request body","connectionId":"c1","requestId":"r1"}')]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return [reply(INVALID)]
+        if len(wanted) > MAX_SUBSCRIPTIONS:
+            return [reply(INVALID)]
         if any(topic not in {BINANCE, SPOT, *TWAPS} for topic, _ in wanted):
             # One unknown topic silences all that were asked for with it.
             return [reply("topic not found")]

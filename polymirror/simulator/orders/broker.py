@@ -196,6 +196,10 @@ class Broker:
         """Turn so many shares (1/1,000,000) of both tokens into money. Raises Refused, by what is free and settled."""
         return self._convert(address, market, amount, -1, now_ms)
 
+    def has_account(self, address: str) -> bool:
+        """Whether an address has ever had anything."""
+        return address in self.ledger.accounts
+
     def redeem(self, address: str, market: str, now_ms: int) -> list[Redemption]:
         """Give back an account's shares of a resolved market. Raises Refused when it is not resolved, or unknown.
 
@@ -290,23 +294,37 @@ class Broker:
         del out  # the exchange sends what the trade changes
         self._match(order, at_ms)
 
-    def _match(self, order: BookedOrder, at_ms: int) -> None:
+    def _is_ready(self, order: BookedOrder, at_ms: int) -> bool:
+        """Whether an order meets the book now; if not, it has ended, or its time comes later."""
         ticket, exchange = order.ticket, self.exchange
         market = exchange.market_of(ticket.token) if exchange.knows(ticket.token) else None
+        if order.state.final:
+            # Its market ended while it was held back.
+            return False
         if market is None or market.phase is not Phase.TRADING:
-            self._end(order, OrderState.MARKET_RESOLVED, at_ms)
-            return
-        if ticket.ends_ms and at_ms >= ticket.ends_ms:
-            self._end(order, OrderState.EXPIRED, at_ms)
-            return
-        if ticket.rests and not exchange.takes_orders(market, at_ms):
+            ended = OrderState.MARKET_RESOLVED
+        elif ticket.ends_ms and at_ms >= ticket.ends_ms:
+            ended = OrderState.EXPIRED
+        elif ticket.rests and not exchange.takes_orders(market, at_ms):
             # The engine is away; what rests is matched when it is back.
             back_ms = max(exchange.paused_until_ms, exchange.post_only_until_ms)
             exchange.agenda.add(back_ms, partial(self._match_later, order))
+            return False
+        elif self._is_short(order):
+            # A trade that failed meanwhile took away what was set aside.
+            ended = OrderState.NOT_ENOUGH_BALANCE
+        elif order.doomed:
+            ended = OrderState.UNMATCHED
+        else:
+            return True
+        self._end(order, ended, at_ms)
+        return False
+
+    def _match(self, order: BookedOrder, at_ms: int) -> None:
+        if not self._is_ready(order, at_ms):
             return
-        if order.doomed:
-            self._end(order, OrderState.UNMATCHED, at_ms)
-            return
+        ticket, exchange = order.ticket, self.exchange
+        market = exchange.market_of(ticket.token)
         rest = _resting(order, market) if ticket.rests else None
         taking = exchange.match(ticket.token, _taker_order(ticket), at_ms, rest=rest)
         fee = self.fee_terms(order.market)
@@ -338,13 +356,21 @@ class Broker:
             self.ledger.keep(order.address, order.id, money=needed)
         return enough
 
-    def _flow_took(self, market: Market, taking: Taking, at_ms: int) -> None:
-        """The order flow met orders of accounts."""
+    def _flow_took(self, market: Market, takings: Iterable[Taking], at_ms: int) -> None:
+        """The order flow met orders of accounts, one of them perhaps several times in one batch.
+
+        Everything is booked before anything is closed or settled: the book is further than the books of account.
+        """
         fee = self.fee_terms(market.condition_id)
-        trades, makers = self._clearing.clear(market, taking, at_ms, taker=None, fee=fee)
-        self._close_matched(makers)
+        trades: list[Trade] = []
+        met: dict[str, BookedOrder] = {}
+        for taking in takings:
+            made, makers = self._clearing.clear(market, taking, at_ms, taker=None, fee=fee)
+            trades += made
+            met |= {order.id: order for order in makers}
+        self._close_matched(met.values())
         self._clearing.settle(trades, at_ms)
-        for order in makers:
+        for order in met.values():
             self._tell(order, "UPDATE", at_ms)
 
     def _close_matched(self, makers: Iterable[BookedOrder]) -> None:
@@ -384,22 +410,23 @@ class Broker:
             self._withdraw([order], OrderState.EXPIRED, at_ms)
 
     def _trading_ended(self, market: Market, at_ms: int) -> None:
-        for order in [o for o in self._open.values() if o.market == market.condition_id and o.resting is not None]:
+        for order in [o for o in self._open.values() if o.market == market.condition_id]:
             self._end(order, OrderState.MARKET_RESOLVED, at_ms)
 
     def _undone(self, fills: Sequence[Fill], at_ms: int) -> None:
         """Cancel, youngest first, what an account can no longer pay, because a trade of it failed."""
         for address in {fill.address for fill in fills if fill.address in self.ledger.accounts}:
-            account = self.ledger.account(address)
             for order in reversed(self.open_orders(address)):
-                token = "" if order.buys else order.token
-                short = (
-                    account.reserved_cash > account.cash
-                    if order.buys
-                    else account.reserved_shares(token) > account.shares(token)
-                )
-                if short and order.resting is not None:
+                # What is held back is looked at when its time comes.
+                if order.resting is not None and self._is_short(order):
                     self._withdraw([order], OrderState.NOT_ENOUGH_BALANCE, at_ms)
+
+    def _is_short(self, order: BookedOrder) -> bool:
+        """Whether the account of an order has less of what pays for it than its open orders may spend."""
+        account = self.ledger.account(order.address)
+        if order.buys:
+            return account.reserved_cash > account.cash
+        return account.reserved_shares(order.token) > account.shares(order.token)
 
     # News.
 

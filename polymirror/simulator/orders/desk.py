@@ -269,6 +269,7 @@ class OrderDesk:
             raise Refused(400, OLD_VERSION)
         wallet, signer = str(order.get("maker")), str(order.get("signer"))
         own, kind = account.address.lower(), order.get("signatureType")
+        kind = kind if isinstance(kind, int) else None
         # 0: the signer's own address; 1 and 2: a proxy or a safe of his; 3: a wallet that is said to sign itself.
         stated = {1: signer.lower() == own, 2: signer.lower() == own, 3: signer.lower() == wallet.lower()}
         right = stated.get(kind, False) if account.signs and kind in {1, 2, 3} else wallet.lower() == own

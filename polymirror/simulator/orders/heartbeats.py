@@ -19,7 +19,7 @@ PATIENCE_MS: Final = 10_000
 """How long the venue waits for the next heartbeat."""
 
 AGAIN_MS: Final = 1_000
-"""When it tries again while the matching engine is away."""
+"""When it tries again while the matching engine is away, or something is held back."""
 
 
 class Heartbeats:
@@ -47,9 +47,12 @@ class Heartbeats:
         if self._expected.get(address) != last:
             return
         try:
-            self._broker.cancel_all(address, at_ms)
+            _, kept = self._broker.cancel_all(address, at_ms)
         except Refused:
             # The engine is away, and nothing can be matched either.
+            kept = {address: ""}
+        if kept:
+            # What is held back may come to rest yet.
             self._broker.exchange.agenda.add(at_ms + AGAIN_MS, partial(self._look, address, last))
         else:
             del self._expected[address]

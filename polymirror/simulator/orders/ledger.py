@@ -72,6 +72,10 @@ class Ledger:
             found = self.accounts[address] = Holdings(address)
         return found
 
+    def look_up(self, address: str) -> Holdings:
+        """Return an account to be read; asking for one that was never seen leaves nothing behind."""
+        return self.accounts.get(address) or Holdings(address)
+
     def deposit(self, address: str, units: int) -> None:
         """Bring in money from outside, in 1/1,000,000 pUSD. Raises ConfigError unless that is a positive int."""
         if type(units) is not int or not 0 < units <= MAX_DEPOSIT:
@@ -251,6 +255,20 @@ class Ledger:
         behind = sum(self.collateral.values())
         if cash + self.fees + behind != deposited:
             raise LedgerError(f"all: cash {cash}, fees {self.fees} and collateral {behind} are not {deposited}")
+        self._audit_shares()
+
+    def _audit_shares(self) -> None:
+        """All there is of a token, what was redeemed included, is what money was ever turned into in its market."""
+        made, there = dict(self.collateral), dict[tuple[str, str], int]()
+        for account in self.accounts.values():
+            for token, position in account.positions.items():
+                there[position.market, token] = there.get((position.market, token), 0) + position.shares
+            for each in account.redemptions:
+                there[each.market, each.token] = there.get((each.market, each.token), 0) + each.shares
+                made[each.market] = made.get(each.market, 0) + each.payout
+        for (market, token), shares in there.items():
+            if shares != made.get(market, 0):
+                raise LedgerError(f"all: {shares} units of {token} are there, {made.get(market, 0)} were made")
 
 
 def _conserved(fills: Sequence[Fill]) -> tuple[int, int, int]:

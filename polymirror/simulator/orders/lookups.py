@@ -109,7 +109,7 @@ class LookUps:
     def _list_of_trades(self, account: Account, call: Call, now_ms: int) -> Answer:
         query = call.query
         after, before = query.get("after", "0"), query.get("before", "99999999999")
-        if not all(text.isdigit() and len(text) < MAX_TIME_DIGITS for text in (after, before)):
+        if not all(text.isascii() and text.isdigit() and len(text) < MAX_TIME_DIGITS for text in (after, before)):
             return error_answer(400, "Invalid trade params payload")
         first, last = int(after), int(before)
         if self.faults.lag_ms:

@@ -209,11 +209,11 @@ def read_ticket(payload: Any, *, address: str, api_key: str) -> Ticket:
         raise Refused(400, "the order owner has to be the owner of the API KEY")
     kind, side = payload.get("orderType"), order.get("side")
     post_only = payload.get("postOnly") or False
-    if kind not in OrderKind.__members__ or not isinstance(post_only, bool):
+    if not isinstance(kind, str) or kind not in OrderKind.__members__ or not isinstance(post_only, bool):
         raise Refused(400, BAD_PAYLOAD)
     token, signature = order.get("tokenId"), order.get("signature")
     good = isinstance(token, str) and isinstance(signature, str) and _HEX.fullmatch(signature)
-    if side not in {"BUY", "SELL"} or not good or not isinstance(token, str):
+    if not isinstance(side, str) or side not in {"BUY", "SELL"} or not good or not isinstance(token, str):
         raise Refused(400, BAD_PAYLOAD)
     try:
         order_id = order_id_of(order)
@@ -264,7 +264,9 @@ def check_terms(ticket: Ticket, at_ms: int) -> None:
     """Raise Refused unless the kind, the expiration and post-only go together at this time."""
     if ticket.post_only and not ticket.rests:
         raise Refused(400, "invalid post-only order: only GTC and GTD orders are allowed")
-    if bool(ticket.expiration_s) != (ticket.kind is OrderKind.GTD) or (ticket.ends_ms and ticket.ends_ms < at_ms):
+    if bool(ticket.expiration_s) != (ticket.kind is OrderKind.GTD) or (
+        ticket.kind is OrderKind.GTD and ticket.ends_ms < at_ms
+    ):
         raise Refused(400, BAD_EXPIRATION)
 
 

@@ -107,7 +107,7 @@ class UserSession:
     def listens(self, address: str, market: str | None = None) -> bool:
         """Whether this connection is told of an account's events in a market, or in any."""
         account = None if self.closed else self._account
-        if account is None or account.address != address:
+        if account is None or account.address != address or self._channel.keys.of_key(account.api_key) is None:
             return False
         return market is None or self._markets is None or market in self._markets
 
@@ -120,7 +120,7 @@ class UserSession:
         if self._account is None:
             return self._first(message, now_ms)
         markets = _markets(message)
-        operation = message.get("operation")
+        operation = str(message.get("operation"))
         if markets is None or operation not in {"subscribe", "unsubscribe"}:
             return [Frame("INVALID OPERATION", REPLY, at_ms=now_ms)]
         # Who has all markets keeps them.

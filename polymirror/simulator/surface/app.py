@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MAX_SEND_QUEUE = 20_000
 """Items waiting for a slow reader; one more and the venue closes with 1013, as it really does."""
 
+MAX_BODY = 2 * 2**20
+"""Bytes of a call's body; what is longer is not read to its end, and answered with 413."""
+
 MAX_PAUSE = 0.02
 """The pump looks at the clock at least this often, in seconds."""
 
@@ -166,7 +169,10 @@ class Hub:
     async def call(self, request: Request) -> Response:
         """Answer one HTTP call."""
         pairs = tuple(request.query_params.multi_items())
-        call = Call(request.method, request.url.path, dict(pairs), await request.body(), dict(request.headers), pairs)
+        body = await _body(request)
+        if body is None:
+            return Response('{"error":"Payload Too Large"}', 413, {"Connection": "close"}, "application/json")
+        call = Call(request.method, request.url.path, dict(pairs), body, dict(request.headers), pairs)
         # A service that takes orders must meet the exchange as it is now.
         self.advance()
         answer = answer_call(self.services, self.desk, self.line, call, self.exchange.now_ms)
@@ -227,6 +233,16 @@ def build_app(hub: Hub) -> ASGIApp:
         await app({**scope, TRANSPORT: transport}, receive, send)
 
     return with_transport
+
+
+async def _body(request: Request) -> bytes | None:
+    """What a client sends with a call; ``None``: too much of it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
 
 
 def _abort(scope: Scope) -> None:

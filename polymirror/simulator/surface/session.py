@@ -93,7 +93,7 @@ class Session:
         return self._subscribe(wanted, tokens, now_ms)
 
     def _operate(self, message: dict[str, Any], now_ms: int) -> list[Item]:
-        tokens, operation = _token_list(message.get("assets_ids")), message.get("operation")
+        tokens, operation = _token_list(message.get("assets_ids")), str(message.get("operation"))
         if tokens is None or operation not in {"subscribe", "unsubscribe"}:
             return [_reply("INVALID OPERATION", now_ms)]
         if operation == "unsubscribe":
@@ -145,7 +145,7 @@ def _reply(text: str, now_ms: int) -> Frame:
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 
