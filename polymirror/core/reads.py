@@ -6,8 +6,9 @@ and copies nothing that was copied before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.status import Surface
 from polymirror.core.view import BookView, Top
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.config import EngineConfig
+    from polymirror.core.images import Images
     from polymirror.core.token import Token
+
+
+OVERDUE_SECONDS: Final = 0.02
+"""A second token whose own hash is overdue by more than this is not read as a mirror image."""
+
+_IMAGE: Final = ProofKind.COMPLEMENT
 
 
 class Reads(Surface):
     """The reads of an engine. All ``now`` in seconds on the caller's monotonic clock."""
 
     config: EngineConfig
+    _images: Images
 
     def live(self, asset_id: str, now: float, max_proof_age: float | None = None) -> BookView:
         """Return the newest proven state of a LIVE book, to trade on.
@@ -58,7 +67,14 @@ class Reads(Surface):
             # Turned round so that an age that is no number refuses instead of meaning the default.
             limit = max_proof_age
         proof = token.proven.proof
-        if token.state is BookState.LIVE and proof is not None and now + self._slept - proof.as_of <= limit:
+        inside = now + self._slept
+        # A program that stood still may read before it does what is due: then nobody has tried the own hash in time.
+        if (
+            token.state is BookState.LIVE
+            and proof is not None
+            and inside - proof.as_of <= limit
+            and (proof.kind is not _IMAGE or inside <= self._images.next() + OVERDUE_SECONDS)
+        ):
             return token
         self.refused[asset_id] += 1
         raise self.refusal(asset_id, now, limit)

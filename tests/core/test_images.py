@@ -7,6 +7,7 @@ import pytest
 from polymirror.core.mirrored import TURN_SECONDS
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
+from polymirror.errors import NotLive
 from tests.core.builders import Exchange, Rig, assert_right
 
 
@@ -93,3 +94,14 @@ def test_a_market_that_is_mirrored_no_more_is_not_tried(rig, exchange):
     rig.engine.untrack(exchange.market, rig.now)
     rig.advance(TURN_SECONDS + 0.01)
     assert rig.engine.asset_ids == ()
+
+
+def test_after_a_stall_it_is_not_read_before_its_hash_was_tried(rig, exchange):
+    send(rig, exchange, "8", spoil="0" * 40)
+    rig.now += 1.0
+    # The program stood still, and reads before it does what is due.
+    with pytest.raises(NotLive):
+        rig.live_view("22")
+    assert rig.live_view("11").last_proof.kind is ProofKind.HASH
+    rig.advance(0.0)
+    assert rig.state("22") is BookState.SUSPECT
