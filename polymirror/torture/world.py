@@ -358,15 +358,17 @@ class World(Links):
                 heard = self.witness.states_later(condition, about, served.stamp_ms, until_ms)
                 heard = heard or self.witness.answers_later(told, served.stamp_ms)
                 # Nobody can hear of what one token does alone: no message tells it.
-                alone = own is not None and own.alone_ms >= served.since_ms
+                alone = own is not None and own.alone_ms[-1] >= served.since_ms
                 lost = alone or self.witness.is_missing(condition, served.since_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
         for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
         if own is not None:
             mirror = (state[1], state[0]) if index else state
-            read_ms = self.witness.heard(condition, own.alone_ms + self.exchange.clock_offset_ms)
-            first_ms = min(read_ms, default=own.alone_ms)
+            # What a backlog tells of may be older than what befell the token since.
+            alone_ms = own.alone_by(proven_ms + self._link_ms)
+            read_ms = self.witness.heard(condition, alone_ms + self.exchange.clock_offset_ms)
+            first_ms = min(read_ms, default=alone_ms)
             yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, first_ms, len(read_ms))
 
     def _violate(self, promise: str, token: str, detail: str) -> None:

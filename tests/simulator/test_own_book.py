@@ -74,6 +74,17 @@ def test_later_changes_reach_both_and_the_lost_level_may_come_back() -> None:
     assert mirrored(market)
 
 
+def test_it_is_known_when_it_had_changed_alone_last_at_any_moment() -> None:
+    _, market, lost = broken()
+    own = market.own[1]
+    assert own is not None
+    first_ms = own.alone_ms[0]
+    market.set_alone(1, lost, first_ms + 1_000, first_ms + 1_000)
+    assert own.alone_by(first_ms + 2_000) == first_ms + 1_000
+    assert own.alone_by(first_ms + 999) == first_ms
+    assert own.alone_by(first_ms - 1) == first_ms
+
+
 def test_a_hash_of_what_comes_next_leaves_both_books_as_they_are() -> None:
     exchange, market, _ = broken()
     before = [exchange.truth(token) for token in exchange.tokens]

@@ -8,11 +8,12 @@ could not find it wrong. The exchange decides when something happens; nothing he
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.history import Digest, History
@@ -30,6 +31,9 @@ Levels = tuple[tuple[int, int], ...]
 """(price in 1/10,000, size in 1/1,000,000), best first."""
 
 MIN_ORDER_SIZE = "5"
+
+MAX_ALONE = 256
+"""Newest changes of one token alone whose times are kept."""
 
 
 class Phase(Enum):
@@ -73,10 +77,14 @@ class OwnBook:
 
     ladders: tuple[Ladder, Ladder]
     history: History
-    alone_ms: int
-    """When it changed alone last, in true exchange time."""
-    changed_ms: int
+    alone_ms: deque[int] = Factory(lambda: deque(maxlen=MAX_ALONE))
+    """When it changed alone, in true exchange time: the newest last."""
+    changed_ms: int = 0
     """What the venue states as the time of the change that befell it alone; 0 once both changed again."""
+
+    def alone_by(self, until_ms: int) -> int:
+        """When it had changed alone last at a moment; the oldest change that is known, if it was later."""
+        return next((at_ms for at_ms in reversed(self.alone_ms) if at_ms <= until_ms), self.alone_ms[0])
 
 
 @define(eq=False)
@@ -169,8 +177,9 @@ class Market:
         own = self.own[index]
         if own is None:
             first, second = self.ladders
-            own = self.own[index] = OwnBook((first.copy(), second.copy()), self.history.copy(), at_ms, 0)
-        own.alone_ms, own.changed_ms = at_ms, stated_ms
+            own = self.own[index] = OwnBook((first.copy(), second.copy()), self.history.copy())
+        own.alone_ms.append(at_ms)
+        own.changed_ms = stated_ms
         own.ladders[change.side].set(change.price, change.size)
         own.history.record((own.ladders[0].digest, own.ladders[1].digest), at_ms)
 
