@@ -8,19 +8,22 @@ are read in :mod:`polymirror.venue.market`. Called by the mirror, the command li
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from polymirror.errors import BadResponse, MarketNotFound
+from attrs import frozen
+
+from polymirror.errors import BadResponse, MarketNotFound, VenueError
 from polymirror.venue.body import UNREADABLE
 from polymirror.venue.fields import Reader, parse_json
-from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
+from polymirror.venue.http import Answer, Http, HttpCounters, NotFound, Query
 from polymirror.venue.market import FeeSchedule, Market, Oracle, Token, parse_market
 from polymirror.venue.network import REAL
 from polymirror.venue.windows import Interval, Window, window_slugs
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from polymirror.config import Endpoints, RestConfig
@@ -31,6 +34,39 @@ __all__ = ["FeeSchedule", "Gamma", "Interval", "Market", "Oracle", "Token", "Win
 
 AT_ONCE: Final = 50
 """Descriptions that are read before other tasks get their turn: some milliseconds' worth."""
+
+OPEN_THEN_CLOSED: Final[tuple[Mapping[str, str], ...]] = ({}, {"closed": "true"})
+"""What is added to a question, and to its repetition for what was not found."""
+
+
+@frozen
+class _Key:
+    """By what markets are looked up: the name of the query, and of how many at once, so that an address stays below
+    the 4 KiB that any server takes.
+    """
+
+    query: str
+    noun: str
+    label: str
+    at_once: int
+    names_of: Callable[[Any], Sequence[str]]
+
+
+def _slugs_of(raw: Any) -> Sequence[str]:
+    slug = raw.get("slug") if isinstance(raw, dict) else None
+    return (slug,) if isinstance(slug, str) else ()
+
+
+def _tokens_of(raw: Any) -> Sequence[str]:
+    try:
+        # A service that does not know the filter answers with any markets.
+        return Reader("GET /markets", raw).texts("clobTokenIds") if isinstance(raw, dict) else ()
+    except BadResponse:
+        return ()
+
+
+SLUGS: Final = _Key("slug", "slug", "market", 50, _slugs_of)
+TOKENS: Final = _Key("clob_token_ids", "token", "market of token", 25, _tokens_of)
 
 
 class Gamma:
@@ -70,20 +106,57 @@ class Gamma:
 
         Raises :class:`~polymirror.errors.MarketNotFound` when there is none, or none with tokens yet.
         """
-        for number, raw in enumerate(await self._find("/markets", {"slug": slug})):
-            await _leave_turns(number)
-            if isinstance(raw, dict) and raw.get("slug") == slug:
-                return parse_market(raw, f"market {slug[:80]}")
-        raise MarketNotFound(f"no market with slug {slug[:80]} (yet)")
+        return _found((await self.markets([slug]))[slug])
 
     async def market_of_token(self, token: str) -> Market:
         """Look up the market of a token, open or settled. Raises :class:`~polymirror.errors.MarketNotFound`."""
-        for number, raw in enumerate(await self._find("/markets", {"clob_token_ids": token})):
+        return _found((await self.markets_of_tokens([token]))[token])
+
+    async def markets(self, slugs: Sequence[str]) -> dict[str, Market | VenueError]:
+        """Look up markets by slug, open or settled, in one call for many. What is wrong with one is told in its place."""
+        return await self._look_up(SLUGS, slugs)
+
+    async def markets_of_tokens(self, tokens: Sequence[str]) -> dict[str, Market | VenueError]:
+        """Look up the markets of tokens, as :meth:`markets` does."""
+        return await self._look_up(TOKENS, tokens)
+
+    async def _look_up(self, key: _Key, names: Sequence[str]) -> dict[str, Market | VenueError]:
+        wanted = tuple(dict.fromkeys(names))
+        found: dict[str, Market | VenueError] = {}
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(wanted), key.at_once):
+                group.create_task(self._look_up_some(key, wanted[start : start + key.at_once], found))
+        return {name: found[name] for name in wanted}
+
+    async def _look_up_some(self, key: _Key, names: Sequence[str], found: dict[str, Market | VenueError]) -> None:
+        left = dict.fromkeys(names)
+        try:
+            for extra in OPEN_THEN_CLOSED:
+                if left:
+                    await self._look_up_once(key, left, extra, found)
+        except BadResponse as error:
+            if len(left) == 1:
+                found |= dict.fromkeys(left, error)
+                return
+            # One name that fits into no request, or one answer that is too large, is not to keep the others away.
+            rest = tuple(left)
+            for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+                await self._look_up_some(key, half, found)
+        except VenueError as error:
+            found |= dict.fromkeys(left, error)
+        else:
+            found |= {name: MarketNotFound(f"no market with {key.noun} {name[:80]} (yet)") for name in left}
+
+    async def _look_up_once(
+        self, key: _Key, left: dict[str, None], extra: Mapping[str, str], found: dict[str, Market | VenueError]
+    ) -> None:
+        """Ask one question for all that is ``left``, and move what is answered to ``found``."""
+        several = {"limit": str(len(left))} if len(left) > 1 else {}
+        for number, raw in enumerate(await self._ask("/markets", {key.query: tuple(left), **several, **extra})):
             await _leave_turns(number)
-            # A service that does not know the filter answers with any markets.
-            if isinstance(raw, dict) and token in Reader("GET /markets", raw).texts("clobTokenIds"):
-                return parse_market(raw, f"market of token {token[:80]}")
-        raise MarketNotFound(f"no market with token {token[:80]} (yet)")
+            for name in [name for name in key.names_of(raw) if name in left]:
+                del left[name]
+                found[name] = _parsed(raw, f"{key.label} {name[:80]}")
 
     async def event(self, slug: str) -> tuple[Market, ...]:
         """Look up all markets of an event by the event's slug, open or settled.
@@ -113,28 +186,20 @@ class Gamma:
         :class:`~polymirror.errors.BadResponse` when a market's window is not the one its slug stands for.
         """
         windows = window_slugs(asset, interval, now, behind=behind, ahead=ahead)
-        found: dict[str, Market] = {}
-        errors: list[Exception] = []
-
-        async def look_up(slug: str) -> None:
-            try:
-                found[slug] = await self.market(slug)
-            except MarketNotFound:
-                return
-            except Exception as error:  # noqa: BLE001 - raised below, alone: callers expect no group of errors
-                errors.append(error)
-
-        async with asyncio.TaskGroup() as group:
-            for slug in dict.fromkeys(window.slug for window in windows):
-                group.create_task(look_up(slug))
-        if errors:
-            raise errors[0]
+        answers = await self.markets([window.slug for window in windows])
+        found = {slug: _found(each) for slug, each in answers.items() if not isinstance(each, MarketNotFound)}
         return tuple(
             found[window.slug] for window in windows if window.slug in found and _fits(found[window.slug], window)
         )
 
     async def _find(self, path: str, query: Mapping[str, str]) -> list[Any]:
         """Ask for open entries, then for settled ones. An empty list when there is neither."""
+        for extra in OPEN_THEN_CLOSED:
+            if found := await self._ask(path, {**query, **extra}):
+                return found
+        return []
+
+    async def _ask(self, path: str, query: Query) -> list[Any]:
         name = f"GET {path}"
 
         async def decode(answer: Answer) -> list[Any]:
@@ -143,14 +208,23 @@ class Gamma:
                 raise BadResponse(name, f"a list was expected, not {type(content).__name__}", UNREADABLE)
             return content
 
-        for extra in ({}, {"closed": "true"}):
-            try:
-                found = await self._http.call(name, path, decode, query={**query, **extra})
-            except NotFound:
-                continue
-            if found:
-                return found
-        return []
+        try:
+            return await self._http.call(name, path, decode, query=query)
+        except NotFound:
+            return []
+
+
+def _found(answer: Market | VenueError) -> Market:
+    if isinstance(answer, VenueError):
+        raise answer
+    return answer
+
+
+def _parsed(raw: Any, call: str) -> Market | VenueError:
+    try:
+        return parse_market(raw, call)
+    except VenueError as error:
+        return error
 
 
 async def _leave_turns(number: int) -> None:

@@ -9,6 +9,7 @@ to another address of the same service.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
@@ -34,7 +35,7 @@ from polymirror.venue.fields import parse_json
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable
     from types import TracebackType
 
     import httpx
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from polymirror.venue.network import Network
 
 T = TypeVar("T")
+
+Query = Mapping[str, str | Sequence[str]]
+"""The parameters of a call; one with several values is written several times."""
 
 TOO_EARLY: Final = 425
 """The venue answers so while its matching engine restarts."""
@@ -149,7 +153,7 @@ class Http:
         path: str,
         decode: Callable[[Answer], Awaitable[T]],
         *,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         post: Any = None,
         by_name: bool = True,
     ) -> T:
@@ -203,7 +207,7 @@ class Http:
         except TimeoutError:
             raise VenueUnavailable(name, None, f"not done within {self._config.total_timeout:g} s") from None
 
-    async def _attempt(self, name: str, path: str, query: Mapping[str, str] | None, post: Any) -> Answer:
+    async def _attempt(self, name: str, path: str, query: Query | None, post: Any) -> Answer:
         import httpx  # noqa: PLC0415 - as above; by now it is there
 
         if self._client is None:

@@ -257,25 +257,60 @@ async def test_a_body_that_is_no_list_is_a_bad_response(desk, body):
             await gamma.market("x")
 
 
+def window_of(slug):
+    start = int(slug.rsplit("-", 1)[1])
+    minutes = 30 + (start - START) // 60
+    return altered(slug=slug, eventStartTime=None, endDate=f"2026-09-21T{14 + minutes // 60}:{minutes % 60:02}:00Z")
+
+
 def window_service(missing=()):
     def answer(request):
-        slug = request.url.params["slug"]
-        if slug in missing or "closed" in request.url.params:
-            return httpx.Response(200, json=[])
-        start = int(slug.rsplit("-", 1)[1])
-        shift = start - START
-        return httpx.Response(
-            200,
-            json=[
-                altered(
-                    slug=slug,
-                    eventStartTime=None,
-                    endDate=f"2026-09-21T{14 + (30 + shift // 60) // 60}:{(30 + shift // 60) % 60:02}:00Z",
-                )
-            ],
-        )
+        slugs = request.url.params.get_list("slug")
+        known = [] if "closed" in request.url.params else [slug for slug in slugs if slug not in missing]
+        assert int(request.url.params.get("limit", "1")) == len(slugs)
+        return httpx.Response(200, json=[window_of(slug) for slug in known])
 
     return answer
+
+
+async def test_many_slugs_are_looked_up_in_a_call_for_each_fifty(desk):
+    slugs = [f"btc-updown-15m-{START + 60 * number}" for number in range(120)]
+    service = desk(window_service())
+    async with service.gamma() as gamma:
+        found = await gamma.markets(slugs)
+    assert [market.slug for market in found.values()] == slugs == list(found)
+    assert len(service.requests) == 3
+    assert max(len(str(request.url)) for request in service.requests) < 4096
+
+
+async def test_what_is_wrong_with_one_of_many_is_told_in_its_place(desk):
+    good, odd, unknown = (f"btc-updown-15m-{START + number}" for number in (0, 60, 120))
+
+    def answer(request):
+        if "closed" in request.url.params:
+            return httpx.Response(200, json=[])
+        return httpx.Response(200, json=[window_of(good), {**window_of(odd), "orderMinSize": "x"}, None])
+
+    async with desk(answer).gamma() as gamma:
+        found = await gamma.markets([good, odd, unknown])
+    assert found[good].slug == good
+    assert isinstance(found[odd], BadResponse)
+    assert "orderMinSize" in str(found[odd])
+    assert isinstance(found[unknown], MarketNotFound)
+
+
+async def test_a_name_that_fits_into_no_request_keeps_no_other_away(desk):
+    slugs = [f"btc-updown-15m-{START + number}" for number in range(4)]
+    async with desk(window_service()).gamma() as gamma:
+        found = await gamma.markets([*slugs[:2], "\ud800", *slugs[2:]])
+    assert isinstance(found["\ud800"], BadResponse)
+    assert [found[slug].slug for slug in slugs] == slugs
+
+
+async def test_a_service_that_is_away_is_told_for_each_of_many(desk):
+    async with desk(httpx.Response(503)).gamma() as gamma:
+        found = await gamma.markets(["a", "b"])
+    assert [type(each) for each in found.values()] == [VenueUnavailable, VenueUnavailable]
 
 
 async def test_current_next_and_previous_windows_are_looked_up_in_order_of_time(desk):
