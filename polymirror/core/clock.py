@@ -92,6 +92,8 @@ class VenueClock:
         # What /time says since it contradicts the interval: its bounds, and since when.
         self._pending: tuple[float, float] | None = None
         self._pending_at = 0.0
+        # The quickest frame since then that agrees with it.
+        self._agreeing = _UNDATED
         # What the present window and the one before it showed at most, and when the present one began.
         self._shown = [_UNDATED, _UNDATED]
         self._window_at = 0.0
@@ -229,6 +231,8 @@ class VenueClock:
             # It cannot have been sent that late.
             self._pending = None
             return
+        if not may_be_old and _within(seen, pending):
+            self._agreeing = max(self._agreeing, seen)
         lower = self.low is not None and pending[1] < self.low and now - self._pending_at >= LOWER_SECONDS
         if lower and not may_be_old and _within(seen, pending):
             self._move(*pending)
@@ -270,7 +274,7 @@ class VenueClock:
         if before is not None and before[0] <= high and low <= before[1]:
             low, high = max(low, before[0]), min(high, before[1])
         else:
-            self._pending_at = received
+            self._pending_at, self._agreeing = received, _UNDATED
         self._pending = (low, high)
         seen, seen_at = self._seen or (0.0, _UNDATED)
         later = self.high is not None and low > self.high
@@ -279,6 +283,9 @@ class VenueClock:
             self._move(low, high)
 
     def _move(self, low: float, high: float | None) -> None:
+        if high is not None:
+            # Else the backlog of a stall, in which the clock was found elsewhere, would be dated by itself.
+            low = max(low, min(high, self._agreeing))
         self.low, self.high = low, high
         self._ahead = self._pending = None
         self._shown = [_UNDATED, low]

@@ -154,7 +154,7 @@ class Links(Timeline):
     def _broadcast(self) -> None:
         now_ms = self.exchange_ms()
         frames = self.exchange.step(now_ms)
-        self.witness.sent(frames, now_ms)
+        self.witness.sent(frames, now_ms, self.exchange.clock_offset_ms)
         for client in self._clients.values():
             wire = client.wire
             if wire is not None and not wire.session.closed:

@@ -41,6 +41,10 @@ class Witness:
         self._delays: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
         # By how much the quickest change of late was late when it was read, and when: least in the first of these.
         self._quickest: deque[tuple[int, int]] = deque()
+        # The venue's clock, how far it is off, and when that began: what was quick before tells nothing of it.
+        self._offset_ms, self._set_ms = 0, 0
+        # When the newest change that was read was sent.
+        self._newest_ms = 0
         # When a change was read last that something had delayed: until then, what did so was not over.
         self.delayed_ms = 0
         # By market: when a change was read, and how much younger than it is the time that it stated made it.
@@ -53,8 +57,10 @@ class Witness:
         # By token: the newest exchange time of a book that answered a call, and that the exchange really had.
         self._answered: dict[str, int] = {}
 
-    def sent(self, frames: Iterable[Frame], now_ms: int) -> None:
-        """The venue sends these frames, whoever receives them."""
+    def sent(self, frames: Iterable[Frame], now_ms: int, offset_ms: int = 0) -> None:
+        """The venue sends these frames, whoever receives them; its clock is off by so much."""
+        if offset_ms != self._offset_ms:
+            self._offset_ms, self._set_ms = offset_ms, now_ms
         for frame in frames:
             if frame.kind != PRICE_CHANGE:
                 continue
@@ -76,7 +82,11 @@ class Witness:
         if arrived_ms - sent_ms > self._link_ms:
             self.delayed_ms = now_ms
         _note(self._delays[frame.market], now_ms, arrived_ms - sent_ms - self._link_ms)
-        _least(self._quickest, max(0, now_ms - sent_ms - self._link_ms), now_ms)
+        if sent_ms >= self._set_ms > self._newest_ms:
+            self._quickest.clear()
+        self._newest_ms = max(self._newest_ms, sent_ms)
+        if sent_ms >= self._set_ms or self._newest_ms < self._set_ms:
+            _least(self._quickest, max(0, now_ms - sent_ms - self._link_ms), now_ms)
         # What it stated ahead shows only where it came before that: the rest of it makes a late frame younger.
         ahead_ms = frame.at_ms - sent_ms - self._usual_ahead(frame.at_ms - sent_ms, now_ms)
         _note(self._misdated[frame.market], now_ms, min(ahead_ms, now_ms - sent_ms))
@@ -92,7 +102,8 @@ class Witness:
     def added_ms(self, market: str, since_ms: int) -> int:
         """The longest delay beyond the network's own of a change that was read since then, as far as it is constant.
 
-        A delay that some change of the last minute did not have, of any market, is one that a client can know.
+        A delay that some change of the last minute did not have, of any market, is one that a client can know, unless
+        the venue's clock was set since.
         """
         longest = max((late for at_ms, late in self._delays[market] if at_ms >= since_ms), default=0)
         return min(longest, self._quickest[0][1]) if self._quickest else longest

@@ -314,6 +314,15 @@ def test_a_clock_that_was_set_back_is_believed_when_the_stream_and_time_say_so_f
     assert known.low - 1 <= OFFSET + step <= known.high + 1
 
 
+def test_what_was_quick_since_a_clock_was_set_back_bounds_it_when_a_late_frame_makes_that_believed(known):
+    told(known, OFFSET - 5_000, 6.3, clock_module.LOWER_SECONDS - 1)
+    # This program stood still: the first frame that it reads was sent 120 ms ago.
+    late = known.frame(int(OFFSET - 5_000 + 1000 * 16.6) - 120, 16.6)
+    assert known.moved == 1
+    assert late == pytest.approx(0.12, abs=0.002)
+    assert known.low == pytest.approx(OFFSET - 5_000, abs=2)
+
+
 def test_a_frame_that_says_otherwise_meanwhile_ends_the_belief_in_a_clock_that_was_set_back(known):
     told(known, OFFSET - 5_000, 6.0, clock_module.LOWER_SECONDS - 1)
     known.frame(int(OFFSET + 1000 * 15.5), 15.5)

@@ -173,6 +173,15 @@ def test_a_delay_that_a_change_of_the_last_minute_did_not_have_can_be_known() ->
         assert witness.added_ms("market", read_ms) == added_ms
 
 
+def test_what_was_quick_before_the_venues_clock_was_set_tells_nothing_of_a_delay_after_it() -> None:
+    witness = Witness(20)
+    for sent_ms, read_ms, offset_ms, added_ms in [(0, 20, 0, 0), (1_000, 1_120, -500, 100), (1_050, 1_370, -500, 100)]:
+        frame = change(str(sent_ms), token=str(sent_ms))
+        witness.sent([frame], sent_ms, offset_ms)
+        witness.arrived(frame, read_ms, read_ms)
+        assert witness.added_ms("market", read_ms) == added_ms
+
+
 def test_a_witness_knows_when_the_newest_messages_of_a_market_were_read() -> None:
     witness = Witness(20)
     witness.arrived(stated(90), 100, 100)
