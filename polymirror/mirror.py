@@ -12,47 +12,43 @@ import logging
 import random
 import secrets
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
 from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance
-from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
-from polymirror.errors import BadResponse, ConfigError, MirrorClosed, NotLive, UnknownToken
+from polymirror.errors import MirrorClosed, NotLive, UnknownToken
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
+from polymirror.shell.listing import Listing
 from polymirror.shell.subscribers import Subscribers, Subscription, Update
-from polymirror.shell.tasks import alone, as_not_live
+from polymirror.shell.tasks import all_of, alone, as_not_live
+from polymirror.shell.waits import Waits
 from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
-from polymirror.venue.failures import printable
 from polymirror.venue.gamma import Gamma, Market
-from polymirror.venue.market import UP_LABELS
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
     from polymirror.core.view import BookView, Top
+    from polymirror.errors import VenueError
 
 log = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
 
-PAIR = 2
-"""Tokens of a market."""
-
-MAX_NAME = 80
-"""Characters of a market's slug in a message."""
+FIRST_LOOK_UP = 5.0
+"""Seconds that a start waits for the first answers of discovery; what is not found by then is looked for on."""
 
 MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
@@ -86,20 +82,18 @@ class Mirror:
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
-        # What was asked for before the start.
-        self._wanted = (
-            check_each("markets", markets, Market),
-            check_each("slugs", slugs, str),
-            check_each("tokens", tokens, str),
-        )
-        self._markets: dict[str, Market] = {}
+        # Added when it starts.
+        self._given = check_each("markets", markets, Market)
+        self._listing = Listing(self.engine, self.now, self._rng, self._warn, self._drain)
+        self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
         hooks = Hooks(self._spawn, self._drain, self._warn)
-        self._carrier = Carrier(hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._markets)
+        self._carrier = Carrier(
+            hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
+        )
         self._subscribers = Subscribers(self.config.max_subscribers)
         self._on_transition: dict[object, Callable[[Transition], None]] = {}
-        # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here. In order, as
-        # the tasks below, so that a run in virtual time repeats itself.
-        self._waiters: dict[asyncio.Future[None], None] = {}
+        # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
+        self._waits = Waits()
         self._warnings = WarnLog()
         self._records = Records()
         self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
@@ -125,10 +119,10 @@ class Mirror:
     # ---- Life --------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Start. Raises VenueError if a slug or token cannot be looked up.
+        """Start, whether or not the venue answers: what cannot be looked up yet is in :attr:`missing`, and tried again.
 
-        Raises ConfigError for settings with which it could never work, those of the environment included; once it
-        runs, nothing that is wrong with them ends it.
+        Waits up to 5 seconds for the first look-ups. Raises ConfigError for settings with which it could never work,
+        those of the environment included; once it runs, nothing that is wrong with them ends it.
         """
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
@@ -142,20 +136,28 @@ class Mirror:
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
-                await self._look_up_wanted()
-                interval, warn = self.config.clock_interval, partial(self._warn, "time")
-                self._spawn(watch_clock(self.clob, self.engine, interval, warn, self._monotonic), "clock")
+                await self._begin()
+                interval = self.config.clock_interval
+                self._spawn(watch_clock(self.clob, self.engine, interval, self._time_told, self._monotonic), "clock")
                 self._stack = stack.pop_all()
         return self
 
-    async def _look_up_wanted(self) -> None:
-        markets, slugs, tokens = self._wanted
-        for market in markets:
+    async def _begin(self) -> None:
+        for market in self._given:
             self.add_market(market)
-        for slug in slugs:
-            await self.add_slug(slug)
-        for token in tokens:
-            await self.add_token(token)
+        if self._listing.missing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_LOOK_UP):
+                    await self._listing.look_up(self.gamma, starting=True)
+            self._spawn(self._listing.run(self.gamma), "look-ups")
+
+    async def start(self) -> Self:
+        """Start, for programs in which ``async with`` does not fit; call :meth:`stop` in the same task."""
+        return await self.__aenter__()
+
+    async def stop(self) -> None:
+        """Stop. Does nothing for a mirror that does not run."""
+        await self.__aexit__(None, None, None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -176,9 +178,7 @@ class Mirror:
         self._stopped = True
         self._alarm.stop()
         self._subscribers.close()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(MirrorClosed("the mirror was stopped"))
+        self._waits.end(MirrorClosed("the mirror was stopped"))
         for task in tuple(self._tasks):
             task.cancel()
 
@@ -203,28 +203,30 @@ class Mirror:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """All tokens, in the order in which their markets were added; Up or Yes first within a market."""
-        return self.engine.asset_ids
+        """All tokens, in the order in which their markets were added; Up or Yes first within a market.
+
+        Those that were named and whose market is not found yet come last.
+        """
+        return self._listing.tokens
 
     @property
     def markets(self) -> tuple[Market, ...]:
         """All markets, in the order in which they were added."""
-        return tuple(self._markets.values())
+        return tuple(self._listing.markets.values())
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The slugs and tokens whose market is not found yet, and why; they are looked for until it is."""
+        return self._listing.missing
+
+    def market_of(self, token: str) -> Market:
+        """Return the market of a token. Raises NotLive while it is looked for, and UnknownToken."""
+        return self._listing.market_of(token)
 
     def add_market(self, market: Market) -> None:
         """Start to mirror both tokens of a market. Does nothing for one that is mirrored already."""
         self._check_running()
-        if market.condition_id in self._markets:
-            return
-        constants = Constants(
-            min_order_size=market.min_order_size,
-            tick_size=market.tick_size,
-            neg_risk=market.neg_risk,
-        )
-        by_label = sorted(market.tokens, key=lambda token: token.outcome.lower() not in UP_LABELS)
-        asset_ids = [token.id for token in by_label]
-        self.engine.track(market.condition_id, asset_ids, self.now(), constants=constants)
-        self._markets[market.condition_id] = market
+        self._listing.add(market)
         self._drain()
 
     async def add_slug(self, slug: str) -> Market:
@@ -238,26 +240,15 @@ class Mirror:
         return self._add_found(await self.gamma.market_of_token(token))
 
     def _add_found(self, market: Market) -> Market:
-        """Start to mirror what a service described: what is wrong with it is no setting of ours."""
-        call = f"market {printable(market.slug, MAX_NAME)}"
-        if len(market.tokens) != PAIR:
-            raise BadResponse(call, f"two tokens were expected, not {len(market.tokens)}")
-        try:
-            self.add_market(market)
-        except ConfigError as error:
-            if error.field != "asset_ids":
-                raise
-            raise BadResponse(call, printable(str(error))) from error
+        self._check_running()
+        self._listing.add_found(market)
+        self._drain()
         return market
 
     def remove_market(self, condition_id: str) -> None:
         """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
         self._check_running()
-        market = self._markets.pop(condition_id, None)
-        if market is None:
-            raise UnknownToken(condition_id)
-        self.engine.untrack(condition_id, self.now())
-        self._subscribers.forget(market.token_ids)
+        self._subscribers.forget(self._listing.remove(condition_id).token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -275,9 +266,8 @@ class Mirror:
         """
         try:
             view = self.engine.live(token, self._clocks.read(), max_proof_age)
-        except NotLive:
-            self._records.refused += 1
-            raise
+        except (NotLive, UnknownToken) as error:
+            raise self._refused(token, error) from None
         self._records.granted += 1
         return view
 
@@ -288,15 +278,27 @@ class Mirror:
         """
         try:
             top = self.engine.top(token, self._clocks.read(), max_proof_age)
-        except NotLive:
-            self._records.refused += 1
-            raise
+        except (NotLive, UnknownToken) as error:
+            raise self._refused(token, error) from None
         self._records.granted += 1
         return top
 
+    def _refused(self, token: str, error: NotLive | UnknownToken) -> NotLive | UnknownToken:
+        """Count a refused read for execution, and say what is known of a token that is looked for."""
+        if isinstance(error, UnknownToken):
+            error = self._listing.refusal(token) or error
+        self._records.refused += isinstance(error, NotLive)
+        return error
+
     def peek(self, token: str) -> BookView:
-        """Return the last proven levels whatever the state, for display and diagnosis. Never trade on it."""
-        return self.engine.peek(token, self.now())
+        """Return the last proven levels whatever the state, for display and diagnosis. Never trade on it.
+
+        Raises NotLive for a token whose market is not found yet, and UnknownToken.
+        """
+        try:
+            return self.engine.peek(token, self.now())
+        except UnknownToken as error:
+            raise (self._listing.refusal(token) or error) from None
 
     async def prove(self, token: str, timeout: float = 5.0) -> BookView:
         """Have the book proven at full depth, starting now, and return it.
@@ -306,6 +308,8 @@ class Mirror:
         """
         self._check_running()
         asked = self.now()
+
+        self.market_of(token)
 
         def proven() -> bool:
             if self.engine.peek_state(token) is BookState.RETIRED:
@@ -319,7 +323,7 @@ class Mirror:
                     self.engine.prove(token, self.now())
                     self._drain()
                     with suppress(TimeoutError):
-                        await self._until(proven, PROVE_AGAIN)
+                        await self._waits.until(proven, PROVE_AGAIN)
                         break
         return self.live(token)
 
@@ -330,29 +334,36 @@ class Mirror:
         self._drain()
 
     async def wait_live(self, *tokens: str, timeout: float = 10.0, retired_ok: bool = False) -> None:
-        """Wait until these tokens (default: all) are LIVE; with ``retired_ok``, retired ones are not waited for.
+        """Wait until these tokens (default: all, found or not yet) are LIVE; with ``retired_ok``, retired ones count.
 
-        Raises NotLive for the first token that is not, after ``timeout`` seconds, and at once for a retired one
-        (its market is over) without ``retired_ok``; UnknownToken.
+        Raises NotLive after ``timeout`` seconds, which tells of each token that is not LIVE and of each slug that is
+        not found what is missing and why; at once for a retired token (its market is over) without ``retired_ok``;
+        UnknownToken.
         """
         self._check_running()
-        wanted = tokens or self.tokens
 
-        def missing() -> str | None:
-            for token in wanted:
-                state = self.engine.peek_state(token)
-                if state is BookState.RETIRED and not retired_ok:
-                    raise self.engine.refusal(token, self.now(), detail="its market is over; retired_ok=True skips it")
-                if state not in (BookState.LIVE, BookState.RETIRED):
-                    return token
-            return None
+        def refusals() -> Iterator[NotLive]:
+            for name in tokens or (*self.engine.asset_ids, *self._listing.missing):
+                refusal = self._listing.refusal(name) or self._lacks(name, retired_ok=retired_ok)
+                if refusal is not None:
+                    yield refusal
 
         try:
-            await self._until(lambda: missing() is None, timeout)
+            await self._waits.until(lambda: next(refusals(), None) is None, timeout)
         except TimeoutError:
-            token = missing()
-            if token is not None:
-                raise self.engine.refusal(token, self.now(), detail=f"waited {timeout:g} s") from None
+            missing = list(refusals())
+            if missing:
+                raise all_of(missing, f"waited {timeout:g} s") from None
+
+    def _lacks(self, token: str, *, retired_ok: bool) -> NotLive | None:
+        """Return why a token is not LIVE, or None; raise it if no waiting helps."""
+        state = self.engine.peek_state(token)
+        if state is BookState.LIVE or (state is BookState.RETIRED and retired_ok):
+            return None
+        name = self._listing.name_of(token)
+        if state is BookState.RETIRED:
+            raise self.engine.refusal(token, self.now(), detail=f"{name}: its market is over; retired_ok=True skips it")
+        return self.engine.refusal(token, self.now(), detail=name)
 
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change of a LIVE book is proven, and return the view.
@@ -362,21 +373,17 @@ class Mirror:
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):
-                await self._until(lambda: self.engine.is_settled(token), timeout)
+                await self._waits.until(lambda: self.engine.is_settled(token), timeout)
             view = self.live(token, max_proof_age)
         return view
 
-    async def _until(self, holds: Callable[[], bool], timeout: float) -> None:
-        async with asyncio.timeout(timeout):
-            while not holds():
-                # A waiter that was woken just before the end would wait again, for nothing.
-                self._check_running()
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters[waiter] = None
-                try:
-                    await waiter
-                finally:
-                    self._waiters.pop(waiter, None)
+    async def until(self, holds: Callable[[], bool], timeout: float = 10.0) -> None:
+        """Wait until ``holds()``, which is asked again after every input of the mirror, and raise what it raises.
+
+        Raises TimeoutError after ``timeout`` seconds, and MirrorClosed when the mirror stops.
+        """
+        self._check_running()
+        await self._waits.until(holds, timeout)
 
     def status(self) -> MirrorStatus:
         """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
@@ -384,7 +391,7 @@ class Mirror:
         Works before the start and after the end, too. Every number has its unit in its description.
         """
         running = self._group is not None and not self._stopped
-        known = self._records.known(self._markets.values(), self.clob.budget_left if running else None)
+        known = self._records.known(self._listing.markets.values(), self.clob.budget_left if running else None)
         return MirrorStatus.of(self.engine.status(self.now(), known), self._records, seed=self.seed, running=running)
 
     # ---- Being told --------------------------------------------------------------------------------
@@ -437,9 +444,7 @@ class Mirror:
         if changed:
             self._subscribers.notify(changed, self._describe)
         # Whether or not levels changed: a proof of the same levels is what some wait for.
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
     def _tell_events(self) -> None:
@@ -459,6 +464,11 @@ class Mirror:
                     # A user's bug must not stop the mirror. Nor must asking a cancelled future, which would end the
                     # task that called back without a word.
                     log.exception("a transition callback failed")
+
+    def _time_told(self, error: VenueError | None) -> None:
+        self._carrier.answered(error)
+        if error is not None:
+            self._warn("time", str(error))
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()

@@ -93,7 +93,7 @@ def quiet_venue(markets: int = 1, faults: tuple[str | Fault, ...] = (), **exchan
 
 async def until(mirror: Mirror, holds: Callable[[], bool], timeout: float = PATIENCE) -> None:
     """Wait for a condition that inputs of the mirror bring about."""
-    await mirror._until(holds, timeout)
+    await mirror.until(holds, timeout)
 
 
 async def turns_until(holds: Callable[[], bool]) -> None:

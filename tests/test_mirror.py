@@ -231,7 +231,8 @@ async def test_a_market_added_while_its_socket_is_ending_waits_for_the_next_one(
 async def test_wait_live_says_what_the_first_book_that_is_not_live_lacks() -> None:
     silent = [FAULTS["rest_503"](Plan(share=1.0)), FAULTS["lost_opening"](Plan(share=1.0))]
     async with quiet_venue(faults=tuple(silent)) as venue, mirror_of(venue, first_snapshot_timeout=60) as mirror:
-        with pytest.raises(NotLive, match=r"UNPRIMED .TRACKED., never proven, epoch 0: waited 0\.05 s") as caught:
+        told = r"UNPRIMED .TRACKED., never proven, epoch 0: .* Up; waited 0\.05 s; .* Down is UNPRIMED"
+        with pytest.raises(NotLive, match=told) as caught:
             await mirror.wait_live(timeout=0.05)
         refusal = caught.value
         assert refusal.token == mirror.tokens[0]

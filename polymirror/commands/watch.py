@@ -14,7 +14,7 @@ from rich.text import Text
 from polymirror.commands.books import Watched
 from polymirror.commands.screen import animate, is_live, kept_warnings, make_console, print_json
 from polymirror.commands.tables import Dashboard, books_table, counts_line, dashboard, states_line
-from polymirror.errors import ConfigError, NotLive
+from polymirror.errors import ConfigError, MarketNotFound, NotLive
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ async def _watch(session: Session, endpoints: Endpoints, console: Console, *, li
         watched = Watched(mirror)
         try:
             if session.once:
+                for why in mirror.missing.values():
+                    raise MarketNotFound(why)
                 with suppress(NotLive):
                     await mirror.wait_live(timeout=min(FIRST_LIVE, session.seconds or FIRST_LIVE))
                 return

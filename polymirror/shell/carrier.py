@@ -81,6 +81,8 @@ class Carrier:
         self._markets = markets
         # By socket: its connections, one for each lane.
         self._streams: dict[int, list[tuple[Stream, asyncio.Task[None]]]] = {}
+        # Whether the last call came to no answer at all.
+        self._away = False
         # When to look for a gap again while frames come.
         self._look_at = float("-inf")
 
@@ -97,6 +99,14 @@ class Carrier:
     def waiting(self) -> bool:
         """Whether frames wait to be handed to the engine."""
         return any(stream.waiting for stream in self.streams)
+
+    def answered(self, error: Exception | None = None) -> None:
+        """Note how a call ended: after one without any answer, the first answer shows that the network is back."""
+        away = isinstance(error, TimeoutError) or (isinstance(error, VenueUnavailable) and error.status is None)
+        if self._away and not away:
+            for stream in self.streams:
+                stream.hurry()
+        self._away = away
 
     def look_for_gap(self) -> None:
         """Tell the engine if this machine slept."""
@@ -193,9 +203,11 @@ class Carrier:
                 answer = await self._clob.books(asset_ids)
         except (VenueError, TimeoutError) as error:
             why = str(error) or "no answer in time"
+            self.answered(error)
             self._hooks.warn("books", why)
             self._engine.books_failed(request, self._clocks.monotonic(), why)
         else:
+            self.answered(next(iter(answer.failed.values()), None))
             why = next((str(error) for error in answer.failed.values()), "")
             if why:
                 self._hooks.warn("books", why)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from polymirror.errors import VenueError
+from polymirror.errors import VenueError, VenueUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,16 +18,26 @@ if TYPE_CHECKING:
     from polymirror.venue.rest import Clob
 
 LOOK_SECONDS: Final = 1.0
-"""How often the engine is asked whether it wants a sample sooner than it said."""
+"""How often the engine is asked whether it wants a sample sooner than it said, and a venue that is away is asked."""
 
 
 async def watch_clock(
-    clob: Clob, engine: Engine, interval: float, warn: Callable[[str], None], now: Callable[[], float]
+    clob: Clob,
+    engine: Engine,
+    interval: float,
+    told: Callable[[VenueError | None], None],
+    now: Callable[[], float],
 ) -> None:
-    """Take a sample at least every ``interval`` seconds of ``now``, until cancelled; ``warn`` is told of failures."""
+    """Take a sample at least every ``interval`` seconds of ``now``, until cancelled; ``told`` hears how each ended.
+
+    While there is no answer at all it asks each second: the first one shows that the network is back.
+    """
+    away = False
     while True:
         rest = engine.next_time_sample(now(), interval) - now()
-        if rest > 0:
+        if away:
+            await asyncio.sleep(LOOK_SECONDS)
+        elif rest > 0:
             await asyncio.sleep(min(rest, LOOK_SECONDS))
             if rest > LOOK_SECONDS:
                 continue
@@ -36,4 +46,8 @@ async def watch_clock(
             answer = await clob.time()
             engine.server_time(answer.seconds, answer.sent, answer.received)
         except VenueError as error:
-            warn(str(error))
+            away = isinstance(error, VenueUnavailable) and error.status is None
+            told(error)
+        else:
+            away = False
+            told(None)

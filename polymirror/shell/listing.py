@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from polymirror.core.checksum import Constants
-from polymirror.errors import BadResponse, ConfigError, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.core.states import BookState, Reason
+from polymirror.errors import BadResponse, ConfigError, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.failures import printable
 from polymirror.venue.market import UP_LABELS
@@ -94,16 +94,22 @@ class Listing:
         """Return the market of a token. Raises NotLive while it is looked for, and UnknownToken."""
         market = self._of_token.get(token)
         if market is None:
-            self.check(token)
-            raise UnknownToken(token)
+            raise self.refusal(token) or UnknownToken(token)
         return market
 
-    def check(self, name: str) -> None:
-        """Raise NotLive for a slug or token whose market is still looked for: it tells why it is not found."""
+    def name_of(self, token: str) -> str:
+        """Return the slug and the outcome of a token for a message; the empty text for one without a market."""
+        market = self._of_token.get(token)
+        outcomes = [] if market is None else [each.outcome for each in market.tokens if each.id == token]
+        return printable(f"{market.slug} {outcomes[0]}", MAX_NAME) if market is not None and outcomes else ""
+
+    def refusal(self, name: str) -> NotLive | None:
+        """Return the error for a slug or token whose market is still looked for, which tells why it is not found."""
         wanted = self._wanted.get(name)
-        if wanted is not None:
-            detail = f"its market is not found yet: {wanted.trouble}"
-            raise NotLive(name, BookState.UNPRIMED, Reason.TRACKED, None, 0, detail=detail)
+        if wanted is None:
+            return None
+        detail = f"its market is not found yet: {wanted.trouble}"
+        return NotLive(name, BookState.UNPRIMED, Reason.TRACKED, None, 0, detail=detail)
 
     def add(self, market: Market) -> None:
         """Start to mirror both tokens of a market. Does nothing for one that is mirrored already.
@@ -155,8 +161,11 @@ class Listing:
             if name not in self._of_token:
                 self._wanted.setdefault(name, Wanted(name, is_token=True))
 
-    async def look_up(self, gamma: Gamma) -> None:
-        """Ask for everything that is due, in one round. Raises ConfigError for what the settings have no room for."""
+    async def look_up(self, gamma: Gamma, *, starting: bool = False) -> None:
+        """Ask for everything that is due, in one round.
+
+        What the settings have no room for raises ConfigError at the start, and is told like anything else later.
+        """
         due = [wanted for wanted in self._wanted.values() if wanted.due <= self._now()]
         slugs = [wanted.name for wanted in due if not wanted.is_token]
         tokens = [wanted.name for wanted in due if wanted.is_token]
@@ -169,11 +178,13 @@ class Listing:
                 if isinstance(answer, VenueError):
                     raise answer
                 self.add_found(answer)
-            except VenueError as error:
+            except (VenueError, ConfigError) as error:
+                if starting and isinstance(error, ConfigError):
+                    raise
                 self._put_off(wanted, error)
         self._changed()
 
-    def _put_off(self, wanted: Wanted, error: VenueError) -> None:
+    def _put_off(self, wanted: Wanted, error: VenueError | ConfigError) -> None:
         wanted.attempts += 1
         wanted.trouble = str(error)
         wish = getattr(error, "retry_after", None) or 0.0
@@ -187,9 +198,4 @@ class Listing:
             rest = min(wanted.due for wanted in self._wanted.values()) - self._now()
             if rest > 0:
                 await asyncio.sleep(rest)
-            try:
-                await self.look_up(gamma)
-            except ConfigError as error:
-                # There was room for it at the start, or nobody knew of it: that is no reason to end now.
-                self._warn("look-up", str(error))
-                await asyncio.sleep(RETRY_UNKNOWN)
+            await self.look_up(gamma)

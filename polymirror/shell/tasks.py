@@ -6,14 +6,19 @@ Two context managers, used by :mod:`polymirror.mirror` only. The errors themselv
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from polymirror.errors import NotLive
 from polymirror.venue.groups import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from polymirror.core.engine import Engine
+
+
+MAX_ALSO: Final = 4
+"""Books that a refusal tells of beside the first."""
 
 
 class Refusing(Protocol):
@@ -25,6 +30,15 @@ class Refusing(Protocol):
 
     def now(self) -> float:
         """Return the mirror's monotonic clock in seconds."""
+
+
+def all_of(refusals: Sequence[NotLive], how: str) -> NotLive:
+    """Return one refusal that tells of several: the first, ``how`` it came to it, and the next few in short."""
+    first, others = refusals[0], refusals[1:]
+    also = [f"{each.detail or each.token} is {each.state.name}" for each in others[:MAX_ALSO]]
+    more = [f"and {len(others) - MAX_ALSO} more"] if len(others) > MAX_ALSO else []
+    detail = "; ".join([part for part in (first.detail, how) if part] + also + more)
+    return NotLive(first.token, first.state, first.reason, first.age, first.epoch, first.max_proof_age, detail)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ are read in :mod:`polymirror.venue.market`. Called by the mirror, the command li
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import frozen
@@ -23,7 +22,7 @@ from polymirror.venue.windows import Interval, Window, window_slugs
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from polymirror.config import Endpoints, RestConfig
@@ -41,9 +40,7 @@ OPEN_THEN_CLOSED: Final[tuple[Mapping[str, str], ...]] = ({}, {"closed": "true"}
 
 @frozen
 class _Key:
-    """By what markets are looked up: the name of the query, and of how many at once, so that an address stays below
-    the 4 KiB that any server takes.
-    """
+    """By what markets are looked up, and how many at once: so many that an address stays below 4 KiB."""
 
     query: str
     noun: str
@@ -113,7 +110,10 @@ class Gamma:
         return _found((await self.markets_of_tokens([token]))[token])
 
     async def markets(self, slugs: Sequence[str]) -> dict[str, Market | VenueError]:
-        """Look up markets by slug, open or settled, in one call for many. What is wrong with one is told in its place."""
+        """Look up markets by slug, open or settled, in one call for many.
+
+        What is wrong with one of them stands in its place.
+        """
         return await self._look_up(SLUGS, slugs)
 
     async def markets_of_tokens(self, tokens: Sequence[str]) -> dict[str, Market | VenueError]:

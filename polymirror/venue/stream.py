@@ -99,6 +99,8 @@ class Stream:
         self._network = network
         self._clock = network.monotonic
         self._sleep = network.sleep
+        # The wait for the next attempt, while there is one.
+        self._rest: asyncio.Future[None] | None = None
         self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng)
         # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
         self._connection: Connection | None = None
@@ -136,14 +138,14 @@ class Stream:
 
         self._running = True
         retrying = AsyncRetrying(
-            sleep=self._sleep, wait=self._jitter, stop=stop_never, retry=retry_if_exception_type(_Lost)
+            sleep=self._wait, wait=self._jitter, stop=stop_never, retry=retry_if_exception_type(_Lost)
         )
         try:
             while True:
                 await retrying(self._connect_and_serve)
                 # The connection was healthy, so the backoff starts anew; but a venue that restarts drops
                 # every client at the same moment, so the first attempt is jittered too.
-                await self._sleep(self._jitter.seconds(1))
+                await self._wait(self._jitter.seconds(1))
         finally:
             self._running = False
 
@@ -165,6 +167,21 @@ class Stream:
         """
         if self._connection is not None:
             self._connection.end(CloseCause(CloseKind.REQUESTED, why))
+
+    def hurry(self) -> None:
+        """Try again at once, if it waits for the next attempt: the network is back, as somebody else has seen."""
+        if self._rest is not None:
+            self._rest.cancel()
+
+    async def _wait(self, seconds: float) -> None:
+        self._rest = rest = asyncio.ensure_future(self._sleep(seconds))
+        try:
+            await asyncio.wait({rest})
+        finally:
+            self._rest = None
+            rest.cancel()
+        if not rest.cancelled():
+            rest.result()
 
     def vouch(self) -> None:
         """Declare the silence so far honest, on other evidence: restarts the data watchdog."""

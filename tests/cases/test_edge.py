@@ -11,7 +11,6 @@ import pytest
 from attrs import evolve
 
 from polymirror import Endpoints, Mirror, NotLive
-from polymirror.errors import VenueUnavailable
 from polymirror.venue.network import Network
 from polymirror.venue.stream import Stream
 from tests.loopback import PATIENCE, SETTINGS, mirror_of, nothing_left, quiet_venue, until
@@ -184,6 +183,6 @@ async def test_a_venue_that_cannot_be_reached_at_the_start_is_told_why():
     async with Hostile(b"").running() as peer:
         pass
     ends = Endpoints(stream=peer.ws, clob=peer.http, gamma=peer.http)
-    with pytest.raises(VenueUnavailable, match="connection refused"):
-        async with Mirror.for_slug("x", config=SETTINGS, endpoints=ends):
-            pass
+    async with Mirror.for_slug("x", config=SETTINGS, endpoints=ends) as mirror:
+        with pytest.raises(NotLive, match=r"x is UNPRIMED.*not found yet.*connection refused"):
+            await mirror.wait_live(timeout=0.01)

@@ -251,11 +251,11 @@ async def test_one_sample_of_the_venues_clock_that_is_wrong_makes_no_book_doubtf
     # Found by a soak: one answer of /time five seconds ahead made every frame look late for a minute.
     async with Simulator(seed=1, rate=50) as venue, Mirror.for_slug(*venue.slugs, endpoints=venue.endpoints) as mirror:
         await mirror.wait_live()
-        await mirror._until(lambda: any(each.lag is not None for each in mirror.status().markets), PATIENCE)
+        await mirror.until(lambda: any(each.lag is not None for each in mirror.status().markets), PATIENCE)
         transitions = []
         mirror.on_transition(transitions.append)
         for wrong in (30, -30):
             now, frames = mirror.now(), mirror.engine.frames
             mirror.engine.server_time(int(time.time()) + wrong, now, now)
-            await mirror._until(lambda seen=frames: mirror.engine.frames >= seen + 20, PATIENCE)
+            await mirror.until(lambda seen=frames: mirror.engine.frames >= seen + 20, PATIENCE)
         assert transitions == []

@@ -137,4 +137,5 @@ def test_arguments_of_another_kind_are_refused_where_they_are_given(arguments, f
 
 def test_arguments_of_the_right_kind_are_taken_from_anything_that_has_several():
     mirror = Mirror(slugs=(slug for slug in ("a", "b")), tokens={"7": 1}, config=MirrorConfig())
-    assert mirror._wanted == ((), ("a", "b"), ("7",))
+    assert list(mirror.missing) == ["a", "b", "7"]
+    assert mirror.tokens == ("7",)

@@ -30,12 +30,21 @@ CALLS = {
     "neg_risk": (lambda clob, _: clob.neg_risk("7"), BookGone),
     "clob_market": (lambda clob, _: clob.clob_market("0xaa"), MarketNotFound),
     "condition_of_token": (lambda clob, _: clob.condition_of_token("7"), MarketNotFound),
+    "markets": (lambda _, gamma: each(gamma.markets(["s", "t"])), MarketNotFound),
+    "markets_of_tokens": (lambda _, gamma: each(gamma.markets_of_tokens(["7", "8"])), MarketNotFound),
     "market": (lambda _, gamma: gamma.market("s"), MarketNotFound),
     "market_of_token": (lambda _, gamma: gamma.market_of_token("7"), MarketNotFound),
     "event": (lambda _, gamma: gamma.event("s"), MarketNotFound),
     "windows": (lambda _, gamma: gamma.windows("btc", "15m", 1_790_000_000.0), None),
 }
 """Every call of the edge, and what it says of a thing that the venue does not know; None: it says nothing of it."""
+
+
+async def each(call):
+    """Raise what stands in the place of what was asked for."""
+    for found in (await call).values():
+        if isinstance(found, Exception):
+            raise found
 
 
 async def outcome(service, name: str, **settings):
