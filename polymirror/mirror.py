@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance, check_timeout
 from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
@@ -271,7 +271,8 @@ class Mirror:
         """Return the newest proven state of a LIVE book, to trade on.
 
         Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds ago
-        (default and upper bound: the configured age), and UnknownToken.
+        (default and upper bound: the configured age), UnknownToken, and ConfigError for an age that is no number of
+        seconds above 0.
         """
         try:
             view = self.engine.live(token, self._clocks.read(), max_proof_age)
@@ -302,9 +303,10 @@ class Mirror:
         """Have the book proven at full depth, starting now, and return it.
 
         A proof by the stream after this call counts as well as one by REST. Raises NotLive if there is none
-        within ``timeout`` seconds, at once for a retired token, and UnknownToken.
+        within ``timeout`` seconds, at once for a retired token, UnknownToken, and ConfigError for a bad time-out.
         """
         self._check_running()
+        check_timeout("timeout", timeout)
         asked = self.now()
 
         def proven() -> bool:
@@ -333,9 +335,10 @@ class Mirror:
         """Wait until these tokens (default: all) are LIVE; with ``retired_ok``, retired ones are not waited for.
 
         Raises NotLive for the first token that is not, after ``timeout`` seconds, and at once for a retired one
-        (its market is over) without ``retired_ok``; UnknownToken.
+        (its market is over) without ``retired_ok``; UnknownToken; ConfigError for a bad time-out.
         """
         self._check_running()
+        check_timeout("timeout", timeout)
         wanted = tokens or self.tokens
 
         def missing() -> str | None:
@@ -357,8 +360,10 @@ class Mirror:
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change of a LIVE book is proven, and return the view.
 
-        Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds.
+        Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds (0: now or never), and
+        ConfigError for a bad age or time-out.
         """
+        check_timeout("timeout", timeout)
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):
