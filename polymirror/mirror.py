@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
 
-    from polymirror.core.view import BookView, Top
+    from polymirror.core.top import Top
+    from polymirror.core.view import BookView
 
 log = logging.getLogger("polymirror")
 

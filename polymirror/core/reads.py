@@ -12,7 +12,8 @@ from polymirror.config import check_age
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.status import Surface
-from polymirror.core.view import BookView, Top
+from polymirror.core.top import Top
+from polymirror.core.view import BookView
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:

@@ -109,7 +109,7 @@ def test_a_peek_shows_whatever_there_is_and_says_its_state(rig):
 def test_a_view_carries_what_it_is_worth(rig, exchange):
     rig.send(exchange.change("BUY", "0.49", "5"))
     view = rig.live_view("11")
-    assert (view.token, view.market, view.epoch, view.tick_size) == ("11", "0xm", 0, 100)
+    assert (view.token, view.market, view.epoch, view.tick_size_e4) == ("11", "0xm", 0, 100)
     assert (view.exchange_ms, view.read_at, view.apply_lag) == (exchange.at, rig.now, 0.0)
     assert view.last_proof.kind.value == "hash"
 
