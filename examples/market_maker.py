@@ -31,7 +31,7 @@ from polymirror.simulator.orders.auth import Account
 
 SHARES, ZERO = 5, "0x" + "0" * 64
 PREFIX, WORDS = "TRADE_STATUS_", {"MATCHED", "MINED", "RETRYING", "CONFIRMED", "FAILED"}
-CENT = 100  # in 1/10,000
+CENT = Decimal("0.01")
 PATIENCE, LATE = 1.0, 3.5  # seconds until a call is made again, and after which none is on its way any more
 
 
@@ -55,10 +55,11 @@ class Maker:
                     return answer.json()
             await asyncio.sleep(0.05)
 
-    async def bid(self, token: str, price: int) -> None:
-        """Bid for some shares, never as the taker; the price is in 1/10,000."""
+    async def bid(self, token: str, price: Decimal) -> None:
+        """Bid for some shares, never as the taker; the price is in pUSD."""
         order = {"salt": random.getrandbits(53), "maker": self.account.address, "signer": self.account.address}
-        order |= {"tokenId": token, "makerAmount": str(SHARES * price * 100), "takerAmount": str(SHARES * 1_000_000)}
+        money, shares = int(SHARES * price * 1_000_000), SHARES * 1_000_000
+        order |= {"tokenId": token, "makerAmount": str(money), "takerAmount": str(shares)}
         order |= {"side": "BUY", "signatureType": 0, "timestamp": str(int(time.time() * 1_000)), "expiration": "0"}
         order |= {"metadata": ZERO, "builder": ZERO, "signature": "0x"}
         sent = {"order": order, "owner": self.account.api_key, "orderType": "GTC", "postOnly": True}

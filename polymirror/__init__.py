@@ -5,9 +5,12 @@ The public names, nothing else. Start with :class:`Mirror`.
 
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
 from polymirror.core.events import Transition
+from polymirror.core.fills import Fill
+from polymirror.core.level import Level
 from polymirror.core.proofs import Proof, ProofKind, Verdict
 from polymirror.core.states import BookState, Reason
-from polymirror.core.view import BookView, Fill, Level, Top
+from polymirror.core.top import Top
+from polymirror.core.view import BookView
 from polymirror.errors import (
     ConfigError,
     LeaseLost,

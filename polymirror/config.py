@@ -8,7 +8,7 @@ Nothing here reads the environment or a file: callers decide where settings come
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
@@ -84,6 +84,25 @@ def check_each(field_name: str, values: Iterable[T], kind: type[T]) -> tuple[T, 
         if not isinstance(value, kind) or value == "":
             raise ConfigError(field_name, value, f"each a {kind.__name__} that is not empty")
     return found
+
+
+def check_age(field_name: str, value: object) -> None:
+    """Raise :class:`~polymirror.errors.ConfigError` for an age that is no number of seconds above 0.
+
+    Infinity is one: a proof may then be as old as the mirror's own setting allows.
+    """
+    if not _is_real(value) or not value > 0:
+        raise ConfigError(field_name, value, "a number of seconds above 0 (float or int)")
+
+
+def check_timeout(field_name: str, value: object) -> None:
+    """Raise :class:`~polymirror.errors.ConfigError` for what is no finite number of seconds; 0 does not wait."""
+    if not _is_real(value) or not 0 <= value < float("inf"):
+        raise ConfigError(field_name, value, "a finite number of seconds from 0 on (float or int)")
+
+
+def _is_real(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @frozen(kw_only=True)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from polymirror.config import check_age, check_timeout
 from polymirror.core.states import BookState
-from polymirror.errors import ConfigError, LeaseLost, NotLive, UnknownToken
+from polymirror.errors import LeaseLost, NotLive, UnknownToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -82,9 +83,14 @@ class Lease:
 
 
 class Gate:
-    """Gives leases on a mirror's books. ``max_proof_age`` (seconds) holds where a lease asks for nothing else."""
+    """Gives leases on a mirror's books. ``max_proof_age`` (seconds) holds where a lease asks for nothing else.
+
+    Raises ConfigError for an age that is no number of seconds above 0.
+    """
 
     def __init__(self, books: Books, *, max_proof_age: float | None = None) -> None:
+        if max_proof_age is not None:
+            check_age("max_proof_age", max_proof_age)
         self._books = books
         self._max_proof_age = max_proof_age
 
@@ -94,11 +100,12 @@ class Gate:
     ) -> AsyncIterator[Lease]:
         """Lease a book, waiting up to ``timeout`` seconds for its newest change to be proven.
 
-        Raises NotLive if the book may not be read, UnknownToken, and ConfigError for a bad age.
+        Raises NotLive if the book may not be read, UnknownToken, and ConfigError for a bad age or time-out.
         """
         age = self._max_proof_age if max_proof_age is None else max_proof_age
-        if age is not None and not 0 < age < float("inf"):
-            raise ConfigError("max_proof_age", age, "above 0 seconds")
+        if age is not None:
+            check_age("max_proof_age", age)
+        check_timeout("timeout", timeout)
         view = await self._books.wait_settled(token, age, timeout)
         lease = Lease(self._books, view, age)
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance, check_timeout
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
-    from polymirror.core.view import BookView, Top
+    from polymirror.core.top import Top
+    from polymirror.core.view import BookView
     from polymirror.errors import VenueError
 
 log = logging.getLogger("polymirror")
@@ -262,7 +263,8 @@ class Mirror:
         """Return the newest proven state of a LIVE book, to trade on.
 
         Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds ago
-        (default and upper bound: the configured age), and UnknownToken.
+        (default and upper bound: the configured age), UnknownToken, and ConfigError for an age that is no number of
+        seconds above 0.
         """
         try:
             view = self.engine.live(token, self._clocks.read(), max_proof_age)
@@ -304,9 +306,10 @@ class Mirror:
         """Have the book proven at full depth, starting now, and return it.
 
         A proof by the stream after this call counts as well as one by REST. Raises NotLive if there is none
-        within ``timeout`` seconds, at once for a retired token, and UnknownToken.
+        within ``timeout`` seconds, at once for a retired token, UnknownToken, and ConfigError for a bad time-out.
         """
         self._check_running()
+        check_timeout("timeout", timeout)
         asked = self.now()
 
         self.market_of(token)
@@ -338,9 +341,10 @@ class Mirror:
 
         Raises NotLive after ``timeout`` seconds, which tells of each token that is not LIVE and of each slug that is
         not found what is missing and why; at once for a retired token (its market is over) without ``retired_ok``;
-        UnknownToken.
+        UnknownToken; ConfigError for a bad time-out.
         """
         self._check_running()
+        check_timeout("timeout", timeout)
 
         def refusals() -> Iterator[NotLive]:
             for name in tokens or (*self.engine.asset_ids, *self._listing.missing):
@@ -368,8 +372,10 @@ class Mirror:
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change of a LIVE book is proven, and return the view.
 
-        Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds.
+        Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds (0: now or never), and
+        ConfigError for a bad age or time-out.
         """
+        check_timeout("timeout", timeout)
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):

@@ -84,15 +84,14 @@ async def test_no_lease_on_a_book_that_is_not_live_or_not_known_or_for_an_age_th
     silent = (FAULTS["rest_503"](Plan(share=1.0)), FAULTS["lost_opening"](Plan(share=1.0)))
     async with quiet_venue(faults=silent) as venue, mirror_of(venue) as mirror:
         up = mirror.tokens[0]
-        for gate, error in ((Gate(mirror), NotLive), (Gate(mirror, max_proof_age=0), ConfigError)):
-            with pytest.raises(error):
-                async with gate.lease(up):
-                    pytest.fail("the body must not run")
+        with pytest.raises(NotLive):
+            async with Gate(mirror).lease(up):
+                pytest.fail("the body must not run")
         with pytest.raises(UnknownToken):
             async with Gate(mirror).lease("1"):
                 pytest.fail("the body must not run")
-        for age in (0, -1, float("nan"), float("inf")):
-            with pytest.raises(ConfigError, match=r"max_proof_age=.* above 0 seconds"):
+        for age in (0, -1, float("nan")):
+            with pytest.raises(ConfigError, match=r"max_proof_age=.* a number of seconds above 0"):
                 async with Gate(mirror).lease(up, max_proof_age=age):
                     pytest.fail("the body must not run")
 

@@ -58,7 +58,7 @@ async def test_refused_reads_and_resyncs_are_counted_for_each_token_until_it_goe
         mirror.live(up)
         for _ in range(3):
             with pytest.raises(NotLive):
-                mirror.live(down, max_proof_age=0.0)
+                mirror.live(down, max_proof_age=1e-9)
         mirror.resync(down)
         with pytest.raises(NotLive):
             mirror.live(down)

@@ -92,7 +92,7 @@ class Mirrored(Contestant):
             return (book.bids.keys or [0])[-1], PRICE_SCALE - (book.asks.keys or [0])[-1]
         top = self.engine.top(token, self._now)
         bid, ask = top.best_bid, top.best_ask
-        return 0 if bid is None else bid.price, PRICE_SCALE if ask is None else ask.price
+        return 0 if bid is None else bid.price_e4, PRICE_SCALE if ask is None else ask.price_e4
 
 
 class _Entry(msgspec.Struct, gc=False):

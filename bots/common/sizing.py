@@ -18,7 +18,6 @@ from bots.common.amounts import EXACT, MONEY_STEP, ceil_to, check_price, floor_t
 from bots.common.errors import OrderInvalid
 from bots.common.fees import believable, exact_fee, highest_fee
 from bots.common.ranges import decimal_range
-from polymirror.core.units import price_to_decimal, size_to_decimal
 
 if TYPE_CHECKING:
     from polymirror.core.view import BookView
@@ -107,14 +106,14 @@ def size_buy(view: BookView, fair: Decimal, fee: FeeSchedule, limits: SizeLimits
     if not fair.is_finite() or not 0 <= fair <= 1:
         raise OrderInvalid("fair", fair, "a probability from 0 to 1")
     believable(view.market, fee)
-    if view.tick_size is None:
+    tick = view.tick_size
+    if tick is None:
         return SizeRefusal(NoSize.NO_TICK, view.token[:12])
     asks = view.asks[:MAX_LEVELS]
     if not asks:
         return SizeRefusal(NoSize.NO_ASKS, view.token[:12])
-    tick = price_to_decimal(view.tick_size)
     ceiling = floor_to(min(limits.max_price, ONE - tick), tick)
-    best = price_to_decimal(asks[0].price)
+    best = asks[0].price
     if ceil_to(best, tick) > ceiling:
         return SizeRefusal(NoSize.TOO_DEAR, f"{best} against {limits.max_price}")
     if edge(fair, fee, best) < limits.min_edge:
@@ -122,8 +121,7 @@ def size_buy(view: BookView, fair: Decimal, fee: FeeSchedule, limits: SizeLimits
 
     depth = Decimal(0)
     chosen: tuple[Decimal, Decimal, int] | None = None
-    for count, level in enumerate(asks, start=1):
-        price, size = price_to_decimal(level.price), size_to_decimal(level.size)
+    for count, (price, size) in enumerate(asks, start=1):
         # A level between two ticks is older than the tick size: only the next price up can be asked for.
         limit = ceil_to(price, tick)
         if limit > ceiling or edge(fair, fee, limit) < limits.min_edge:
@@ -194,10 +192,9 @@ def _judge(
 
 def _fees_on_depth(view: BookView, shares: Decimal, fee: FeeSchedule) -> Decimal:
     left, total = shares, Decimal(0)
-    for level in view.asks:
+    for price, size in view.asks:
         if left <= 0:
             break
-        price, size = level.decimal
         take = min(left, size)
         total = EXACT.add(total, highest_fee(fee, price, take))
         left = EXACT.subtract(left, take)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.core.events import Transition
+    from polymirror.core.level import Level
     from polymirror.core.status import TokenStatus
-    from polymirror.core.view import Level
     from polymirror.mirror import Mirror
     from polymirror.venue.gamma import Market
 
@@ -141,5 +141,5 @@ def _price(level: Level | None) -> str:
     if level is None:
         return NOTHING
     # At least two decimals, so that prices stand below each other.
-    whole, _, decimals = price_to_wire(level.price).partition(".")
+    whole, _, decimals = price_to_wire(level.price_e4).partition(".")
     return f"{whole}.{decimals:0<2}"

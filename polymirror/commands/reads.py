@@ -14,6 +14,7 @@ from polymirror.errors import NotLive
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from polymirror.core.level import Level
     from polymirror.core.view import BookView
 
 STEP: Final = 0.0001
@@ -63,9 +64,7 @@ class Readable(Protocol):
 class Truth(Protocol):
     """What knows better: the simulated exchange."""
 
-    def was_true(
-        self, token: str, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], max_age: float
-    ) -> bool:
+    def was_true(self, token: str, bids: Iterable[Level], asks: Iterable[Level], max_age: float) -> bool:
         """Whether the book was exactly this within the last ``max_age`` seconds."""
         ...
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from polymirror.config import check_age
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.status import Surface
-from polymirror.core.view import BookView, Top
+from polymirror.core.top import Top
+from polymirror.core.view import BookView
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 OVERDUE_SECONDS: Final = 0.02
 """A second token whose own hash is overdue by more than this is not read as a mirror image."""
 
+_NUMBERS: Final = (float, int)
 _IMAGE: Final = ProofKind.COMPLEMENT
 
 
@@ -38,7 +41,8 @@ class Reads(Surface):
         """Return the newest proven state of a LIVE book, to trade on.
 
         Raises NotLive unless the book is LIVE and was proven no longer than ``max_proof_age`` seconds
-        ago (never more than the configured age), and UnknownToken for a token that is not tracked.
+        ago (never more than the configured age), UnknownToken for a token that is not tracked, and ConfigError for
+        an age that is no number of seconds above 0.
         """
         return self._view(self._readable(asset_id, now, max_proof_age), now)
 
@@ -63,9 +67,12 @@ class Reads(Surface):
         if token is None:
             raise UnknownToken(asset_id)
         limit = self.config.max_proof_age
-        if max_proof_age is not None and not max_proof_age >= limit:
-            # Turned round so that an age that is no number refuses instead of meaning the default.
-            limit = max_proof_age
+        if max_proof_age is not None:
+            # What is no plain number above 0 (a bool is none) is looked at in calm.
+            if max_proof_age.__class__ not in _NUMBERS or not max_proof_age > 0.0:
+                check_age("max_proof_age", max_proof_age)
+            if max_proof_age < limit:  # noqa: PLR1730 - min() takes a tenth of the read
+                limit = max_proof_age
         proof = token.proven.proof
         inside = now + self._slept
         # A program that stood still may read before it does what is due: then nobody has tried the own hash in time.

@@ -5,7 +5,7 @@ or sockets themselves. It is a copy: it never changes after it was made, and mak
 2,000 tokens takes 10 to 20 ms, so take one a second, or when somebody asks, and never for each frame.
 
 Units: times and ages in seconds, times on the mirror's monotonic clock; what ends in ``_ms`` is exchange time in
-milliseconds since 1970, or an offset to it; prices in 1/10,000 of a pUSD. Mappings are in a fixed order.
+milliseconds since 1970, or an offset to it; prices are Decimals in pUSD. Mappings are in a fixed order.
 
 :class:`Surface` is what else an engine answers to those outside: small questions about one token or market.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from msgspec import Struct
 
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
+from polymirror.core.units import price_to_decimal
 from polymirror.errors import UnknownToken
 
 if TYPE_CHECKING:
@@ -91,8 +93,8 @@ class MarketStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Seconds from the venue's timestamp of its newest change to its application. None: no change yet."""
     lagging: bool
     """The lag is above ``max_apply_lag``: none of its books can be LIVE."""
-    tick_size: int | None
-    """The finer price grid of its tokens, in 1/10,000. None: not told yet."""
+    tick_size: Decimal | None
+    """The finer price grid of its tokens, in pUSD. None: not told yet."""
     hash_form: str | None
     """The name of the form in which the venue writes the text that it hashes. None: no known form explains it."""
     verifiable: bool
@@ -200,7 +202,7 @@ class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
         return "; ".join([*told, f"REST: {self.rest.trouble}"] if self.rest.trouble else told)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain objects that :mod:`json` writes as they are; states and reasons by name."""
+        """Return everything as plain objects that :mod:`json` writes as they are: states by name, Decimals as text."""
         plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return plain
 
@@ -286,7 +288,8 @@ class Surface:
             found.append(
                 MarketStatus(
                     market=market.condition_id, slug=names.get(tokens[0], _NAMELESS)[0], tokens=tokens,
-                    socket=market.socket, lag=market.lag, lagging=market.lagging, tick_size=min(ticks, default=None),
+                    socket=market.socket, lag=market.lag, lagging=market.lagging,
+                    tick_size=price_to_decimal(min(ticks)) if ticks else None,
                     hash_form=hashes.form if hashes.verifiable else None, verifiable=hashes.verifiable,
                 )
             )  # fmt: skip

@@ -2,13 +2,14 @@
 
 A price is an int in 1/10,000 of a pUSD, a size an int in 1/1,000,000 of a share, money (price times
 size) an int in 1/10^10 of a pUSD. Every tick the venue allows (0.1 down to 0.0001) fits. Floats never
-appear; :class:`~decimal.Decimal` appears only for people, at the edges. Used by everything that
-touches a number of the venue.
+appear; :class:`~decimal.Decimal` is what everybody outside the core reads. A name that holds a raw price
+ends in ``_e4``, one that holds a raw size in ``_e6``. Used by everything that touches a number of the venue.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import TYPE_CHECKING, Final
 
@@ -137,19 +138,38 @@ def size_to_wire(size: int) -> str:
     return _to_wire(size, 6)
 
 
+class _PriceDecimals(dict[int, Decimal]):
+    """The Decimal of each price: there are no more than PRICE_SCALE + 1, and a look takes a tenth of making one."""
+
+    def __missing__(self, price: int) -> Decimal:
+        if not 0 <= price <= PRICE_SCALE:
+            raise UnitError("price", price, f"between 0 and {PRICE_SCALE} in 1/{PRICE_SCALE} of a pUSD")
+        value = self[price] = Decimal(price_to_wire(price))
+        return value
+
+
+_PRICE_DECIMALS: Final = _PriceDecimals()
+
+
 def price_to_decimal(price: int) -> Decimal:
-    """Return the exact price in pUSD."""
-    return _EXACT.scaleb(Decimal(price), -4)
+    """Return the exact price in pUSD, without needless zeros. Raises UnitError outside 0..PRICE_SCALE."""
+    return _PRICE_DECIMALS[price]
 
 
 def size_to_decimal(size: int) -> Decimal:
-    """Return the exact size in shares."""
-    return _EXACT.scaleb(Decimal(size), -6)
+    """Return the exact size in shares, without needless zeros."""
+    return _to_decimal(size, SIZE_SCALE, -6)
 
 
 def money_to_decimal(money: int) -> Decimal:
-    """Return the exact money in pUSD for the product of a price and a size."""
-    return _EXACT.scaleb(Decimal(money), -10)
+    """Return the exact money in pUSD for the product of a price and a size, without needless zeros."""
+    return _to_decimal(money, MONEY_SCALE, -10)
+
+
+def _to_decimal(value: int, scale: int, exponent: int) -> Decimal:
+    whole, rest = divmod(value, scale)
+    # Only what is no whole number is trimmed: of 100, normalize() makes 1E+2.
+    return _EXACT.normalize(_EXACT.scaleb(Decimal(value), exponent)) if rest else Decimal(whole)
 
 
 def decimal_to_units(field: str, value: Decimal | int | str, decimals: int) -> int:
@@ -164,6 +184,19 @@ def decimal_to_units(field: str, value: Decimal | int | str, decimals: int) -> i
     except (ArithmeticError, ValueError):
         pass
     raise UnitError(field, value, allowed)
+
+
+def limit_to_units(field: str, value: Decimal | int | str, rounding: str) -> int:
+    """Read a caller's price limit in pUSD; one between two units becomes the next one as ``rounding`` says.
+
+    Raises UnitError for floats, and for what is no price: it lies between 0 and 1, both included.
+    """
+    if not isinstance(value, bool) and isinstance(value, (Decimal, int, str)):
+        with suppress(ArithmeticError, ValueError):
+            limit = Decimal(value)
+            if 0 <= limit <= 1:
+                return int(_EXACT.scaleb(limit, 4).to_integral_value(rounding))
+    raise UnitError(field, value, "a price from 0 to 1 pUSD, as a Decimal, int or str")
 
 
 def _to_wire(value: int, decimals: int) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
+    from polymirror.simulator.exchange.history import Level
     from polymirror.simulator.surface.services import Feed, Makes, Service
 
 HOST = "127.0.0.1"
@@ -110,14 +111,11 @@ class Simulator:
     def was_true(
         self,
         token: str,
-        bids: Iterable[tuple[int, int]],
-        asks: Iterable[tuple[int, int]],
+        bids: Iterable[Level],
+        asks: Iterable[Level],
         max_age: float,
     ) -> bool:
-        """Whether the exchange really had exactly these levels no longer than ``max_age`` seconds ago.
-
-        Levels are (price in 1/10,000, size in 1/1,000,000).
-        """
+        """Whether the exchange really had exactly these levels, those of a view, no longer than ``max_age`` s ago."""
         since_ms = int((self._clock() - max_age) * 1000)
         return self.exchange.was_true(token, bids, asks, since_ms)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.proofs import ProofKind
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
-from polymirror.simulator.exchange.history import digest
+from polymirror.simulator.exchange.history import digest_of
 from polymirror.simulator.faults.openings import StaleOpening
 from polymirror.simulator.faults.replay import ReplayedConnection
 from polymirror.simulator.faults.stale import OldBooks
@@ -107,7 +107,7 @@ class Judge:
         index = market.tokens.index(token)
         own = market.own[index]
         if own is not None:
-            state = digest(view.bids, view.asks)
+            state = digest_of(view.bids, view.asks)
             mirror = (state[1], state[0]) if index else state
             # Here nobody knows when a message was heard, but the message that proves is no older than the proof.
             proven_ms = claim.now_ms - math.ceil(claim.age * 1000)

@@ -35,7 +35,7 @@ from polymirror.core.states import BookState
 from polymirror.core.units import PRICES, parse_size
 from polymirror.errors import NotLive, UnitError
 from polymirror.simulator.exchange.exchange import Exchange
-from polymirror.simulator.exchange.history import Sums
+from polymirror.simulator.exchange.history import Sums, digest
 from polymirror.simulator.exchange.market import MIN_ORDER_SIZE, Phase
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.faults.openings import StaleOpening
@@ -271,7 +271,7 @@ class World(Links):
         for book in books:
             token = book.asset_id
             # What was altered on the way says nothing.
-            if self.exchange.knows(token) and self.exchange.was_true(token, *_levels(book), 0):
+            if self.exchange.knows(token) and self.exchange.was_digest_true(token, digest(*_levels(book)), 0):
                 self.witness.answered(token, book.timestamp_ms)
 
     def _awoke(self) -> None:

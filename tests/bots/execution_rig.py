@@ -35,7 +35,7 @@ def view_of(asks=ASKS, bids=BIDS, tick="0.01", token=TOKEN, epoch=1) -> BookView
     return BookView(
         token=token, market=MARKET, state=BookState.LIVE, reason=Reason.PROVEN, epoch=epoch, doubts=0, settled=True,
         exchange_ms=5, apply_lag=0.01, clock_uncertainty=None, read_at=100.0, proven_at=99.75,
-        last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size=None if tick is None else int(Decimal(tick) * 10_000),
+        last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size_e4=None if tick is None else int(Decimal(tick) * 10_000),
         levels=order_book(bids, asks).levels(),
     )  # fmt: skip
 

@@ -15,7 +15,6 @@ from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.wire import Departure
 from bots.common.orders import Order, Outcome, Result, Side, TimeInForce
 from polymirror import ConfigError, Gate, Mirror
-from polymirror.core.units import price_to_decimal
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
 from polymirror.simulator.orders.broker import Broker, BrokerConfig
 from polymirror.simulator.orders.desk import Account, OrderDesk, order_id_of
@@ -65,8 +64,8 @@ class Desk:
 
     def order(self, view, shares=20, side=Side.BUY, name="c1", slack=0, **changes) -> Order:
         """Take so many shares, up to ``slack`` ticks worse than the best price."""
-        tick = price_to_decimal(view.tick_size)
-        best = price_to_decimal((view.best_ask if side is Side.BUY else view.best_bid).price)
+        tick = view.tick_size
+        best = (view.best_ask if side is Side.BUY else view.best_bid).price
         price = best + slack * tick if side is Side.BUY else best - slack * tick
         given = {
             "client_id": name, "market": view.market, "token": view.token, "price": price, "tick": tick,

@@ -51,7 +51,7 @@ def test_a_fill_takes_each_level_at_its_own_price_and_fee():
 def test_a_fok_order_that_is_not_there_in_full_takes_nothing():
     result, holdings, trades = submit(buy("27.04", "0.52"))
     assert (result.outcome, result.shares) == (Outcome.NO_MATCH, d(0))
-    assert result.detail == "50.500000 of 52 shares were there at 0.52"
+    assert result.detail == "50.5 of 52 shares were there at 0.52"
     assert (holdings.cash, dict(holdings.positions), trades) == (100, {}, [])
 
 

@@ -44,8 +44,7 @@ def situations(draw):
 
 def fills_of(view, shares):
     left = shares
-    for level in view.asks:
-        price, size = level.decimal
+    for price, size in view.asks:
         if left > 0:
             yield price, min(left, size)
             left -= min(left, size)
@@ -69,7 +68,7 @@ def test_a_stake_keeps_every_limit_and_is_worth_more_than_it_costs(situation):
     assert cost + sum(highest_fee(fee, price, shares) for price, shares in fills) <= stake.reserve <= limits.max_money
     assert stake.money >= limits.min_money
     assert stake.shares >= limits.min_shares
-    assert stake.money <= limits.max_depth * sum(level.decimal[0] * level.decimal[1] for level in view.asks)
+    assert stake.money <= limits.max_depth * sum(price * size for price, size in view.asks)
     # No share is bought that is not worth its own price and fee, and neither is the whole.
     assert all(edge(fair, fee, price) >= limits.min_edge for price, _ in fills)
     charged = sum(charged_fee(fee, price, shares) for price, shares in fills)

@@ -128,16 +128,16 @@ def test_an_old_answer_never_explains_away_a_change_that_was_lost(quiet, placed)
 def test_an_altered_tick_size_in_a_book_of_the_stream_is_not_believed():
     market = PlainMarket()
     driver = opened(market)
-    assert driver.read(A).tick_size == 100
+    assert driver.read(A).tick_size_e4 == 100
     driver.hear(market.book(A, opening=True) | {"tick_size": "0.001"})
     driver.run_to(1.5)
     for _ in range(10):
         view = driver.read(A)
-        assert view is None or view.tick_size == 100
+        assert view is None or view.tick_size_e4 == 100
         driver.send(market.change("BUY", 4000, int(driver.now * SHARE), driver.now))
         driver.run_to(driver.now + 1.0)
     for token in market.tokens:
-        assert driver.read(token).tick_size == 100
+        assert driver.read(token).tick_size_e4 == 100
 
 
 @pytest.mark.parametrize("tick", ["0.001", "0.0001"])
@@ -160,7 +160,7 @@ def test_a_refused_answer_does_not_change_the_tick_size(tick, cut_too):
     driver.send(market.change("BUY", 4000, SHARE, driver.now))
     tally = watch(driver, 20.0, step=0.1, max_proof_age=None)
     assert tally.reads
-    assert {read.view.tick_size for read in tally.reads} == {100}
+    assert {read.view.tick_size_e4 for read in tally.reads} == {100}
 
 
 @pytest.mark.parametrize("period", [0.33, 5.0])
@@ -191,5 +191,5 @@ def test_an_answer_from_before_a_change_of_the_tick_size_does_not_bring_the_coar
     every(driver, 2.0, ask, first=5.0)
     tally = watch(driver, 40.0, step=0.02, max_proof_age=None)
     assert tally.reads
-    coarse = [read for read in tally.reads if read.view.tick_size != 10]
+    coarse = [read for read in tally.reads if read.view.tick_size_e4 != 10]
     assert not coarse, shown(coarse)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 
+from polymirror import Level
 from polymirror.simulator import Simulator
 from polymirror.simulator.orders.trades import SettlementConfig
 from polymirror.simulator.outfit import Outfit, OutfitConfig, Trader
@@ -85,9 +86,10 @@ class Venue:
         return self.simulator.was_true(token, _units(bids), _units(asks), max_age)
 
 
-def _units(levels: Iterable[Any]) -> list[tuple[int, int]]:
-    pairs = [(round(Decimal(str(price)) * 10_000), round(Decimal(str(size)) * 1_000_000)) for price, size in levels]
-    return [pair for pair in pairs if pair[1]]
+def _units(levels: Iterable[Any]) -> list[Level]:
+    pairs = [(Decimal(str(price)), Decimal(str(size))) for price, size in levels]
+    found = [Level(round(price * 10_000), round(size * 1_000_000)) for price, size in pairs]
+    return [level for level in found if level.size_e6]
 
 
 @asynccontextmanager

@@ -211,14 +211,15 @@ class Truth:
 
     def knows(self, view: BookView) -> bool:
         """Whether the view is a state of the recording, or has a hash that the venue announced."""
-        digest = sum(hash(("BUY", *each)) for each in view.bids) + sum(hash(("SELL", *each)) for each in view.asks)
+        sides = (("BUY", view.bids), ("SELL", view.asks))
+        digest = sum(hash((side, each.price_e4, each.size_e6)) for side, levels in sides for each in levels)
         return digest in self.states[view.token] or self._was_announced(view)
 
     def _was_announced(self, view: BookView) -> bool:
         """The file's order is not always the venue's: a state may exist only as a hash."""
 
         def wire(levels: Any) -> dict[str, str]:
-            return {plain(each.price, 10_000): plain(each.size, 1_000_000) for each in levels}
+            return {plain(each.price_e4, 10_000): plain(each.size_e6, 1_000_000) for each in levels}
 
         book = PlainBook(wire(view.bids), wire(view.asks))
         hashes = self.hashes[view.token].items()

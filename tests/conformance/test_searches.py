@@ -50,8 +50,8 @@ def test_a_tick_size_and_a_trade_price_that_nobody_announced_are_found_together(
         (book,) = messages(frame)
         view = replay.engine.live(book["asset_id"], (at or 0.0) + 0.02)
         assert view.settled
-        assert [(each.price, each.size) for each in reversed(view.bids)] == units(book["bids"])
-        assert [(each.price, each.size) for each in reversed(view.asks)] == units(book["asks"])
+        assert [(each.price_e4, each.size_e6) for each in reversed(view.bids)] == units(book["bids"])
+        assert [(each.price_e4, each.size_e6) for each in reversed(view.asks)] == units(book["asks"])
     summary = replay.summary()
     assert summary["hash"] == {"match": 3, "healed": 0, "mismatch": 0, "unverifiable": 0}
     assert summary["left_live"] == {}

@@ -314,7 +314,7 @@ def test_a_new_tick_size_must_be_proven_and_a_repeated_event_changes_nothing(rig
     rig.settle()
     assert rig.path("11")[-1] == "LIVE PROVEN"
     assert_right(rig, exchange)
-    assert rig.live_view("11").tick_size == 10
+    assert rig.live_view("11").tick_size_e4 == 10
     rig.forget()
     rig.send(unhashed(exchange.change("BUY", "0.482", "5")))
     rig.send(tick_size_change("11", "0.001"))
@@ -325,7 +325,7 @@ def test_a_book_that_is_proven_on_the_new_grid_already_is_not_doubted(rig, excha
     exchange.tick_size = "0.001"
     rig.send(exchange.change("BUY", "0.481", "5"))
     rig.settle()
-    assert rig.live_view("11").tick_size == 10
+    assert rig.live_view("11").tick_size_e4 == 10
     rig.send(tick_size_change("11", "0.001"))
     assert rig.transitions == []
 

@@ -259,7 +259,7 @@ def test_an_answer_whose_own_hash_fits_is_a_witness_though_what_it_tells_beside_
     ask(rig)
     rig.answer(t11=exchange.rest("11", tick_size="0.02"))
     assert rig.verdicts("probe") == {"match": 1}
-    assert rig.live_view("11").tick_size == 100
+    assert rig.live_view("11").tick_size_e4 == 100
 
 
 def test_an_answer_with_the_hash_of_our_book_proves_it_without_a_look_at_its_levels(rig, exchange, monkeypatch):
@@ -278,7 +278,7 @@ def test_an_answer_without_a_tick_size_leaves_the_known_one(rig, exchange):
     ask(rig)
     rig.answer(t11=exchange.rest("11", tick_size=None, last_trade_price=None))
     assert rig.verdicts("probe") == {"match": 1}
-    assert rig.live_view("11").tick_size == 100
+    assert rig.live_view("11").tick_size_e4 == 100
 
 
 def test_a_matching_probe_vouches_for_the_silence_of_the_socket(rig, exchange):

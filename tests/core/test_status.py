@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -127,11 +128,11 @@ def test_a_market_tells_its_tokens_its_socket_its_grid_and_whether_its_hash_is_k
     rig.send({"event_type": "tick_size_change", "market": "0xm", "asset_id": "22", "old_tick_size": "0.01",
               "new_tick_size": "0.001", "timestamp": str(START + 1)})  # fmt: skip
     (market,) = rig.engine.status(rig.now).markets
-    assert market.tick_size == 10, "the finer of both, in 1/10,000"
+    assert market.tick_size == Decimal("0.001"), "the finer of both, in pUSD"
     rig.now += 0.5
     rig.send(exchange.change("BUY", "0.46", "7", at=START + 2))
     (market,) = rig.engine.status(rig.now).markets
-    assert market.tick_size == 100, "a hash after the event shows the old one"
+    assert market.tick_size == Decimal("0.01"), "a hash after the event shows the old one"
     assert (market.hash_form, market.verifiable) == ("TEN", True)
     assert market.lag == rig.engine.status(rig.now).sockets[0].lag
 

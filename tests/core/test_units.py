@@ -139,6 +139,24 @@ def test_decimals_at_the_edge_are_exact():
     assert money_to_decimal(4800 * 1_000_000) == Decimal("0.48")
 
 
+@pytest.mark.parametrize(
+    ("make", "raw", "shown"),
+    [
+        (price_to_decimal, 4800, "0.48"), (price_to_decimal, 0, "0"), (price_to_decimal, 10_000, "1"),
+        (size_to_decimal, 100_000_000, "100"), (size_to_decimal, 50_500_000, "50.5"), (size_to_decimal, 1, "0.000001"),
+        (money_to_decimal, 262_600_000_000, "26.26"), (money_to_decimal, 10**12, "100"),
+    ],
+)  # fmt: skip
+def test_decimals_have_no_needless_zeros(make, raw, shown):
+    assert str(make(raw)) == shown
+
+
+@pytest.mark.parametrize("price", [-1, 10_001])
+def test_what_is_no_price_has_no_decimal(price):
+    with pytest.raises(UnitError, match="it must be between 0 and 10000 in 1/10000 of a pUSD"):
+        price_to_decimal(price)
+
+
 def test_exactness_does_not_depend_on_the_callers_decimal_context():
     with localcontext() as context:
         context.prec = 3

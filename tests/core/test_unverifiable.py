@@ -130,7 +130,7 @@ def test_where_hashes_are_unverifiable_the_grid_that_books_tell_is_kept_and_neve
         for _ in range(3):
             odd.advance(0.5)
             odd.answer()
-        assert odd.live_view("11").tick_size == 10
+        assert odd.live_view("11").tick_size_e4 == 10
         exchange.tick_size = "0.01"
         odd.advance(2.0)
 

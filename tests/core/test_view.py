@@ -3,11 +3,13 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 
 import pytest
+from msgspec.structs import replace
 
+from polymirror.core.level import Level
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
-from polymirror.core.view import BookView, Level
-from polymirror.errors import NotLive, UnitError, UnknownToken
+from polymirror.core.view import BookView
+from polymirror.errors import ConfigError, NotLive, UnitError, UnknownToken
 from tests.core.builders import Exchange, Rig, order_book
 
 BIDS = [("0.40", "10"), ("0.45", "20"), ("0.48", "100")]
@@ -19,27 +21,45 @@ def view(bids=BIDS, asks=ASKS, proven_at=99.75):
         token="11", market="0xm",  # noqa: S106 - no password
         state=BookState.LIVE, reason=Reason.PROVEN, epoch=1, doubts=0, settled=True, exchange_ms=5,
         apply_lag=0.01, clock_uncertainty=None, read_at=100.0, proven_at=proven_at,
-        last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size=100,
+        last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size_e4=100,
         levels=order_book(bids, asks).levels(),
     )  # fmt: skip
 
 
 def test_levels_come_best_first():
-    assert view().bids == ((4800, 100_000_000), (4500, 20_000_000), (4000, 10_000_000))
-    assert view().asks == ((5200, 50_500_000), (5500, 20_000_000), (6000, 10_000_000))
+    assert view().bids == (Level(4800, 100_000_000), Level(4500, 20_000_000), Level(4000, 10_000_000))
+    assert view().asks == (Level(5200, 50_500_000), Level(5500, 20_000_000), Level(6000, 10_000_000))
 
 
-def test_a_level_reads_as_ints_decimals_and_text():
+def test_a_level_reads_as_decimals_raw_ints_and_text():
     level = view().best_ask
-    assert level == Level(5200, 50_500_000)
-    assert level.decimal == (Decimal("0.52"), Decimal("50.5"))
-    assert str(level) == "0.52 x 50.5"
+    price, size = level
+    assert (price, size) == (level.price, level.size) == (Decimal("0.52"), Decimal("50.5"))
+    assert (level.price_e4, level.size_e6) == (5200, 50_500_000)
+    assert (str(level), str(price), str(size)) == ("0.52 x 50.5", "0.52", "50.5")
+
+
+def test_levels_are_ordered_by_price_then_size_and_never_change():
+    assert sorted(view().bids) == list(reversed(view().bids))
+    assert Level(4800, 1) < Level(4800, 2) < Level(4801, 1)
+    with pytest.raises(AttributeError):
+        view().best_bid.price_e4 = 1
+
+
+def test_what_a_stranger_compares_is_true_when_it_should_be():
+    book = view()
+    assert book.spread < Decimal("0.045")
+    assert book.best_bid.price < Decimal("0.5") < book.best_ask.price
+    assert book.best_ask.size > 50
+    assert book.tick_size == Decimal("0.01")
+    assert [price * size for price, size in book.bids] == [48, 9, 4]
+    assert view().ask_depth(book.best_ask.price + 3 * book.tick_size) == Decimal("70.5")
 
 
 def test_the_top_and_what_follows_from_it():
     top = view()
-    assert (top.best_bid, top.best_ask) == ((4800, 100_000_000), (5200, 50_500_000))
-    assert top.spread == 400
+    assert (top.best_bid, top.best_ask) == (Level(4800, 100_000_000), Level(5200, 50_500_000))
+    assert (top.spread, top.spread_e4) == (Decimal("0.04"), 400)
     assert top.mid == Decimal("0.5")
     weighted = (Decimal("0.48") * Decimal("50.5") + Decimal("0.52") * 100) / Decimal("150.5")
     assert top.microprice == pytest.approx(weighted)
@@ -55,14 +75,62 @@ def test_an_empty_side_has_no_top_and_nothing_follows(bids, asks):
     empty = view(bids, asks)
     assert (empty.best_bid is None) is not bids
     assert (empty.best_ask is None) is not asks
-    assert (empty.spread, empty.mid, empty.microprice) == (None, None, None)
+    assert (empty.spread, empty.spread_e4, empty.mid, empty.microprice) == (None, None, None, None)
+
+
+def test_a_tick_that_was_not_told_is_none():
+    assert replace(view(), tick_size_e4=None).tick_size is None
 
 
 def test_depth_counts_up_to_and_including_a_price():
-    assert view().bid_depth(4500) == 120_000_000
-    assert view().bid_depth(4501) == 100_000_000
-    assert view().ask_depth(5500) == 70_500_000
-    assert view().ask_depth(5199) == 0
+    assert view().bid_depth("0.45") == 120
+    assert view().bid_depth(Decimal("0.4501")) == 100
+    assert view().ask_depth(Decimal("0.55")) == Decimal("70.5")
+    assert view().ask_depth("0.5199") == 0
+    assert (view().bid_depth(0), view().ask_depth(1)) == (130, Decimal("80.5"))
+
+
+def test_depth_to_a_price_between_two_units_counts_what_is_really_there():
+    assert view().bid_depth("0.48000000001") == 0
+    assert view().bid_depth("0.47999999999") == 100
+    assert view().ask_depth("0.51999999999") == 0
+    assert view().ask_depth(Decimal("0.52") + Decimal("1e-40")) == Decimal("50.5")
+
+
+def test_depth_in_raw_ints_says_the_same():
+    assert view().bid_depth_e6(4500) == 120_000_000
+    assert view().bid_depth_e6(4501) == 100_000_000
+    assert view().ask_depth_e6(5500) == 70_500_000
+    assert view().ask_depth_e6(5199) == 0
+
+
+@pytest.mark.parametrize("side", ["bid_depth", "ask_depth"])
+@pytest.mark.parametrize(
+    "price", [0.6, True, 6000, -1, "-0.1", "1.0001", "x", Decimal("NaN"), Decimal("sNaN"), "Infinity", None]
+)
+def test_a_depth_to_what_is_no_price_is_refused(side, price):
+    with pytest.raises(UnitError, match="it must be a price from 0 to 1 pUSD, as a Decimal, int or str"):
+        getattr(view(), side)(price)
+
+
+@pytest.mark.parametrize("side", ["bid_depth_e6", "ask_depth_e6"])
+@pytest.mark.parametrize("price", [0.6, Decimal("0.6"), True, "6000", -1, 10_001])
+def test_a_raw_depth_to_what_is_no_raw_price_is_refused(side, price):
+    with pytest.raises(UnitError, match="it must be a whole number from 0 to 10000, in 1/10000 of a pUSD"):
+        getattr(view(), side)(price)
+
+
+def test_the_best_levels_of_both_sides_come_best_first():
+    bids, asks = view().top(2)
+    assert (bids, asks) == (view().bids[:2], view().asks[:2])
+    assert view().top(99) == (view().bids, view().asks)
+    assert view([], []).top(1) == ((), ())
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, "3", True, None])
+def test_a_number_of_levels_that_is_none_is_refused(count):
+    with pytest.raises(ConfigError, match=r"levels=.* is not allowed: it must be a whole number of at least 1"):
+        view().top(count)
 
 
 def test_buying_shares_walks_the_asks():

@@ -37,7 +37,8 @@ PRICE_TEXT = [trimmed(price, 4) for price in range(ONE + 1)]
 
 def levels_of(view: Any) -> Levels:
     """Give the levels of a view in the shape in which the truth is kept."""
-    return tuple(map(tuple, view.bids)), tuple(map(tuple, view.asks))
+    bids, asks = ([(each.price_e4, each.size_e6) for each in side] for side in (view.bids, view.asks))
+    return tuple(bids), tuple(asks)
 
 
 class Truth:

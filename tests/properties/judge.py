@@ -78,7 +78,8 @@ class Judge:
 
     def check(self, view: BookView, book: ModelBook, now: float, stream_delay: float) -> None:
         """What was read now was true when it is said to be proven, or later."""
-        sides = tuple(map(tuple, view.bids)), tuple(map(tuple, view.asks))
+        bids, asks = ([(each.price_e4, each.size_e6) for each in side] for side in (view.bids, view.asks))
+        sides = tuple(bids), tuple(asks)
         ended, proven_at = book.ended(sides), now - view.verified_age
         assert ended is not None, f"P2: {book.asset_id} never had these levels: {sides}"
         slack = ROUNDING + DRIFT * (now - self._start)

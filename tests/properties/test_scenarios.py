@@ -79,7 +79,7 @@ def hunt_a_ghost(flow, number, after, *, busy):
     world.advance(0.05 if busy and after > 1 else world.config.hash_grace + 0.1)
     view = world.read(asset_id)
     newest = 777_000_000 + after - 1
-    assert view is None or newest in {level.size for level in (*view.bids, *view.asks)}, "P2: a ghost was read"
+    assert view is None or newest in {level.size_e6 for level in (*view.bids, *view.asks)}, "P2: a ghost was read"
     reasons = {each.reason for each in world.transitions if each.token == asset_id}
     assert Reason.COMPLEMENT_MISMATCH in reasons, "P2: a ghost went unnoticed"
 

@@ -287,7 +287,7 @@ def view_of(bids: dict[int, int], asks: dict[int, int]) -> BookView:
         token="t",  # noqa: S106 - an asset id
         market="m", state=BookState.LIVE, reason=None, epoch=0, doubts=0, settled=True, exchange_ms=1,
         apply_lag=None, clock_uncertainty=None, read_at=1.0, proven_at=1.0, last_proof=None,
-        tick_size=None, levels=levels,
+        tick_size_e4=None, levels=levels,
     )  # fmt: skip
 
 
@@ -334,13 +334,13 @@ def test_a_walk_for_money_never_spends_more_and_leaves_less_than_one_unit_unless
 @given(sides, sides, prices)
 def test_depth_and_top_are_those_of_the_sorted_levels(bids, asks, limit):
     view = view_of(bids, asks)
-    assert [(level.price, level.size) for level in view.bids] == sorted(bids.items(), reverse=True)
-    assert [(level.price, level.size) for level in view.asks] == sorted(asks.items())
-    assert view.bid_depth(limit) == sum(size for price, size in bids.items() if price >= limit)
-    assert view.ask_depth(limit) == sum(size for price, size in asks.items() if price <= limit)
+    assert [(level.price_e4, level.size_e6) for level in view.bids] == sorted(bids.items(), reverse=True)
+    assert [(level.price_e4, level.size_e6) for level in view.asks] == sorted(asks.items())
+    assert view.bid_depth_e6(limit) == sum(size for price, size in bids.items() if price >= limit)
+    assert view.ask_depth_e6(limit) == sum(size for price, size in asks.items() if price <= limit)
     if bids and asks:
         assert view.mid == (price_to_decimal(max(bids)) + price_to_decimal(min(asks))) / 2
-        assert view.spread == min(asks) - max(bids)
+        assert view.spread_e4 == view.spread * PRICE_SCALE == min(asks) - max(bids)
         low, high = sorted((max(bids), min(asks)))
         assert price_to_decimal(low) <= view.microprice <= price_to_decimal(high)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from polymirror.simulator import Exchange, ExchangeConfig, FaultLine, FlowConfig, Plan, Session, make_faults
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.frames import Answer, Call, Frame, Item
 from polymirror.simulator.surface.rest import Desk
 from tests.simulator.naive import NaiveClient
@@ -72,7 +73,7 @@ class Rig:
         return list(json.loads(self.call("/books").body))
 
     def is_true(self, book: dict[str, Any], since_ms: int) -> bool:
-        return self.exchange.was_true(book["asset_id"], *levels(book), since_ms)
+        return self.exchange.was_digest_true(book["asset_id"], digest(*levels(book)), since_ms)
 
     def _pass(self, items: list[Item], at: int) -> list[Item]:
         self.sent += items

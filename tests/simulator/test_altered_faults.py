@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from polymirror.simulator import Plan
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.faults.rest import plain_hash
 from polymirror.simulator.frames import Call, Close
 from polymirror.simulator.surface.rest import Desk
@@ -174,7 +175,7 @@ def test_stale_openings_are_books_of_some_seconds_ago_of_one_token_or_both() -> 
         for book in old:
             stamp = int(book["timestamp"])
             assert venue.now - 3_600 <= stamp < venue.now - 1_000
-            assert venue.exchange.was_true(book["asset_id"], *levels(book), stamp)
+            assert venue.exchange.was_digest_true(book["asset_id"], digest(*levels(book)), stamp)
             assert not venue.is_true(book, venue.now - 1_000)
     assert changed <= {2, 3, 4}
     assert len(changed) > 1
@@ -196,7 +197,8 @@ def test_a_replayed_connection_shows_the_past_with_new_stamps_and_hashes_that_fi
         # The replayed prints are told after the books that contain them: those hashes fit the next price.
         assert again.seen["hash_right"] == pytest.approx(again.seen["hash"], rel=0.1)
         assert all(int(json.loads(f.text)["timestamp"]) >= began for f in frames(venue.arrived[first + 1 :]))
-        wrong = [t for t in venue.exchange.tokens if not venue.exchange.was_true(t, *again.books[t].levels(), began)]
+        held = {token: digest(*again.books[token].levels()) for token in venue.exchange.tokens}
+        wrong = [token for token, state in held.items() if not venue.exchange.was_digest_true(token, state, began)]
         assert wrong
         shown = {book["asset_id"]: tuple(map(set, levels(book))) for book in venue.books()}
         rest.add(all(shown[token] == tuple(map(set, again.books[token].levels())) for token in wrong))

@@ -211,17 +211,17 @@ def test_the_truth_is_remembered_from_the_moment_asked_for_and_no_longer() -> No
     token = exchange.tokens[0]
     old = exchange.truth(token)
     start = exchange.now_ms
-    assert exchange.was_true(token, *old, start)
+    assert exchange.was_digest_true(token, digest(*old), start)
     run(exchange, 3)
     new = exchange.truth(token)
     assert new != old
-    assert exchange.was_true(token, *new, exchange.now_ms)
-    assert exchange.was_true(token, *old, start)
-    assert not exchange.was_true(token, *old, exchange.now_ms)
+    assert exchange.was_digest_true(token, digest(*new), exchange.now_ms)
+    assert exchange.was_digest_true(token, digest(*old), start)
+    assert not exchange.was_digest_true(token, digest(*old), exchange.now_ms)
     run(exchange, 10)
-    assert not exchange.was_true(token, *old, start)
+    assert not exchange.was_digest_true(token, digest(*old), start)
     assert len(exchange.markets[0].history) < 5 * 20 * 3
-    assert not exchange.was_true(token, *exchange.truth(exchange.tokens[1]), exchange.now_ms)
+    assert not exchange.was_digest_true(token, digest(*exchange.truth(exchange.tokens[1])), exchange.now_ms)
 
 
 def test_every_message_makes_a_true_state_inside_a_batch_too() -> None:
@@ -236,12 +236,12 @@ def test_every_message_makes_a_true_state_inside_a_batch_too() -> None:
             assert isinstance(item, Frame)
             client.feed(item.text)
             for token in exchange.tokens:
-                assert exchange.was_true(token, *client.books[token].levels(), at)
+                assert exchange.was_digest_true(token, digest(*client.books[token].levels()), at)
             checked += 1
     bids, asks = exchange.truth(exchange.tokens[0])
     (price, size), *rest = bids
-    assert not exchange.was_true(exchange.tokens[0], [(price, size + 1), *rest], asks, 0)
-    assert not exchange.was_true(exchange.tokens[0], asks, bids, 0)
+    assert not exchange.was_digest_true(exchange.tokens[0], digest([(price, size + 1), *rest], asks), 0)
+    assert not exchange.was_digest_true(exchange.tokens[0], digest(asks, bids), 0)
 
 
 def test_a_caller_may_sum_levels_once_and_ask_by_the_digest() -> None:
@@ -251,7 +251,7 @@ def test_a_caller_may_sum_levels_once_and_ask_by_the_digest() -> None:
     # Nobody ever saw the book empty or half full, not even at the start.
     assert not exchange.was_digest_true(token, (0, 0), 0)
     bids, _ = exchange.truth(token)
-    assert not exchange.was_true(token, bids, (), 0)
+    assert not exchange.was_digest_true(token, digest(bids, ()), 0)
     assert len(exchange.markets[0].history) == 0
 
 

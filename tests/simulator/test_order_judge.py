@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from attrs import define
 
+from polymirror.core.level import Level
 from polymirror.core.states import BookState
 from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig, FlowConfig
@@ -14,23 +15,20 @@ from polymirror.simulator.orders import judge as judge_module
 from polymirror.simulator.orders.judge import OrderJudge, Verdict, salt_of
 from tests.simulator.order_rig import Rig, rig
 
-if TYPE_CHECKING:
-    from polymirror.simulator.exchange.market import Levels
-
 
 @define
 class Seen:
     """A view as a bot would have it."""
 
     token: str
-    bids: Levels
-    asks: Levels
+    bids: list[Level]
+    asks: list[Level]
     state: BookState = BookState.LIVE
     verified_age: float = 0.0
 
 
 def seen(trader: Rig, **changed: Any) -> Seen:
-    bids, asks = trader.exchange.truth(trader.token)
+    bids, asks = [[Level(*pair) for pair in side] for side in trader.exchange.truth(trader.token)]
     return Seen(**{"token": trader.token, "bids": bids, "asks": asks, **changed})
 
 
@@ -58,7 +56,8 @@ def test_an_order_on_a_book_that_is_not_live_is_counted(state: BookState) -> Non
 def test_an_order_on_levels_that_never_were_is_counted() -> None:
     trader = rig()
     view = seen(trader)
-    view.asks = ((view.asks[0][0], view.asks[0][1] + 1), *view.asks[1:])
+    best, *rest = view.asks
+    view.asks = [Level(best.price_e4, best.size_e6 + 1), *rest]
     verdict = bought_with(trader, view)
     assert (verdict.orders_on_non_live, verdict.orders_on_wrong_book) == (0, 1)
 

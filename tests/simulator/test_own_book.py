@@ -46,10 +46,10 @@ def test_what_was_true_before_is_true_until_then_for_both() -> None:
     before = [exchange.truth(token) for token in exchange.tokens]
     market, at_ms = exchange.markets[0], exchange.now_ms
     market.set_alone(1, Change(1, market.ladders[1].prices[0], 0), at_ms, at_ms)
-    assert exchange.was_true(first, *before[0], at_ms + 1)
-    assert exchange.was_true(second, *before[1], at_ms)
-    assert not exchange.was_true(second, *before[1], at_ms + 1)
-    assert exchange.was_true(second, *exchange.truth(second), at_ms + 1)
+    assert exchange.was_digest_true(first, digest(*before[0]), at_ms + 1)
+    assert exchange.was_digest_true(second, digest(*before[1]), at_ms)
+    assert not exchange.was_digest_true(second, digest(*before[1]), at_ms + 1)
+    assert exchange.was_digest_true(second, digest(*exchange.truth(second)), at_ms + 1)
 
 
 def test_rest_and_opening_state_its_own_levels_hash_and_time() -> None:
@@ -67,7 +67,7 @@ def test_later_changes_reach_both_and_the_lost_level_may_come_back() -> None:
     exchange, market, lost = broken()
     second = exchange.tokens[1]
     exchange.step(exchange.now_ms + 2_000)
-    assert exchange.was_true(second, *exchange.truth(second), exchange.now_ms)
+    assert exchange.was_digest_true(second, digest(*exchange.truth(second)), exchange.now_ms)
     assert int(json.loads(exchange.rest_book(second) or "")["timestamp"]) == market.changed_ms
     back = Change(1, lost.price, market.ladders[1].size_at(lost.price))
     market.set_alone(1, back, exchange.now_ms, exchange.now_ms)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, Plan
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.frames import Answer, Call
 from polymirror.simulator.surface.rest import Desk
 from tests.simulator.fault_rig import FLOW, Rig, frames, levels, rig
@@ -88,7 +89,7 @@ def test_a_ghost_book_is_old_wide_and_has_its_own_right_hash() -> None:
 
 
 def was_true_at(venue: Rig, book: dict[str, object], at: int) -> bool:
-    return venue.exchange.was_true(str(book["asset_id"]), *levels(book), at)
+    return venue.exchange.was_digest_true(str(book["asset_id"]), digest(*levels(book)), at)
 
 
 def test_a_stale_book_is_the_same_old_state_for_its_whole_length_and_no_longer() -> None:

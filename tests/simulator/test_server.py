@@ -20,6 +20,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
+from polymirror import Level
 from polymirror.errors import MissingExtra
 from polymirror.simulator import FAULTS, Exchange, Fault, FaultLine, Plan, Session, Simulator, make_faults
 from polymirror.simulator.faults.deltas import LostDelta
@@ -53,6 +54,11 @@ async def test_a_naive_client_follows_the_venue_over_a_real_socket() -> None:
     assert client.seen["hash_right"] >= 0.9 * client.seen["hash"] > 0
 
 
+def as_seen(client: NaiveClient, token: str) -> list[list[Level]]:
+    """What a client holds, as levels of a view."""
+    return [[Level(*pair) for pair in side] for side in client.books[token].levels()]
+
+
 async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
     async with Simulator(seed=3, rate=100) as venue, connect(venue.endpoints.stream) as socket:
         await socket.send(subscription(venue))
@@ -60,7 +66,7 @@ async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
         while client.seen["price_change"] < 30:
             client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
         for token in venue.tokens:
-            bids, asks = client.books[token].levels()
+            bids, asks = as_seen(client, token)
             assert venue.was_true(token, bids, asks, 5.0)
             assert not venue.was_true(token, bids[1:], asks, 5.0)
 
@@ -240,7 +246,7 @@ async def test_lost_deltas_make_a_naive_book_wrong_and_the_truth_says_so() -> No
         while client.seen["batches"] < 50:
             client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
         client.finish()
-        books = [client.books[token].levels() for token in venue.tokens]
+        books = [as_seen(client, token) for token in venue.tokens]
         true = [venue.was_true(t, *levels, 60.0) for t, levels in zip(venue.tokens, books, strict=True)]
     assert fault.injected > 0
     assert client.seen["hash_right"] < client.seen["hash"]

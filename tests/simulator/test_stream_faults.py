@@ -7,6 +7,7 @@ import json
 import pytest
 
 from polymirror.simulator import Exchange, ExchangeConfig, Plan
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.faults.pace import SlicedFrames
 from polymirror.simulator.frames import Close, Frame, Item, Reset
 from tests.simulator.fault_rig import FLOW, changes, client_of, frames, rig
@@ -68,7 +69,7 @@ def test_crossed_messages_heal_without_a_trace() -> None:
     assert len(venue.arrived) == pytest.approx(len(venue.sent), abs=1)
     assert client.seen["top_right"] < client.seen["top"]
     # Nothing was lost: once the last removal is let go, the naive book is the true one.
-    assert all(venue.exchange.was_true(t, *client.books[t].levels(), venue.now) for t in TOKENS)
+    assert all(venue.exchange.was_digest_true(t, digest(*client.books[t].levels()), venue.now) for t in TOKENS)
 
 
 def test_wrong_hashes_last_for_their_time_and_nothing_else_is_wrong() -> None:
@@ -77,7 +78,7 @@ def test_wrong_hashes_last_for_their_time_and_nothing_else_is_wrong() -> None:
     assert venue.line.injected["wrong_hash"] > 2
     assert client.seen["top_right"] == client.seen["top"]
     assert client.seen["hash_right"] < 0.95 * client.seen["hash"]
-    assert all(venue.exchange.was_true(t, *client.books[t].levels(), venue.now - 1_000) for t in TOKENS)
+    assert all(venue.exchange.was_digest_true(t, digest(*client.books[t].levels()), venue.now - 1_000) for t in TOKENS)
 
 
 def test_a_wrong_best_moves_the_stated_top_outwards_and_nothing_else() -> None:

@@ -42,7 +42,7 @@ async def _grids_after_the_change(rate: float) -> set[int]:
             for _ in range(100):
                 await asyncio.sleep(0.02)
                 try:
-                    seen.add(mirror.live(token).tick_size)
+                    seen.add(mirror.live(token).tick_size_e4)
                 except NotLive:
                     continue
             await asyncio.gather(asked, return_exceptions=True)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from polymirror.simulator import Ending, Exchange, ExchangeConfig, FlowConfig, Plan
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.frames import Call, Close, Frame
 from polymirror.simulator.surface.rest import Desk
 from tests.simulator.fault_rig import Rig, client_of, frames, rig
@@ -87,7 +88,7 @@ def test_a_clock_step_shifts_every_timestamp_and_keeps_the_truth(seed: int) -> N
     client = client_of(venue.arrived)
     assert client.seen["hash_right"] == client.seen["hash"]
     for token in venue.exchange.tokens:
-        assert venue.exchange.was_true(token, *client.books[token].levels(), venue.now)
+        assert venue.exchange.was_digest_true(token, digest(*client.books[token].levels()), venue.now)
 
 
 def test_a_clock_skew_is_in_the_stated_time_only_and_steady_while_it_lasts() -> None:

@@ -21,7 +21,6 @@ from bots.common.execution.base import Holdings, Trade
 from bots.common.fees import charged_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import decimal_range, whole
-from polymirror.core.units import price_to_decimal, size_to_decimal
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
@@ -178,11 +177,10 @@ class PaperExecutor:
         """Walk the other side of the book: prices and shares taken, and what stays unfilled."""
         buying = order.side is Side.BUY
         left, taken = order.shares, []
-        for level in view.asks if buying else view.bids:
-            price = price_to_decimal(level.price)
+        for price, size in view.asks if buying else view.bids:
             if left <= 0 or (price > order.price if buying else price < order.price):
                 break
-            shares = min(left, size_to_decimal(level.size))
+            shares = min(left, size)
             taken.append((price, shares))
             left = EXACT.subtract(left, shares)
         return taken, left

@@ -18,7 +18,7 @@ from attrs import evolve
 from polymirror.errors import UnknownToken
 from polymirror.simulator.exchange.endings import end_market
 from polymirror.simulator.exchange.floor import Floor
-from polymirror.simulator.exchange.history import digest
+from polymirror.simulator.exchange.history import digest_of
 from polymirror.simulator.exchange.listings import announcement, list_markets
 from polymirror.simulator.exchange.market import Ending, Levels, Market, Phase
 from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
+    from polymirror.simulator.exchange.history import Level
     from polymirror.simulator.exchange.queue import Resting
     from polymirror.simulator.exchange.round import Round
 
@@ -94,16 +95,14 @@ class Exchange(Floor):
         market, index = self._find(token)
         return market.levels(index)
 
-    def was_true(
-        self, token: str, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], since_ms: int
-    ) -> bool:
-        """Whether the book had exactly these levels at any time from ``since_ms`` until now.
+    def was_true(self, token: str, bids: Iterable[Level], asks: Iterable[Level], since_ms: int) -> bool:
+        """Whether the book had exactly these levels, those of a view, at any time from ``since_ms`` until now.
 
         The state in force at ``since_ms`` is included. Every sent message makes a state, those
         inside a batch too. States that ended more than ``history_ms`` ago are forgotten, hence
         false. Raises :class:`~polymirror.errors.UnknownToken` for a token of no market.
         """
-        return self.was_digest_true(token, digest(bids, asks), since_ms)
+        return self.was_digest_true(token, digest_of(bids, asks), since_ms)
 
     def was_digest_true(self, token: str, state: tuple[int, int], since_ms: int) -> bool:
         """As :meth:`was_true`, for levels that :func:`polymirror.simulator.exchange.history.digest` summed."""

@@ -9,7 +9,7 @@ gets a copy. The market keeps them.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
@@ -30,6 +30,25 @@ MAX_STATES = 1_000_000
 def digest(bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]) -> Digest:
     """The digest of levels given as (price, size) in wire units, in any order."""
     return sum(map(hash, bids)), sum([hash((ONE_PRICE - price, size)) for price, size in asks])
+
+
+class Level(Protocol):
+    """What a level has that somebody read: those of a view have it."""
+
+    @property
+    def price_e4(self) -> int:
+        """The price in 1/10,000 of a pUSD."""
+        ...
+
+    @property
+    def size_e6(self) -> int:
+        """The size in 1/1,000,000 of a share."""
+        ...
+
+
+def digest_of(bids: Iterable[Level], asks: Iterable[Level]) -> Digest:
+    """As :func:`digest`, for the levels of a view."""
+    return digest(*[[(level.price_e4, level.size_e6) for level in side] for side in (bids, asks)])
 
 
 class Sums:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.simulator.exchange.exchange import Exchange
+    from polymirror.simulator.exchange.history import Level
 
 MAX_EVIDENCE: Final = 10_000
 """Announced orders that are remembered; the oldest are forgotten, and count as unannounced if they come yet."""
@@ -52,13 +53,13 @@ class View(Protocol):
         ...
 
     @property
-    def bids(self) -> Iterable[tuple[int, int]]:
-        """(price in 1/10,000, size in 1/1,000,000)."""
+    def bids(self) -> Iterable[Level]:
+        """The levels, in any order."""
         ...
 
     @property
-    def asks(self) -> Iterable[tuple[int, int]]:
-        """(price in 1/10,000, size in 1/1,000,000)."""
+    def asks(self) -> Iterable[Level]:
+        """The levels, in any order."""
         ...
 
 

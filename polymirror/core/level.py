@@ -1,0 +1,43 @@
+"""One price level as it is read: exact Decimals for whoever trades, the raw ints beside them for whoever is in a hurry.
+
+Used by everything that shows or walks levels. ``_e4`` and ``_e6`` at the end of a name say that it holds a raw int: a
+price in 1/10,000 of a pUSD, a size in 1/1,000,000 of a share. Whatever has no such ending is a Decimal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from polymirror.core.units import price_to_decimal, price_to_wire, size_to_decimal, size_to_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+
+class Level(Struct, frozen=True, order=True, gc=False):
+    """One price level. It unpacks as ``price, size``, both Decimals, and is ordered by price, then size."""
+
+    price_e4: int
+    """The price in 1/10,000 of a pUSD: an int, for speed."""
+    size_e6: int
+    """The size in 1/1,000,000 of a share: an int, for speed."""
+
+    @property
+    def price(self) -> Decimal:
+        """The price in pUSD, exact."""
+        return price_to_decimal(self.price_e4)
+
+    @property
+    def size(self) -> Decimal:
+        """The size in shares, exact."""
+        return size_to_decimal(self.size_e6)
+
+    def __iter__(self) -> Iterator[Decimal]:
+        yield self.price
+        yield self.size
+
+    def __str__(self) -> str:
+        return f"{price_to_wire(self.price_e4)} x {size_to_wire(self.size_e6)}"
