@@ -6,11 +6,11 @@ Options only; each command's work is in its own module and imported when it is a
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from polymirror.commands.output import complain, flush_output, is_output, lose_output
 from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from polymirror.config import Endpoints
 
-MISTAKE: Final = 2
 INTERRUPTED: Final = 130
 
 app = typer.Typer(
@@ -279,30 +278,50 @@ def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, ga
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; every mistake is one line on standard error. Returns the exit code."""
+    code = _run(arguments)
+    return flush_output() or code
+
+
+def _run(arguments: Sequence[str]) -> int:
     # Click's own base of all mistakes in options, wherever this version of typer keeps it.
     usage_error: type[Exception] = typer.BadParameter.__mro__[2]
     try:
         code = app(list(arguments), prog_name="polymirror", standalone_mode=False)
     except usage_error as error:
-        return _complain(_usage(error))
-    except PolymirrorError as error:
-        return _complain(str(error))
+        return complain(_usage(error))
+    except (PolymirrorError, OSError) as error:
+        return _tell(error)
     except ExceptionGroup as group:
         # A failed task comes wrapped in the group it ran in, perhaps several times.
-        ours, others = group.split(PolymirrorError)
-        if ours is None or others is not None:
+        if group.split(_is_told)[1] is not None:
             raise
-        return _complain(str(_first(ours)))
+        return _tell(_first(group))
+    except SystemExit as ended:
+        # What parses our options, and what draws its help, would end the process without a word for a closed pipe.
+        if not isinstance(ended.__context__, OSError):
+            raise
+        return _tell(ended.__context__)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
-def _first(group: BaseExceptionGroup[PolymirrorError]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+def _is_told(error: BaseException) -> bool:
+    return isinstance(error, PolymirrorError) or is_output(error)
+
+
+def _tell(error: BaseException) -> int:
+    if isinstance(error, OSError) and is_output(error):
+        return lose_output(error)
+    if not isinstance(error, PolymirrorError):
+        raise error
+    return complain(str(error))
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 def _usage(error: BaseException) -> str:
@@ -310,8 +329,3 @@ def _usage(error: BaseException) -> str:
     context = getattr(error, "ctx", None)
     command = "polymirror" if context is None else context.command_path
     return f"{message.rstrip('.')} (see '{command} --help')"
-
-
-def _complain(message: str) -> int:
-    sys.stderr.write(f"polymirror: {' '.join(message.split())}\n")
-    return MISTAKE

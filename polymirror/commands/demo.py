@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from polymirror.commands.books import Watched
+from polymirror.commands.ending import run_loop
 from polymirror.commands.mishaps import calm_from, make_mishaps
 from polymirror.commands.outcome import Run, print_summary
 from polymirror.commands.reads import Reads
@@ -53,7 +54,7 @@ def run_demo(*, seconds: float, seed: int | None, tokens: int, json: bool) -> in
     run = Run(seconds, secrets.randbits(16) if seed is None else seed, (tokens + 1) // 2, json)
     console = make_console()
     with kept_warnings(), suppress(KeyboardInterrupt):
-        asyncio.run(_play(run, console))
+        run_loop(_play(run, console))
     if not run.result:
         return run.code
     if json:
@@ -120,6 +121,7 @@ def _sum_up(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads:
     return {
         "seconds": round(watched.elapsed, 1),
         "seed": run.seed,
+        "interrupted": not run.finished,
         "tokens": len(mirror.tokens),
         "live": states.get("LIVE", 0),
         "retired": states.get("RETIRED", 0),

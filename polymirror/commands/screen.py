@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,9 +31,16 @@ MIN_WIDTH, MIN_HEIGHT = 60, 14
 MAX_WARNINGS: Final = 100
 
 
+class _Console(Console):
+    """A console whose broken pipe is raised, to be told like any other output that is lost."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - called where the error is handled
+
+
 def make_console() -> Console:
     """Make the console for what people read."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def is_live(console: Console) -> bool:
@@ -43,6 +51,13 @@ def is_live(console: Console) -> bool:
         and console.width >= MIN_WIDTH
         and console.height >= MIN_HEIGHT
     )
+
+
+def progress_bar(console: Console, *, quiet: bool) -> Progress:
+    """Make a bar with an estimate that leaves no trace; it shows nothing where no picture can be drawn."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    off = quiet or not console.is_terminal or console.is_dumb_terminal
+    return Progress(*columns, console=console, transient=True, disable=off)
 
 
 async def animate(console: Console, draw: Callable[[int, int], RenderableType]) -> None:

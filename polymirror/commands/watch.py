@@ -12,6 +12,7 @@ from attrs import define, field
 from rich.text import Text
 
 from polymirror.commands.books import Watched
+from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import animate, is_live, kept_warnings, make_console, print_json
 from polymirror.commands.tables import Dashboard, books_table, counts_line, dashboard, states_line
 from polymirror.errors import ConfigError, NotLive
@@ -68,7 +69,7 @@ def run_watch(arguments: Sequence[str], endpoints: Endpoints, *, seconds: float 
     if not live:
         logging.basicConfig(format="polymirror: %(message)s", level=logging.WARNING)
     with kept_warnings() if live else nullcontext(), suppress(KeyboardInterrupt):
-        asyncio.run(_watch(session, endpoints, console, live=live))
+        run_loop(_watch(session, endpoints, console, live=live))
     if json and session.result:
         print_json(session.result)
     elif session.rows:
