@@ -96,14 +96,17 @@ def watch(
 
 @app.command()
 def replay(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or .gz; - for standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A recording; - for standard input.")],
     *,
     json: Json = False,
 ) -> None:
     """Run a recording through the same engine that runs live, and count what it proved.
 
-    One frame or event a line, as received or in an envelope (an object with the text under frame, raw or payload,
-    and a time under recv_ms). Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
+    JSON Lines, plain or packed with gzip, zstd, bzip2 or xz, or a table in Parquet. One frame or event a line, as
+    received or in an envelope: an object that has it under frame, raw, payload or data, and perhaps a time under
+    recv_ms.
+
+    Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
     """
     from polymirror.commands.replay import run_replay  # noqa: PLC0415 - startup
 

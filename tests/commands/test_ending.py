@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from polymirror.commands.ending import Ending, signals_end_it, whole_step
+from tests.core.builders import Exchange
 
 PATIENCE = 60.0
 """Seconds after which a test gives up; no verdict depends on them."""
@@ -100,6 +101,21 @@ def test_a_ctrl_c_that_the_whole_session_hears_is_no_traceback():
     assert torture.process.returncode == 130
     assert err == b""
     assert b"0 violations" in out
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_replay_with_what_was_read_so_far(number):
+    exchange = Exchange()
+    with Running("replay", "-", "--json", stdin=subprocess.PIPE) as replay:
+        # More than a pipe holds: once it is written, the most of it was read.
+        for _ in range(2_000):
+            replay.process.stdin.write(exchange.opening().encode() + b"\n")
+        replay.process.stdin.flush()
+        code, out, err = replay.end(number)
+    assert (code, err) == (128 + number, "")
+    summary = json.loads(out)
+    assert summary["interrupted"]
+    assert summary["snapshots"] > 0
 
 
 @pytest.mark.parametrize("number", SIGNALS)
