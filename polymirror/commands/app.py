@@ -81,7 +81,10 @@ def watch(
     *,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print the books once they are LIVE, and stop.")] = False,
-    json: Json = False,
+    book: Annotated[
+        str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as things happen.")] = False,
     venue: Venue = None,
     stream: Stream = None,
     clob: Clob = None,
@@ -91,7 +94,7 @@ def watch(
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma)
-    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json))
+    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
 
 
 @app.command()

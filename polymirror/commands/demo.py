@@ -71,24 +71,33 @@ async def _play(run: Run, console: Console) -> None:
     venue = Simulator(config=config)
     venue.line.faults = make_mishaps(venue.exchange, now_ms, run.seconds, rate, run.seed)
     settings = MirrorConfig(engine=EngineConfig(tokens_per_socket=TOKENS_PER_SOCKET), seed=run.seed)
-    async with venue, Mirror(slugs=venue.slugs, config=settings, endpoints=venue.endpoints) as mirror:
-        watched, reads = Watched(mirror), Reads(mirror, venue)
-        try:
-            async with asyncio.TaskGroup() as group:
-                if not run.json and is_live(console):
-                    work = animate(console, lambda *size: dashboard(_picture(run, watched, reads, mirror), *size))
-                elif not run.json:
-                    work = _tell_progress(run, console, watched, reads)
-                else:
-                    work = asyncio.sleep(0)
-                shown = group.create_task(work, name="demo picture")
-                await _read_all(run, venue, mirror, watched, reads)
-                shown.cancel()
-            run.finished = True
-        finally:
-            # Before the mirror stops: stopping it ends every connection, and with them the trust.
-            run.result = _sum_up(run, venue, mirror, watched, reads)
-            run.restless, run.examples = watched.restless(), reads.examples
+    async with venue:
+        mirror = Mirror(slugs=venue.slugs, config=settings, endpoints=venue.endpoints)
+        # Before the start, so that no transition is missed.
+        watched = Watched(mirror)
+        async with mirror:
+            await _judge(run, console, venue, mirror, watched)
+
+
+async def _judge(run: Run, console: Console, venue: Simulator, mirror: Mirror, watched: Watched) -> None:
+    reads = Reads(mirror, venue)
+    try:
+        async with asyncio.TaskGroup() as group:
+            if not run.json and is_live(console):
+                work = animate(console, lambda *size: dashboard(_picture(run, watched, reads, mirror), *size))
+            elif not run.json:
+                work = _tell_progress(run, console, watched, reads)
+            else:
+                work = asyncio.sleep(0)
+            shown = group.create_task(work, name="demo picture")
+            await _read_all(run, venue, mirror, watched, reads)
+            shown.cancel()
+        run.finished = True
+    finally:
+        # Before the mirror stops: stopping it ends every connection, and with them the trust.
+        watched.close()
+        run.result = _sum_up(run, venue, mirror, watched, reads)
+        run.restless, run.examples = watched.restless(), reads.examples
 
 
 async def _read_all(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads: Reads) -> None:

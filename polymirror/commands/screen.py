@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PICTURE_INTERVAL: Final = 0.125
 """Seconds between two pictures."""
 
-MIN_WIDTH, MIN_HEIGHT = 60, 14
+MIN_WIDTH, MIN_HEIGHT = 36, 10
 """A smaller terminal gets plain lines."""
 
 MAX_WARNINGS: Final = 100
@@ -60,12 +60,21 @@ def progress_bar(console: Console, *, quiet: bool) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=off)
 
 
-async def animate(console: Console, draw: Callable[[int, int], RenderableType]) -> None:
-    """Draw again and again, each time for the width and height there are, until cancelled; then leave no trace."""
+async def animate(
+    console: Console, draw: Callable[[int, int], RenderableType], wake: asyncio.Event | None = None
+) -> None:
+    """Draw again and again, each time for the width and height there are, until cancelled; then leave no trace.
+
+    ``wake`` is set by whoever wants the next picture at once.
+    """
+    wake = asyncio.Event() if wake is None else wake
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while True:
             live.update(draw(*console.size), refresh=True)
-            await asyncio.sleep(PICTURE_INTERVAL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PICTURE_INTERVAL):
+                    await wake.wait()
+            wake.clear()
 
 
 def print_json(content: Mapping[str, object]) -> None:
