@@ -8,10 +8,10 @@ each, and thousands of them, would be a series explosion.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from polymirror.core.states import BookState
-from polymirror.errors import MissingExtra
+from polymirror.errors import ConfigError, MissingExtra
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -20,7 +20,7 @@ except ImportError as error:  # pragma: no cover - tested in a process without i
     raise MissingExtra("polymirror.metrics", "metrics") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
@@ -29,86 +29,129 @@ if TYPE_CHECKING:
     from polymirror.mirror import Mirror
 
 
+Sample = tuple[tuple[str, ...], float]
+"""The values of a metric's labels, and the number."""
+
+GAUGES: Final[dict[str, tuple[str, ...]]] = {
+    "polymirror_books": ("Books by state.", "state"),
+    "polymirror_proof_age_seconds": ("The oldest proof of any LIVE book.",),
+    "polymirror_apply_lag_seconds": ("The largest lag of any socket.",),
+}
+"""What goes up and down: a description, then the names of the labels."""
+
+COUNTERS: Final[dict[str, tuple[str, ...]]] = {
+    "polymirror_frames": ("Frames received.",),
+    "polymirror_ignored": ("Valid input of no use, by kind.", "kind"),
+    "polymirror_malformed": ("Input that could not be read, by kind.", "kind"),
+    "polymirror_state_transitions": ("Changes of state.", "from", "to", "reason"),
+    "polymirror_book_untrusted_seconds": (
+        "Time outside LIVE of books that had been LIVE, by why they left.",
+        "reason",
+    ),
+    "polymirror_proofs": ("Comparisons with the venue.", "kind", "verdict"),
+    "polymirror_hash_searches": ("Wide searches for what a hash covers.",),
+    "polymirror_hash_search_digests": ("Candidates of these searches.",),
+    "polymirror_resyncs": ("Books built anew, by reason.", "reason"),
+    "polymirror_reads": ("Reads for execution, by outcome.", "outcome"),
+}
+"""What only grows, likewise."""
+
+
 class MirrorMetrics(Collector):
     """Offers one mirror's numbers to a registry (default: the global one) until :meth:`close`.
 
-    A registry holds one mirror's metrics: give a second mirror a registry of its own.
+    A registry holds one mirror's metrics, once, because two of them under the same names could not be told apart.
+    Raises ConfigError for a registry that has them already: close those first, or give each mirror a registry of its
+    own.
     """
 
     def __init__(self, mirror: Mirror, registry: CollectorRegistry = REGISTRY) -> None:
         self._mirror = mirror
         self._registry = registry
         self._transitions: Counter[tuple[str, str, str]] = Counter()
-        # Seconds outside LIVE, by the reason that ended it, of books that are LIVE again.
+        # Seconds outside LIVE by the reason for which trust was lost, of books that are LIVE again, retired or gone.
         self._untrusted: Counter[str] = Counter()
         # Books that left LIVE: when, and why.
         self._since: dict[str, tuple[float, str]] = {}
         # The verdicts shown last.
         self._proofs: Counter[tuple[str, str]] = Counter()
-        self._forget = mirror.on_transition(self._note)
-        registry.register(self)
+        try:
+            registry.register(self)
+        except ValueError:
+            raise ConfigError(
+                "registry", registry,
+                "one without a mirror's metrics: close() those, or give this mirror a CollectorRegistry of its own",
+            ) from None  # fmt: skip
+        self._forget: Callable[[], None] | None = mirror.on_transition(self._note)
 
     def close(self) -> None:
-        """Stop counting and leave the registry."""
-        self._forget()
-        self._registry.unregister(self)
+        """Stop counting and leave the registry. Does nothing the second time."""
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+            self._registry.unregister(self)
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield all metrics without numbers: any registry then knows their names, and refuses a second mirror's."""
+        return _families({})
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics, as they are now."""
+        return _families(self._samples())
 
     def _note(self, event: Transition) -> None:
         self._transitions[event.old.name, event.new.name, event.reason.name] += 1
-        if event.old is BookState.LIVE:
+        if event.old is BookState.LIVE and event.new is not BookState.RETIRED:
             self._since[event.token] = (event.at, event.reason.name)
         elif event.new in (BookState.LIVE, BookState.RETIRED) and event.token in self._since:
             left, reason = self._since.pop(event.token)
             self._untrusted[reason] += event.at - left  # type: ignore[assignment]
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield all metrics, as they are now."""
+    def _samples(self) -> dict[str, Iterable[Sample]]:
         mirror = self._mirror
         now = mirror.now()
         summary = mirror.engine.summary(now)
-        totals = summary.totals
+        totals, lags = summary.totals, [socket.lag for socket in summary.sockets if socket.lag is not None]
+        # A batch that goes on is checked anew, and its verdicts are taken back until it is over. A counter that goes
+        # back for a moment would look to Prometheus as if it had started again from 0.
+        self._proofs |= {(kind, verdict): n for kind, each in totals.proofs.items() for verdict, n in each.items()}
+        return {
+            "polymirror_books": [((state.name,), totals.states.get(state.name, 0)) for state in BookState],
+            # No book is LIVE, no change came yet: then there is no age and no lag, and 0 would look like the best one.
+            "polymirror_proof_age_seconds": [] if summary.proof_age is None else [((), summary.proof_age)],
+            "polymirror_apply_lag_seconds": [((), max(lags))] if lags else [],
+            "polymirror_frames": [((), totals.frames)],
+            "polymirror_ignored": _by_name(totals.ignored),
+            "polymirror_malformed": _by_name(totals.malformed),
+            "polymirror_state_transitions": self._transitions.items(),
+            "polymirror_book_untrusted_seconds": _by_name(self._untrusted_until(now)),
+            "polymirror_proofs": self._proofs.items(),
+            "polymirror_hash_searches": [((), totals.searches)],
+            "polymirror_hash_search_digests": [((), totals.search_digests)],
+            "polymirror_resyncs": _by_name(totals.resyncs),
+            "polymirror_reads": _by_name(mirror.reads),
+        }
+
+    def _untrusted_until(self, now: float) -> Counter[str]:
         # Tokens that were removed meanwhile are nobody's outage any more.
-        there = set(mirror.tokens)
+        there = set(self._mirror.tokens)
         for token in [token for token in self._since if token not in there]:
             left, reason = self._since.pop(token)
             self._untrusted[reason] += now - left  # type: ignore[assignment]
         untrusted = self._untrusted.copy()
         for left, reason in self._since.values():
             untrusted[reason] += now - left  # type: ignore[assignment]
-        # A batch that goes on is checked anew, and its verdicts are taken back until it is over. A counter that goes
-        # back for a moment would look to Prometheus as if it had started again from 0.
-        self._proofs |= {(kind, verdict): n for kind, each in totals.proofs.items() for verdict, n in each.items()}
-        books = GaugeMetricFamily("polymirror_books", "Books by state.", labels=["state"])
-        for state in BookState:
-            books.add_metric([state.name], totals.states.get(state.name, 0))
-        yield books
-        yield self._counter("polymirror_frames", "Frames received.", [((), totals.frames)], [])
-        yield self._counter("polymirror_ignored", "Valid input of no use, by kind.",
-                            (((kind,), n) for kind, n in totals.ignored.items()), ["kind"])  # fmt: skip
-        yield self._counter("polymirror_malformed", "Input that could not be read, by kind.",
-                            (((kind,), n) for kind, n in totals.malformed.items()), ["kind"])  # fmt: skip
-        yield self._counter("polymirror_state_transitions", "Changes of state.",
-                            self._transitions.items(), ["from", "to", "reason"])  # fmt: skip
-        yield self._counter("polymirror_book_untrusted_seconds", "Time outside LIVE of books that were LIVE before.",
-                            (((reason,), n) for reason, n in untrusted.items()), ["reason"])  # fmt: skip
-        yield self._counter("polymirror_proofs", "Comparisons with the venue.",
-                            self._proofs.items(), ["kind", "verdict"])  # fmt: skip
-        yield self._counter("polymirror_hash_searches", "Wide searches for what a hash covers.",
-                            [((), totals.searches)], [])  # fmt: skip
-        yield self._counter("polymirror_hash_search_digests", "Candidates of these searches.",
-                            [((), totals.search_digests)], [])  # fmt: skip
-        yield self._counter("polymirror_resyncs", "Books built anew, by reason.",
-                            (((reason,), n) for reason, n in totals.resyncs.items()), ["reason"])  # fmt: skip
-        yield self._counter("polymirror_reads", "Reads for execution, by outcome.",
-                            (((outcome,), mirror.reads[outcome]) for outcome in ("granted", "refused")),
-                            ["outcome"])  # fmt: skip
-        lags = [socket.lag for socket in summary.sockets if socket.lag is not None]
-        yield GaugeMetricFamily("polymirror_apply_lag_seconds", "The largest lag of any socket.", max(lags, default=0))
-        yield GaugeMetricFamily("polymirror_proof_age_seconds", "The oldest proof of any LIVE book.", summary.proof_age)
+        return untrusted
 
-    @staticmethod
-    def _counter(name: str, text: str, values: Iterable[tuple[tuple[str, ...], float]], labels: list[str]) -> Metric:
-        family = CounterMetricFamily(name, text, labels=labels)
-        for key, value in values:
-            family.add_metric(list(key), value)
-        return family
+
+def _by_name(counts: Mapping[str, float]) -> list[Sample]:
+    return [((name,), count) for name, count in counts.items()]
+
+
+def _families(samples: Mapping[str, Iterable[Sample]]) -> Iterator[Metric]:
+    for kind, metrics in ((GaugeMetricFamily, GAUGES), (CounterMetricFamily, COUNTERS)):
+        for name, (text, *labels) in metrics.items():
+            family = kind(name, text, labels=labels)
+            for values, number in samples.get(name, ()):
+                family.add_metric(list(values), number)
+            yield family

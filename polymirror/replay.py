@@ -1,15 +1,17 @@
 """Replaying a recording through the engine: the same code that runs live, on recorded frames and times.
 
-A recording is a text file with one frame or one event per line, plain or in an envelope (an object with the
-frame's text under ``frame``, ``raw`` or ``payload``, and a receive time under ``recv_ms``). Tokens are tracked
-as they appear. There is no REST in a recording, so time alone never makes a book doubtful here: what is
-judged is whether every frame fits the venue's own statements.
+A recording is a text file with one frame or one event per line, plain or in an envelope: an object with the frame
+under ``frame``, ``raw``, ``payload`` or ``data``, as text or as it is, and perhaps a receive time under ``recv_ms``
+or ``recv_wall_ts`` (milliseconds) or ``t_wall_ns``. Tokens are tracked as they appear. There is no REST in a
+recording, so time alone never makes a book doubtful here: what is judged is whether every frame fits the venue's own
+statements.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +24,7 @@ from polymirror.core.messages import Ignored, Malformed, PriceChange, Snapshot, 
 from polymirror.core.states import BookState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from polymirror.core.messages import Message
 
@@ -35,8 +37,21 @@ PAIR = 2
 MAX_LINE_BYTES = 32 * 2**20
 """A longer line of a recording is refused."""
 
-_ENVELOPES = ("frame", "raw", "payload")
-_TIMES = (("recv_ms", 1e3), ("recv_wall_ts", 1e3), ("t_wall_ns", 1e9))
+MAX_TRANSITIONS = 100_000
+"""How many of the newest transitions are kept; all are counted."""
+
+BOM = b"\xef\xbb\xbf"
+"""What some programs write before UTF-8 text."""
+
+ENVELOPES = ("frame", "raw", "payload", "data")
+"""Where an envelope has its frame."""
+
+TIMES = {"recv_ms": 1e3, "recv_wall_ts": 1e3, "t_wall_ns": 1e9}
+"""Where an envelope has its receive time, and how many of its units are a second."""
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_whole = msgspec.json.Decoder(int)
+_text = msgspec.json.Decoder(str)
 
 REPLAY_CONFIG = EngineConfig(
     prove_both_hashes=True,
@@ -51,7 +66,8 @@ class Replay:
 
     def __init__(self, config: EngineConfig = REPLAY_CONFIG, seed: int = 0) -> None:
         self.engine = Engine(config, random.Random(seed))  # noqa: S311 - jitter
-        self.transitions: list[Transition] = []
+        self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
+        self.moves = 0
         self.deltas = 0
         self.left_live: Counter[str] = Counter()
         self._now = 0.0
@@ -63,7 +79,7 @@ class Replay:
 
     def line(self, text: bytes) -> None:
         """Replay one line of a recording; an empty one is skipped."""
-        text = text.strip()
+        text = text.strip().removeprefix(BOM)
         if not text:
             return
         frame, at = open_envelope(text)
@@ -112,7 +128,7 @@ class Replay:
             "snapshots": totals.snapshots,
             "tokens": len(status.tokens),
             "states": dict(totals.states),
-            "transitions": len(self.transitions),
+            "transitions": self.moves,
             "left_live": dict(sorted(self.left_live.items())),
             "hash": verdicts("hash", "match", "healed", "mismatch", "unverifiable"),
             "bbo": verdicts("bbo", "match", "mismatch"),
@@ -159,6 +175,7 @@ class Replay:
         for event in self.engine.events():
             if isinstance(event, Transition):
                 self.transitions.append(event)
+                self.moves += 1
                 if event.old is BookState.LIVE:
                     self.left_live[event.reason.name] += 1
         for effect in self.engine.effects():
@@ -172,14 +189,25 @@ def open_envelope(text: bytes) -> tuple[bytes | str, float | None]:
     if not text.startswith(b"{"):
         return text, None
     try:
-        content = msgspec.json.decode(text)
+        content = _fields.decode(text)
+        if "event_type" in content:
+            return text, None
+        inside = [bytes(content[name]) for name in ENVELOPES if name in content]
+        # A text rather than an object: beside the frame there may be a description of it.
+        inside.sort(key=lambda value: not value.startswith(b'"'))
+        if not inside or inside[0][:1] not in (b'"', b"{", b"["):
+            return text, None
+        return _text.decode(inside[0]) if inside[0].startswith(b'"') else inside[0], _receive_time(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return text, None
-    frame = next((content[name] for name in _ENVELOPES if isinstance(content.get(name), str)), None)
-    if frame is None:
-        return text, None
-    stamp = next((content[name] / unit for name, unit in _TIMES if isinstance(content.get(name), int)), None)
-    return frame, stamp
+
+
+def _receive_time(content: Mapping[str, msgspec.Raw]) -> float | None:
+    for name, unit in TIMES.items():
+        if name in content:
+            with suppress(msgspec.MsgspecError):
+                return _whole.decode(content[name]) / unit
+    return None
 
 
 def replay_lines(lines: Iterable[bytes], config: EngineConfig = REPLAY_CONFIG) -> Iterator[Replay]:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
+from polymirror.errors import ConfigError
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
@@ -51,7 +52,7 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
 def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
     rig, now, told, registry = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, [], CollectorRegistry()
 
-    class Stub(Mirror):
+    class Timed(Mirror):
         def now(self) -> float:
             return now
 
@@ -59,7 +60,7 @@ def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
             told.append(callback)
             return told.clear
 
-    mirror = Stub()
+    mirror = Timed()
     mirror.engine = rig.engine
     MirrorMetrics(mirror, registry)
 
@@ -103,6 +104,77 @@ def test_a_counter_never_goes_back_while_a_batch_that_was_checked_goes_on() -> N
     assert matches() == before
     rig.settle()
     assert matches() == before == rig.verdicts("bbo")["match"]
+
+
+class Stub(Mirror):
+    """A mirror whose transitions are told by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Callable[[Transition], None]] = []
+
+    def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
+        self.told.append(callback)
+        return lambda: self.told.remove(callback)
+
+
+REGISTRIES = {
+    "plain": CollectorRegistry,
+    "with descriptions": lambda: CollectorRegistry(auto_describe=True),
+    "as the global one": lambda: CollectorRegistry(auto_describe=True, support_collectors_without_names=True),
+}
+
+
+@pytest.mark.parametrize("make", REGISTRIES.values(), ids=REGISTRIES)
+def test_a_registry_holds_one_mirror_and_says_what_to_do_with_a_second(make: Callable[[], CollectorRegistry]) -> None:
+    registry, first, second = make(), Stub(), Stub()
+    metrics = MirrorMetrics(first, registry)
+    for mirror in (first, second):
+        with pytest.raises(ConfigError, match=r"close\(\) those, or give this mirror a CollectorRegistry of its own"):
+            MirrorMetrics(mirror, registry)
+    # Who was refused is not told either.
+    assert (len(first.told), second.told) == (1, [])
+    text = generate_latest(registry).decode()
+    assert text.count("# TYPE polymirror_books gauge") == 1
+    metrics.close()
+    metrics.close()
+    assert (first.told, generate_latest(registry)) == ([], b"")
+    MirrorMetrics(second, registry).close()
+
+
+def test_one_metric_can_be_asked_for_by_its_name() -> None:
+    registry = CollectorRegistry()
+    MirrorMetrics(Stub(), registry)
+    text = generate_latest(registry.restricted_registry(["polymirror_frames_total"])).decode()  # type: ignore[no-untyped-call]
+    assert "polymirror_frames_total 0.0" in text
+    assert "polymirror_books" not in text
+
+
+def test_without_a_live_book_there_is_no_proof_age_and_without_a_change_no_lag() -> None:
+    registry, mirror = CollectorRegistry(), Stub()
+    MirrorMetrics(mirror, registry)
+    text = generate_latest(registry).decode()
+    assert "# TYPE polymirror_proof_age_seconds gauge\n# HELP" in text
+    assert registry.get_sample_value("polymirror_proof_age_seconds") is None
+    assert registry.get_sample_value("polymirror_apply_lag_seconds") is None
+    mirror.engine = Rig.live(Exchange()).engine
+    assert registry.get_sample_value("polymirror_proof_age_seconds") is not None
+
+
+def test_a_book_that_is_settled_is_not_untrusted_but_one_that_ends_in_doubt_was_until_then() -> None:
+    registry, mirror = CollectorRegistry(), Stub()
+    mirror.engine = Rig.live(Exchange()).engine
+    MirrorMetrics(mirror, registry)
+    [tell] = mirror.told
+    tell(Transition("11", 100.0, BookState.LIVE, BookState.RETIRED, Reason.RESOLVED, 0))
+    tell(Transition("22", 100.0, BookState.LIVE, BookState.SUSPECT, Reason.STALE, 0))
+    tell(Transition("22", 103.0, BookState.SUSPECT, BookState.RETIRED, Reason.RESOLVED, 0))
+
+    def untrusted(reason: str) -> float | None:
+        return registry.get_sample_value("polymirror_book_untrusted_seconds_total", {"reason": reason})
+
+    assert untrusted("RESOLVED") is None
+    assert untrusted("STALE") == 3.0
 
 
 def test_without_the_extra_one_line_says_what_to_install() -> None:

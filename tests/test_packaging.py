@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "sortedcontainers", "tenacity", "websockets>=15"}
-EXTRAS = {"cli", "simulator", "metrics", "bots", "test", "clients", "benchmarks", "docs", "dev"}
+EXTRAS = {"cli", "simulator", "metrics", "recordings", "bots", "test", "clients", "benchmarks", "docs", "dev"}
 
 
 @pytest.fixture(scope="module")

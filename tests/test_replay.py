@@ -28,9 +28,36 @@ def replayed(lines):
 # ---- Envelopes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["frame", "raw", "payload"])
+@pytest.mark.parametrize("name", ["frame", "raw", "payload", "data"])
 def test_a_frame_is_taken_out_of_its_envelope(name):
     assert open_envelope(line({name: "PONG", "other": 1})) == ("PONG", None)
+
+
+@pytest.mark.parametrize("name", ["frame", "raw", "payload", "data"])
+@pytest.mark.parametrize("frame", [b'{"event_type" :"book"}', b'[ {"b":1.50}]'])
+def test_a_frame_that_is_no_text_is_taken_out_as_it_stands(name, frame):
+    text = b'{"recv_ms": 5500, "%s" : %s }' % (name.encode(), frame)
+    assert open_envelope(text) == (frame, 5.5)
+
+
+def test_of_a_text_and_an_object_in_one_envelope_the_text_is_the_frame():
+    assert open_envelope(line({"data": "PONG", "raw": {"from": "eu"}})) == ("PONG", None)
+
+
+def test_an_event_is_no_envelope_whatever_its_fields_are_called():
+    text = line({"event_type": "new_thing", "data": {"a": 1}})
+    assert open_envelope(text) == (text, None)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_line():
+    lines = [b"\xef\xbb\xbf" + each for each in recording(Exchange())]
+    assert replayed(lines).summary() == replayed(recording(Exchange())).summary()
+
+
+def test_transitions_are_all_counted_and_only_the_newest_kept(monkeypatch):
+    monkeypatch.setattr("polymirror.replay.MAX_TRANSITIONS", 1)
+    last = replayed(recording(Exchange()))
+    assert (last.summary()["transitions"], len(last.transitions)) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +102,8 @@ def test_a_recording_is_replayed_through_the_engine_and_summed_up():
 
 def test_enveloped_frames_with_receive_times_give_the_same_sums():
     plain = replayed(recording(Exchange())).summary()
+    objects = (b'{"payload": %s}' % frame.strip() for frame in recording(Exchange()))
+    assert replayed(objects).summary() == plain
     enveloped = (
         line({"recv_ms": START + 40 + n, "frame": frame.decode()}) for n, frame in enumerate(recording(Exchange()))
     )

@@ -6,11 +6,11 @@ Options only; each command's work is in its own module and imported when it is a
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from polymirror.commands.output import complain, flush_output, is_output, lose_output
 from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from polymirror.config import Endpoints
 
-MISTAKE: Final = 2
 INTERRUPTED: Final = 130
 
 app = typer.Typer(
@@ -82,7 +81,10 @@ def watch(
     *,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print the books once they are LIVE, and stop.")] = False,
-    json: Json = False,
+    book: Annotated[
+        str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as things happen.")] = False,
     venue: Venue = None,
     stream: Stream = None,
     clob: Clob = None,
@@ -92,19 +94,22 @@ def watch(
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma)
-    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json))
+    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
 
 
 @app.command()
 def replay(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or .gz; - for standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A recording; - for standard input.")],
     *,
     json: Json = False,
 ) -> None:
     """Run a recording through the same engine that runs live, and count what it proved.
 
-    One frame or event a line, as received or in an envelope (an object with the text under frame, raw or payload,
-    and a time under recv_ms). Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
+    JSON Lines, plain or packed with gzip, zstd, bzip2 or xz, or a table in Parquet. One frame or event a line, as
+    received or in an envelope: an object that has it under frame, raw, payload or data, and perhaps a time under
+    recv_ms.
+
+    Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
     """
     from polymirror.commands.replay import run_replay  # noqa: PLC0415 - startup
 
@@ -279,30 +284,50 @@ def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, ga
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; every mistake is one line on standard error. Returns the exit code."""
+    code = _run(arguments)
+    return flush_output() or code
+
+
+def _run(arguments: Sequence[str]) -> int:
     # Click's own base of all mistakes in options, wherever this version of typer keeps it.
     usage_error: type[Exception] = typer.BadParameter.__mro__[2]
     try:
         code = app(list(arguments), prog_name="polymirror", standalone_mode=False)
     except usage_error as error:
-        return _complain(_usage(error))
-    except PolymirrorError as error:
-        return _complain(str(error))
+        return complain(_usage(error))
+    except (PolymirrorError, OSError) as error:
+        return _tell(error)
     except ExceptionGroup as group:
         # A failed task comes wrapped in the group it ran in, perhaps several times.
-        ours, others = group.split(PolymirrorError)
-        if ours is None or others is not None:
+        if group.split(_is_told)[1] is not None:
             raise
-        return _complain(str(_first(ours)))
+        return _tell(_first(group))
+    except SystemExit as ended:
+        # What parses our options, and what draws its help, would end the process without a word for a closed pipe.
+        if not isinstance(ended.__context__, OSError):
+            raise
+        return _tell(ended.__context__)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 
-def _first(group: BaseExceptionGroup[PolymirrorError]) -> BaseException:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+def _is_told(error: BaseException) -> bool:
+    return isinstance(error, PolymirrorError) or is_output(error)
+
+
+def _tell(error: BaseException) -> int:
+    if isinstance(error, OSError) and is_output(error):
+        return lose_output(error)
+    if not isinstance(error, PolymirrorError):
+        raise error
+    return complain(str(error))
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
 
 
 def _usage(error: BaseException) -> str:
@@ -310,8 +335,3 @@ def _usage(error: BaseException) -> str:
     context = getattr(error, "ctx", None)
     command = "polymirror" if context is None else context.command_path
     return f"{message.rstrip('.')} (see '{command} --help')"
-
-
-def _complain(message: str) -> int:
-    sys.stderr.write(f"polymirror: {' '.join(message.split())}\n")
-    return MISTAKE

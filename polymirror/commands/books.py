@@ -5,23 +5,29 @@ The bridge between a running mirror and :mod:`polymirror.commands.tables`; used 
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from polymirror.commands.tables import NOTHING, BookRow, Moment
+from polymirror.commands.keys import SORTS
+from polymirror.commands.ladder import Ladder, spell_price, spell_size
+from polymirror.commands.tables import BookRow, Moment
 from polymirror.core.states import BookState
-from polymirror.core.units import price_to_wire
+from polymirror.core.units import PRICE_SCALE, size_to_wire
+from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from polymirror.core.events import Transition
-    from polymirror.core.level import Level
     from polymirror.core.status import TokenStatus
     from polymirror.mirror import Mirror
     from polymirror.venue.gamma import Market
 
 MAX_MOMENTS: Final = 200
+
+MAX_LISTED: Final = 12
+"""Names that an error lists."""
 
 MAX_NAME: Final = 18
 """Longer slugs are shortened in the middle."""
@@ -49,32 +55,73 @@ def _short(slug: str) -> str:
     return slug if len(slug) <= MAX_NAME else f"{slug[: MAX_NAME - 7]}..{slug[-5:]}"
 
 
-class Watched:
-    """Follows a mirror: its transitions since now, and its books as rows."""
+class _Top(NamedTuple):
+    """The best prices in 1/10,000 and their sizes in 1/1,000,000; only of a book that is LIVE."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    bid: int | None = None
+    bid_size: int | None = None
+    ask: int | None = None
+    ask_size: int | None = None
+
+
+class Watched:
+    """Follows a mirror from before its start: its transitions as they happen, and its books as rows.
+
+    ``tell`` is called with each transition and the moment at which it happened, in seconds since 1970.
+    """
+
+    def __init__(self, mirror: Mirror, tell: Callable[[Transition, float], object] | None = None) -> None:
         self._mirror = mirror
+        self._tell = tell
         self.started = mirror.now()
-        self.names = name_tokens(mirror.markets)
         self.moments: deque[Moment] = deque(maxlen=MAX_MOMENTS)
         self.transitions = 0
         self._resyncs: Counter[str] = Counter()
-        mirror.on_transition(self._note)
+        self._names: dict[str, str] = {}
+        self._named = 0
+        self._forget = mirror.on_transition(self._note)
+
+    def close(self) -> None:
+        """Look no more: what the end of the mirror does to its books says nothing about them."""
+        self._forget()
 
     def _note(self, transition: Transition) -> None:
         self.transitions += 1
         if transition.new is BookState.RESYNCING:
             self._resyncs[transition.token] += 1
+        at = time.time() - (self._mirror.now() - transition.at)
         self.moments.append(
             Moment(
-                at=transition.at - self.started,
-                name=self.names.get(transition.token, transition.token[:8]),
-                old=transition.old,
-                new=transition.new,
-                reason=transition.reason,
-                detail=transition.detail,
+                at=at, name=self.name(transition.token), old=transition.old, new=transition.new,
+                reason=transition.reason, detail=transition.detail,
             )
-        )
+        )  # fmt: skip
+        if self._tell is not None:
+            self._tell(transition, at)
+
+    def name(self, token: str) -> str:
+        """Return a token's short name. Markets are named anew when there are more of them."""
+        if self._named != len(self._mirror.markets):
+            self._named = len(self._mirror.markets)
+            self._names = name_tokens(self._mirror.markets)
+        return self._names.get(token, token[:8])
+
+    def find(self, wanted: str) -> str | None:
+        """Return the book that is meant by its token id, its name, or its outcome; None: no book yet.
+
+        Raises ConfigError, with the names there are, if there are books and none of them is meant, or several.
+        """
+        tokens = self._mirror.tokens
+        if not tokens or wanted in tokens:
+            return wanted if tokens else None
+        names = {token: self.name(token) for token in tokens}
+        word = wanted.strip().lower()
+        exact = [token for token, name in names.items() if name.lower() == word]
+        found = exact or [token for token, name in names.items() if name.lower().endswith(f" {word}")]
+        if len(found) != 1:
+            listed = ", ".join(list(names.values())[:MAX_LISTED])
+            raise ConfigError("--book", wanted, f"a token id or the name of one book: {listed}")
+        return found[0]
 
     @property
     def elapsed(self) -> float:
@@ -93,53 +140,82 @@ class Watched:
         """Name the books that are neither LIVE nor retired, with their state and reason."""
         settled = (BookState.LIVE, BookState.RETIRED)
         return [
-            f"{self.names.get(each.token, each.token[:8])} {each.state.name} ({each.reason.name})"
+            f"{self.name(each.token)} {each.state.name} ({each.reason.name})"
             for each in self._mirror.status().tokens
             if each.state not in settled
         ]
 
-    def rows(self) -> list[BookRow]:
+    def rows(self, sort: str = SORTS[0]) -> list[BookRow]:
         """Return every book as a row. Prices only of LIVE ones: others have none to offer."""
-        return [self._row(each) for each in self._mirror.status().tokens]
+        status = self._mirror.status()
+        rows = [self._row(each, status.at) for each in status.tokens]
+        if sort == "name":
+            rows.sort(key=lambda row: row.name)
+        elif sort == "age":
+            # The oldest proof first: one that never was is older than all.
+            rows.sort(key=lambda row: float("-inf") if row.age is None else -row.age)
+        return rows
 
-    def _row(self, book: TokenStatus) -> BookRow:
-        view = self._mirror.peek(book.token) if book.state is BookState.LIVE else None
+    def _row(self, book: TokenStatus, now: float) -> BookRow:
+        top = self._top(book)
         return BookRow(
-            name=self.names.get(book.token, book.token[:8]),
+            token=book.token,
+            name=self.name(book.token),
             state=book.state,
             reason=book.reason,
             age=book.proof_age,
+            since=max(0.0, now - book.since),
             proof="" if book.proof is None else book.proof.value,
-            bid=NOTHING if view is None else _price(view.best_bid),
-            ask=NOTHING if view is None else _price(view.best_ask),
+            bid=spell_price(top.bid),
+            ask=spell_price(top.ask),
+            bid_size=spell_size(top.bid_size),
+            ask_size=spell_size(top.ask_size),
+            levels=f"{book.bid_levels} {book.ask_levels}",
             epoch=book.epoch,
             resyncs=self._resyncs[book.token],
         )
 
+    def _top(self, book: TokenStatus) -> _Top:
+        if book.state is not BookState.LIVE:
+            return _Top()
+        raw = self._mirror.peek(book.token).levels
+        bid = (raw.bid_keys[-1], raw.bid_sizes[-1]) if raw.bid_keys else (None, None)
+        ask = (PRICE_SCALE - raw.ask_keys[-1], raw.ask_sizes[-1]) if raw.ask_keys else (None, None)
+        return _Top(*bid, *ask)
+
+    def ladder(self, token: str) -> Ladder | None:
+        """Return one book's depth as it was proven last; None for one that is not mirrored (any more)."""
+        standing = self._mirror.engine.standing(token)
+        if standing is None:
+            return None
+        view = self._mirror.peek(token)
+        raw = view.levels
+        return Ladder(
+            name=self.name(token),
+            state=standing.state,
+            reason=standing.reason,
+            age=None if view.proven_at is None else view.verified_age,
+            bids=list(zip(reversed(raw.bid_keys), reversed(raw.bid_sizes), strict=True)),
+            asks=[(PRICE_SCALE - k, s) for k, s in zip(reversed(raw.ask_keys), reversed(raw.ask_sizes), strict=True)],
+        )
+
     def describe(self) -> list[dict[str, Any]]:
-        """Return every book as a plain object for ``--json``; prices as texts, ages in ms."""
-        described = []
-        for row, token in zip(self.rows(), self._mirror.tokens, strict=True):
-            described.append(
-                {
-                    "token": token,
-                    "name": row.name,
-                    "state": row.state.name,
-                    "reason": row.reason.name,
-                    "verified_age_ms": None if row.age is None else round(row.age * 1000, 3),
-                    "last_proof": row.proof or None,
-                    "best_bid": None if row.bid == NOTHING else row.bid,
-                    "best_ask": None if row.ask == NOTHING else row.ask,
-                    "epoch": row.epoch,
-                    "resyncs": row.resyncs,
-                }
-            )
-        return described
+        """Return every book as a plain object for ``--json``: prices and sizes as exact texts, ages in ms."""
+        return [self._describe(book) for book in self._mirror.status().tokens]
 
-
-def _price(level: Level | None) -> str:
-    if level is None:
-        return NOTHING
-    # At least two decimals, so that prices stand below each other.
-    whole, _, decimals = price_to_wire(level.price_e4).partition(".")
-    return f"{whole}.{decimals:0<2}"
+    def _describe(self, book: TokenStatus) -> dict[str, Any]:
+        top = self._top(book)
+        return {
+            "token": book.token,
+            "name": self.name(book.token),
+            "state": book.state.name,
+            "reason": book.reason.name,
+            "verified_age_ms": None if book.proof_age is None else round(book.proof_age * 1000, 3),
+            "last_proof": None if book.proof is None else book.proof.value,
+            "best_bid": None if top.bid is None else spell_price(top.bid),
+            "best_ask": None if top.ask is None else spell_price(top.ask),
+            "bid_size": None if top.bid_size is None else size_to_wire(top.bid_size),
+            "ask_size": None if top.ask_size is None else size_to_wire(top.ask_size),
+            "epoch": book.epoch,
+            "resyncs": self._resyncs[book.token],
+        }

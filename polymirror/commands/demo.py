@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from polymirror.commands.books import Watched
+from polymirror.commands.ending import run_loop
 from polymirror.commands.mishaps import calm_from, make_mishaps
 from polymirror.commands.outcome import Run, print_summary
 from polymirror.commands.reads import Reads
@@ -53,7 +54,7 @@ def run_demo(*, seconds: float, seed: int | None, tokens: int, json: bool) -> in
     run = Run(seconds, secrets.randbits(16) if seed is None else seed, (tokens + 1) // 2, json)
     console = make_console()
     with kept_warnings(), suppress(KeyboardInterrupt):
-        asyncio.run(_play(run, console))
+        run_loop(_play(run, console))
     if not run.result:
         return run.code
     if json:
@@ -70,24 +71,33 @@ async def _play(run: Run, console: Console) -> None:
     venue = Simulator(config=config)
     venue.line.faults = make_mishaps(venue.exchange, now_ms, run.seconds, rate, run.seed)
     settings = MirrorConfig(engine=EngineConfig(tokens_per_socket=TOKENS_PER_SOCKET), seed=run.seed)
-    async with venue, Mirror(slugs=venue.slugs, config=settings, endpoints=venue.endpoints) as mirror:
-        watched, reads = Watched(mirror), Reads(mirror, venue)
-        try:
-            async with asyncio.TaskGroup() as group:
-                if not run.json and is_live(console):
-                    work = animate(console, lambda *size: dashboard(_picture(run, watched, reads, mirror), *size))
-                elif not run.json:
-                    work = _tell_progress(run, console, watched, reads)
-                else:
-                    work = asyncio.sleep(0)
-                shown = group.create_task(work, name="demo picture")
-                await _read_all(run, venue, mirror, watched, reads)
-                shown.cancel()
-            run.finished = True
-        finally:
-            # Before the mirror stops: stopping it ends every connection, and with them the trust.
-            run.result = _sum_up(run, venue, mirror, watched, reads)
-            run.restless, run.examples = watched.restless(), reads.examples
+    async with venue:
+        mirror = Mirror(slugs=venue.slugs, config=settings, endpoints=venue.endpoints)
+        # Before the start, so that no transition is missed.
+        watched = Watched(mirror)
+        async with mirror:
+            await _judge(run, console, venue, mirror, watched)
+
+
+async def _judge(run: Run, console: Console, venue: Simulator, mirror: Mirror, watched: Watched) -> None:
+    reads = Reads(mirror, venue)
+    try:
+        async with asyncio.TaskGroup() as group:
+            if not run.json and is_live(console):
+                work = animate(console, lambda *size: dashboard(_picture(run, watched, reads, mirror), *size))
+            elif not run.json:
+                work = _tell_progress(run, console, watched, reads)
+            else:
+                work = asyncio.sleep(0)
+            shown = group.create_task(work, name="demo picture")
+            await _read_all(run, venue, mirror, watched, reads)
+            shown.cancel()
+        run.finished = True
+    finally:
+        # Before the mirror stops: stopping it ends every connection, and with them the trust.
+        watched.close()
+        run.result = _sum_up(run, venue, mirror, watched, reads)
+        run.restless, run.examples = watched.restless(), reads.examples
 
 
 async def _read_all(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads: Reads) -> None:
@@ -120,6 +130,7 @@ def _sum_up(run: Run, venue: Simulator, mirror: Mirror, watched: Watched, reads:
     return {
         "seconds": round(watched.elapsed, 1),
         "seed": run.seed,
+        "interrupted": not run.finished,
         "tokens": len(mirror.tokens),
         "live": states.get("LIVE", 0),
         "retired": states.get("RETIRED", 0),

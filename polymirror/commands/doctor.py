@@ -6,13 +6,13 @@ within seconds. What is checked is in :mod:`polymirror.commands.checks`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from polymirror.commands.checks import Check, Checkup
+from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import make_console, print_json
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def run_doctor(endpoints: Endpoints, slugs: Sequence[str] = (), *, json: bool) -
     logging.getLogger("polymirror").addHandler(logging.NullHandler())
     console = make_console()
     if json or not console.is_terminal or console.is_dumb_terminal:
-        checks = asyncio.run(Checkup(endpoints, slugs).run())
+        checks = run_loop(Checkup(endpoints, slugs).run())
     else:
         with console.status("asking the venue..."):
-            checks = asyncio.run(Checkup(endpoints, slugs).run())
+            checks = run_loop(Checkup(endpoints, slugs).run())
     if json:
         print_json(describe(checks))
     else:

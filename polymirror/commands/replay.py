@@ -1,123 +1,62 @@
-"""``polymirror replay``: a recording through the engine, with a progress bar and a summary."""
+"""``polymirror replay``: a recording through the engine, with its progress and a summary."""
 
 from __future__ import annotations
 
-import gzip
-import sys
-import zlib
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from polymirror.commands.screen import is_live, kept_warnings, make_console, print_json
+from polymirror.commands.ending import whole_step
+from polymirror.commands.recordings import open_recording
+from polymirror.commands.screen import kept_warnings, make_console, print_json, progress_bar
 from polymirror.commands.tables import counts_line, states_line
-from polymirror.errors import DecodeError, PolymirrorError
-from polymirror.replay import MAX_LINE_BYTES, Replay, replay_lines
+from polymirror.errors import PolymirrorError
+from polymirror.replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
+
+    from polymirror.commands.recordings import Recording
 
 REFRESH_EVERY: Final = 512
 """Lines between two looks at the progress."""
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
-
-
-class Recording:
-    """The lines of a recording, and how far it was read."""
-
-    def __init__(self, name: str, raw: IO[bytes], size: int | None) -> None:
-        self.name = name
-        # Bytes on disk; None when not known.
-        self.size = size
-        self._raw = raw
-
-    @property
-    def position(self) -> int:
-        """Bytes read from disk so far."""
-        return self._raw.tell() if self.size is not None else 0
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines. Raises DecodeError for a line that is too long, and for broken compression."""
-        head = self._raw.peek(2)[:2] if hasattr(self._raw, "peek") else b""
-        source: IO[bytes] = gzip.GzipFile(fileobj=self._raw) if head == GZIP_MAGIC else self._raw  # type: ignore[assignment]
-        number = 0
-        try:
-            while line := source.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise DecodeError(f"{self.name} line {number}", f"longer than {MAX_LINE_BYTES >> 20} MiB")
-                yield line
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DecodeError(self.name, f"the compressed data are damaged after line {number}: {error}") from error
-        except OSError as error:
-            raise PolymirrorError(_explain(self.name, error)) from error
-
-
-@contextmanager
-def open_recording(name: str) -> Iterator[Recording]:
-    """Open a file, or standard input for ``-``. Raises PolymirrorError with what to do when it cannot be read."""
-    if name == "-":
-        yield Recording("standard input", sys.stdin.buffer, None)
-        return
-    path = Path(name)
-    try:
-        raw = path.open("rb")
-    except (OSError, ValueError) as error:
-        raise PolymirrorError(_explain(name, error)) from error
-    with raw:
-        yield Recording(name, raw, path.stat().st_size if path.is_file() else None)
-
-
-def _explain(name: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no file {name}: give the path of a recording, or - for standard input"
-    if isinstance(error, IsADirectoryError):
-        return f"{name} is a folder: give one of the files in it"
-    if isinstance(error, PermissionError):
-        return f"{name} may not be read: check its permissions"
-    return f"{name} cannot be read: {getattr(error, 'strerror', None) or error}"
-
 
 def run_replay(name: str, *, json: bool) -> int:
-    """Replay a file and print what was proven; return the exit code.
+    """Replay a file and print what was proven; return the exit code. Ctrl-C ends it with what was read so far.
 
     Raises PolymirrorError, after printing, when there was no book in it: what checked nothing must not look right.
     """
-    console = make_console()
+    console, replay, interrupted = make_console(), Replay(), True
     with kept_warnings(), open_recording(name) as recording:
-        summary = _replay(recording, console, quiet=json).summary()
+        with suppress(KeyboardInterrupt):
+            _replay(replay, recording, console, quiet=json)
+            interrupted = False
+        replay.finish()
+    summary = replay.summary() | {"interrupted": interrupted}
     if json:
         print_json(summary)
     else:
         print_summary(recording.name, summary, console)
-    if not summary["snapshots"]:
+    if not summary["snapshots"] and not interrupted:
         raise PolymirrorError(
-            f"no whole book was found in {recording.name}, so nothing was checked: give a recording of the market "
-            "channel that begins with the books, one frame or event a line"
+            f"no whole book was found in {recording.name}, so nothing was checked: {recording.describe()}. Give a "
+            "recording of the market channel that begins with the books, one frame or event a line"
         )
     return 0
 
 
-def _replay(recording: Recording, console: Console, *, quiet: bool) -> Replay:
-    replay = Replay()
-    if quiet or recording.size is None or not is_live(console):
-        for replay in replay_lines(recording.lines()):  # noqa: B007 - the last one is the whole
-            pass
-        return replay
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(Path(recording.name).name, total=recording.size)
-        for number, replay in enumerate(replay_lines(recording.lines())):  # noqa: B007 - the last one is the whole
+def _replay(replay: Replay, recording: Recording, console: Console, *, quiet: bool) -> None:
+    with progress_bar(console, quiet=quiet) as bar:
+        task = bar.add_task(Path(recording.name).name, total=None)
+        for number, line in enumerate(recording.lines(), 1):
+            whole_step(replay.line, line)
             if number % REFRESH_EVERY == 0:
-                progress.update(task, completed=recording.position)
-    return replay
+                said = f"{Path(recording.name).name}  {number:,} lines"
+                bar.update(task, completed=recording.position, total=recording.total, description=said)
 
 
 def print_summary(name: str, summary: dict[str, Any], console: Console) -> None:
@@ -125,6 +64,8 @@ def print_summary(name: str, summary: dict[str, Any], console: Console) -> None:
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True)
     lines.add_column()
+    if summary["interrupted"]:
+        lines.add_row("interrupted", "this is about the part that was read")
     lines.add_row("frames", f"{summary['frames']:,}")
     lines.add_row("deltas", f"{summary['deltas']:,}")
     lines.add_row("whole books", f"{summary['snapshots']:,}")

@@ -9,12 +9,13 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,15 +25,22 @@ if TYPE_CHECKING:
 PICTURE_INTERVAL: Final = 0.125
 """Seconds between two pictures."""
 
-MIN_WIDTH, MIN_HEIGHT = 60, 14
+MIN_WIDTH, MIN_HEIGHT = 36, 10
 """A smaller terminal gets plain lines."""
 
 MAX_WARNINGS: Final = 100
 
 
+class _Console(Console):
+    """A console whose broken pipe is raised, to be told like any other output that is lost."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - called where the error is handled
+
+
 def make_console() -> Console:
     """Make the console for what people read."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def is_live(console: Console) -> bool:
@@ -45,12 +53,28 @@ def is_live(console: Console) -> bool:
     )
 
 
-async def animate(console: Console, draw: Callable[[int, int], RenderableType]) -> None:
-    """Draw again and again, each time for the width and height there are, until cancelled; then leave no trace."""
+def progress_bar(console: Console, *, quiet: bool) -> Progress:
+    """Make a bar with an estimate that leaves no trace; it shows nothing where no picture can be drawn."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    off = quiet or not console.is_terminal or console.is_dumb_terminal
+    return Progress(*columns, console=console, transient=True, disable=off)
+
+
+async def animate(
+    console: Console, draw: Callable[[int, int], RenderableType], wake: asyncio.Event | None = None
+) -> None:
+    """Draw again and again, each time for the width and height there are, until cancelled; then leave no trace.
+
+    ``wake`` is set by whoever wants the next picture at once.
+    """
+    wake = asyncio.Event() if wake is None else wake
     with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
         while True:
             live.update(draw(*console.size), refresh=True)
-            await asyncio.sleep(PICTURE_INTERVAL)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PICTURE_INTERVAL):
+                    await wake.wait()
+            wake.clear()
 
 
 def print_json(content: Mapping[str, object]) -> None:

@@ -15,6 +15,7 @@ from attrs import frozen
 from rich.table import Table
 from rich.text import Text
 
+from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import make_console, print_json
 from polymirror.commands.tables import counts_line
 from polymirror.commands.traders import from_file, made_up
@@ -109,7 +110,7 @@ def run_serve(options: ServeOptions) -> int:
         )
     console = make_console()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(venue, outfit, seed, options, console))
+        run_loop(_serve(venue, outfit, seed, options, console))
     injected = {name: count for name, count in {**venue.line.injected, **outfit.injected()}.items() if count}
     if injected and not options.json:
         console.print(f"faults put in: {counts_line(injected)}")

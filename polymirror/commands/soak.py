@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import kept_warnings, make_console, print_json
 from polymirror.torture.sockets import Soak
 
@@ -21,10 +22,12 @@ def run_soak(*, seconds: float, seed: int | None, tokens: int, faults: Sequence[
     """Run the soak; return 0 if no promise was broken, else 1."""
     soak = Soak(seconds, secrets.randbits(SEED_BITS) if seed is None else seed, tokens, tuple(faults))
     console = make_console()
+    interrupted = True
     # What goes wrong is wanted here: the mirror's warnings about it are not.
-    with kept_warnings():
-        asyncio.run(_run(soak, None if json else console))
-    summary = {"seed": soak.seed, "tokens": tokens} | soak.tally.as_dict()
+    with kept_warnings(), suppress(KeyboardInterrupt):
+        run_loop(_run(soak, None if json else console))
+        interrupted = False
+    summary = {"seed": soak.seed, "tokens": tokens, "interrupted": interrupted} | soak.tally.as_dict()
     if json:
         print_json(summary)
     else:

@@ -2,13 +2,14 @@
 
 Pure: data in, renderables out, so that a test can look at them without a terminal. Everything that colour
 says, a word says too. Used by the demo and by watch; how often and where it is drawn is
-:mod:`polymirror.commands.screen`.
+:mod:`polymirror.commands.screen`, the depth of one book :mod:`polymirror.commands.ladder`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 from rich import box
@@ -21,7 +22,7 @@ from rich.text import Text
 from polymirror.core.states import BookState, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -37,24 +38,37 @@ SIGNS: Final[dict[BookState, tuple[str, str]]] = {
 NOTHING: Final = "-"
 """Stands for what there is not."""
 
+NARROW: Final = 60
+"""Columns below which a book's prices and the reason against it share a place."""
+
 WIDE: Final = 100
 """Columns from which a table is spaced generously."""
 
+ROOMY: Final = 150
+"""Columns from which names are shown in full."""
+
+SHORT: Final = 20
+"""Lines below which there are no blank ones and one line of counts."""
+
 SECOND: Final = 1.0
 TEN_SECONDS: Final = 9.95
-
-FIXED_LINES: Final = 6
-"""Lines of a dashboard that are not books and not transitions: title, progress, footer, and blank ones."""
+MINUTE: Final = 60.0
+HOUR: Final = 3_600.0
 
 MIN_PANEL: Final = 4
 """The panel of transitions with its border is never lower than this, if it is shown at all."""
+
+MAX_FOOTER: Final = 3
+
+SHARED: Final = 16
+"""Lines from which the panel has some of them although not all books fit."""
 
 TABLE_HEAD: Final = 2
 
 
 @frozen(kw_only=True)
 class BookRow:
-    """One book as a line of the table. Prices are texts; ``age`` in seconds."""
+    """One book as a line of the table. Prices and sizes are texts; ``age`` and ``since`` in seconds."""
 
     name: str
     state: BookState
@@ -65,11 +79,18 @@ class BookRow:
     ask: str
     epoch: int
     resyncs: int
+    token: str = ""
+    since: float = 0.0
+    """How long it has been in this state."""
+    bid_size: str = NOTHING
+    ask_size: str = NOTHING
+    levels: str = NOTHING
+    """How many bids and asks there are."""
 
 
 @frozen(kw_only=True)
 class Moment:
-    """One line of the panel of recent transitions; ``at`` in seconds since the start."""
+    """One line of the panel of recent transitions; ``at`` in seconds since 1970."""
 
     at: float
     name: str
@@ -92,15 +113,37 @@ class Dashboard:
     moments: Sequence[Moment]
     """Newest last."""
     footer: Sequence[Text]
+    first: int = 0
+    """The first row to show, if not all fit."""
+
+
+@frozen
+class Column:
+    """A column of the table of books: shown from ``width`` columns on, and at least ``least`` wide."""
+
+    heading: str
+    cell: Callable[[BookRow], Text | str]
+    width: int
+    least: int
+    justify: Literal["left", "right"] = "right"
 
 
 def format_age(seconds: float | None) -> str:
-    """Spell an age in at most seven characters: ``12 ms``, ``1.2 s``, ``35 s``, ``never``."""
+    """Spell an age in at most seven characters: ``12 ms``, ``1.2 s``, ``35 s``, ``12 min``, ``never``."""
     if seconds is None or seconds == float("inf"):
         return "never"
     if seconds < SECOND:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < TEN_SECONDS else f"{seconds:.0f} s"
+    if seconds < TEN_SECONDS:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.0f} h"
+
+
+def clock(unix_seconds: float) -> str:
+    """Spell a moment as this machine's clock showed it, to the hundredth of a second."""
+    return f"{datetime.fromtimestamp(unix_seconds):%H:%M:%S.%f}"[:-4]  # noqa: DTZ006 - for whoever sits before it
 
 
 def words(reason: Reason) -> str:
@@ -108,97 +151,181 @@ def words(reason: Reason) -> str:
     return reason.name.lower().replace("_", " ")
 
 
-def state_text(state: BookState) -> Text:
+def state_text(state: BookState, width: int = WIDE) -> Text:
     """Spell a state with its sign and colour."""
     sign, colour = SIGNS[state]
-    return Text(f"{sign} {state.name}", style=f"bold {colour}" if state is BookState.LIVE else colour)
+    name = "RESYNC" if state is BookState.RESYNCING and width < NARROW else state.name
+    return Text(f"{sign} {name}", style=f"bold {colour}" if state is BookState.LIVE else colour)
 
 
-def books_table(rows: Sequence[BookRow], room: int, width: int) -> Table:
-    """Draw the books in at most ``room`` lines, the head included; what does not fit is counted."""
+def _reason(row: BookRow) -> Text:
+    return Text(words(row.reason), style="dim" if row.reason is Reason.PROVEN else "")
+
+
+def _offer(row: BookRow) -> Text:
+    """The prices of a book that has some, else the reason why not."""
+    return Text(f"{row.bid} {row.ask}") if row.state is BookState.LIVE else _reason(row)
+
+
+def _age(row: BookRow) -> Text:
+    retired = row.state is BookState.RETIRED
+    return Text(NOTHING if retired else format_age(row.age), style="" if row.state is BookState.LIVE else "dim")
+
+
+def _resyncs(row: BookRow) -> Text:
+    return Text(str(row.resyncs), style="" if row.resyncs else "dim")
+
+
+COLUMNS: Final = (
+    Column("since", lambda row: Text(format_age(row.since), style="dim"), 110, 7),
+    Column("proven", _age, 0, 6),
+    Column("by", lambda row: Text(row.proof, style="dim"), 72, 5, "left"),
+    Column("bid size", lambda row: row.bid_size, 120, 10),
+    Column("bid", lambda row: row.bid, NARROW, 4),
+    Column("ask", lambda row: row.ask, NARROW, 4),
+    Column("ask size", lambda row: row.ask_size, 120, 10),
+    Column("levels", lambda row: row.levels, 130, 8),
+    Column("epoch", lambda row: Text(str(row.epoch), style="dim"), 80, 5),
+    Column("resyncs", _resyncs, 80, 7),
+)
+"""What follows a book's name, its state, and the reason for it."""
+
+
+def books_table(rows: Sequence[BookRow], room: int, width: int, first: int = 0) -> Table:
+    """Draw the books in at most ``room`` lines, the head included; what does not fit is counted.
+
+    If not all fit, those in trouble come first, and ``first`` is the number of the first one shown.
+    """
     # The longest reason just fits into 80 columns with a single space between all of them.
-    gap = 1 if width >= WIDE else 0
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, gap), expand=True, show_edge=False)
-    table.add_column("book", no_wrap=True, overflow="ellipsis", min_width=7, max_width=24)
-    table.add_column("state", no_wrap=True, min_width=11)
-    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1, min_width=6)
-    for name, least in (("proven", 6), ("by", 5), ("bid", 4), ("ask", 4), ("epoch", 5), ("resyncs", 7)):
-        table.add_column(name, no_wrap=True, justify="left" if name == "by" else "right", min_width=least)
-    shown = _most_telling(rows, room - TABLE_HEAD)
+    wide = width >= WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, int(wide)), expand=not wide, show_edge=False)
+    longest = 64 if width >= ROOMY else 24
+    table.add_column("book", no_wrap=True, overflow="ellipsis", min_width=7, max_width=longest)
+    table.add_column("state", no_wrap=True, min_width=10 if width < NARROW else 11)
+    columns = [column for column in COLUMNS if width >= column.width]
+    if width < NARROW:
+        told = Column("bid  ask", _offer, 0, 11, "left")
+        columns.append(told)
+    else:
+        told = Column("reason", _reason, 0, 20 if wide else 6, "left")
+        columns.insert(0, told)
+    for column in columns:
+        whole = column is told and not wide
+        table.add_column(
+            column.heading, no_wrap=True, overflow="ellipsis", justify=column.justify, min_width=column.least,
+            ratio=1 if whole else None,
+        )  # fmt: skip
+    shown, first = fitting(rows, room - TABLE_HEAD, first)
     for row in shown:
-        quiet = "" if row.state is BookState.LIVE else "dim"
-        table.add_row(
-            row.name,
-            state_text(row.state),
-            Text(words(row.reason), style="dim" if row.reason is Reason.PROVEN else ""),
-            Text(NOTHING if row.state is BookState.RETIRED else format_age(row.age), style=quiet),
-            Text(row.proof, style="dim"),
-            row.bid,
-            row.ask,
-            Text(str(row.epoch), style="dim"),
-            Text(str(row.resyncs), style="" if row.resyncs else "dim"),
-        )
+        table.add_row(row.name, state_text(row.state, width), *(column.cell(row) for column in columns))
     if len(shown) < len(rows):
         hidden = [row for row in rows if row not in shown]
-        table.add_row(Text(f"+ {len(hidden)} more", style="dim"), _counted(hidden), *[""] * 7)
+        told_of = f"+ {len(hidden)} more" if not first else f"{first} above, {len(hidden) - first} below"
+        table.add_row(Text(told_of, style="dim"), _counted(hidden, width), *[""] * len(columns))
     return table
 
 
-def _most_telling(rows: Sequence[BookRow], room: int) -> list[BookRow]:
-    """Choose the rows to show, in their usual order: those in trouble first, if not all fit."""
+def fitting(rows: Sequence[BookRow], room: int, first: int) -> tuple[list[BookRow], int]:
+    """Choose the rows to show, and say which is the first of them: in their usual order if all fit, else worst first.
+
+    One line is kept for what does not fit.
+    """
     if len(rows) <= room:
-        return list(rows)
+        return list(rows), 0
     room = max(1, room - 1)
+    first = max(0, min(first, len(rows) - room))
     rank = {BookState.LIVE: 1, BookState.RETIRED: 2}
-    chosen = sorted(range(len(rows)), key=lambda index: (rank.get(rows[index].state, 0), index))[:room]
-    return [rows[index] for index in sorted(chosen)]
+    return sorted(rows, key=lambda row: rank.get(row.state, 0))[first : first + room], first
 
 
-def _counted(rows: Sequence[BookRow]) -> Text:
+def _counted(rows: Sequence[BookRow], width: int) -> Text:
     counts = Counter(row.state for row in rows)
     if len(counts) == 1:
-        return state_text(rows[0].state)
+        return state_text(rows[0].state, width)
     return Text(f"{counts[BookState.LIVE]} LIVE", style="dim")
 
 
-def moments_panel(moments: Sequence[Moment], height: int) -> Panel:
+def moments_panel(moments: Sequence[Moment], height: int, width: int = WIDE) -> Panel:
     """Draw the newest transitions that fit into ``height`` lines, the border included; newest first."""
+    narrow = width < NARROW
     table = Table.grid(padding=(0, 1), expand=True)
-    table.add_column(justify="right", no_wrap=True, min_width=7)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=10 if narrow else 24)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for moment in list(reversed(moments))[: height - 2]:
-        arrow = Text.assemble((moment.old.name, SIGNS[moment.old][1]), " → ", (moment.new.name, SIGNS[moment.new][1]))
+        old = Text() if narrow else Text(f"{moment.old.name} ", style=SIGNS[moment.old][1])
         why = Text(words(moment.reason))
         if moment.detail:
             why.append(f"  {moment.detail}", style="dim")
-        table.add_row(Text(f"{moment.at:.2f} s", style="dim"), moment.name, arrow, why)
+        at = clock(moment.at)[: 8 if narrow else None]
+        arrow = Text.assemble(old, "→ ", (moment.new.name, SIGNS[moment.new][1]))
+        table.add_row(Text(at, style="dim"), moment.name, arrow, why)
     title = Text("transitions, newest first", style="dim")
     return Panel(table, title=title, title_align="left", height=height, border_style="dim", padding=(0, 1))
 
 
-def dashboard(picture: Dashboard, width: int, height: int) -> RenderableType:
-    """Draw everything in the columns and lines there are."""
+@frozen
+class Layout:
+    """How the lines of a picture are shared out."""
+
+    books: int
+    """Lines for the books, the head of their table included."""
+    panel: int
+    """Lines for the transitions; 0: they are left out."""
+    footer: int
+    blank: int
+
+    @property
+    def page(self) -> int:
+        """Rows of books that are shown if not all fit."""
+        return max(1, self.books - TABLE_HEAD - 1)
+
+    @classmethod
+    def of(cls, picture: Dashboard, height: int) -> Layout:
+        """Share the lines out: the books come first."""
+        short = height < SHORT
+        footer, blank = min(len(picture.footer), 1 if short else MAX_FOOTER), 0 if short else 1
+        room = height - 2 - blank - footer
+        panel = room - len(picture.rows) - TABLE_HEAD
+        if panel < MIN_PANEL:
+            panel = MIN_PANEL + 2 if room >= SHARED else 0
+        return cls(room - panel, panel, footer, blank)
+
+
+def dashboard(
+    picture: Dashboard, width: int, height: int, instead: Callable[[int], RenderableType] | None = None
+) -> RenderableType:
+    """Draw everything in the columns and lines there are.
+
+    ``instead``, called with the lines there are for it, takes the place of books and transitions.
+    """
+    layout = Layout.of(picture, height)
+    parts = [*_head(picture, width), *[""] * layout.blank]
+    if instead is not None:
+        parts.append(instead(layout.books + layout.panel))
+    else:
+        parts.append(books_table(picture.rows, layout.books, width, picture.first))
+        if layout.panel:
+            parts.append(moments_panel(picture.moments, layout.panel, width))
+    return Group(*parts, *picture.footer[: layout.footer])
+
+
+def _head(picture: Dashboard, width: int) -> list[RenderableType]:
     head = Table.grid(expand=True)
     head.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     head.add_column(no_wrap=True, justify="right")
-    clock = f"{picture.elapsed:5.1f} s" + ("" if picture.total is None else f" of {picture.total:g} s")
-    head.add_row(Text(picture.title, style="bold"), Text(clock))
+    passed = f"{picture.elapsed:5.1f} s" + ("" if picture.total is None else f" of {picture.total:g} s")
+    head.add_row(Text(picture.title, style="bold"), Text(passed))
     bar = Table.grid(expand=True, padding=(0, 1))
     bar.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     status: list[RenderableType] = [Text(picture.status, style="dim")]
     if picture.total is not None:
-        bar.add_column(justify="right", width=24)
-        status.append(ProgressBar(total=picture.total, completed=min(picture.elapsed, picture.total), width=24))
+        long = min(24, width // 4)
+        bar.add_column(justify="right", width=long)
+        status.append(ProgressBar(total=picture.total, completed=min(picture.elapsed, picture.total), width=long))
     bar.add_row(*status)
-    room = height - FIXED_LINES - (len(picture.footer) - 2)
-    wanted = len(picture.rows) + TABLE_HEAD
-    panel_height = room - min(wanted, max(room - MIN_PANEL - 4, TABLE_HEAD + 2))
-    parts: list[RenderableType] = [head, bar, "", books_table(picture.rows, room - max(panel_height, 0), width)]
-    if panel_height >= MIN_PANEL:
-        parts.append(moments_panel(picture.moments, panel_height))
-    return Group(*parts, *picture.footer)
+    return [head, bar]
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from polymirror.commands.screen import is_live, make_console, print_json
+from polymirror.commands.screen import make_console, print_json, progress_bar
 from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.session import Torture
+from polymirror.torture.shrink import MAX_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-MAX_EXPLAINED = 3
+    from polymirror.torture.run import SeedResult
+
+MAX_EXPLAINED: Final = 3
 """Broken seeds that are reduced and shown in full."""
 
 
 def run_torture(
     *, seeds: int, start: int, minutes: float, tokens: int, faults: Sequence[str], hedge: int, json: bool
 ) -> int:
-    """Run the seeds; return 0 if no promise was broken, else 1."""
+    """Run the seeds; return 0 if no promise was broken, else 1. Ctrl-C ends it with what was seen so far."""
     torture = Torture(seeds, start, minutes, tokens, tuple(faults), hedge)
-    console = make_console()
-    broken = []
-    columns = (TextColumn("seed {task.fields[seed]}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TextColumn("{task.fields[wrong]} violations"), TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=json or not is_live(console)) as progress:
-        task = progress.add_task("", total=seeds, seed=start, wrong=0)
-        for result in torture.run():
-            if result.violations:
-                broken.append(result)
-            wrong = len(torture.report.violations)
-            progress.update(task, advance=1, seed=result.seed, wrong=wrong)
-    explained = [torture.explain(result) for result in broken[:MAX_EXPLAINED]]
+    console, explained, interrupted = make_console(), list[str](), True
+    with suppress(KeyboardInterrupt):
+        broken = _run(torture, console, quiet=json)
+        for result in broken[:MAX_EXPLAINED]:
+            explained.append(_explain(torture, result, console, quiet=json))
+        interrupted = False
     summary = torture.report.as_dict(torture.elapsed, list(faults or FAULTS))
-    summary |= {"start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "explained": explained}
+    summary |= {
+        "start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "interrupted": interrupted,
+        "explained": explained,
+    }  # fmt: skip
     if json:
         print_json(summary)
     else:
         _show(console, summary)
-    return 1 if broken else 0
+    return 1 if summary["violations"] else 0
+
+
+def _run(torture: Torture, console: Console, *, quiet: bool) -> list[SeedResult]:
+    """Run all seeds; return those that broke a promise."""
+    broken, done = [], 0
+    bar = progress_bar(console, quiet=quiet)
+    task = bar.add_task("seeds", total=torture.seeds * torture.minutes * 60)
+
+    def tell(passed: float) -> None:
+        found = len(torture.report.violations)
+        bar.update(task, completed=passed, description=f"{done} of {torture.seeds} seeds, {found} violations")
+
+    with bar, closing(torture.run(tell)) as results:
+        for done, result in enumerate(results, 1):  # noqa: B007 - told above
+            if result.violations:
+                broken.append(result)
+    return broken
+
+
+def _explain(torture: Torture, result: SeedResult, console: Console, *, quiet: bool) -> str:
+    with progress_bar(console, quiet=quiet) as bar:
+        task = bar.add_task(f"reducing seed {result.seed}", total=MAX_RUNS)
+        return torture.explain(result, lambda number: bar.update(task, completed=number))
 
 
 def _show(console: Console, summary: dict[str, Any]) -> None:

@@ -177,8 +177,8 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """An engine's status without its single tokens and markets, and so made in a tenth of the time."""
 
     sockets: tuple[SocketStatus, ...]
-    proof_age: float
-    """The age of the oldest proof of any LIVE book, in seconds; 0.0 without one."""
+    proof_age: float | None
+    """The age of the oldest proof of any LIVE book, in seconds. None: no book is LIVE."""
     totals: Totals
 
 
@@ -265,8 +265,8 @@ class Surface:
         """Return the numbers that stand for all tokens together."""
         each = tuple(self.tokens.values())
         live = [token.proven.proof for token in each if token.state is BookState.LIVE]
-        oldest = min([proof.as_of for proof in live if proof is not None], default=now + self._slept)
-        age = max(0.0, now + self._slept - oldest)
+        oldest = min([proof.as_of for proof in live if proof is not None], default=None)
+        age = None if oldest is None else max(0.0, now + self._slept - oldest)
         return Summary(sockets=self._sockets(), proof_age=age, totals=self._totals(each))
 
     def _sockets(self) -> tuple[SocketStatus, ...]:

@@ -145,8 +145,12 @@ def run_storm(
     engine_class: Callable[..., Engine] = Engine,
     *,
     hedge: int = 1,
+    tell: Callable[[float], object] | None = None,
 ) -> SeedResult:
-    """Run one seed, or some of its episodes, and check every promise. ``hedge``: connections of each socket."""
+    """Run one seed, or some of its episodes, and check every promise. ``hedge``: connections of each socket.
+
+    ``tell`` is called with the virtual seconds that have passed, each time that some have.
+    """
     chosen = storm.episodes if episodes is None else tuple(episodes)
     result = SeedResult(storm.seed, storm.seconds)
     world = Watched(storm, chosen, engine_class, hedge=hedge)
@@ -155,6 +159,8 @@ def run_storm(
             world.run(start - world.elapsed)
             _check_bounds(world)
             _wait_healed(world, result, start, end, storm.unseen(start))
+            if tell is not None:
+                tell(world.elapsed)
         world.run(storm.seconds - world.elapsed)
     except Exception as error:  # noqa: BLE001 - any exception out of the engine breaks a promise
         where = traceback.extract_tb(error.__traceback__)[-1]

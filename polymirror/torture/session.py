@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import Factory, define
@@ -15,11 +14,15 @@ from polymirror.torture.report import Report
 from polymirror.torture.run import SeedResult, Watched, run_storm
 from polymirror.torture.shrink import shrink
 from polymirror.torture.storm import draw_storm
+from polymirror.torture.workers import note_passed, worker_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from polymirror.torture.storm import Episode
+
+TELL_INTERVAL = 0.25
+"""Seconds between two looks at how far the seeds are."""
 
 TRACE_LINES = 40
 """Transitions that are shown before a violation."""
@@ -52,30 +55,41 @@ class Torture:
     report: Report = Factory(Report)
     elapsed: float = 0.0
 
-    def run(self) -> Iterator[SeedResult]:
-        """Run all seeds, yielding each result as it comes, in the order of the seeds."""
+    def run(self, tell: Callable[[float], object] | None = None) -> Generator[SeedResult]:
+        """Run all seeds, yielding each result as it comes, in the order of the seeds.
+
+        ``tell`` is called now and then with the virtual seconds that have been run in all. However this ends, no
+        process is left.
+        """
         began = time.perf_counter()
-        # Fork would copy the threads and sockets of whoever calls; a seed needs neither.
-        with ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn")) as pool:
+        with worker_pool(self.jobs) as pool:
             # Few seeds ahead at a time: an interrupt need not wait for all of them.
             waiting = deque(pool.submit(run_seed, self._order(n)) for n in range(min(self.seeds, 2 * self.jobs)))
             submitted = len(waiting)
             while waiting:
+                while not wait(list(waiting)[:1], timeout=TELL_INTERVAL).done:
+                    if tell is not None:
+                        tell(pool.passed)
                 result = waiting.popleft().result()
                 if submitted < self.seeds:
                     waiting.append(pool.submit(run_seed, self._order(submitted)))
                     submitted += 1
                 self.report.add(result)
                 self.elapsed = time.perf_counter() - began
+                if tell is not None:
+                    tell(pool.passed)
                 yield result
 
     def _order(self, number: int) -> Order:
         return Order(self.start + number, self.minutes, self.tokens, self.faults, self.hedge)
 
-    def explain(self, result: SeedResult) -> str:
-        """Reduce a seed's violation to the faults that matter, and show what led to it."""
+    def explain(self, result: SeedResult, tell: Callable[[int], object] | None = None) -> str:
+        """Reduce a seed's violation to the faults that matter, and show what led to it.
+
+        ``tell`` is called with the number of each run that this takes; there are ``MAX_RUNS`` at most.
+        """
         storm = draw_storm(result.seed, self.minutes, self.tokens, self.faults)
-        episodes = shrink(storm, hedge=self.hedge)
+        episodes = shrink(storm, hedge=self.hedge, tell=tell)
         again = run_storm(storm, episodes, hedge=self.hedge)
         violation = (again.violations or result.violations)[0]
         only = "".join(f" --fault {fault}" for fault in self.faults)
@@ -102,4 +116,12 @@ def trace_before(seed: int, torture: Torture, episodes: Sequence[Episode], at: f
 
 def run_seed(order: Order) -> SeedResult:
     """Run one seed; in a process of its own."""
-    return run_storm(draw_storm(order.seed, order.minutes, order.tokens, order.faults), hedge=order.hedge)
+    storm = draw_storm(order.seed, order.minutes, order.tokens, order.faults)
+    passed = 0.0
+
+    def tell(seconds: float) -> None:
+        nonlocal passed
+        note_passed(seconds - passed)
+        passed = seconds
+
+    return run_storm(storm, hedge=order.hedge, tell=tell)

@@ -17,9 +17,17 @@ MAX_RUNS = 60
 
 
 def shrink(
-    storm: Storm, engine_class: Callable[..., Engine] = Engine, max_runs: int = MAX_RUNS, *, hedge: int = 1
+    storm: Storm,
+    engine_class: Callable[..., Engine] = Engine,
+    max_runs: int = MAX_RUNS,
+    *,
+    hedge: int = 1,
+    tell: Callable[[int], object] | None = None,
 ) -> tuple[Episode, ...]:
-    """Return a smallest list of episodes that still breaks a promise (delta debugging, bounded)."""
+    """Return a smallest list of episodes that still breaks a promise (delta debugging, bounded).
+
+    ``tell`` is called with the number of each run before it starts.
+    """
     episodes = list(storm.episodes)
     runs, size = 0, max(1, len(episodes) // 2)
     while size >= 1 and runs < max_runs:
@@ -27,6 +35,8 @@ def shrink(
         while position < len(episodes) and runs < max_runs:
             rest = episodes[:position] + episodes[position + size :]
             runs += 1
+            if tell is not None:
+                tell(runs)
             if run_storm(storm, rest, engine_class, hedge=hedge).violations:
                 episodes, reduced = rest, True
             else:

@@ -26,8 +26,8 @@ def test_watch_shows_the_books_of_a_slug_and_of_a_token(venue, capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_watch_prints_one_object_at_the_end(venue, capsys):
-    assert run(["watch", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
+def test_watch_prints_one_object_if_it_looks_once(venue, capsys):
+    assert run(["watch", venue.slugs[0], "--once", "--json", *at(venue)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from polymirror.commands import replay as command
+from polymirror.commands import recordings as command
 from polymirror.commands.app import run
 
 KEYS = {
@@ -81,15 +81,18 @@ def without_books(golden) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [lambda _: b"", lambda _: GARBAGE, without_books], ids=["empty", "garbage", "deltas"]
+    ("content", "said"),
+    [(lambda _: GARBAGE, "its first line is no JSON"), (without_books, "keys recv_ms, frame")],
+    ids=["garbage", "deltas"],
 )
-def test_a_recording_without_a_book_is_no_success_because_nothing_was_checked(content, golden, tmp_path, capsys):
+def test_a_recording_without_a_book_is_no_success_because_nothing_was_checked(content, said, golden, tmp_path, capsys):
     file = tmp_path / "no_book.jsonl"
     file.write_bytes(content(golden))
     for options in ([], ["--json"]):
         assert run(["replay", str(file), *options]) == 2
         out, err = capsys.readouterr()
         assert f"no whole book was found in {file}, so nothing was checked: " in err
+        assert said in err
         assert err.count("\n") == 1
     # What was counted is told all the same.
     summary = json.loads(out)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 from itertools import product
 
 import pytest
@@ -16,6 +17,7 @@ from polymirror.commands.tables import (
     counts_line,
     dashboard,
     format_age,
+    moments_panel,
     proofs_table,
     states_line,
 )
@@ -65,11 +67,59 @@ def test_a_table_without_room_counts_what_it_hides_and_shows_trouble_first():
     rows[20] = row(BookState.SUSPECT, Reason.STALE, name="B20 up")
     lines = drawn(books_table(rows, 8, 80))
     assert len(lines) == 8
-    assert "B20 up" in "\n".join(lines)
+    assert "B20 up" in lines[2]
     assert "+ 25 more" in lines[-1]
+    lines = drawn(books_table(rows, 8, 80, first=10))
+    assert [line.split()[0] for line in lines[2:7]] == ["B9", "B10", "B11", "B12", "B13"]
+    assert "10 above, 15 below" in lines[-1]
+    # Beyond the end is the end.
+    assert "B29 up" in drawn(books_table(rows, 8, 80, first=1_000))[-2]
 
 
-@pytest.mark.parametrize(("height", "width", "count"), [*product((14, 16, 24, 40), (60, 80, 120), (2, 6, 40, 200))])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_at_any_width_a_row_has_its_name_its_state_its_age_and_its_prices(width):
+    rows = [row(name="DOGE down", bid="0.435", ask="0.445"), row(BookState.RESYNCING, Reason.HASH_MISMATCH)]
+    lines = drawn(books_table(rows, 10, width), width)
+    assert max(map(len, lines)) <= width
+    for said in ("DOGE down", "LIVE", "12 ms", "0.435", "0.445"):
+        assert said in lines[2]
+    assert "RESYNC" in lines[3]
+    # Where there is little room a doubted book has its reason in place of the prices it has not got.
+    assert "hash misma" in lines[3]
+
+
+def test_a_wide_table_has_what_a_narrow_one_leaves_out():
+    one = row(bid_size="185.00", ask_size="50.00", levels="38 53", since=125.0)
+    wide, narrow = drawn(books_table([one], 10, 200), 200)[-1], drawn(books_table([one], 10, 80))[-1]
+    for said in ("185.00", "50.00", "38 53", "2 min"):
+        assert said in wide
+        assert said not in narrow
+
+
+def test_a_short_screen_is_for_the_books_and_a_long_one_for_transitions_as_well():
+    short = "\n".join(drawn(dashboard(picture(12), 40, 14), 40))
+    assert "transitions" not in short
+    assert "BTC 7 up" in short
+    assert "+ 4 more" in short
+    tall = "\n".join(drawn(dashboard(picture(12), 80, 24)))
+    assert "transitions" in tall
+    assert "BTC 11 up" in tall
+    # Even if not all books fit, a tall one shows what happened last.
+    assert "transitions" in "\n".join(drawn(dashboard(picture(200), 80, 24)))
+
+
+def test_transitions_have_the_time_of_the_clock():
+    at = datetime(2026, 5, 4, 3, 2, 1, 230_000).timestamp()  # noqa: DTZ001 - this machine's time
+    moment = Moment(at=at, name="BTC up", old=BookState.LIVE, new=BookState.SUSPECT, reason=Reason.STALE)
+    wide = drawn(moments_panel([moment], 4, 80))[1]
+    assert wide.split()[1:8] == ["03:02:01.23", "BTC", "up", "LIVE", "→", "SUSPECT", "stale"]
+    narrow = drawn(moments_panel([moment], 4, 40), 40)[1]
+    assert narrow.split()[1:7] == ["03:02:01", "BTC", "up", "→", "SUSPECT", "stale"]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count"), [*product((10, 14, 16, 24, 50), (40, 60, 80, 200), (0, 2, 6, 40, 200))]
+)
 def test_a_dashboard_fits_the_terminal_exactly_or_with_lines_to_spare(height, width, count):
     lines = drawn(dashboard(picture(count), width, height), width)
     assert len(lines) <= height
@@ -84,7 +134,17 @@ def test_a_dashboard_without_an_end_has_no_progress_bar():
 
 @pytest.mark.parametrize(
     ("age", "text"),
-    [(None, "never"), (float("inf"), "never"), (0.0, "0 ms"), (0.0123, "12 ms"), (1.25, "1.2 s"), (14.6, "15 s")],
+    [
+        (None, "never"),
+        (float("inf"), "never"),
+        (0.0, "0 ms"),
+        (0.0123, "12 ms"),
+        (1.25, "1.2 s"),
+        (14.6, "15 s"),
+        (119.0, "119 s"),
+        (125.0, "2 min"),
+        (86_400.0, "24 h"),
+    ],
 )
 def test_ages_are_short(age, text):
     assert format_age(age) == text

@@ -1,6 +1,8 @@
 """``polymirror torture``: mistakes are one line, a run is summed up, and a broken promise is told."""
 
 import json
+from concurrent.futures import Future
+from contextlib import nullcontext
 
 import pytest
 
@@ -54,20 +56,14 @@ def test_a_broken_promise_exits_with_1_and_shows_how_to_repeat_it(capsys, monkey
     from polymirror.torture import session  # noqa: PLC0415 - patched below
 
     class InThisProcess:
-        def __init__(self, *_args, **_options):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
+        passed = 0.0
 
         def submit(self, work, order):
-            result = work(order)
-            return type("Done", (), {"result": lambda _self: result})()
+            done = Future()
+            done.set_result(work(order))
+            return done
 
-    monkeypatch.setattr(session, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(session, "worker_pool", lambda _jobs: nullcontext(InThisProcess()))
     mutant, _ = MUTANTS["serve_the_tip"]
     with mutant():
         arguments = ["--seeds", "1", "--minutes", "3", "--tokens", "6", "--fault", "lost_delta"]

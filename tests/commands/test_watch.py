@@ -1,0 +1,210 @@
+"""``polymirror watch``: what it tells on a pipe, as objects, and on a terminal, which it gives back as it was."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from polymirror.commands.app import run
+from polymirror.commands.books import Watched
+from polymirror.core.events import Transition
+from polymirror.core.states import BookState, Reason
+from polymirror.mirror import Mirror
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up; no verdict depends on them."""
+
+
+def at(venue) -> list[str]:
+    return ["--venue", venue.endpoints.clob]
+
+
+def test_json_is_an_object_a_line_as_things_happen_and_a_summary_last(venue, capsys):
+    assert run(["watch", venue.slugs[0], "--seconds", "1.5", "--json", *at(venue)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    objects = [json.loads(line) for line in out.splitlines()]
+    kinds = [each["type"] for each in objects]
+    assert kinds[-1] == "summary"
+    assert kinds.count("summary") == 1
+    moves = [each for each in objects if each["type"] == "transition"]
+    # Those of the start, too: they are counted from before it.
+    assert [(each["old"], each["new"]) for each in moves[:2]] == [("UNPRIMED", "LIVE")] * 2
+    books = [each for each in objects if each["type"] == "book"]
+    assert {each["name"] for each in books} == {"BTC up", "BTC down"}
+    live = next(each for each in books if each["state"] == "LIVE")
+    assert live["best_bid"] < live["best_ask"]
+    assert float(live["bid_size"]) > 0
+    times = [each["at"] for each in objects[:-1]]
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each) for each in times)
+    assert objects[-1]["transitions"] == len(moves)
+    assert objects[-1]["books"][0]["state"] == "LIVE"
+
+
+def test_a_pipe_gets_a_line_with_the_time_for_each_transition(venue, capsys):
+    assert run(["watch", venue.slugs[0], "--seconds", "0.5", *at(venue)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d\d  ", line)]
+    assert [line.split("  ")[1] for line in told[:2]] == [
+        "BTC up: UNPRIMED -> LIVE, proven",
+        "BTC down: UNPRIMED -> LIVE, proven",
+    ]
+
+
+def test_once_prints_the_depth_of_the_book_that_is_named(venue, capsys):
+    for name in ("down", "BTC down", venue.tokens[1]):
+        assert run(["watch", venue.slugs[0], "--once", "--book", name, *at(venue)]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("BTC down  ● LIVE")
+        assert "spread" in out
+
+
+@pytest.mark.parametrize("name", ["up", "sideways"])
+def test_a_book_that_is_not_one_is_refused_with_those_there_are(name, venue, capsys):
+    # Of two markets, "up" is two books.
+    assert run(["watch", venue.slugs[0], venue.slugs[1], "--once", "--book", name, *at(venue)]) == 2
+    err = capsys.readouterr().err
+    assert "BTC up, BTC down, ETH up, ETH down" in err
+    assert err.count("\n") == 1
+
+
+def test_books_are_found_by_id_name_or_outcome_once_there_are_any():
+    assert Watched(Mirror()).find("up") is None
+
+
+def test_more_transitions_than_can_be_told_are_counted(venue, capsys, monkeypatch):
+    from polymirror.commands import watch as command  # noqa: PLC0415 - patched below
+
+    monkeypatch.setattr(command, "MAX_HEARD", 1)
+    assert run(["watch", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    missed = sum(each["transitions"] for each in objects if each["type"] == "missed")
+    assert missed > 0
+    assert missed + sum(each["type"] == "transition" for each in objects) == objects[-1]["transitions"]
+
+
+def test_transitions_are_counted_as_they_happen_and_no_more_after_the_close():
+    class Stub(Mirror):
+        def __init__(self):
+            super().__init__()
+            self.told = []
+
+        def on_transition(self, callback):
+            self.told.append(callback)
+            return lambda: self.told.remove(callback)
+
+    heard, mirror = [], Stub()
+    watched = Watched(mirror, lambda *told: heard.append(told))
+    # Out and back between two pictures: a look at the states would see nothing.
+    for old, new in ((BookState.LIVE, BookState.SUSPECT), (BookState.SUSPECT, BookState.LIVE)):
+        mirror.told[0](Transition("11", mirror.now() - 2.0, old, new, Reason.STALE, 0))
+    assert watched.transitions == len(watched.moments) == len(heard) == 2
+    assert heard[0][1] == pytest.approx(time.time() - 2.0, abs=1.0)
+    watched.close()
+    assert mirror.told == []
+
+
+# ---- On a terminal -------------------------------------------------------------------------------------
+
+
+class Screen:
+    """The command on a terminal of its own."""
+
+    def __init__(self, columns: int, lines: int, *arguments: str):
+        self.ours, self.theirs = os.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.before = termios.tcgetattr(self.theirs)
+        self.shown = ""
+        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        self.process = subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-c", TAKES_THE_TERMINAL, *arguments], stdin=self.theirs, stdout=self.theirs,
+            stderr=self.theirs, start_new_session=True, env=environment | {"TERM": "xterm-256color"},
+        )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        os.close(self.ours)
+        os.close(self.theirs)
+
+    def read_until(self, said: str) -> str:
+        """Read on until this is shown; return what was shown since the last time."""
+        until, since = time.monotonic() + PATIENCE, ""
+        while said not in since:
+            assert time.monotonic() < until, f"{said!r} is never shown: {since[-2_000:]}"
+            if select.select([self.ours], [], [], 0.2)[0]:
+                since += os.read(self.ours, 65_536).decode(errors="replace")
+        self.shown += since
+        return since
+
+    def press(self, keys: bytes):
+        os.write(self.ours, keys)
+
+    def wait(self) -> int:
+        until = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < until:
+            if select.select([self.ours], [], [], 0.05)[0]:
+                self.shown += os.read(self.ours, 65_536).decode(errors="replace")
+        while select.select([self.ours], [], [], 0)[0]:
+            self.shown += os.read(self.ours, 65_536).decode(errors="replace")
+        return self.process.wait(1)
+
+
+TAKES_THE_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from polymirror.cli import main
+main()
+"""
+OTHER_SCREEN, BACK = "\x1b[?1049h", "\x1b[?1049l"
+CURSOR = "\x1b[?25h"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_back_and_tells_the_last_state(number, venue):
+    with Screen(80, 24, "watch", venue.slugs[0], *at(venue)) as screen:
+        screen.read_until(OTHER_SCREEN)
+        screen.read_until("LIVE")
+        screen.process.send_signal(number)
+        assert screen.wait() == 128 + number
+        assert BACK in screen.shown
+        assert screen.shown.rindex(CURSOR) > screen.shown.rindex(OTHER_SCREEN)
+        # Behind it, on the screen that stays: the books as they were.
+        assert "BTC up" in screen.shown[screen.shown.rindex(BACK) :]
+        assert termios.tcgetattr(screen.theirs) == screen.before
+
+
+def test_keys_scroll_sort_show_a_book_and_end_it(venue):
+    with Screen(40, 10, "watch", *venue.slugs, *at(venue)) as screen:
+        screen.read_until("more")
+        screen.press(b"G")
+        screen.read_until("above")
+        screen.press(b"s")
+        screen.read_until("by name")
+        screen.press(b"b")
+        screen.read_until("spread")
+        screen.press(b"q")
+        assert screen.wait() == 0
+        assert termios.tcgetattr(screen.theirs) == screen.before
+
+
+def test_a_name_that_is_no_book_is_one_line_after_the_picture(venue):
+    with Screen(80, 24, "watch", venue.slugs[0], "--book", "sideways", *at(venue)) as screen:
+        assert screen.wait() == 2
+        assert "--book='sideways' is not allowed" in screen.shown[screen.shown.rindex(BACK) :]
+        assert "Traceback" not in screen.shown
