@@ -11,9 +11,11 @@ import asyncio
 import logging
 import random
 import secrets
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from attrs import evolve
 
@@ -22,6 +24,7 @@ from polymirror.core.checksum import Constants
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
+from polymirror.core.view import BookView, Top
 from polymirror.errors import BadResponse, ConfigError, MirrorClosed, NotLive, UnknownToken
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
@@ -36,12 +39,6 @@ from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.market import UP_LABELS
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
-    from types import TracebackType
-
-    from polymirror.core.view import BookView, Top
 
 log = logging.getLogger("polymirror")
 
