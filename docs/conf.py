@@ -17,6 +17,8 @@ html_title = f"{project} {release}"
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+# Each parameter and each return has its type, whether the text speaks of it or not.
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
 add_module_names = False

@@ -24,10 +24,9 @@ reason, age and epoch of a refused book. They never carry credentials.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from polymirror.core.states import BookState, Reason
+from polymirror.core.states import BookState, Reason
 
 
 class PolymirrorError(Exception):

@@ -8,17 +8,14 @@ lease and nothing else cannot act on a book that nobody vouches for.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from polymirror.config import check_age, check_timeout
 from polymirror.core.states import BookState
+from polymirror.core.view import BookView
 from polymirror.errors import LeaseLost, NotLive, UnknownToken
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from polymirror.core.view import BookView
 
 
 class Books(Protocol):

@@ -11,8 +11,10 @@ import asyncio
 import logging
 import random
 import secrets
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from attrs import evolve
 
@@ -20,7 +22,9 @@ from polymirror.config import Endpoints, MirrorConfig, check_each, check_instanc
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
-from polymirror.errors import MirrorClosed, NotLive, UnknownToken
+from polymirror.core.top import Top
+from polymirror.core.view import BookView
+from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
@@ -34,14 +38,6 @@ from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
-    from types import TracebackType
-
-    from polymirror.core.top import Top
-    from polymirror.core.view import BookView
-    from polymirror.errors import VenueError
 
 log = logging.getLogger("polymirror")
 

@@ -17,7 +17,17 @@ import pytest
 import uvicorn.server
 from attrs import evolve
 
-from polymirror import BookState, EngineConfig, Mirror, MirrorConfig, NotLive, RestConfig, StreamConfig
+from polymirror import (
+    BookState,
+    EngineConfig,
+    Mirror,
+    MirrorConfig,
+    NotLive,
+    Reason,
+    RestConfig,
+    StreamConfig,
+    Transition,
+)
 from polymirror.simulator import ExchangeConfig, Fault, FlowConfig, Simulator
 from polymirror.simulator.frames import PRICE_CHANGE, Frame
 
@@ -58,6 +68,9 @@ one_loop = pytest.mark.parametrize("anyio_backend", LOOPS[:1], indirect=True)
 
 PATIENCE = 8.0
 """Seconds after which something that should happen did not."""
+
+BY_TIME = {Reason.STALE, Reason.APPLY_LAG}
+"""Reasons of a doubt that come about by themselves, if the machine has no time for us."""
 
 SETTINGS = MirrorConfig(
     engine=EngineConfig(
@@ -112,6 +125,11 @@ def shown(mirror: Mirror, token: str) -> tuple[tuple[tuple[int, int], ...], tupl
     return view.bids, view.asks
 
 
+def doubts(transitions: list[Transition]) -> list[Transition]:
+    """Return those that left LIVE for a reason of the venue's or the network's, not of a busy machine's."""
+    return [each for each in transitions if each.old is BookState.LIVE and each.reason not in BY_TIME]
+
+
 class Truth:
     """Reads every changed book and compares what was granted with what the venue really had."""
 
@@ -120,6 +138,8 @@ class Truth:
 
     def __init__(self, mirror: Mirror, venue: Simulator) -> None:
         self.granted = self.refused = 0
+        self.doubted: list[str] = []
+        """Why books were refused, except where only time had passed: that a busy machine brings by itself."""
         self.wrong: list[str] = []
         self._mirror = mirror
         self._venue = venue
@@ -127,8 +147,10 @@ class Truth:
     def read(self, token: str) -> None:
         try:
             view = self._mirror.live(token)
-        except NotLive:
+        except NotLive as refused:
             self.refused += 1
+            if refused.state is not BookState.LIVE and refused.reason not in BY_TIME:
+                self.doubted.append(str(refused))
             return
         self.granted += 1
         if not self._venue.was_true(token, view.bids, view.asks, view.verified_age + self.SLACK):

@@ -31,16 +31,14 @@ PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 EXECUTED = {"python", "console"}
 SHOWN = {"text", "toml", "json", "bash"}
-DIRECTIVES = {"{toctree}", "{eval-rst}", "{automodule}", "{autoclass}", "{note}", "{warning}"}
+DIRECTIVES = {"{toctree}", "{image}", "{include}", "{eval-rst}", "{automodule}", "{autoclass}", "{note}", "{warning}"}
 
 MAX_NOT_EXECUTED = 3
 MAX_BLOCK_SECONDS = 60.0
 MAX_PAGE_SECONDS = 180
 
 NOT_EXECUTED = re.compile(r"<!-- not executed: \S.*\S -->")
-INSTALLS = re.compile(
-    r"^(python3 -m venv|(python3 -m )?pip install|npm install|git clone|cd |\.venv/bin/|bash \.ci/run)"
-)
+INSTALLS = re.compile(r"^(python3 -m venv|(python3 -m )?pip install|npm install|git clone|cd |\.venv/bin/|bash \.ci/)")
 
 
 class Block(NamedTuple):

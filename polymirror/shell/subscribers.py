@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self
 from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
+from polymirror.core.states import BookState, Reason
 from polymirror.errors import ConfigError, MirrorClosed
 from polymirror.shell.changes import Changes, Reader
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from polymirror.core.states import BookState, Reason
 
 log = logging.getLogger("polymirror")
 

@@ -26,7 +26,7 @@ from polymirror import ConfigError, Gate
 from polymirror.venue.network import Network
 from tests.bots.execution_rig import CRYPTO, Books, buy, d, sell, view_of
 
-sdk = pytest.importorskip("polymarket", reason="the extra 'bots' is not installed: pip install 'polymirror[bots]'")
+sdk = pytest.importorskip("polymarket", reason="the extra 'live' is not installed: pip install -e '.[live]'")
 pytestmark = pytest.mark.anyio
 
 KEY = "0x" + "11" * 32

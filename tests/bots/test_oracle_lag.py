@@ -61,6 +61,7 @@ def test_a_run_earns_what_the_ledger_says_and_no_order_rests_on_a_book_that_is_n
     assert {"win_rate", "refused_non_live"} <= found.keys()
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_every_time():
     runs = [simulate(ONE, rounds=1, seed=11, storm=True) for _ in range(2)]
     assert runs[0] == runs[1]
@@ -91,6 +92,7 @@ def test_a_signal_on_a_price_that_nobody_asks_for_is_refused():
         build(BotSettings, {"oracle": {"kinds": ["spot"]}}, {})
 
 
+@pytest.mark.slow
 def test_a_storm_leaves_no_wrong_order_no_duplicate_and_books_that_balance():
     found = simulate(TWO, rounds=2, seed=7, storm=True)
     assert min(found["faults"][where] for where in ("books and calls", "orders", "prices")) > 0
@@ -98,6 +100,7 @@ def test_a_storm_leaves_no_wrong_order_no_duplicate_and_books_that_balance():
     assert found["unresolved"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("storm", "seed"), [(False, 5), (True, 2)])
 def test_kills_at_random_instants_lose_no_position_and_repeat_no_order(storm, seed):
     found = simulate(TWO, rounds=4, seed=seed, kills=12, storm=storm)
@@ -109,6 +112,7 @@ def test_kills_at_random_instants_lose_no_position_and_repeat_no_order(storm, se
 # The dangers, with the guards taken away: the judge and the ledger must notice.
 
 
+@pytest.mark.slow
 def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
     careful = LiveExecutor.submit
 
@@ -120,6 +124,7 @@ def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
     assert not simulate(TWO, rounds=2, seed=1, storm=True)["clean"]
 
 
+@pytest.mark.slow
 def test_the_ledger_notices_a_bot_that_writes_no_intents(monkeypatch):
     monkeypatch.setattr(IntentLog, "_append_pending", lambda _self: None)
     assert not simulate(evolve(TWO, save_every=3_600), rounds=2, seed=5, kills=12)["clean"]
@@ -140,6 +145,7 @@ def test_books_that_come_and_go_are_never_traded_on_while_they_are_gone():
     assert verdict.orders_on_non_live == verdict.orders_on_wrong_book == 0
 
 
+@pytest.mark.slow
 def test_the_judge_notices_a_bot_that_goes_on_with_a_book_it_read_before(monkeypatch):
     read = {}
     monkeypatch.setattr(Mirror, "live", lambda self, token, _age=None: read.setdefault(token, self.peek(token)))

@@ -48,6 +48,7 @@ def read_back(folder):
     return run_virtual(read)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("orders", "later"), [(1, 0.0), (5, 0.013)])
 def test_every_order_that_left_before_a_real_kill_is_on_the_disk(tmp_path, orders, later):
     process = subprocess.Popen(  # noqa: S603 - our own program

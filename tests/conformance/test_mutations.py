@@ -339,6 +339,7 @@ def test_damaged_frames_are_counted_and_never_become_a_readable_book(name: str, 
     assert damaged.engine.counts["ignored"] == sum(damaged.engine.ignored.values())
 
 
+@pytest.mark.slow
 def test_the_judge_notices_when_hashes_are_believed_unseen(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MarketHash, "prove", lambda *_: True)
     assert run(corpus, "btc5m_dense_20260421.jsonl", 0, MAX_STEPS_JUDGED).wrong

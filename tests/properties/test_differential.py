@@ -26,6 +26,7 @@ ENOUGH = 750_000
 """Granted reads after which no more seeds are played: about half a minute."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # So that a slow machine changes no verdict.
 @pytest.mark.parametrize("stale_rest", [False, True], ids=["honest REST", "stale REST"])
 def test_no_granted_read_is_older_than_it_says(stale_rest):

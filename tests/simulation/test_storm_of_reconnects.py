@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from polymirror.config import EngineConfig, RestConfig
 from polymirror.core.effects import FetchBooks
 from polymirror.core.requests import MAX_BOOKS_PER_REQUEST, MAX_REQUESTS
@@ -56,6 +58,7 @@ def test_five_thousand_tokens_that_lose_their_sockets_at_once_come_back_without_
     assert storm.most_at_once <= MAX_REQUESTS
 
 
+@pytest.mark.slow
 def test_without_opening_books_rest_brings_five_thousand_tokens_back_in_few_calls() -> None:
     storm = world()
     storm.run(5)
@@ -71,6 +74,7 @@ def test_without_opening_books_rest_brings_five_thousand_tokens_back_in_few_call
     assert storm.most_at_once <= MAX_REQUESTS
 
 
+@pytest.mark.slow
 def test_probes_of_tokens_that_were_proven_together_spread_out() -> None:
     quiet = world()
     quiet.run(5)
@@ -79,6 +83,7 @@ def test_probes_of_tokens_that_were_proven_together_spread_out() -> None:
     assert due[-1] - due[0] > 0.2 * EngineConfig().max_proof_age * EngineConfig().probe_fraction
 
 
+@pytest.mark.slow
 def test_no_request_asks_twice_for_a_token_that_is_under_way() -> None:
     storm = world()
     asked: list[str] = []

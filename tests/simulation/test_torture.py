@@ -42,6 +42,7 @@ def test_a_seed_gives_the_same_trace_whatever_the_hash_seed_of_the_process() -> 
     assert len(traces.pop().strip()) == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [12, 110, 177, 197, 199, 292, 404])
 def test_seeds_whose_judge_or_venue_was_wrong_once_break_no_promise(seed: int) -> None:
     """Ten minutes each: a venue that told the time of its last event, frames that were on their way, silent changes."""
@@ -85,6 +86,7 @@ def test_a_broken_engine_is_caught_where_the_right_one_is_not(name: str) -> None
     pytest.fail(f"{name} breaks no promise in {MAX_SEEDS} seeds")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", sorted(DATING_MUTANTS))
 def test_an_engine_that_breaks_a_rule_of_dating_is_caught_where_the_right_one_is_not(rule: str) -> None:
     engine_class, faults = DATING_MUTANTS[rule]

@@ -181,6 +181,7 @@ def test_stale_openings_are_books_of_some_seconds_ago_of_one_token_or_both() -> 
     assert len(changed) > 1
 
 
+@pytest.mark.slow
 def test_a_replayed_connection_shows_the_past_with_new_stamps_and_hashes_that_fit() -> None:
     rest = set()
     for seed in range(6):

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -260,6 +261,7 @@ def test_books_hashes_fees_balances_and_positions_are_those_of_a_plain_exchange(
     assert (seen["hash_right"], seen["top_right"], seen["crossed"]) == (seen["hash"], seen["top"], 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(5, 60), st.integers(0, 300))
 def test_among_a_lively_flow_nothing_crosses_and_nothing_is_made_or_lost(seed: int, count: int, delay_ms: int) -> None:
