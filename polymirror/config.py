@@ -105,6 +105,17 @@ def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def one_of(wanted: object, known: Iterable[str]) -> str:
+    """Say in an error which names exist: all of them, and first the one that was probably meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for whoever mistyped
+
+    names = tuple(known)
+    near = get_close_matches(str(wanted), names, n=1)
+    return (
+        f"{near[0]}, if that was meant, or another one of {', '.join(names)}" if near else f"one of {', '.join(names)}"
+    )
+
+
 @frozen(kw_only=True)
 class Endpoints:
     """Where the venue is. The defaults are production; a simulator offers its own."""

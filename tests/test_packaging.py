@@ -42,7 +42,8 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 def test_the_wheel_holds_the_library_its_types_and_its_licence_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
-    assert {name.split("/")[0] for name in names} == {"polymirror", f"polymirror-{PROJECT['version']}.dist-info"}
+    beside = {"pytest_polymirror.py", f"polymirror-{PROJECT['version']}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"polymirror", *beside}
     assert "polymirror/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     sources = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "polymirror").rglob("*.py")}
@@ -104,6 +105,10 @@ def test_importing_the_library_leaves_alone_what_only_a_connection_needs() -> No
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.split() == []
+
+
+def test_pytest_finds_its_plugin_by_the_name_of_the_module_so_that_p_does_not_load_it_twice() -> None:
+    assert PROJECT["entry-points"]["pytest11"] == {"pytest_polymirror": "pytest_polymirror"}
 
 
 def test_the_command_is_a_callable_without_arguments() -> None:

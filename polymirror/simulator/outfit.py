@@ -129,12 +129,11 @@ class _Parts:
         self.exchange = exchange
         self.ledger = Ledger()
         self._newcomer_cash = int(config.newcomer_cash * ONE_PUSD)
-        for trader in config.traders:
-            self.ledger.deposit(trader.address, int(trader.cash * ONE_PUSD))
         terms = BrokerConfig(taker_delay_ms=config.taker_delay_ms, settlement=config.settlement)
         self.broker = Broker(exchange, self.ledger, terms)
-        accounts = [trader.account for trader in config.traders if trader.account is not None]
-        keys = KeyRing(accounts, seed=config.seed, lifetime_ms=config.key_life_ms, welcome=self._welcome)
+        self.keys = keys = KeyRing(seed=config.seed, lifetime_ms=config.key_life_ms, welcome=self._welcome)
+        for trader in config.traders:
+            self.join(trader)
         wrong = config.order_faults
         usual = OrderFaultRates(lag_ms=config.lag_ms, redeem_after_ms=config.redeem_after_ms)
         order_rates: dict[str, Any] = {name: ORDER_FAULTS[name] for name in wrong if name in ORDER_FAULTS}
@@ -157,6 +156,12 @@ class _Parts:
             Relayer(chain),
             self.desk,
         )
+
+    def join(self, trader: Trader) -> None:
+        """Let somebody trade from now on."""
+        self.ledger.deposit(trader.address, int(trader.cash * ONE_PUSD))
+        if trader.account is not None:
+            self.keys.add(trader.account)
 
     def _welcome(self, account: Account) -> None:
         """Give money to a wallet that nobody has named."""
@@ -183,6 +188,12 @@ class Outfit:
     def broker(self) -> Broker | None:
         """The broker of the newest exchange; ``None`` before there is any."""
         return None if self._parts is None else self._parts.broker
+
+    def join(self, trader: Trader) -> None:
+        """Let somebody trade at the newest exchange who came later. Raises RuntimeError before there is any."""
+        if self._parts is None:
+            raise RuntimeError("there is no exchange yet: start the venue first")
+        self._parts.join(trader)
 
     def injected(self) -> dict[str, int]:
         """How often each fault of orders and of the user channel struck."""
@@ -214,7 +225,7 @@ class Listing:
     def _content(self) -> dict[str, Any]:
         ledger = self._parts.ledger
         known = [trader.address for trader in self._config.traders]
-        came = [account.address for account in self._parts.desk.keys.accounts]
+        came = [account.address for account in self._parts.keys.accounts]
         return {
             "markets": [market_row(market) for market in self._parts.exchange.markets],
             "accounts": [

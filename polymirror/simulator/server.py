@@ -22,13 +22,16 @@ from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 from polymirror.simulator.surface.services import MARKET_PATH, made_for
+from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from polymirror.simulator.exchange.history import Level
+    from polymirror.simulator.surface.app import Hub
     from polymirror.simulator.surface.services import Feed, Makes, Service
+    from polymirror.venue.network import Network
 
 HOST = "127.0.0.1"
 SHUTDOWN_SECONDS = 1
@@ -79,7 +82,9 @@ class Simulator:
         self.exchange = self._new_exchange()
         # The bound port; 0 before the start.
         self.port = 0
+        # Inside the block only.
         self._stack: AsyncExitStack | None = None
+        self._hub: Hub | None = None
 
     @property
     def endpoints(self) -> Endpoints:
@@ -93,6 +98,20 @@ class Simulator:
     def base_url(self) -> str:
         """Where the HTTP services are, once it is started."""
         return f"http://{self._authority()}"
+
+    @property
+    def network(self) -> Network:
+        """The real sockets and clocks, as a virtual venue has its own."""
+        return REAL
+
+    def wall_ms(self) -> int:
+        """Return the time of day in Unix milliseconds."""
+        return int(self._clock() * 1000)
+
+    def refresh(self) -> None:
+        """Bring everything up to the present, as the venue does many times a second. Does nothing outside the block."""
+        if self._hub is not None:
+            self._hub.advance()
 
     def stream_url(self, path: str) -> str:
         """Return where the feed with this path is, once the venue is started."""
@@ -162,14 +181,14 @@ class Simulator:
             stack.push_async_callback(stop)
             while not server.started and not served.done():  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.001)
-            self._stack = stack.pop_all()
+            self._stack, self._hub = stack.pop_all(), hub
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop within a second; no task and no socket is left."""
-        stack, self._stack = self._stack, None
+        stack, self._stack, self._hub = self._stack, None, None
         self.port = 0
         if stack is not None:
             await stack.__aexit__(None, None, None)
@@ -180,7 +199,7 @@ class Simulator:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def _new_exchange(self) -> Exchange:
-        return Exchange(evolve(self._config, start_ms=int(self._clock() * 1000)))
+        return Exchange(evolve(self._config, start_ms=self.wall_ms()))
 
 
 def _quiet_server(uvicorn: Any, settings: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from polymirror.simulator import FAULTS, Exchange, Fault, FaultLine, Plan, make_faults
 from polymirror.simulator.faults.base import MAX_HELD, Link
 from polymirror.simulator.frames import Close, Frame, Item
-from tests.simulator.fault_rig import Rig, rig
+from tests.simulator.fault_rig import Rig, frames, rig
 
 
 class Marking(Fault):
@@ -120,3 +120,30 @@ def test_what_a_fault_holds_back_is_bounded() -> None:
     assert len(fault.release(link, 0)) == MAX_HELD + 1
     assert link.spells == {}
     assert fault.release(link, 2_000) == fault.release_all(link) == []
+
+
+def test_a_fault_that_is_ended_lets_go_of_what_lasts_and_of_what_it_held() -> None:
+    venue = rig("silent_socket", Plan(share=1.0, length_ms=3_600_000)).run(2)
+    (fault,) = venue.line.faults
+    assert not frames(venue.arrived, "price_change")
+    venue.line.end(fault, venue.now)
+    before = len(venue.sent)
+    venue.run(2)
+    assert venue.arrived[-(len(venue.sent) - before) :] == venue.sent[before:]
+    assert fault.injected == 1
+
+
+def test_what_a_fault_held_back_is_due_when_it_is_ended() -> None:
+    venue = rig("late_trade_price", Plan(share=1.0, length_ms=3_600_000)).run(5)
+    (fault,) = venue.line.faults
+    assert not frames(venue.arrived, "last_trade_price")
+    venue.line.end(fault, venue.now)
+    assert venue.line.next_ms(venue.link) == venue.now
+    venue.run(0.1)
+    assert frames(venue.arrived, "last_trade_price") == frames(venue.sent, "last_trade_price") != []
+
+
+def test_a_fault_of_the_exchange_is_asked_once_however_often_the_line_changes() -> None:
+    venue = rig("hash_one_change_late")
+    venue.line.faults = (*venue.line.faults, *make_faults(["lost_delta"]))
+    assert venue.exchange.late_hashes == [venue.line.faults[0]]

@@ -143,6 +143,8 @@ def test_the_page_of_faults_is_the_catalogue() -> None:
 def test_an_unknown_fault_is_refused_with_the_list_of_those_that_exist() -> None:
     with pytest.raises(ConfigError, match="lost_delta"):
         make_faults(["meteor"])
+    with pytest.raises(ConfigError, match="must be lost_delta, if that was meant, or another one of lost_opening"):
+        make_faults(["lost_detla"])
     with pytest.raises(ConfigError):
         Plan(share=2)
 

@@ -28,6 +28,11 @@ def served() -> list[tuple[str, str]]:
     return re.findall(r"`(GET|POST|DELETE) ([^`]+)`", text)
 
 
+def test_nobody_joins_before_there_is_an_exchange() -> None:
+    with pytest.raises(RuntimeError, match="start the venue first"):
+        Outfit().join(Trader(address=ME.address, account=ME))
+
+
 async def test_every_call_of_the_page_is_served() -> None:
     outfit = Outfit(OutfitConfig(traders=(Trader(address=ME.address, account=ME),)))
     calls = served()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
-from polymirror.errors import UnknownToken
+from polymirror.errors import ConfigError, UnknownToken
 from polymirror.simulator.exchange.endings import end_market
 from polymirror.simulator.exchange.floor import Floor
 from polymirror.simulator.exchange.history import digest_of
@@ -24,6 +24,7 @@ from polymirror.simulator.exchange.market import Ending, Levels, Market, Phase
 from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses
 from polymirror.simulator.exchange.oracle import PriceProcess
 from polymirror.simulator.exchange.rounds import Rounds
+from polymirror.simulator.exchange.script import check_tick, read_sides
 from polymirror.simulator.exchange.trading import Trading
 from polymirror.simulator.settings import START_PRICES, ExchangeConfig
 
@@ -210,6 +211,33 @@ class Exchange(Floor):
         """Take orders of accounts out of the book of this token's market, in one batch."""
         market, _ = self._find(token)
         self._trading.withdraw(market, orders, self.advance(at_ms), self._unsent)
+
+    def set_book(
+        self,
+        token: str,
+        bids: Iterable[tuple[int, int]],
+        asks: Iterable[tuple[int, int]],
+        at_ms: int,
+        *,
+        tick: int | None = None,
+    ) -> None:
+        """Let the order flow have exactly these levels from ``at_ms`` on, and leave the market alone afterwards.
+
+        Levels are (price in 1/10,000, size in 1/1,000,000), in any order; the other token's book is their mirror
+        image. ``tick`` gives the market another price grid first. Orders of accounts stay; those that the new levels
+        cross are matched. One batch of price changes, which the next step broadcasts. Raises
+        :class:`~polymirror.errors.ConfigError` for levels that no book has or a market that does not trade, and
+        :class:`~polymirror.errors.UnknownToken`.
+        """
+        market, index = self._find(token)
+        if market.phase is not Phase.TRADING:
+            raise ConfigError("token", token, f"of a market that trades, and {market.slug} is {market.phase.value}")
+        grid = market.tick if tick is None else check_tick(tick)
+        wanted = read_sides(index, bids, asks, grid)
+        now_ms = self.advance(at_ms)
+        if grid != market.tick:
+            self.change_tick(market, grid, now_ms, self._unsent)
+        self._trading.script(market, wanted, now_ms, self._unsent)
 
     def crosses(self, token: str, *, buys: bool, price: int) -> bool:
         """Whether an order at this price, in 1/10,000, would be matched now, at least in part."""

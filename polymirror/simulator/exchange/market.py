@@ -120,6 +120,8 @@ class Market:
     trade: Callable[[int, list[Frame]], None] = field(init=False)
     # Decided one batch ahead when a hash had to contain it already.
     planned: Group | None = None
+    # True once its book was set from outside: the order flow leaves it alone from then on.
+    scripted: bool = False
     # The keys that are hashed: today ten; nine and six have been seen.
     hashed_keys: int = 10
     # How it ends, once that is decided; and whether its connections may be closed.

@@ -20,6 +20,7 @@ from polymirror.simulator.exchange.ladder import ONE_PRICE
 from polymirror.simulator.exchange.market import Phase
 from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses, plan
 from polymirror.simulator.exchange.queue import Queues, Resting
+from polymirror.simulator.exchange.script import rewrite
 
 if TYPE_CHECKING:
     import random
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.floor import Floor, LateHash
     from polymirror.simulator.exchange.market import Market
+    from polymirror.simulator.exchange.script import Sides
 
 FINE_ABOVE = 9_600
 """A market whose price passes 0.96 (or 0.04) gets the finer grid."""
@@ -49,7 +51,7 @@ class Trading:
     def next_batch(self, market: Market, at_ms: int, out: Output) -> None:
         """Let what the traders of a market do at this time happen, and put down their next time."""
         floor, queues = self._floor, market.queues
-        if market.phase is not Phase.TRADING or at_ms < floor.paused_until_ms:
+        if market.scripted or market.phase is not Phase.TRADING or at_ms < floor.paused_until_ms:
             self._stand_still(market)
             return
         # The flow goes by its own orders, as if they were the only ones.
@@ -89,7 +91,7 @@ class Trading:
 
     def _stand_still(self, market: Market) -> None:
         """Nothing trades: for good, or until the engine is back."""
-        if market.phase is Phase.TRADING:
+        if market.phase is Phase.TRADING and not market.scripted:
             # Everybody returns within the first second, in no particular order.
             back_ms = self._floor.paused_until_ms + self._rng.randint(1, 1_000)
             self._floor.agenda.add(back_ms, market.trade)
@@ -142,6 +144,27 @@ class Trading:
                 changes.append(_restate(market, market.queues, resting.side, resting.price, at_ms))
         if changes:
             _forget_empty(market)
+            stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
+            self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
+
+    def script(self, market: Market, wanted: Sides, at_ms: int, out: Output) -> None:
+        """Give the flow exactly these sizes, in one batch, and let it do nothing more in this market."""
+        planned, market.planned = market.planned, None
+        if planned is not None and planned.trade is None:
+            # A hash has told of it already.
+            self._place(market, planned.changes, at_ms, out)
+        market.scripted = True
+        flows = market.ladders if market.queues is None else market.queues.anonymous
+        self._place(market, rewrite(flows, wanted), at_ms, out)
+
+    def _place(self, market: Market, changes: tuple[Change, ...], at_ms: int, out: Output) -> None:
+        """Let the flow change its sizes; where that crosses an account's order, they trade."""
+        if market.queues is not None:
+            self._among_accounts(market, market.queues, Group(changes), at_ms, out)
+        elif changes:
+            before = market.tops
+            for change in changes:
+                market.apply(change, at_ms)
             stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
             self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
 

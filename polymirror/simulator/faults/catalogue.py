@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from polymirror.config import one_of
 from polymirror.errors import ConfigError
 from polymirror.simulator.faults import (
     altered,
@@ -80,4 +81,4 @@ def check_ids(ids: Iterable[str], *, over_sockets: bool = False) -> None:
     allowed = [fault for fault, kind in FAULTS.items() if kind.over_sockets or not over_sockets]
     for wanted in ids:
         if wanted not in allowed:
-            raise ConfigError("faults", wanted, f"one of {', '.join(allowed)}")
+            raise ConfigError("faults", wanted, one_of(wanted, allowed))

@@ -118,5 +118,6 @@ class LateHash(Fault):
 
     def attach(self, exchange: Exchange) -> None:
         """Let the exchange ask at every batch."""
-        super().attach(exchange)
-        exchange.late_hashes.append(self)
+        if exchange is not self.exchange:
+            super().attach(exchange)
+            exchange.late_hashes.append(self)

@@ -7,6 +7,9 @@ virtual world own one.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from attrs import evolve
 
 from polymirror.simulator.faults.base import ClientFault, Fault, Link
 from polymirror.simulator.frames import Answer, Call, Frame, Item
@@ -22,6 +25,8 @@ class FaultLine:
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._links = 0
+        # The connections that somebody still has, so that an end of a fault reaches them.
+        self._open: WeakSet[Link] = WeakSet()
         self._exchange: Exchange | None = None
         self.faults = tuple(faults)
 
@@ -62,7 +67,21 @@ class FaultLine:
     def open_link(self) -> Link:
         """A new connection."""
         self._links += 1
-        return Link(self._links)
+        link = Link(self._links)
+        self._open.add(link)
+        return link
+
+    def end(self, fault: Fault, now_ms: int) -> None:
+        """Let a fault strike no more. What lasts of it on a connection is over, what it held back there is due.
+
+        What befell the exchange itself, such as a restart, goes on for its length.
+        """
+        fault.plan = evolve(fault.plan, share=0.0)
+        for link in self._open:
+            spell = link.spells.get(fault)
+            if spell is not None:
+                spell.until_ms = min(spell.until_ms, now_ms)
+                spell.held = [(min(due, now_ms), item) for due, item in spell.held]
 
     def refuses(self, now_ms: int) -> bool:
         """Whether an attempt to connect at this time fails."""

@@ -22,7 +22,7 @@ from websockets.http11 import Response
 
 from polymirror.config import Endpoints
 from polymirror.errors import VenueUnavailable
-from polymirror.simulator.faults.base import ClientFault, Fault
+from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.frames import MAX_HANG
@@ -103,7 +103,6 @@ class VirtualVenue:
         self._feeds = feeds_by_path(made_for(exchange, feeds))
         self._services = tuple(made_for(exchange, services))
         self._desk = Desk(exchange)
-        self._stalls = any(isinstance(fault, ClientFault) for fault in self.line.faults)
         # In order of opening: the order in which frames are handed out decides who draws which delay.
         self._markets: dict[_Market, None] = {}
         self._fed: dict[_Fed, None] = {}
@@ -177,6 +176,15 @@ class VirtualVenue:
         calls, self._calls = self._calls, {}
         for reply in calls.values():
             reply(httpx.ReadError("connection reset by peer"))
+
+    def refresh(self) -> None:
+        """Bring everything up to the present. Call it after something was made to happen from outside.
+
+        An order given to the broker, a book that was set, a fault that began or ended: until then nobody hears of it.
+        """
+        now_ms = self._advance()
+        for market in tuple(self._markets):
+            self._send(market, [], now_ms)
 
     # Time.
 
@@ -301,7 +309,7 @@ class VirtualVenue:
             max_message=config.max_message,
             to_venue=partial(self._do, heard),
             left=partial(self._do, left),
-            stall=self._stall if self._stalls else None,
+            stall=self._stall,
         )
 
     def _stall(self) -> float:
