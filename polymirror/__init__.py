@@ -23,7 +23,7 @@ from polymirror.errors import (
     UnknownToken,
     VenueError,
 )
-from polymirror.gate import Gate, Lease
+from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
 from polymirror.shell.subscribers import Update
 from polymirror.status.health import MirrorStatus
@@ -37,6 +37,7 @@ __all__ = [
     "EngineConfig",
     "Fill",
     "Gate",
+    "JointLease",
     "Lease",
     "LeaseLost",
     "Level",
