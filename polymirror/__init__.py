@@ -3,6 +3,7 @@
 The public names, nothing else. Start with :class:`Mirror`.
 """
 
+from polymirror.background import BackgroundMirror
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
 from polymirror.core.events import Transition
 from polymirror.core.fills import Fill
@@ -15,6 +16,7 @@ from polymirror.errors import (
     ConfigError,
     LeaseLost,
     MarketNotFound,
+    MirrorBusy,
     MirrorClosed,
     MissingExtra,
     NotLive,
@@ -30,6 +32,7 @@ from polymirror.status.health import MirrorStatus
 from polymirror.venue.gamma import Market
 
 __all__ = [
+    "BackgroundMirror",
     "BookState",
     "BookView",
     "ConfigError",
@@ -44,6 +47,7 @@ __all__ = [
     "Market",
     "MarketNotFound",
     "Mirror",
+    "MirrorBusy",
     "MirrorClosed",
     "MirrorConfig",
     "MirrorStatus",
