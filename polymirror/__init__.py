@@ -3,6 +3,7 @@
 The public names, nothing else. Start with :class:`Mirror`.
 """
 
+from polymirror.background import BackgroundMirror
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
 from polymirror.core.events import Transition
 from polymirror.core.fills import Fill
@@ -15,6 +16,7 @@ from polymirror.errors import (
     ConfigError,
     LeaseLost,
     MarketNotFound,
+    MirrorBusy,
     MirrorClosed,
     MissingExtra,
     NotLive,
@@ -23,13 +25,14 @@ from polymirror.errors import (
     UnknownToken,
     VenueError,
 )
-from polymirror.gate import Gate, Lease
+from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
 from polymirror.shell.subscribers import Update
 from polymirror.status.health import MirrorStatus
 from polymirror.venue.gamma import Market
 
 __all__ = [
+    "BackgroundMirror",
     "BookState",
     "BookView",
     "ConfigError",
@@ -37,12 +40,14 @@ __all__ = [
     "EngineConfig",
     "Fill",
     "Gate",
+    "JointLease",
     "Lease",
     "LeaseLost",
     "Level",
     "Market",
     "MarketNotFound",
     "Mirror",
+    "MirrorBusy",
     "MirrorClosed",
     "MirrorConfig",
     "MirrorStatus",

@@ -10,6 +10,7 @@
     │   └── LeaseLost          the book stopped being LIVE while a lease was held
     ├── UnknownToken           the token is not tracked by this mirror (also a KeyError)
     ├── MirrorClosed           the mirror was stopped, or was never started
+    ├── MirrorBusy             the thread of a BackgroundMirror did not answer in time (also a TimeoutError)
     ├── MissingExtra           an optional dependency is not installed
     └── VenueError             the venue, or the way to it
         ├── MarketNotFound     no market under this slug or token
@@ -119,6 +120,21 @@ class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact,
 
 class MirrorClosed(PolymirrorError):  # noqa: N818
     """The mirror is not running: it was stopped, or used outside ``async with``."""
+
+
+class MirrorBusy(PolymirrorError, TimeoutError):  # noqa: N818
+    """The thread of a BackgroundMirror did not answer in time: something that runs in it takes too long.
+
+    ``call`` is what was asked of it, ``limit`` the seconds that it had, ``where`` what it was doing instead.
+    """
+
+    def __init__(self, call: str, limit: float, where: str) -> None:
+        super().__init__(
+            f"{call}: not done within {limit:g} s; the mirror's thread is at {where}: nothing that runs in it may block"
+        )
+        self.call = call
+        self.limit = limit
+        self.where = where
 
 
 class MissingExtra(PolymirrorError, ImportError):  # noqa: N818

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from polymirror import BookState, BookView, ConfigError, Gate, LeaseLost, NotLive, Reason, UnknownToken
+from polymirror import BookState, BookView, ConfigError, Gate, LeaseLost, Mirror, NotLive, Reason, UnknownToken
 from polymirror.simulator import FAULTS, Plan, Simulator
 from tests.loopback import PATIENCE, mirror_of, quiet_venue, until
 
@@ -90,10 +90,37 @@ async def test_no_lease_on_a_book_that_is_not_live_or_not_known_or_for_an_age_th
         with pytest.raises(UnknownToken):
             async with Gate(mirror).lease("1"):
                 pytest.fail("the body must not run")
-        for age in (0, -1, float("nan")):
+        for age in (0, -1, float("nan"), True, "1"):
             with pytest.raises(ConfigError, match=r"max_proof_age=.* a number of seconds above 0"):
-                async with Gate(mirror).lease(up, max_proof_age=age):
-                    pytest.fail("the body must not run")
+                Gate(mirror).lease(up, max_proof_age=age)
+            with pytest.raises(ConfigError, match=r"max_proof_age=.* a number of seconds above 0"):
+                Gate(mirror, max_proof_age=age)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "timeout", "sentence"),
+    [
+        ((), 0.05, r"tokens=\(\) is not allowed: it must be 1 to 128 tokens, not 0: name the books to lease"),
+        (("a", "b", "a"), 0.05, "tokens='a' is not allowed: it must be named once"),
+        (
+            (["a", "b"],),
+            0.05,
+            r"tokens=\['a', 'b'\] is not allowed: it must be one text for each book, as in lease\(up",
+        ),
+        (tuple(map(str, range(129))), 0.05, "1 to 128 tokens, not 129"),
+        (("a",), -1, "timeout=-1 is not allowed: it must be a finite number of seconds from 0 on"),
+        (("a",), float("nan"), "timeout=nan is not allowed"),
+    ],
+)
+def test_a_lease_that_can_never_be_is_refused_at_the_call(tokens, timeout, sentence) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Gate(Mirror()).lease(*tokens, timeout=timeout)
+
+
+def test_a_gate_on_what_is_no_mirror_is_refused() -> None:
+    for books in (None, "slug", object()):
+        with pytest.raises(ConfigError, match=r"books=.* a Mirror"):
+            Gate(books)
 
 
 class Books:

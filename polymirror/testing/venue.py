@@ -239,9 +239,8 @@ class StagedVenue:
 
         The slack is for the way from the venue. By its own rules: no code of the mirror judges the mirror.
         """
-        bids, asks = _levels(view)
         since_ms = self._carrier.wall_ms() - int((view.verified_age + slack) * 1000)
-        return self.exchange.was_true(view.token, bids, asks, since_ms)
+        return self.exchange.was_true(view.token, view.bids, view.asks, since_ms)
 
     async def until_shown(self, mirror: Mirror, *tokens: str, timeout: float = 10.0) -> None:
         """Wait until the mirror grants a read of exactly what the venue has now, for these tokens (default: all).

@@ -1,0 +1,480 @@
+"""BackgroundMirror: a mirror for programs without asyncio, in a thread of its own.
+
+The same reads and refusals as :class:`~polymirror.mirror.Mirror`, as plain calls that any number of threads may make
+at once. Each is carried to the mirror's thread, done there between two of its inputs, and brought back; the way back
+counts into the age of what was read. No other thread ever touches the mirror.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+from contextlib import contextmanager, suppress
+from inspect import iscoroutine, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
+
+from msgspec.structs import replace
+
+from polymirror.core.states import BookState, Reason
+from polymirror.core.top import Top
+from polymirror.core.view import BookView
+from polymirror.errors import ConfigError, LeaseLost, MirrorBusy, MirrorClosed, NotLive
+from polymirror.gate import Gate, JointLease, Lease
+from polymirror.mirror import Mirror
+from polymirror.shell.callers import Callers, Waiting, check_callback
+from polymirror.shell.clocks import Clocks
+from polymirror.shell.loopthread import LoopThread
+from polymirror.venue.network import REAL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from polymirror.config import Endpoints, MirrorConfig
+    from polymirror.core.events import Transition
+    from polymirror.shell.subscribers import Subscription, Update
+    from polymirror.status.health import MirrorStatus
+    from polymirror.venue.market import Market
+
+log = logging.getLogger("polymirror")
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Read = TypeVar("Read", BookView, Top)
+Leased = TypeVar("Leased")
+
+A_FUNCTION: Final = "a plain function that takes the mirror: run() is for async ones"
+
+
+class BackgroundMirror:
+    """A :class:`~polymirror.mirror.Mirror` in a thread of its own. Use it with ``with``, or ``start`` and ``stop``.
+
+    ``mirror`` is one that was not started and is used for nothing else. ``call_timeout`` is the number of seconds after
+    which a call that the thread does not answer raises MirrorBusy: whatever runs there must not block. All methods may
+    be called from any thread, and block it; a program with a running event loop of its own, such as a notebook, may
+    call them, too. Raises ConfigError for other arguments.
+    """
+
+    def __init__(self, mirror: Mirror, *, call_timeout: float = 5.0) -> None:
+        if not isinstance(mirror, Mirror):
+            raise ConfigError("mirror", mirror, "a Mirror to run: BackgroundMirror.for_slug(...) makes one")
+        self._mirror = mirror
+        if not _is_number(call_timeout) or not 0 < call_timeout < float("inf"):
+            raise ConfigError("call_timeout", call_timeout, "above 0 seconds")
+        self._call_timeout = call_timeout
+        self._thread = LoopThread(mirror)
+        self._callers = Callers()
+        # What waits for the callbacks of transitions, to be ended at the end.
+        self._waiting: list[Waiting[Transition]] = []
+        # Measures the way back of an answer, a sleep of the machine included.
+        self._clocks = Clocks(REAL)
+
+    @classmethod
+    def for_slug(
+        cls,
+        *slugs: str,
+        config: MirrorConfig | None = None,
+        endpoints: Endpoints | None = None,
+        call_timeout: float = 5.0,
+    ) -> Self:
+        """Make one for markets named by slug, such as ``btc-updown-15m-1790000100``."""
+        return cls(Mirror.for_slug(*slugs, config=config, endpoints=endpoints), call_timeout=call_timeout)
+
+    # ---- Life --------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start, and return once the mirror runs; a program that ends without :meth:`stop` stops it on its way out.
+
+        Raises what ``async with`` on a mirror raises, and MirrorClosed if this one runs already or has run.
+        """
+        self._thread.start()
+        self._callers.start()
+        # Comes after the program's own threads have ended, and before the interpreter takes its things away.
+        atexit.register(self._stop_at_exit)
+        return self
+
+    def stop(self) -> None:
+        """Stop: on return every socket is closed, the thread has ended, and no callback runs any more.
+
+        Does nothing for one that does not run. Threads that wait in a call get MirrorClosed, those that iterate over
+        :meth:`updates` reach the end. Raises MirrorBusy if the thread does not end within 10 seconds.
+        """
+        self._thread.stop()
+        for waiting in self._waiting:
+            waiting.end()
+        self._callers.join()
+        atexit.unregister(self._stop_at_exit)
+
+    def _stop_at_exit(self) -> None:
+        try:
+            self.stop()
+        except MirrorBusy as error:
+            log.warning("%s", error)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    if not TYPE_CHECKING:  # type checkers see what is wrong by themselves
+
+        async def __aenter__(self):  # noqa: ANN204
+            raise TypeError("a BackgroundMirror is for programs without asyncio: 'with', or a Mirror and 'async with'")
+
+        async def __aexit__(self, *_):  # noqa: ANN002, ANN204
+            raise NotImplementedError
+
+    # ---- Handing work over -------------------------------------------------------------------------
+
+    def call(self, work: Callable[Concatenate[Mirror, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``work(mirror, ...)``, done in the mirror's thread: for whatever has no method here.
+
+        ``background.call(Mirror.market_of, token)``, or a function of your own. It must be quick: nothing of the mirror
+        happens meanwhile, so several reads in one call are of one instant. Views that it returns have the age that they
+        had in the mirror's thread: the way back is not counted. Raises what ``work`` raises, MirrorBusy, MirrorClosed.
+        """
+        if not _is_function(work) or iscoroutinefunction(work):
+            raise ConfigError("work", work, A_FUNCTION)
+
+        def done(mirror: Mirror) -> T:
+            result = work(mirror, *args, **kwargs)
+            if iscoroutine(result):
+                result.close()
+                raise ConfigError("work", work, A_FUNCTION)
+            return result
+
+        return self._do(_name(work), done)
+
+    def run(self, work: Callable[[Mirror], Awaitable[T]], timeout: float = 10.0) -> T:
+        """Return what the async function ``work(mirror)`` does, awaited in the mirror's thread.
+
+        It is cancelled after ``timeout`` seconds (MirrorBusy), and when the mirror stops (MirrorClosed).
+        """
+        if not _is_function(work):
+            raise ConfigError("work", work, "an async function that takes the mirror, not what it returns")
+        return self._run(_name(work), work, _checked(timeout))
+
+    def _do(self, what: str, work: Callable[[Mirror], T]) -> T:
+        """Do something quick in the mirror's thread; ``what`` is its name in errors."""
+        return self._thread.do(lambda: work(self._mirror), what, self._call_timeout)
+
+    def _run(self, what: str, work: Callable[[Mirror], Awaitable[T]], limit: float | None) -> T:
+        return self._thread.run(lambda: work(self._mirror), what, limit)
+
+    def _look(self, what: str, work: Callable[[Mirror], T]) -> T:
+        """Look at something that a mirror has before its start and after its end, too."""
+        return work(self._mirror) if self._thread.is_over or not self._thread.was_started else self._do(what, work)
+
+    def _set_up(self, what: str, work: Callable[[Mirror], T]) -> T:
+        """Do what is possible before the start, too."""
+        return self._do(what, work) if self._thread.was_started else work(self._mirror)
+
+    def _within(self, timeout: float) -> float:
+        """For how long the calling thread waits for what ends by itself after ``timeout`` seconds."""
+        return _checked(timeout) + self._call_timeout
+
+    # ---- Markets -----------------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """As :attr:`polymirror.mirror.Mirror.tokens`."""
+        return self._look("tokens", lambda mirror: mirror.tokens)
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """As :attr:`polymirror.mirror.Mirror.markets`."""
+        return self._look("markets", lambda mirror: mirror.markets)
+
+    def add_market(self, market: Market) -> None:
+        """As :meth:`polymirror.mirror.Mirror.add_market`."""
+        self._do("add_market", lambda mirror: mirror.add_market(market))
+
+    def add_slug(self, slug: str, timeout: float = 10.0) -> Market:
+        """As :meth:`polymirror.mirror.Mirror.add_slug`, within ``timeout`` seconds (MirrorBusy)."""
+        return self._run("add_slug", lambda mirror: mirror.add_slug(slug), _checked(timeout))
+
+    def add_token(self, token: str, timeout: float = 10.0) -> Market:
+        """As :meth:`polymirror.mirror.Mirror.add_token`, within ``timeout`` seconds (MirrorBusy)."""
+        return self._run("add_token", lambda mirror: mirror.add_token(token), _checked(timeout))
+
+    def remove_market(self, condition_id: str) -> None:
+        """As :meth:`polymirror.mirror.Mirror.remove_market`."""
+        self._do("remove_market", lambda mirror: mirror.remove_market(condition_id))
+
+    # ---- Reading -----------------------------------------------------------------------------------
+
+    def live(self, token: str, max_proof_age: float | None = None) -> BookView:
+        """Return the newest proven state of a LIVE book, to trade on, as :meth:`polymirror.mirror.Mirror.live` does.
+
+        The age is that at the moment at which this thread has the view: one that grew too old on the way is refused
+        (NotLive), whichever thread was busy. Takes two changes of threads, some 0.1 ms.
+        """
+        return self._received(self._do("live", self._timed(lambda it: it.live(token, max_proof_age))), max_proof_age)
+
+    def top(self, token: str, max_proof_age: float | None = None) -> Top:
+        """Return the best levels of a LIVE book: granted exactly when :meth:`live` is."""
+        return self._received(self._do("top", self._timed(lambda it: it.top(token, max_proof_age))), max_proof_age)
+
+    def peek(self, token: str) -> BookView:
+        """Return the last proven levels whatever the state, for display and diagnosis. Never trade on it."""
+        return self._aged(*self._do("peek", self._timed(lambda mirror: mirror.peek(token))))
+
+    def prove(self, token: str, timeout: float = 5.0) -> BookView:
+        """Have the book proven at full depth, starting now, as :meth:`polymirror.mirror.Mirror.prove` does."""
+        work = self._timed_at_the_end(lambda mirror: mirror.prove(token, timeout))
+        return self._received(self._run("prove", work, self._within(timeout)), None)
+
+    def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
+        """Wait until the newest change is proven, as :meth:`polymirror.mirror.Mirror.wait_settled` does."""
+        work = self._timed_at_the_end(lambda mirror: mirror.wait_settled(token, max_proof_age, timeout))
+        return self._received(self._run("wait_settled", work, self._within(timeout)), max_proof_age)
+
+    def wait_live(self, *tokens: str, timeout: float = 10.0, retired_ok: bool = False) -> None:
+        """Wait until these tokens (default: all) are LIVE, as :meth:`polymirror.mirror.Mirror.wait_live` does."""
+        limit = self._within(timeout)
+        self._run("wait_live", lambda it: it.wait_live(*tokens, timeout=timeout, retired_ok=retired_ok), limit)
+
+    def resync(self, token: str) -> None:
+        """Throw a book away and build it anew (reason REQUESTED). Raises UnknownToken."""
+        self._do("resync", lambda mirror: mirror.resync(token))
+
+    def status(self) -> MirrorStatus:
+        """Return how the mirror and all its books are now. Works before the start and after the end, too."""
+        return self._look("status", Mirror.status)
+
+    @property
+    def reads(self) -> dict[str, int]:
+        """As :attr:`polymirror.mirror.Mirror.reads`; what grew too old on its way to another thread was granted."""
+        return self._look("reads", lambda mirror: mirror.reads)
+
+    @overload
+    def lease(
+        self, token: str, /, *, max_proof_age: float | None = None, timeout: float = 0.05
+    ) -> AbstractContextManager[BackgroundLease[BookView]]: ...
+
+    @overload
+    def lease(
+        self, token: str, second: str, /, *more: str, max_proof_age: float | None = None, timeout: float = 0.05
+    ) -> AbstractContextManager[BackgroundLease[tuple[BookView, ...]]]: ...
+
+    def lease(
+        self, *tokens: str, max_proof_age: float | None = None, timeout: float = 0.05
+    ) -> AbstractContextManager[BackgroundLease[Any]]:
+        """Lease one book, or several all or nothing; use it with ``with``. As :meth:`polymirror.gate.Gate.lease`."""
+        leases: AbstractAsyncContextManager[Lease | JointLease]
+        leases = Gate(self._mirror).lease(*tokens, max_proof_age=max_proof_age, timeout=timeout)
+        return self._lease(leases, max_proof_age, self._within(timeout))
+
+    @contextmanager
+    def _lease(
+        self, leases: AbstractAsyncContextManager[Lease | JointLease], max_proof_age: float | None, limit: float
+    ) -> Iterator[BackgroundLease[Any]]:
+        lease = self._run("lease", lambda _: leases.__aenter__(), limit)
+
+        def check() -> BookView | tuple[BookView, ...]:
+            found, at = self._do("check", self._timed(lambda _: lease.check()))
+            if isinstance(found, BookView):
+                return self._received((found, at), max_proof_age, LeaseLost)
+            return tuple(self._received((view, at), max_proof_age, LeaseLost) for view in found)
+
+        try:
+            yield BackgroundLease(lease, check)
+        finally:
+            lease.end()
+            with suppress(MirrorClosed, MirrorBusy):  # the mirror's thread ends it, too
+                self._run("lease", lambda _: leases.__aexit__(None, None, None), limit)
+
+    # ---- Honest ages -------------------------------------------------------------------------------
+
+    def _timed(self, read: Callable[[Mirror], T]) -> Callable[[Mirror], tuple[T, float]]:
+        """Add to a read when it was made."""
+
+        def timed(mirror: Mirror) -> tuple[T, float]:
+            at = self._clocks.read()
+            return read(mirror), at
+
+        return timed
+
+    def _timed_at_the_end(
+        self, read: Callable[[Mirror], Awaitable[T]]
+    ) -> Callable[[Mirror], Awaitable[tuple[T, float]]]:
+        """The same for a read that is awaited: the view is made as it ends."""
+
+        async def timed(mirror: Mirror) -> tuple[T, float]:
+            view = await read(mirror)
+            return view, self._clocks.read()
+
+        return timed
+
+    def _aged(self, view: Read, at: float) -> Read:
+        """Count the way from the mirror's thread to this one into the age of a view that was made then."""
+        return replace(view, read_at=view.read_at + self._clocks.read() - at)
+
+    def _received(
+        self, made: tuple[Read, float], max_proof_age: float | None, refusal: type[NotLive] = NotLive
+    ) -> Read:
+        """The same, and refuse what grew too old on the way."""
+        view, limit = self._aged(*made), self._mirror.config.engine.max_proof_age
+        if max_proof_age is not None:
+            limit = min(limit, max_proof_age)
+        age = view.verified_age
+        if age > limit:
+            detail = "it was young enough when it was read, but not when the calling thread had it"
+            raise refusal(view.token, BookState.LIVE, Reason.STALE, age, view.epoch, limit, detail)
+        return view
+
+    # ---- Being told --------------------------------------------------------------------------------
+
+    def updates(self, *tokens: str, timeout: float | None = None) -> Updates:
+        """Iterate over changes of these tokens (default: all), blocking: always the newest, never a backlog.
+
+        Without a change within ``timeout`` seconds the iteration raises TimeoutError, and may go on after that. It ends
+        when the mirror stops. Made before the start, it misses nothing.
+        """
+        if timeout is not None and not _checked(timeout):
+            raise ConfigError("timeout", timeout, "above 0 seconds, or None to wait for ever")
+        subscription = self._set_up("updates", lambda mirror: mirror.updates(*tokens))
+        limit = None if timeout is None else self._within(timeout)
+        return Updates(self._thread, subscription, timeout, limit)
+
+    def on_update(self, callback: Callable[[Update], object], *tokens: str) -> Callable[[], None]:
+        """Call back after changes of these tokens (default: all), in a thread of its own for each callback.
+
+        It may take its time: meanwhile changes are conflated, as for :meth:`updates`. What it raises is logged. Returns
+        a function that removes it.
+        """
+        check_callback(callback)
+        updates = self.updates(*tokens)
+        self._callers.add(updates, callback)
+        return updates.close
+
+    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
+        """Call back with every change of a state, in order, in a thread of its own.
+
+        Up to 10,000 wait for a slow one; more are left out, and the log says so. Returns a function that removes it.
+        """
+        check_callback(callback)
+        waiting: Waiting[Transition] = Waiting(self._callers.warnings)
+        remove = self._set_up("on_transition", lambda mirror: mirror.on_transition(waiting.put))
+        self._waiting.append(waiting)
+        self._callers.add(waiting, callback)
+
+        def forget() -> None:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+                self._look("remove", lambda _: remove())
+                waiting.end()
+
+        return forget
+
+
+class Updates:
+    """A blocking iterator over changes, made by :meth:`BackgroundMirror.updates`.
+
+    Threads that share one take turns, each update going to one of them. For every thread to see all, make one for each.
+    """
+
+    def __init__(
+        self, thread: LoopThread, subscription: Subscription, timeout: float | None, limit: float | None
+    ) -> None:
+        self._thread = thread
+        self._subscription = subscription
+        self._timeout = timeout
+        # For how long an answer is waited for, a time-out being one.
+        self._limit = limit
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Update:
+        try:
+            update = self._thread.run(self._take, "updates", self._limit)
+        except MirrorClosed:
+            if not self._thread.was_stopped:
+                raise
+            raise StopIteration from None
+        if update is None:
+            if not self._closed:
+                self._thread.raise_failure()
+            raise StopIteration
+        return update
+
+    async def _take(self) -> Update | None:
+        try:
+            async with asyncio.timeout(self._timeout), self._turn:
+                return await anext(self._subscription, None)
+        except TimeoutError:
+            raise TimeoutError(f"no change within {self._timeout:g} s") from None
+
+    def close(self) -> None:
+        """End the iteration after what changed up to now."""
+        self._closed = True
+        if self._thread.was_started and not self._thread.is_over:
+            # Nobody waits for it: a thread that is busy closes it later.
+            self._thread.soon(self._subscription.close)
+        else:
+            self._subscription.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    if not TYPE_CHECKING:
+
+        def __aiter__(self):  # noqa: ANN204
+            raise TypeError("the updates of a BackgroundMirror block: 'for', or a Mirror and 'async for'")
+
+
+class BackgroundLease(Generic[Leased]):
+    """The right to act on one book, or on several, for programs without asyncio; see :class:`polymirror.gate.Lease`.
+
+    Made by :meth:`BackgroundMirror.lease`. It ends with that block, and with the first doubt.
+    """
+
+    def __init__(self, lease: Lease | JointLease, check: Callable[[], Leased]) -> None:
+        self._lease = lease
+        self._check = check
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens whose books are leased, in the order in which they were named."""
+        return self._lease.tokens
+
+    @property
+    def views(self) -> tuple[BookView, ...]:
+        """The views that the lease was given for, in the order of :attr:`tokens`."""
+        return self._lease.views
+
+    def check(self) -> Leased:
+        """Return the book as it is now, or all books at one instant in the order of :attr:`tokens`; or raise LeaseLost.
+
+        Call it last thing before the wire. Their ages are those at which this thread has them.
+        """
+        return self._check()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _checked(timeout: float) -> float:
+    if not _is_number(timeout) or not 0 <= timeout < float("inf"):
+        raise ConfigError("timeout", timeout, "0 seconds or more")
+    return timeout
+
+
+def _is_function(work: object) -> bool:
+    if iscoroutine(work):
+        # It will never run: without this, Python warns of that instead of saying why.
+        work.close()
+    return callable(work)
+
+
+def _name(work: object) -> str:
+    return getattr(work, "__name__", None) or repr(work)

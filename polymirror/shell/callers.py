@@ -1,0 +1,118 @@
+"""Threads that call back: one for each callback, so that a slow one holds up neither the mirror nor another.
+
+Used by :mod:`polymirror.background` only; a mirror on asyncio calls back itself (:mod:`polymirror.shell.subscribers`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from inspect import iscoroutinefunction
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+
+from polymirror.errors import ConfigError, MirrorClosed
+from polymirror.shell.warnlog import WarnLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+log = logging.getLogger("polymirror")
+
+T = TypeVar("T")
+
+NAME: Final = "polymirror callback"
+"""Of the threads, as debuggers show them."""
+
+MAX_WAITING: Final = 10_000
+"""Items that wait for a slow callback; of more the log tells how many were left out."""
+
+JOIN_SECONDS: Final = 5.0
+"""Seconds that the end waits for callbacks to return."""
+
+
+class Waiting(Generic[T]):
+    """What waits for one callback, in order: filled by one thread, iterated over by another, bounded."""
+
+    def __init__(self, warnings: WarnLog) -> None:
+        self._queue: SimpleQueue[T | None] = SimpleQueue()
+        self._warnings = warnings
+        self._ended = False
+
+    def put(self, item: T) -> None:
+        """Add an item, unless too many wait already: that is logged."""
+        if self._queue.qsize() < MAX_WAITING:
+            self._queue.put(item)
+        else:
+            detail = f"{MAX_WAITING} wait already: it is not told of {item}"
+            self._warnings.warn("a callback is too slow", detail, time.monotonic())
+
+    def end(self) -> None:
+        """End the iteration after what waits now."""
+        if not self._ended:
+            self._ended = True
+            self._queue.put(None)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        item = self._queue.get()
+        if item is None:
+            raise StopIteration
+        return item
+
+
+class Callers:
+    """All threads that call back. They begin with :meth:`start`, and end when what they iterate over does."""
+
+    def __init__(self) -> None:
+        self.warnings = WarnLog()
+        self._threads: list[threading.Thread] = []
+        self._started = False
+
+    def add(self, items: Iterable[T], callback: Callable[[T], object]) -> None:
+        """Call back with each item, in a thread of its own. What the callback raises is logged."""
+        thread = threading.Thread(target=self._call, args=(items, callback), name=NAME, daemon=True)
+        self._threads = [other for other in self._threads if other.is_alive() or other.ident is None]
+        self._threads.append(thread)
+        if self._started:
+            thread.start()
+
+    def start(self) -> None:
+        """Let those begin that were added before."""
+        self._started = True
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait until all have returned, but for the one in which this is called; warn of those that do not."""
+        end = time.monotonic() + JOIN_SECONDS
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+                if thread.is_alive():
+                    log.warning("a callback did not return within %g s of the mirror's end", JOIN_SECONDS)
+
+    def _call(self, items: Iterable[T], callback: Callable[[T], object]) -> None:
+        try:
+            for item in items:
+                try:
+                    callback(item)
+                except MirrorClosed:
+                    # It asked a mirror that has ended. Should it be another one, the next item is there all the same.
+                    continue
+                except Exception as error:
+                    detail = f"{getattr(callback, '__qualname__', callback)} raised {type(error).__name__}: {error}"
+                    if self.warnings.warn("a callback failed", detail, time.monotonic()):
+                        log.exception("where it failed:")
+        except MirrorClosed:
+            # The mirror's thread ended by itself, and has told so.
+            return
+
+
+def check_callback(callback: object) -> None:
+    """Raise ConfigError for what cannot be called back: an ``async def`` would never run."""
+    if not callable(callback) or iscoroutinefunction(callback):
+        raise ConfigError("callback", callback, "a plain function of one argument, not an async one")
