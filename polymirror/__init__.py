@@ -6,6 +6,7 @@ The public names, nothing else. Start with :class:`Mirror`.
 from polymirror.background import BackgroundMirror
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
 from polymirror.core.events import Transition
+from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill
 from polymirror.core.level import Level
 from polymirror.core.proofs import Proof, ProofKind, Verdict
@@ -14,6 +15,7 @@ from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import (
     ConfigError,
+    FeeUnknown,
     LeaseLost,
     MarketNotFound,
     MirrorBusy,
@@ -38,6 +40,8 @@ __all__ = [
     "ConfigError",
     "Endpoints",
     "EngineConfig",
+    "FeeSchedule",
+    "FeeUnknown",
     "Fill",
     "Gate",
     "JointLease",

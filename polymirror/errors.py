@@ -5,6 +5,7 @@
     PolymirrorError
     ├── ConfigError            a setting is out of range (also a ValueError)
     ├── UnitError              a price or size that cannot be read exactly (also a ValueError)
+    ├── FeeUnknown             a fee was asked for, and its terms are not known or cannot be believed
     ├── DecodeError            bytes from the venue that are not what they should be
     ├── NotLive                the golden rule: this book may not be read for execution
     │   └── LeaseLost          the book stopped being LIVE while a lease was held
@@ -60,6 +61,10 @@ class UnitError(PolymirrorError, ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
+
+
+class FeeUnknown(PolymirrorError):  # noqa: N818 - a fact about a market
+    """A fee was asked for, and the market's terms are not known, contradictory or not believable."""
 
 
 class DecodeError(PolymirrorError):

@@ -20,6 +20,7 @@ from polymirror import (
     Reason,
     UnknownToken,
 )
+from polymirror.core.fees import NO_FEE
 from polymirror.simulator import FAULTS, Plan, Simulator
 from polymirror.venue.connection import Connection
 from tests.loopback import (
@@ -330,6 +331,19 @@ async def test_reads_are_counted_refused_for_ages_that_no_proof_has_and_never_fo
         assert mirror.peek(up).bids == mirror.live(up, max_proof_age=1e9).bids
         status = mirror.status()
         assert (status.reads_granted, status.reads_refused) == (1, 3)
+
+
+async def test_views_carry_the_fee_terms_of_their_market() -> None:
+    async with quiet_venue(markets=2) as venue, mirror_of(venue, *venue.slugs[:1]) as mirror:
+        (market,) = mirror.markets
+        found = await mirror.gamma.market(venue.slugs[1])
+        mirror.add_market(evolve(found, fees_enabled=False, fee=None))
+        await mirror.wait_live(timeout=PATIENCE)
+        fees = [mirror.live(token).fee for token in mirror.tokens]
+        assert fees == [market.fee, market.fee, NO_FEE, NO_FEE]
+        assert market.fee.rate > 0
+        fill = mirror.live(mirror.tokens[0]).cost_to_buy(10, fees=True)
+        assert fill.total == fill.money + fill.fee > fill.money
 
 
 # ---- Before and after ------------------------------------------------------------------------------

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from bots.common.intents import IntentLog
     from bots.common.records import Settled
     from bots.common.risk import Risk
+    from polymirror.core.fees import FeeSchedule
     from polymirror.core.view import BookView
-    from polymirror.venue.market import ClobMarket, FeeSchedule, Market
+    from polymirror.venue.market import ClobMarket, Market
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)

@@ -1,54 +1,24 @@
-"""What a trade costs in fees, exactly. Pure.
+"""The fee terms of a market, joined from what the venue's two services say, and never assumed. Pure.
 
-The taker fee of a fill is ``shares * rate * (price * (1 - price)) ** exponent`` pUSD, with the terms of the market
-itself (protocol.md 7.5). The venue writes fees with five decimals; whether it rounds or cuts is stated
-differently by different sources, so what is expected (:func:`charged_fee`) and what must be reserved
-(:func:`highest_fee`) are two functions. Called by sizing before a trade, and by executors after one.
+The arithmetic on them is :mod:`polymirror.core.fees`. Called when a market is chosen, and by sizing.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bots.common.amounts import EXACT, ceil_to
 from bots.common.errors import FeeUnknown
-from bots.common.orders import NO_FEE
+from polymirror.core.fees import NO_FEE
 
 if TYPE_CHECKING:
-    from polymirror.venue.market import ClobMarket, FeeSchedule, Market
-
-FEE_STEP: Final = Decimal("0.00001")
-"""The grid of fees in pUSD."""
-
-MAX_RATE: Final = Decimal(1)
-"""Up to this rate a share never gets cheaper, fee included, by being dearer: sizing rests on that."""
-
-MAX_EXPONENT: Final = 8
-
-
-def exact_fee(schedule: FeeSchedule, price: Decimal, shares: Decimal) -> Decimal:
-    """Return the fee in pUSD of a fill at ``price`` before any rounding."""
-    spread = EXACT.multiply(price, EXACT.subtract(Decimal(1), price))
-    return EXACT.multiply(EXACT.multiply(shares, schedule.rate), EXACT.power(spread, schedule.exponent))
-
-
-def charged_fee(schedule: FeeSchedule, price: Decimal, shares: Decimal) -> Decimal:
-    """Return the fee in pUSD that the venue is expected to charge for a fill: rounded to five decimals."""
-    return exact_fee(schedule, price, shares).quantize(FEE_STEP, ROUND_HALF_UP, EXACT)
-
-
-def highest_fee(schedule: FeeSchedule, price: Decimal, shares: Decimal, fills: int = 1) -> Decimal:
-    """Return what to reserve in pUSD: no way of rounding ``fills`` fills at ``price`` comes to more."""
-    return ceil_to(exact_fee(schedule, price, shares), FEE_STEP) + (fills - 1) * FEE_STEP
+    from polymirror.core.fees import FeeSchedule
+    from polymirror.venue.market import ClobMarket, Market
 
 
 def believable(market: str, schedule: FeeSchedule) -> FeeSchedule:
     """Return the terms unchanged if they can be computed with. Raises FeeUnknown."""
-    rate, exponent = schedule.rate, schedule.exponent
-    if not rate.is_finite() or not 0 <= rate <= MAX_RATE or not 0 <= exponent <= MAX_EXPONENT:
-        allowed = f"rate 0 to {MAX_RATE}, exponent 0 to {MAX_EXPONENT}"
-        raise FeeUnknown(market, f"rate {rate} and exponent {exponent} are not believable ({allowed})")
+    if schedule.problem:
+        raise FeeUnknown(market, schedule.problem)
     return schedule
 
 

@@ -29,7 +29,7 @@ from bots.common.amounts import (
     shares_for,
 )
 from bots.common.errors import OrderInvalid
-from polymirror.venue.market import FeeSchedule
+from polymirror.core.fees import NO_FEE, FeeSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +40,6 @@ E = TypeVar("E", bound=Enum)
 
 Record = dict[str, str | int | bool]
 """What a value looks like in the intent log and the state file: strings, ints and bools alone."""
-
-NO_FEE: Final = FeeSchedule(Decimal(0), 1)
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _SALT_BITS: Final = 53

@@ -16,12 +16,13 @@ from attrs import field, frozen
 
 from bots.common.amounts import EXACT, MONEY_STEP, ceil_to, check_price, floor_to, keeps_price, shares_for
 from bots.common.errors import OrderInvalid
-from bots.common.fees import believable, exact_fee, highest_fee
+from bots.common.fees import believable
 from bots.common.ranges import decimal_range
+from polymirror.core.fees import exact_fee, highest_fee
 
 if TYPE_CHECKING:
+    from polymirror.core.fees import FeeSchedule
     from polymirror.core.view import BookView
-    from polymirror.venue.market import FeeSchedule
 
 MAX_LEVELS: Final = 1_000
 """Levels that are looked at. A book has a few hundred at most; a deeper one is simply not walked further."""

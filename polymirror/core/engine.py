@@ -22,7 +22,7 @@ from polymirror.core.harm import Harm, count_kind, suspect
 from polymirror.core.hashing import MarketHash
 from polymirror.core.images import Images
 from polymirror.core.lags import Lags
-from polymirror.core.market import PAIR, Market
+from polymirror.core.market import Market
 from polymirror.core.messages import (
     Malformed,
     MarketResolved,
@@ -38,7 +38,8 @@ from polymirror.core.requests import Requests
 from polymirror.core.sockets import Socket, Sockets
 from polymirror.core.states import BookState, Reason
 from polymirror.core.timers import Deadlines
-from polymirror.errors import ConfigError, UnitError, UnknownToken
+from polymirror.core.tracking import fresh_tokens
+from polymirror.errors import UnitError, UnknownToken
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
     from polymirror.core.events import Transition, Warned
+    from polymirror.core.fees import FeeSchedule
     from polymirror.core.lanes import Lane
     from polymirror.core.messages import Rare
     from polymirror.core.token import Token
@@ -100,25 +102,21 @@ class Engine(Reads):
     # ---- Tokens ------------------------------------------------------------------------------------
 
     def track(
-        self, condition_id: str, asset_ids: Sequence[str], now: float, *, constants: Constants | None = None
+        self,
+        condition_id: str,
+        asset_ids: Sequence[str],
+        now: float,
+        *,
+        constants: Constants | None = None,
+        fee: FeeSchedule | None = None,
     ) -> None:
-        """Start to mirror tokens of one market (normally both).
+        """Start to mirror tokens of one market (normally both). Its views carry the ``fee`` terms, if they are given.
 
         Raises ConfigError over ``max_tokens``, and for a token that another market has.
         """
         now += self._slept
         market = self.markets.get(condition_id)
-        for asset_id in asset_ids:
-            token = self.tokens.get(asset_id)
-            if list(asset_ids).count(asset_id) > 1:
-                raise ConfigError("asset_ids", asset_id, "each token once")
-            if token is not None and token.market_id != condition_id:
-                raise ConfigError("asset_ids", asset_id, f"no token of another market: {token.market_id} has it")
-        fresh = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self.tokens]
-        if len(self.tokens) + len(fresh) > self.config.max_tokens:
-            raise ConfigError("tokens", len(self.tokens) + len(fresh), f"at most max_tokens={self.config.max_tokens}")
-        if len(fresh) + (0 if market is None else len(market.tokens)) > PAIR:
-            raise ConfigError("asset_ids", list(asset_ids), "the two tokens of one market")
+        fresh = fresh_tokens(condition_id, asset_ids, self.tokens, market, self.config.max_tokens)
         if not fresh:
             return
         if market is None:
@@ -126,6 +124,8 @@ class Engine(Reads):
             market = self.markets[condition_id] = Market(condition_id, hashes, self.outbox)
         if constants is not None:
             market.hashes.constants = constants
+        if fee is not None:
+            market.fee = fee
         for asset_id in fresh:
             token = self.tokens[asset_id] = market.add(asset_id)
             token.since, token.lagging = now, market.lagging

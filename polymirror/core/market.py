@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polymirror.core.book import Undo
+    from polymirror.core.fees import FeeSchedule
     from polymirror.core.hashing import Explained, MarketHash
     from polymirror.core.lanes import Lane
     from polymirror.core.messages import PriceChange, Snapshot, TickSizeChange
@@ -56,6 +57,8 @@ class Market:
         self.hashes = hashes
         self.outbox = outbox
         self.tokens: dict[str, Token] = {}
+        # The fee terms, for whoever reads; None: not known.
+        self.fee: FeeSchedule | None = None
         # The socket that carries this market; None before it is assigned.
         self.socket: int | None = None
         # From the venue's timestamp of the newest price change to its application, in seconds, and when it was
@@ -89,8 +92,7 @@ class Market:
         # The share of the usual interval after which both tokens are probed.
         self._jitter = 1.0 - outbox.rng.random() / 4
         # When Gamma was asked last whether the market is closed, and how often in vain.
-        self.asked_at = _NEVER
-        self.denied = 0
+        self.asked_at, self.denied = _NEVER, 0
 
     def add(self, asset_id: str) -> Token:
         """Add a token (a market has two)."""
@@ -107,10 +109,8 @@ class Market:
     def deltas(self, message: PriceChange, as_of: float, now: float, heard_at: float | None = None) -> bool:
         """Apply a price change that speaks for ``as_of`` (D1; minus infinity: it cannot be dated).
 
-        It was read at ``heard_at``, if it had to wait since.
-
-        Raises UnitError if an entry is bad; entries before it are applied. Return whether all is checked already:
-        then nothing is left to be done when the batch is over.
+        It was read at ``heard_at``, if it had to wait since. Raises UnitError if an entry is bad; entries before it are
+        applied. Return whether all is checked already: then nothing is left to be done when the batch is over.
         """
         changes, at_ms = message.price_changes or [], message.at_ms
         if len(changes) == PAIR and at_ms >= self.batch_ms and as_of != _NEVER:

@@ -113,13 +113,13 @@ class Reads(Surface):
 
     def _view(self, token: Token, now: float) -> BookView:
         proven, slept, market_id = token.proven, self._slept, token.market_id
-        proof = proven.proof
+        proof, market = proven.proof, self.markets[market_id]
         # In the order of the fields: their names would take a twentieth of the read.
         return BookView(
             token.asset_id, market_id, token.state, token.reason, proven.epoch, token.doubts, token.settled,
-            proven.proven_ms, self.markets[market_id].lag, self.clock.uncertainty, now,
+            proven.proven_ms, market.lag, self.clock.uncertainty, now,
             None if proof is None else proof.as_of - slept, self.outside(proof) if slept else proof,
-            token.grid.tick, proven.levels(),
+            token.grid.tick, proven.levels(), market.fee,
         )  # fmt: skip
 
     def _token(self, asset_id: str) -> Token:

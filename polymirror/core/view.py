@@ -12,7 +12,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
 from polymirror.core.book import Levels
-from polymirror.core.fills import Fill, walk_money, walk_shares
+from polymirror.core.fees import FeeSchedule
+from polymirror.core.fills import Fill, Walk
 from polymirror.core.level import Level
 from polymirror.core.proofs import Proof
 from polymirror.core.states import BookState, Reason
@@ -24,7 +25,7 @@ from polymirror.core.units import (
     price_to_decimal,
     size_to_decimal,
 )
-from polymirror.errors import ConfigError, UnitError
+from polymirror.errors import ConfigError, FeeUnknown, UnitError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,8 @@ class BookView(Best, frozen=True, eq=False, gc=False):
     """The price grid in 1/10,000 of a pUSD. None: not told yet."""
     levels: Levels
     """The raw keys and sizes, best last. For tools; whoever trades reads what is below."""
+    fee: FeeSchedule | None = None
+    """The market's fee terms. None: they are not known, which is not the same as no fee."""
 
     @property
     def verified_age(self) -> float:
@@ -123,21 +126,38 @@ class BookView(Best, frozen=True, eq=False, gc=False):
 
     # ---- What an order would get -----------------------------------------------------------------------
 
-    def cost_to_buy(self, shares: Decimal | int | str) -> Fill:
-        """Walk the asks for a number of shares. Raises UnitError for floats and negatives."""
-        return walk_shares(self.asks, decimal_to_units("shares", shares, 6))
+    def cost_to_buy(self, shares: Decimal | int | str, *, fees: bool = False) -> Fill:
+        """Walk the asks for a number of shares.
 
-    def proceeds_of_selling(self, shares: Decimal | int | str) -> Fill:
-        """Walk the bids for a number of shares. Raises UnitError for floats and negatives."""
-        return walk_shares(self.bids, decimal_to_units("shares", shares, 6))
+        With ``fees`` the fill has :attr:`~polymirror.core.fills.Fill.fee` and
+        :attr:`~polymirror.core.fills.Fill.total`. Raises UnitError for floats and negatives, and FeeUnknown when
+        fees are asked for and the market's terms are not known.
+        """
+        return self._walk(self.asks, buys=True, fees=fees).for_shares(decimal_to_units("shares", shares, 6))
 
-    def buy_with(self, money: Decimal | int | str) -> Fill:
-        """Walk the asks for an amount of pUSD. Raises UnitError for floats and negatives."""
-        return walk_money(self.asks, decimal_to_units("money", money, 10))
+    def proceeds_of_selling(self, shares: Decimal | int | str, *, fees: bool = False) -> Fill:
+        """Walk the bids for a number of shares. Fees and errors as in :meth:`cost_to_buy`."""
+        return self._walk(self.bids, buys=False, fees=fees).for_shares(decimal_to_units("shares", shares, 6))
 
-    def sell_for(self, money: Decimal | int | str) -> Fill:
-        """Walk the bids until the proceeds are ``money`` pUSD. Raises UnitError for floats and negatives."""
-        return walk_money(self.bids, decimal_to_units("money", money, 10))
+    def buy_with(self, money: Decimal | int | str, *, fees: bool = False) -> Fill:
+        """Walk the asks for an amount of pUSD. Fees and errors as in :meth:`cost_to_buy`.
+
+        As at the venue the fee comes on top of ``money``: what is paid in all is the fill's ``total``.
+        """
+        return self._walk(self.asks, buys=True, fees=fees).for_money(decimal_to_units("money", money, 10))
+
+    def sell_for(self, money: Decimal | int | str, *, fees: bool = False) -> Fill:
+        """Walk the bids until the proceeds are ``money`` pUSD, before the fee. Otherwise as :meth:`buy_with`."""
+        return self._walk(self.bids, buys=False, fees=fees).for_money(decimal_to_units("money", money, 10))
+
+    def _walk(self, levels: Sequence[Level], *, buys: bool, fees: bool) -> Walk:
+        if not fees:
+            return Walk(levels, None, buys=buys)
+        fee = self.fee
+        problem = fee.problem if fee is not None else "add the market by its slug, or give the engine its terms"
+        if fee is None or problem:
+            raise FeeUnknown(f"the fee terms of market {self.market[:12]} are not known: {problem}")
+        return Walk(levels, fee, buys=buys)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "levels")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from polymirror.core.checksum import Constants
+from polymirror.core.fees import NO_FEE
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import BadResponse, ConfigError, NotLive, UnknownToken, VenueError, VenueUnavailable
 from polymirror.venue.backoff import FullJitter
@@ -122,7 +123,8 @@ class Listing:
             )
             by_label = sorted(market.tokens, key=lambda token: token.outcome.lower() not in UP_LABELS)
             asset_ids = [token.id for token in by_label]
-            self._engine.track(market.condition_id, asset_ids, self._now(), constants=constants)
+            fee = market.fee if market.fees_enabled else NO_FEE
+            self._engine.track(market.condition_id, asset_ids, self._now(), constants=constants, fee=fee)
             self.markets[market.condition_id] = market
             self._of_token |= dict.fromkeys(asset_ids, market)
         for name in (market.slug, *market.token_ids):

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import frozen
 
+from polymirror.core.fees import FeeSchedule
 from polymirror.errors import BadResponse, MarketNotFound, VenueError
 from polymirror.venue.body import UNREADABLE
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import Answer, Http, HttpCounters, NotFound, Query
-from polymirror.venue.market import FeeSchedule, Market, Oracle, Token, parse_market
+from polymirror.venue.market import Market, Oracle, Token, parse_market
 from polymirror.venue.network import REAL
 from polymirror.venue.windows import Interval, Window, window_slugs
 

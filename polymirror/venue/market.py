@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from polymirror.core.fees import FeeSchedule
 from polymirror.errors import BadResponse, MarketNotFound
 from polymirror.venue.failures import printable
 from polymirror.venue.fields import Reader
@@ -35,17 +36,6 @@ class Token:
 
     id: str
     outcome: str
-
-
-@frozen
-class FeeSchedule:
-    """The taker fee: ``shares * rate * (price * (1 - price)) ** exponent``, in the collateral."""
-
-    rate: Decimal
-    exponent: int
-    taker_only: bool = True
-    rebate_rate: Decimal = Decimal(0)
-    """The share of the taker fees that makers get back."""
 
 
 @frozen

@@ -11,9 +11,9 @@ from bots.common.errors import Unanswered
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
 from bots.common.orders import Order, Side
 from polymirror import BookState, BookView, Gate, NotLive, Reason
+from polymirror.core.fees import FeeSchedule
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.simulator.virtual import run_virtual
-from polymirror.venue.market import FeeSchedule
 from polymirror.venue.network import Network
 from tests.core.builders import order_book
 

@@ -8,7 +8,8 @@ from typing import Any
 from attrs import define, evolve, field
 
 from bots.common.rounds import Ask, Event, Lifecycle, RoundSettings, Step
-from polymirror.venue.market import FeeSchedule, Market, Oracle, Token
+from polymirror.core.fees import FeeSchedule
+from polymirror.venue.market import Market, Oracle, Token
 from polymirror.venue.windows import Window, window_at
 
 START = 1_790_000_100

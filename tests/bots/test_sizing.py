@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from bots.common.amounts import TICKS, is_multiple
 from bots.common.errors import FeeUnknown, OrderInvalid
-from bots.common.fees import charged_fee, exact_fee, highest_fee
 from bots.common.orders import Order
 from bots.common.sizing import NoSize, SizeLimits, SizeRefusal, Stake, edge, size_buy
+from polymirror.core.fees import FeeSchedule, charged_fee, exact_fee, highest_fee
 from polymirror.errors import ConfigError
-from polymirror.venue.market import FeeSchedule
 from tests.bots.execution_rig import CRYPTO, START_MS, d, view_of
 
 LIMITS = SizeLimits(max_money=d(25), max_price=d("0.62"), min_edge=d("0.01"))

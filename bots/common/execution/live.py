@@ -18,9 +18,9 @@ from attrs import field, frozen
 from bots.common.amounts import DUST, EXACT
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
 from bots.common.execution.lane import MAX_PAUSE, Lane
-from bots.common.fees import charged_fee, highest_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import whole
+from polymirror.core.fees import charged_fee, highest_fee
 from polymirror.errors import ConfigError, NotLive
 
 if TYPE_CHECKING:

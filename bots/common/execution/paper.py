@@ -18,9 +18,9 @@ from attrs import field, frozen
 from bots.common.amounts import EXACT, MONEY_UNIT
 from bots.common.errors import NotSent
 from bots.common.execution.base import Holdings, Trade
-from bots.common.fees import charged_fee
 from bots.common.orders import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import decimal_range, whole
+from polymirror.core.fees import charged_fee
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
