@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
-EXTRAS = {"cli", "simulator", "metrics", "recordings", "bots", "live", "test", "clients", "benchmarks", "docs", "dev"}
+EXTRAS = {"cli", "simulator", "metrics", "frames", "recordings", "bots", "live", "test", "clients", "benchmarks",
+          "docs", "dev"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,7 @@ def test_the_changelog_knows_the_version() -> None:
 @pytest.mark.parametrize("module", ["polymirror", "polymirror.errors", "polymirror.config"])
 def test_importing_the_library_imports_no_extra(module: str) -> None:
     extras = ["starlette", "uvicorn", "typer", "click", "rich", "prometheus_client", "pydantic", "telegram", "bots"]
+    extras += ["pandas", "polars"]
     # httpx imports click and rich for its own command line wherever they are installed: that is not ours to judge.
     code = (
         f"import sys, httpx; before = set(sys.modules); import {module}; "

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polymirror.core.book import Levels
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill, Walk
+from polymirror.core.frames import PRICE, SIZE, make_frame
 from polymirror.core.level import Level
 from polymirror.core.proofs import Proof
 from polymirror.core.states import BookState, Reason
@@ -23,7 +24,9 @@ from polymirror.core.units import (
     decimal_to_units,
     limit_to_units,
     price_to_decimal,
+    price_to_wire,
     size_to_decimal,
+    size_to_wire,
 )
 from polymirror.errors import ConfigError, FeeUnknown, UnitError
 
@@ -159,6 +162,53 @@ class BookView(Best, frozen=True, eq=False, gc=False):
             raise FeeUnknown(f"the fee terms of market {self.market[:12]} are not known: {problem}")
         return Walk(levels, fee, buys=buys)
 
+    # ---- Other shapes ----------------------------------------------------------------------------------
+
+    def to_dict(self, levels: int | None = None) -> dict[str, Any]:
+        """Return the view as plain objects that :mod:`json` writes as they are: always these keys, in this order.
+
+        Text: ``token``, ``market``, ``state``, ``reason``, ``proof`` (the last three in words). Whole numbers:
+        ``epoch``, ``doubts``, ``exchange_ms``. True or False: ``settled``. Seconds: ``verified_age_seconds``,
+        ``apply_lag_seconds``, ``clock_uncertainty_seconds``. Exact decimals as text: ``tick_size``, ``fee`` (None, or
+        an object of ``rate``, ``exponent``, ``taker_only`` and ``rebate_rate``), ``bids`` and ``asks``, best first,
+        each ``{"price": ..., "size": ...}``. None: not known. ``levels`` limits each side; raises ConfigError below 1.
+        """
+        bids, asks = (self.bids, self.asks) if levels is None else self.top(levels)
+        fee = self.fee
+        return {
+            "token": self.token,
+            "market": self.market,
+            "state": self.state.name,
+            "reason": None if self.reason is None else self.reason.name,
+            "epoch": self.epoch,
+            "doubts": self.doubts,
+            "settled": self.settled,
+            "exchange_ms": self.exchange_ms,
+            "verified_age_seconds": None if self.proven_at is None else self.verified_age,
+            "apply_lag_seconds": self.apply_lag,
+            "clock_uncertainty_seconds": self.clock_uncertainty,
+            "proof": None if self.last_proof is None else self.last_proof.kind.value,
+            "tick_size": None if self.tick_size_e4 is None else price_to_wire(self.tick_size_e4),
+            "fee": None if fee is None else fee.to_dict(),
+            "bids": _plain(bids),
+            "asks": _plain(asks),
+        }
+
+    def to_frame(self, library: str = "pandas", *, floats: bool = False) -> Any:
+        """Return the levels as a DataFrame of ``pandas`` or ``polars``: columns ``side``, ``price`` and ``size``.
+
+        First the bids, then the asks (``bid`` and ``ask`` in ``side``), each best first. Prices in pUSD and sizes in
+        shares are exact Decimals; with ``floats`` they are 64-bit floats, good for statistics and not for money.
+        Raises ConfigError for another library, and MissingExtra, with the command that installs it.
+        """
+        bids, asks = self.bids, self.asks
+        columns: dict[str, Sequence[object]] = {
+            "side": ["bid"] * len(bids) + ["ask"] * len(asks),
+            "price": [level.price_e4 for level in (*bids, *asks)],
+            "size": [level.size_e6 for level in (*bids, *asks)],
+        }
+        return make_frame(library, columns, {"price": PRICE, "size": SIZE}, floats=floats)
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "levels")
         return f"BookView({shown})"
@@ -190,3 +240,7 @@ def _checked_e4(field: str, price: object) -> int:
     if not isinstance(price, int) or isinstance(price, bool) or not 0 <= price <= PRICE_SCALE:
         raise UnitError(field, price, f"a whole number from 0 to {PRICE_SCALE}, in 1/{PRICE_SCALE} of a pUSD")
     return price
+
+
+def _plain(levels: Sequence[Level]) -> list[dict[str, str]]:
+    return [{"price": price_to_wire(level.price_e4), "size": size_to_wire(level.size_e6)} for level in levels]
