@@ -7,21 +7,18 @@ row for each change, the oldest dropped first. Times when a book could not be re
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, Self
 
 from attrs import frozen
 
 from polymirror.config import check_age
 from polymirror.core.frames import PRICE, SIZE, make_frame
+from polymirror.core.level import Level
 from polymirror.core.states import BookState
+from polymirror.core.top import Top
 from polymirror.errors import ConfigError, NotLive, UnknownToken
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from polymirror.core.level import Level
-    from polymirror.core.top import Top
-    from polymirror.shell.subscribers import Update
+from polymirror.shell.subscribers import Update
 
 MAX_ROWS: Final = 10_000_000
 """No history keeps more rows than this: some 3 GB."""

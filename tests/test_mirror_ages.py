@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -41,12 +42,14 @@ async def test_time_outs_that_are_none_are_refused_at_the_call() -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         token = mirror.tokens[0]
         await mirror.wait_live(timeout=PATIENCE)
+        gate = Gate(mirror)
+        calls = (mirror.wait_live, partial(mirror.wait_settled, token), partial(mirror.prove, token))
         for timeout in NO_TIMEOUTS:
-            for call in (mirror.wait_live(timeout=timeout), mirror.wait_settled(token, timeout=timeout),
-                         mirror.prove(token, timeout=timeout),
-                         Gate(mirror).lease(token, timeout=timeout).__aenter__()):  # fmt: skip
+            for call in calls:
                 with pytest.raises(ConfigError, match=TIMEOUT):
-                    await call
+                    await call(timeout=timeout)
+            with pytest.raises(ConfigError, match=TIMEOUT):
+                await gate.lease(token, timeout=timeout).__aenter__()
 
 
 async def test_a_time_out_of_nothing_does_not_wait() -> None:

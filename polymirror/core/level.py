@@ -6,15 +6,12 @@ price in 1/10,000 of a pUSD, a size in 1/1,000,000 of a share. Whatever has no s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from decimal import Decimal
 
 from msgspec import Struct
 
 from polymirror.core.units import price_to_decimal, price_to_wire, size_to_decimal, size_to_wire
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from decimal import Decimal
 
 
 class Level(Struct, frozen=True, order=True, gc=False):
