@@ -93,13 +93,13 @@ def _show(console: Console, faults: Sequence[dict[str, Any]]) -> None:
         for fault in faults:
             sys.stdout.write("\t".join((fault["id"], fault["about"], fault["what"], fault["seen"])).rstrip() + "\n")
         return
-    about = None
+    about, widest = None, min(max(len(fault["id"]) for fault in faults), console.width // 2)
     for fault in faults:
         if fault["about"] != about:
             about = fault["about"]
             console.print(Text(f"\n{about}" if fault is not faults[0] else about, style="bold"))
         table = Table.grid(padding=(0, 2), expand=True)
-        table.add_column(width=min(24, console.width // 3), overflow="fold")
+        table.add_column(width=widest, overflow="fold")
         table.add_column(ratio=1)
         text = Text(fault["what"])
         if fault["seen"]:
