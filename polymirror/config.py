@@ -105,15 +105,17 @@ def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def one_of(wanted: object, known: Iterable[str]) -> str:
-    """Say in an error which names exist: all of them, and first the one that was probably meant."""
+def one_of(wanted: object, known: Iterable[str], listed_by: str | None = None) -> str:
+    """Say in an error which names exist: all of them, and first the one that was probably meant.
+
+    Where there are too many, ``listed_by`` is the command that lists them.
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - for whoever mistyped
 
     names = tuple(known)
     near = get_close_matches(str(wanted), names, n=1)
-    return (
-        f"{near[0]}, if that was meant, or another one of {', '.join(names)}" if near else f"one of {', '.join(names)}"
-    )
+    which = f"one of {', '.join(names)}" if listed_by is None else f"one that '{listed_by}' lists"
+    return f"{near[0]}, if that was meant, or another {which}" if near else which
 
 
 @frozen(kw_only=True)

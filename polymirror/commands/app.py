@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from polymirror.commands.helping import Command, Group
 from polymirror.commands.output import complain, flush_output, is_output, lose_output
 from polymirror.errors import ConfigError, PolymirrorError
 
@@ -23,7 +24,7 @@ INTERRUPTED: Final = 130
 app = typer.Typer(
     name="polymirror",
     help="Polymarket's order books in your process, proven right or refused.",
-    add_completion=False,
+    cls=Group,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     # Joins the lines of a paragraph.
@@ -35,18 +36,27 @@ WHERE = "Another venue"
 SOAK = "Over real sockets"
 WHO = "Accounts and orders"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="NUMBER", min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")
+]
 Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
 Stream = Annotated[str | None, typer.Option(metavar="URL", help="The WebSocket.", rich_help_panel=WHERE)]
 Clob = Annotated[str | None, typer.Option(metavar="URL", help="The order book service.", rich_help_panel=WHERE)]
 Gamma = Annotated[str | None, typer.Option(metavar="URL", help="The discovery service.", rich_help_panel=WHERE)]
 
 
+def _fault_ids(incomplete: str) -> list[str]:
+    """Complete the id of a fault on a shell's command line."""
+    from polymirror.commands.faults import all_faults  # noqa: PLC0415 - startup
+
+    return [fault["id"] for fault in all_faults() if fault["id"].startswith(incomplete)]
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as version_of  # noqa: PLC0415 - startup
@@ -57,12 +67,14 @@ def _root(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long to run.")] = 30.0,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", min=1, max=86_400, help="How long to run.")] = 30.0,
     seed: Seed = None,
-    tokens: Annotated[int, typer.Option(min=2, max=200, help="How many books; two for each market.")] = 6,
+    tokens: Annotated[
+        int, typer.Option(metavar="BOOKS", min=2, max=200, help="How many books; two for each market.")
+    ] = 6,
     json: Json = False,
 ) -> None:
     """Watch books lose and regain trust: an embedded exchange, a mirror on it, and faults in between.
@@ -75,11 +87,13 @@ def demo(
     raise typer.Exit(run_demo(seconds=seconds, seed=seed, tokens=tokens, json=json))
 
 
-@app.command()
+@app.command(cls=Command)
 def watch(
     what: Annotated[list[str], typer.Argument(metavar="SLUG|TOKEN", help="Market slugs, or token ids (digits).")],
     *,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print the books once they are LIVE, and stop.")] = False,
     book: Annotated[
         str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
@@ -90,14 +104,18 @@ def watch(
     clob: Clob = None,
     gamma: Gamma = None,
 ) -> None:
-    """Mirror markets of the real venue and show their books."""
+    """Mirror markets of the real venue and show their books.
+
+    On a terminal the arrows scroll, s sorts, b shows the depth of one book and n the next one's, q ends it. On a pipe
+    each change of a state is a line.
+    """
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma)
     raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
 
 
-@app.command()
+@app.command(cls=Command)
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A recording; - for standard input.")],
     *,
@@ -116,7 +134,7 @@ def replay(
     raise typer.Exit(run_replay(file, json=json))
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
     slugs: Annotated[
         list[str] | None, typer.Argument(metavar="SLUG", help="Markets to check with; without any, those of now.")
@@ -137,18 +155,25 @@ def doctor(
     raise typer.Exit(run_doctor(choose_endpoints(venue, stream, clob, gamma), slugs or (), json=json))
 
 
-@app.command()
+@app.command(cls=Command)
 def serve(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any free one.")] = 0,
+    port: Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65_535, help="The port; 0 for any free one.")] = 0,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Listen there; other than loopback, anybody can trade.")
     ] = "127.0.0.1",
     seed: Seed = None,
-    markets: Annotated[int | None, typer.Option(min=1, max=1_000, help="How many markets trade. [default: 1]")] = None,
+    markets: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, max=1_000, help="How many markets trade. [default: 1]")
+    ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.001, max=1_000, help="Batches a second in each market. [default: 20, with --rounds 1]"),
+        typer.Option(
+            metavar="NUMBER",
+            min=0.001,
+            max=1_000,
+            help="Batches a second in each market. [default: 20, with --rounds 1]",
+        ),
     ] = None,
     rounds: Annotated[
         list[str] | None,
@@ -162,33 +187,54 @@ def serve(
         str | None, typer.Option(metavar="FILE", help="Accounts as JSON, instead of made-up ones.", rich_help_panel=WHO)
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=0, max=100, help="How many accounts to make up.", rich_help_panel=WHO)
+        int,
+        typer.Option(
+            "--count", metavar="NUMBER", min=0, max=100, help="How many accounts to make up.", rich_help_panel=WHO
+        ),
     ] = 1,
     cash: Annotated[
         str, typer.Option(metavar="PUSD", help="What each account begins with.", rich_help_panel=WHO)
     ] = "1000",
     delay: Annotated[
-        int, typer.Option(min=0, max=60_000, help="Milliseconds that taking orders are held back.", rich_help_panel=WHO)
+        int,
+        typer.Option(
+            metavar="MS", min=0, max=60_000, help="Milliseconds that taking orders are held back.", rich_help_panel=WHO
+        ),
     ] = 250,
     settle: Annotated[
-        int, typer.Option(min=0, max=3_600_000, help="Milliseconds from a match to CONFIRMED.", rich_help_panel=WHO)
+        int,
+        typer.Option(
+            metavar="MS", min=0, max=3_600_000, help="Milliseconds from a match to CONFIRMED.", rich_help_panel=WHO
+        ),
     ] = 2_000,
     lag: Annotated[
-        int, typer.Option(min=0, max=600_000, help="Milliseconds that look-ups are behind.", rich_help_panel=WHO)
+        int,
+        typer.Option(
+            metavar="MS", min=0, max=600_000, help="Milliseconds that look-ups are behind.", rich_help_panel=WHO
+        ),
     ] = 0,
     key_life: Annotated[
-        float, typer.Option(min=0, max=86_400, help="Seconds until keys are refused; 0: never.", rich_help_panel=WHO)
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, max=86_400, help="Seconds until keys are refused; 0: never.", rich_help_panel=WHO
+        ),
     ] = 0.0,
     redeem_after: Annotated[
-        float, typer.Option(min=0, max=3_600, help="Seconds for which redeeming is refused.", rich_help_panel=WHO)
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, max=3_600, help="Seconds for which redeeming is refused.", rich_help_panel=WHO
+        ),
     ] = 0.0,
     blocked: Annotated[
         bool, typer.Option("--blocked", help="The geoblock says no, and orders are refused.", rich_help_panel=WHO)
     ] = False,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="What goes wrong now and then; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="ID", autocompletion=_fault_ids, help="What goes wrong now and then; may be repeated."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long. [default: Ctrl-C]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
+    ] = None,
     details: Annotated[bool, typer.Option("--list", help="Tell each market's condition and tokens, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object when it is ready, nothing else.")] = False,
 ) -> None:
@@ -207,29 +253,42 @@ def serve(
     raise typer.Exit(run_serve(options))
 
 
-@app.command()
+@app.command(cls=Command)
 def torture(
     *,
     seeds: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="How many seeds to run. [default: 20]")
+        int | None, typer.Option(metavar="NUMBER", min=1, max=1_000_000, help="How many seeds to run. [default: 20]")
     ] = None,
-    start: Annotated[int | None, typer.Option(min=0, max=2**31, help="The first seed. [default: 0]")] = None,
+    start: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=0, max=2**31, help="The first seed. [default: 0]")
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=1, max=1_440, help="Virtual time of each seed. [default: 10]")
+        float | None, typer.Option(metavar="MINUTES", min=1, max=1_440, help="Virtual time of each seed. [default: 10]")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=2, max=2_000, help="How many books; two for each market.")] = 20,
+    tokens: Annotated[
+        int, typer.Option(metavar="BOOKS", min=2, max=2_000, help="How many books; two for each market.")
+    ] = 20,
     fault: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Only these faults; may be repeated. [default: all]")
+        list[str] | None,
+        typer.Option(
+            metavar="ID", autocompletion=_fault_ids, help="Only these faults; may be repeated. [default: all]"
+        ),
     ] = None,
-    hedge: Annotated[int | None, typer.Option(min=1, max=2, help="Connections of each socket. [default: 1]")] = None,
+    hedge: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, max=2, help="Connections of each socket. [default: 1]")
+    ] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
     ] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=2, max=86_400, help="How long. [default: 60]", rich_help_panel=SOAK)
+        float | None,
+        typer.Option(metavar="SECONDS", min=2, max=86_400, help="How long. [default: 60]", rich_help_panel=SOAK),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=2**32 - 1, help="What goes wrong. [default: drawn]", rich_help_panel=SOAK)
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=0, max=2**32 - 1, help="What goes wrong. [default: drawn]", rich_help_panel=SOAK
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -243,21 +302,35 @@ def torture(
     """
     from polymirror.simulator.faults.catalogue import check_ids  # noqa: PLC0415 - startup
 
-    faults = tuple(fault or ())
-    check_ids(faults, over_sockets=sockets)
+    only = tuple(fault or ())
+    check_ids(only, over_sockets=sockets)
     if sockets:
         _refuse_options("without", seeds=seeds, start=start, minutes=minutes, hedge=hedge)
         from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup
 
-        raise typer.Exit(run_soak(seconds=seconds or 60.0, seed=seed, tokens=tokens, faults=faults, json=json))
+        raise typer.Exit(run_soak(seconds=seconds or 60.0, seed=seed, tokens=tokens, faults=only, json=json))
     _refuse_options("with", seconds=seconds, seed=seed)
     from polymirror.commands.torture import run_torture  # noqa: PLC0415 - startup
 
     code = run_torture(
-        seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=faults, hedge=hedge or 1,
+        seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=only, hedge=hedge or 1,
         json=json,
     )  # fmt: skip
     raise typer.Exit(code)
+
+
+@app.command(cls=Command)
+def faults(
+    word: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="Only those with this word in their id or what they do.")
+    ] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """List what can be made to go wrong, by the ids that --fault takes, and where each was seen."""
+    from polymirror.commands.faults import run_faults  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_faults(word, json=json))
 
 
 def _refuse_options(word: str, **options: float | None) -> None:

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rich.console import RenderableType
 
@@ -53,11 +53,27 @@ def is_live(console: Console) -> bool:
     )
 
 
-def progress_bar(console: Console, *, quiet: bool) -> Progress:
+class _ClockBar(Progress):
+    """A bar that moves by itself, as time passes."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for task in self.tasks:
+            self.update(task.id, completed=min(task.elapsed or 0.0, task.total or 0.0))
+        return super().get_renderables()
+
+
+def progress_bar(console: Console, *, quiet: bool, kind: type[Progress] = Progress) -> Progress:
     """Make a bar with an estimate that leaves no trace; it shows nothing where no picture can be drawn."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     off = quiet or not console.is_terminal or console.is_dumb_terminal
-    return Progress(*columns, console=console, transient=True, disable=off)
+    return kind(*columns, console=console, transient=True, disable=off)
+
+
+def clock_bar(console: Console, what: str, seconds: float) -> Progress:
+    """Make a bar for what takes a known time."""
+    bar = progress_bar(console, quiet=False, kind=_ClockBar)
+    bar.add_task(what, total=seconds)
+    return bar
 
 
 async def animate(
@@ -98,13 +114,18 @@ class _Keeper(logging.Handler):
 
 @contextmanager
 def kept_warnings() -> Iterator[deque[str]]:
-    """Keep the library's warnings instead of printing them into a picture; yields the newest, bounded."""
-    log = logging.getLogger("polymirror")
-    keeper, propagate = _Keeper(), log.propagate
-    log.addHandler(keeper)
-    log.propagate = False
+    """Keep the warnings of the library and of asyncio instead of printing them into a picture.
+
+    Yields the newest, bounded.
+    """
+    keeper, logs = _Keeper(), [logging.getLogger(name) for name in ("polymirror", "asyncio")]
+    before = [log.propagate for log in logs]
+    for log in logs:
+        log.addHandler(keeper)
+        log.propagate = False
     try:
         yield keeper.newest
     finally:
-        log.removeHandler(keeper)
-        log.propagate = propagate
+        for log, propagate in zip(logs, before, strict=True):
+            log.removeHandler(keeper)
+            log.propagate = propagate

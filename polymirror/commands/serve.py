@@ -19,8 +19,9 @@ from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import make_console, print_json
 from polymirror.commands.tables import counts_line
 from polymirror.commands.traders import from_file, made_up
+from polymirror.config import one_of
 from polymirror.errors import ConfigError, PolymirrorError
-from polymirror.simulator.faults.catalogue import FAULTS
+from polymirror.simulator.faults.catalogue import FAULTS, LISTED_BY
 from polymirror.simulator.feeds import FEED_FAULTS
 from polymirror.simulator.orders.trades import SettlementConfig
 from polymirror.simulator.outfit import (
@@ -119,13 +120,12 @@ def run_serve(options: ServeOptions) -> int:
 
 def sort_faults(ids: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Sort ids into faults of books and calls, of prices, and of orders. Raises ConfigError for one that is none."""
-    known = [name for name, kind in FAULTS.items() if kind.over_sockets]
+    every = (*FAULTS, *FEED_FAULTS, *ORDER_FAULTS, *USER_FAULTS)
     for each in ids:
-        if each in FAULTS and each not in known:
+        if each not in every:
+            raise ConfigError("--fault", each, one_of(each, every, LISTED_BY))
+        if each in FAULTS and not FAULTS[each].over_sockets:
             raise ConfigError("--fault", each, "one that real sockets have: this one is of virtual time ('torture')")
-        if each not in {*known, *FEED_FAULTS, *ORDER_FAULTS, *USER_FAULTS}:
-            every = [*known, *FEED_FAULTS, *ORDER_FAULTS, *USER_FAULTS]
-            raise ConfigError("--fault", each, f"one of {', '.join(every)}")
     return (
         tuple(each for each in ids if each in FAULTS),
         tuple(each for each in ids if each in FEED_FAULTS),

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from polymirror.commands.ending import run_loop
-from polymirror.commands.screen import kept_warnings, make_console, print_json
+from polymirror.commands.screen import clock_bar, kept_warnings, make_console, print_json
 from polymirror.torture.sockets import Soak
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def run_soak(*, seconds: float, seed: int | None, tokens: int, faults: Sequence[
 
 
 async def _run(soak: Soak, console: Console | None) -> None:
-    if console is not None:
-        console.print(f"polymirror torture over sockets: {soak.tokens} books, {soak.seconds:g} s, seed {soak.seed}")
-    async for tally in soak.run():
-        if console is not None:
+    if console is None:
+        async for _ in soak.run():
+            pass
+        return
+    console.print(f"polymirror torture over sockets: {soak.tokens} books, {soak.seconds:g} s, seed {soak.seed}")
+    # Told by the clock, and drawn by a thread: a timer of this loop would look like one that is left behind.
+    with clock_bar(console, "torture", soak.seconds):
+        async for tally in soak.run():
             console.print(
                 f"{tally.seconds:6.0f} s  round {tally.rounds}; reads {tally.reads:,}, refused {tally.refused:,}, "
                 f"wrong {tally.wrong:,}; {tally.violations} violations"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, fields, frozen
 
+from polymirror.config import one_of
 from polymirror.errors import ConfigError
 from polymirror.simulator.chain.chain import Chain
 from polymirror.simulator.chain.index import Index
@@ -119,7 +120,7 @@ class OutfitConfig:
 def _check(name: str, given: Iterable[str], known: Iterable[str]) -> None:
     for each in given:
         if each not in known:
-            raise ConfigError(name, each, f"one of {', '.join(known)}")
+            raise ConfigError(name, each, one_of(each, known))
 
 
 class _Parts:

@@ -124,4 +124,7 @@ def run_seed(order: Order) -> SeedResult:
         note_passed(seconds - passed)
         passed = seconds
 
-    return run_storm(storm, hedge=order.hedge, tell=tell)
+    result = run_storm(storm, hedge=order.hedge, tell=tell)
+    # All of it, even if a broken promise ended it early.
+    tell(storm.seconds)
+    return result

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 
@@ -28,9 +30,52 @@ def test_help_names_every_command(arguments, capsys):
         assert f" {command} " in out
 
 
-def test_the_version_is_told(capsys):
-    assert run(["--version"]) == 0
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_told(option, capsys):
+    assert run([option]) == 0
     assert capsys.readouterr().out.startswith("polymirror ")
+
+
+COMMANDS = ["demo", "doctor", "faults", "replay", "serve", "torture", "watch"]
+
+
+@pytest.mark.parametrize("command", [[], *([each] for each in COMMANDS)])
+def test_a_help_fits_80_columns_and_has_no_types_and_no_braces(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "Usage: polymirror" in out
+    # <bool>, {FILE}, int range: what a parser calls things. A range such as [1<=x<=5] says something.
+    assert not re.search(r"<[a-z]|[{}]| range", out)
+
+
+def test_every_command_is_there_and_looked_at(capsys):
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert set(COMMANDS) == set(re.findall(r"^│ ([a-z]+)  ", out, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("polymirror wat", ["watch"]),
+        ("polymirror torture --fault lost_o", ["lost_opening", "lost_opening_one_token"]),
+        ("polymirror serve --fault feed_dr", ["feed_dropped", "feed_drain"]),
+        ("polymirror serve --acc", ["--accounts"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_faults(words, completed):
+    environment = os.environ | {
+        "_POLYMIRROR_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "polymirror"], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+    assert done.stdout.split() == completed
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,11 @@ def test_what_cannot_be_read_is_named_with_what_to_do(start, tmp_path, capsys):
     assert ":" in REFUSED[start]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n \r\n", b"\xef\xbb\xbf", gzip.compress(b""), zstandard.compress(b"")])
-def test_an_empty_recording_is_called_empty(content, tmp_path, capsys):
+@pytest.mark.parametrize("content", [b"", b"\n\n \r\n", b"\xef\xbb\xbf"], ids=["nothing", "empty lines", "a mark"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+def test_an_empty_recording_is_called_empty(content, pack, tmp_path, capsys):
     file = tmp_path / "recording"
-    file.write_bytes(content)
+    file.write_bytes(pack(content))
     assert "is empty" in refused(capsys, file)
 
 
@@ -130,7 +131,7 @@ def test_no_name_and_a_folder_are_told_apart(tmp_path, capsys):
     assert "is a folder: give one of the files in it" in refused(capsys, tmp_path)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [PACKED[name] for name in ("gzip", "zstd", "bzip2", "xz")])
 def test_damage_is_told_whatever_it_is_packed_in(pack, tmp_path, capsys):
     whole = pack(b"".join(b"%d PONG\n" % n for n in range(50_000)))
     file = tmp_path / "recording"
@@ -155,7 +156,9 @@ def test_parquet_needs_a_file(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("missing", "content"), [("zstandard", zstandard.compress(b"PONG")), ("pyarrow.parquet", b"PAR1")]
+    ("missing", "content"),
+    [("zstandard", zstandard.compress(b"PONG")), ("pyarrow.parquet", b"PAR1")],
+    ids=["zstd", "Parquet"],
 )
 def test_a_library_that_is_missing_is_named_by_its_extra(missing, content, tmp_path, capsys, monkeypatch):
     for name in (missing, "compression.zstd"):

@@ -144,18 +144,23 @@ def test_a_violation_shrinks_to_the_faults_that_matter() -> None:
     storm = next(storm for storm in storms if {each.fault for each in storm.episodes} == set(ids))
     with mutant():
         assert run_storm(storm).violations
-        episodes = shrink(storm)
+        told: list[int] = []
+        episodes = shrink(storm, tell=told.append)
         assert run_storm(storm, episodes).violations
     assert [each.fault for each in episodes] == ["lost_delta"]
+    assert told == list(range(1, len(told) + 1))
 
 
 def test_seeds_are_spread_over_processes_and_summed_up_in_order() -> None:
-    torture = Torture(seeds=4, start=2, minutes=1.0, tokens=4, jobs=2)
-    assert [result.seed for result in torture.run()] == [2, 3, 4, 5]
+    torture, told = Torture(seeds=4, start=2, minutes=2.0, tokens=4, jobs=2), list[float]()
+    assert [result.seed for result in torture.run(told.append)] == [2, 3, 4, 5]
+    # How far they are is told on the way, in virtual seconds of all of them together.
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(4 * 120, abs=1)
     summary = torture.report.as_dict(torture.elapsed, list(FAULTS))
     assert summary["seeds"] == 4
     assert summary["violations"] == 0
-    assert summary["virtual_hours"] == pytest.approx(4 / 60, abs=0.001)
+    assert summary["virtual_hours"] == pytest.approx(8 / 60, abs=0.001)
     assert set(summary["faults_by_id"]) == set(FAULTS)
     assert summary["speedup_over_real_time"] > 1
 

@@ -66,10 +66,14 @@ FAULTS: dict[str, type[Fault]] = {
 """Every fault by its id."""
 
 
+LISTED_BY = "polymirror faults"
+"""The command that lists the ids of all faults, for errors."""
+
+
 def make_faults(ids: Iterable[str], *, seed: int = 0, plan: Plan | None = None) -> tuple[Fault, ...]:
     """Build faults by their ids, each with its usual share and length unless there is a plan.
 
-    Raises :class:`~polymirror.errors.ConfigError` for an unknown id, naming those that exist.
+    Raises :class:`~polymirror.errors.ConfigError` for an unknown id, naming the nearest.
     """
     wanted = tuple(ids)
     check_ids(wanted)
@@ -78,7 +82,8 @@ def make_faults(ids: Iterable[str], *, seed: int = 0, plan: Plan | None = None) 
 
 def check_ids(ids: Iterable[str], *, over_sockets: bool = False) -> None:
     """Raise :class:`~polymirror.errors.ConfigError` for a fault that does not exist, or not over real sockets."""
-    allowed = [fault for fault, kind in FAULTS.items() if kind.over_sockets or not over_sockets]
     for wanted in ids:
-        if wanted not in allowed:
-            raise ConfigError("faults", wanted, one_of(wanted, allowed))
+        if wanted not in FAULTS:
+            raise ConfigError("faults", wanted, one_of(wanted, FAULTS, LISTED_BY))
+        if over_sockets and not FAULTS[wanted].over_sockets:
+            raise ConfigError("faults", wanted, "one that real sockets have: this one is of virtual time")

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
 
+from polymirror.config import one_of
 from polymirror.errors import ConfigError
 from polymirror.simulator.faults.base import Fault, Link
 from polymirror.simulator.frames import Close, Frame, Item, Reset
@@ -340,10 +341,10 @@ def make_feed_faults(
 ) -> tuple[Fault, ...]:
     """Build faults by their ids, each with its usual share and length unless there is a plan; all by default.
 
-    Raises :class:`~polymirror.errors.ConfigError` for an unknown id, naming those that exist.
+    Raises :class:`~polymirror.errors.ConfigError` for an unknown id, naming the nearest.
     """
     wanted = tuple(ids)
     for each in wanted:
         if each not in FEED_FAULTS:
-            raise ConfigError("faults of a feed", each, f"one of {', '.join(FEED_FAULTS)}")
+            raise ConfigError("faults of a feed", each, one_of(each, FEED_FAULTS))
     return tuple(FEED_FAULTS[each](plan, seed=seed) for each in wanted)
