@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from polymirror.status.health import MirrorStatus
     from polymirror.venue.market import Market
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 T = TypeVar("T")
 P = ParamSpec("P")

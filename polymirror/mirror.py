@@ -39,7 +39,7 @@ from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
@@ -70,15 +70,15 @@ class Mirror:
         network: Network | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
-        self.config = config if endpoints is None else evolve(config, endpoints=endpoints)
+        self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
         # Decides all jitter: a run with the same seed and inputs does the same.
-        self.seed = secrets.randbits(32) if config.seed is None else config.seed
+        self.seed: int = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
-        self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
         # Added when it starts.
         self._given = check_each("markets", markets, Market)
         self._listing = Listing(self.engine, self.now, self._rng, self._warn, self._drain)
@@ -127,8 +127,10 @@ class Mirror:
         service = (self.config.rest, self.config.endpoints)
         with alone():
             async with AsyncExitStack() as stack:
-                self.clob = await stack.enter_async_context(Clob(*service, rng=self._rng, network=self._network))
-                self.gamma = await stack.enter_async_context(Gamma(*service, rng=self._rng, network=self._network))
+                clob = Clob(*service, rng=self._rng, network=self._network)
+                self.clob: Clob = await stack.enter_async_context(clob)
+                gamma = Gamma(*service, rng=self._rng, network=self._network)
+                self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.

@@ -65,10 +65,10 @@ class Replay:
     """Feeds recorded frames to an engine and sums up what it made of them."""
 
     def __init__(self, config: EngineConfig = REPLAY_CONFIG, seed: int = 0) -> None:
-        self.engine = Engine(config, random.Random(seed))  # noqa: S311 - jitter
+        self.engine: Engine = Engine(config, random.Random(seed))  # noqa: S311 - jitter
         self.transitions: deque[Transition] = deque(maxlen=MAX_TRANSITIONS)
-        self.moves = 0
-        self.deltas = 0
+        self.moves: int = 0
+        self.deltas: int = 0
         self.left_live: Counter[str] = Counter()
         self._now = 0.0
         # What is tracked, by market.

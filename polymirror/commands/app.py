@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 130
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="polymirror",
     help="Polymarket's order books in your process, proven right or refused.",
     cls=Group,

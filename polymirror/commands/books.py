@@ -73,9 +73,9 @@ class Watched:
     def __init__(self, mirror: Mirror, tell: Callable[[Transition, float], object] | None = None) -> None:
         self._mirror = mirror
         self._tell = tell
-        self.started = mirror.now()
+        self.started: float = mirror.now()
         self.moments: deque[Moment] = deque(maxlen=MAX_MOMENTS)
-        self.transitions = 0
+        self.transitions: int = 0
         self._resyncs: Counter[str] = Counter()
         self._names: dict[str, str] = {}
         self._named = 0

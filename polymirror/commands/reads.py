@@ -75,12 +75,12 @@ class Reads:
     def __init__(self, mirror: Readable, truth: Truth) -> None:
         self._mirror = mirror
         self._truth = truth
-        self.granted = 0
+        self.granted: int = 0
         self.refused: Counter[str] = Counter()
-        self.wrong = 0
+        self.wrong: int = 0
         # The first wrong reads in words: what was read, and how it was wrong.
         self.examples: list[str] = []
-        self.ages = Ages()
+        self.ages: Ages = Ages()
         # How much later than wanted the newest rounds of reads came: the event loop was busy, so were the frames.
         self._stalls: deque[float] = deque(maxlen=STALLS_KEPT)
 

@@ -88,11 +88,11 @@ class Recording:
     def __init__(self, name: str, raw: BufferedReader, size: int | None) -> None:
         self.name = name
         # Bytes on disk, or rows of a table; None when not known.
-        self.total = size
+        self.total: int | None = size
         self._raw = raw
         self._rows = 0
         # The first line that is not empty.
-        self.first = b""
+        self.first: bytes = b""
 
     @property
     def position(self) -> int:

@@ -48,29 +48,30 @@ class Attempts:
     )  # fmt: skip
 
     def __init__(self, token: Subject) -> None:
-        self.token = token
+        self.token: Subject = token
         # Without a LIVE or SUSPECT book: when the next step is due.
-        self.due = _NEVER
+        self.due: float = _NEVER
         # While a baseline waits for its proof: when REST is asked again.
-        self.ask_at = _NEVER
+        self.ask_at: float = _NEVER
         # Failed attempts at a baseline since the book was lost.
-        self.attempt = 0
+        self.attempt: int = 0
         # A baseline came that is older than what was heard.
-        self.behind = False
+        self.behind: bool = False
         # The buffer was full and started over since the last baseline.
-        self.overflowed = False
+        self.overflowed: bool = False
         # REST answers in a row that did not have this token.
-        self.absences = 0
+        self.absences: int = 0
         # When REST was last asked to prove this book, and when it last did.
-        self.probed_at = self.confirmed_at = -_NEVER
+        self.probed_at: float = -_NEVER
+        self.confirmed_at: float = -_NEVER
         # When a probe that failed is repeated.
-        self.again_at = _NEVER
+        self.again_at: float = _NEVER
         # Mismatches in a row between which the stream brought no delta for this token.
-        self.unheard = 0
+        self.unheard: int = 0
         # The next matching probe also replaces the baseline.
         self._refreshing = False
-        self.channel = RestChannel()
-        self.afterlife = Afterlife()
+        self.channel: RestChannel = RestChannel()
+        self.afterlife: Afterlife = Afterlife()
 
     @property
     def needs_new_socket(self) -> bool:

@@ -84,7 +84,7 @@ class Side:
         # Parallel to keys; None while only the text is known.
         self._wires: list[str] | None = []
         # The wires joined; "" when they have changed since. Most changes touch one side, and a hash needs both.
-        self.joined = ""
+        self.joined: str = ""
         # What was joined last. Nearly all changes are near the top: its first _deep characters, the first _cut wires,
         # mostly still hold. _deep is negative when one of these has changed since.
         self._last = ""
@@ -216,8 +216,8 @@ class OrderBook:
     __slots__ = ("asks", "bids")
 
     def __init__(self) -> None:
-        self.bids = Side()
-        self.asks = Side()
+        self.bids: Side = Side()
+        self.asks: Side = Side()
 
     @classmethod
     def of(cls, message: Snapshot, max_levels: int) -> OrderBook:

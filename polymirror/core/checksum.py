@@ -103,7 +103,7 @@ class HashTemplate:
             neg_risk="true" if constants.neg_risk else "false",
         )
         start, self._before_levels, _, rest = text.split("\0", 3)
-        self.has_last_trade = dialect.has_last_trade
+        self.has_last_trade: bool = dialect.has_last_trade
         self._before_trade, _, self._close = rest.partition("\0")
         # Hashed once for the life of the template.
         self._start = sha1(start.encode(), usedforsecurity=False)

@@ -76,11 +76,11 @@ class VenueClock:
         # /time answers do not allow an offset above this; None: nothing bounds it.
         self.high: float | None = None
         # The last frame's time lies beyond the interval: what it says cannot be dated.
-        self.doubted = False
+        self.doubted: bool = False
         # Until then the bounds may be used as they are.
-        self.fresh_until = _UNDATED
+        self.fresh_until: float = _UNDATED
         # How often the interval was moved, or given up, because the venue contradicted it.
-        self.moved = 0
+        self.moved: int = 0
         self._woke_at = _UNDATED
         self._updated = 0.0
         # What books showed at most, if they were young, before anything else was known.
@@ -99,7 +99,7 @@ class VenueClock:
         self._window_at = 0.0
         # For the next sample: how many were taken, when the last one was, and its round trip.
         self._samples = 0
-        self.sampled_at = _UNDATED
+        self.sampled_at: float = _UNDATED
         self._round_trip = 0.0
 
     @property

@@ -49,11 +49,12 @@ class SearchBudget:
 
     def __init__(self) -> None:
         # From then on a search may begin.
-        self.free_at = float("-inf")
+        self.free_at: float = float("-inf")
         # When the one is to look again who asked last for that.
         self._turn = float("-inf")
         # How many there were, and the candidates of all of them.
-        self.searches = self.digests = 0
+        self.searches: int = 0
+        self.digests: int = 0
 
     def spend(self, digests: int, now: float) -> None:
         """Note that so many candidates are tried: in a time T, (T + burst) times the rate, and one search, at most."""
@@ -83,13 +84,13 @@ class DialectBook:
         # The dialect in use; None until learnt.
         self.current: Dialect | None = None
         # The stream's hashes mean nothing any more.
-        self.distrusted = False
+        self.distrusted: bool = False
         # By market; all are forgotten with any hash that fits.
         self._misses: dict[str, _Misses] = {}
         # Markets whose hashes are looked at.
         self.markets: set[str] = set()
         # What their searches may cost.
-        self.budget = SearchBudget()
+        self.budget: SearchBudget = SearchBudget()
 
     def to_try(self) -> Iterator[Dialect]:
         """Yield the dialects to try on a whole book, the known one first."""

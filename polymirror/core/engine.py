@@ -72,19 +72,19 @@ class Engine(Reads):
 
     def __init__(self, config: EngineConfig, rng: Random) -> None:
         self.config = config
-        self.dialects = DialectBook()
-        self.clock = VenueClock()
-        self.outbox = Outbox(config, rng, self.clock)
+        self.dialects: DialectBook = DialectBook()
+        self.clock: VenueClock = VenueClock()
+        self.outbox: Outbox = Outbox(config, rng, self.clock)
         self.tokens: dict[str, Token] = {}
         self.markets: dict[str, Market] = {}
-        self.sockets = Sockets(config.tokens_per_socket)
-        self.counts = self.outbox.counts
+        self.sockets: Sockets = Sockets(config.tokens_per_socket)
+        self.counts: Counter[str] = self.outbox.counts
         # Counted apart: one more look into a dict for each would cost a hundredth of it.
-        self.frames = 0
+        self.frames: int = 0
         # Ignored and malformed input by kind; bounded by MAX_KINDS.
         self.ignored: Counter[str] = Counter()
         self._harm = Harm(self.tokens, self.markets, self.outbox)
-        self.malformed = self._harm.malformed
+        self.malformed: Counter[str] = self._harm.malformed
         # Reads that were refused, by token.
         self.refused: Counter[str] = Counter()
         self._effects: list[Effect] = []
@@ -94,7 +94,7 @@ class Engine(Reads):
         self._open: dict[Market, None] = {}
         self._images = Images()
         self._lags = Lags(self.markets, self.outbox, config.max_apply_lag)
-        self.requests = Requests(self.outbox, self.tokens, config.request_timeout)
+        self.requests: Requests = Requests(self.outbox, self.tokens, config.request_timeout)
         # Seconds that the caller's clock stood still, and when it was noticed last: inside, time goes on (D6).
         self._slept = 0.0
         self._woke_at = _NEVER

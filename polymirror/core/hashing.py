@@ -92,13 +92,13 @@ class MarketHash:
     )  # fmt: skip
 
     def __init__(self, market: str, dialects: DialectBook) -> None:
-        self.market = market
+        self.market: str = market
         self._dialects = dialects
         self._constants: Constants | None = None
         # The tick size of the constants, in 1/10,000; None until known.
         self.shown_tick: int | None = None
         # The last trade price of the newest match: by far the likeliest to match again.
-        self.last_trade_price = ""
+        self.last_trade_price: str = ""
         # Announced trade prices, newest first, both tokens' spelling.
         self._recent: tuple[str, ...] = ()
         # Ticks seen in events that no match has confirmed yet.

@@ -67,7 +67,7 @@ class Lanes(dict[int, Lane]):
         # generation of its books then, and when it was read.
         self._heard: dict[bytes | str, tuple[Lane, Books, int, float]] = {}
         # There are two.
-        self.hedged = False
+        self.hedged: bool = False
         # A lane that does worse than its twin, and how.
         self.failing: tuple[int, str] | None = None
 

@@ -69,11 +69,10 @@ class Market:
         # The newest exchange time of a price change on this connection, ms.
         self.newest_ms = 0
         # Exchange time of the open batch in ms; 0: none is open.
-        self.batch_ms = 0
-        # When the open batch's newest message came.
-        self.heard_at = 0.0
-        # Messages of the open batch.
-        self.messages = 0
+        self.batch_ms: int = 0
+        # When the open batch's newest message came, and how many it has.
+        self.heard_at: float = 0.0
+        self.messages: int = 0
         # Tokens that are to be checked when the open batch is over.
         self.touched: dict[Token, None] = {}
         # Compared when the batch is over.
@@ -81,7 +80,7 @@ class Market:
         # Levels at which the two tokens are no mirror images: (key, is a bid of the first token).
         self.differences: set[tuple[int, bool]] = set()
         # The sum of the tokens' generations for which the differences hold.
-        self.compared = -1
+        self.compared: int = -1
         # Both tokens, once both are tracked.
         self.pair: tuple[Token, Token] | None = None
         # How the open batch was counted, if its last message was checked at once; else None.
@@ -92,7 +91,8 @@ class Market:
         # The share of the usual interval after which both tokens are probed.
         self._jitter = 1.0 - outbox.rng.random() / 4
         # When Gamma was asked last whether the market is closed, and how often in vain.
-        self.asked_at, self.denied = _NEVER, 0
+        self.asked_at: float = _NEVER
+        self.denied: int = 0
 
     def add(self, asset_id: str) -> Token:
         """Add a token (a market has two)."""

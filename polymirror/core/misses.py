@@ -88,7 +88,7 @@ class Misses:
         self._token = token
         self.watched: list[MissedHash] = []
         # When to look for one that is to be searched; infinity: none is.
-        self.search_at = _NEVER
+        self.search_at: float = _NEVER
 
     def clear(self) -> None:
         """Forget all of them: the book is gone, or the venue's word for it is taken."""

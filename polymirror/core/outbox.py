@@ -15,11 +15,13 @@ from polymirror.core.events import Warned
 from polymirror.core.proofs import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from polymirror.config import EngineConfig
     from polymirror.core.clock import VenueClock
     from polymirror.core.events import Transition
+    from polymirror.core.proofs import ProofKind, Verdict
 
 
 class Want(IntEnum):
@@ -55,9 +57,9 @@ class Outbox:
         self.revive: dict[str, None] = {}
         # Tokens whose readable view changed since the last drain.
         self.dirty: dict[str, None] = {}
-        self.proofs = Tally()
+        self.proofs: Tally = Tally()
         # Counts one verdict.
-        self.count = self.proofs.count
+        self.count: Callable[[ProofKind, Verdict], None] = self.proofs.count
         # snapshots, ignored, malformed, untracked...
         self.counts: Counter[str] = Counter()
         # Resyncs by the reason of the doubt that led to them.

@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from polymirror.core.messages import Change
 
 
-@unique
-class ProofKind(Enum):
-    """What was compared."""
+class _Counted:
+    """What is counted several times a frame: an Enum's own hash runs in Python."""
 
-    # Verdicts are counted several times a frame; an Enum's own hash runs in Python.
-    __hash__ = object.__hash__
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int: ...
+
+    else:
+        __hash__ = object.__hash__
+
+
+@unique
+class ProofKind(_Counted, Enum):
+    """What was compared."""
 
     INVARIANTS = "invariants"
     """Full depth, against itself: bids below asks. Order and sizes above 0 hold by construction."""
@@ -42,10 +50,8 @@ class ProofKind(Enum):
 
 
 @unique
-class Verdict(Enum):
+class Verdict(_Counted, Enum):
     """What a comparison showed."""
-
-    __hash__ = object.__hash__
 
     MATCH = "match"
     HEALED = "healed"
@@ -74,11 +80,11 @@ class Tally:
         self._counts: Counter[tuple[ProofKind, Verdict]] = Counter()
         # Whole batches with one verdict each: a count of its own for each check would cost more than the check.
         # Batches of two mirrored books in which everything fitted, with one token's hash tried,
-        self.proven_pairs = 0
+        self.proven_pairs: int = 0
         # with both hashes tried,
-        self.proven_twice = 0
+        self.proven_twice: int = 0
         # and with no hash to try.
-        self.unhashed_pairs = 0
+        self.unhashed_pairs: int = 0
 
     def count(self, kind: ProofKind, verdict: Verdict) -> None:
         """Count one verdict."""

@@ -60,43 +60,44 @@ class Proven:
     )  # fmt: skip
 
     def __init__(self, max_journal: int) -> None:
-        self.book = NO_BOOK
+        self.book: OrderBook = NO_BOOK
         # The book is loaded and follows the stream.
-        self.loaded = False
+        self.loaded: bool = False
         # Grows by one whenever the book is cleared or replaced.
-        self.epoch = 0
+        self.epoch: int = 0
         # Grows with the epoch, and with each subscription: what was asked before belongs to another generation.
-        self.generation = 0
+        self.generation: int = 0
         # The newest exchange time that is neither in the book nor in a buffer.
-        self.mark = Mark()
+        self.mark: Mark = Mark()
         # The newest exchange time that the stream stated without proof, and when that was heard.
         self._hint = _UNHINTED
         # Exchange time of the newest change or baseline in the book, and of the baseline.
-        self.last_ms = self.baseline_ms = 0
+        self.last_ms: int = 0
+        self.baseline_ms: int = 0
         # The newest delta: its hash and stated top are what the book must agree with;
         self.stated: Change | None = None
         # the exchange time that it states, for when it speaks, and how many doubts there were when it came.
-        self.stated_ms = 0
-        self.stated_as_of = _NEVER
-        self.stated_doubts = 0
+        self.stated_ms: int = 0
+        self.stated_as_of: float = _NEVER
+        self.stated_doubts: int = 0
         # The newest delta's own hash fitted.
-        self.hash_proven = False
+        self.hash_proven: bool = False
         # The baseline came from REST, and nothing on the stream has confirmed it yet.
-        self.only_rest = False
+        self.only_rest: bool = False
         # Changes applied to the book, oldest first. An empty deque takes 760 bytes, so it is made with the first one.
         self.journal: deque[Undo] | tuple[()] = ()
         self._max_journal = max_journal
         # Changes of a later exchange time than this stand in the journal in its order.
         self._disordered_ms = 0
         # How many of the journal's newest changes came after the proven state.
-        self.unproven = 0
+        self.unproven: int = 0
         self.proof: Proof | None = None
         # The newest proof of the same levels that rests on no question: by the stream, or by an answer's timestamp.
         self.unasked: Proof | None = None
         # What answers have proven since, while a newer change waits for its proof.
         self.withheld: Proof | None = None
         # Exchange time of the proven state.
-        self.proven_ms = 0
+        self.proven_ms: int = 0
         # The proven levels, once built, while the book has moved on.
         self.past_levels: Levels | None = None
         # The book's levels, once copied, while nothing has changed.

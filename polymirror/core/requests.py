@@ -53,7 +53,7 @@ class Requests:
         self._asked: set[str] = set()
         self._serial = 0
         # When gathered routine wishes are sent at the latest.
-        self.due = _NEVER
+        self.due: float = _NEVER
         # Why the last request had no answer, or not for all; empty once one is answered.
         self.trouble = ""
         # A request has ended since the wishes were looked at: there is room.

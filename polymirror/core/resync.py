@@ -62,7 +62,7 @@ class Resync(Attempts):
         super().__init__(token)
         # An answer that waits for the stream, and until when.
         self.held: HeldBook | None = None
-        self.held_until = _NEVER
+        self.held_until: float = _NEVER
         # When the first of two disagreements was found.
         self.disagreed_at: float | None = None
 
@@ -169,7 +169,7 @@ class Resync(Attempts):
         self.token.outbox.count(ProofKind.PROBE, Verdict.MATCH)
         self.token.outbox.clock.book(message.timestamp_ms, now)
         self.channel.agreed(evidence.as_of)
-        self.confirmed_at = max(self.confirmed_at, now)
+        self.confirmed_at: float = max(self.confirmed_at, now)
         self.forget_probe()
         if self.token.proven.is_empty:
             # Perhaps settled.
@@ -215,7 +215,8 @@ class Resync(Attempts):
         loaded = token.load(held.book, evidence, now, verifiable=held.explained is not None)
         if loaded and token.state is not BookState.LIVE:
             # What proves it was said before the doubt, or is still to come.
-            self.due, self.ask_at = now + token.config.suspect_grace, now + PROBE_RETRY / 2
+            self.due: float = now + token.config.suspect_grace
+            self.ask_at: float = now + PROBE_RETRY / 2
             token.outbox.rearm[token.asset_id] = None
             if not clears:
                 self._ask_later(now)
@@ -369,7 +370,7 @@ class Resync(Attempts):
         held = self._start_over(held, now)
         if not waited:
             self._prime(held, now)
-        self.unheard = 0 if heard else self.unheard + 1
+        self.unheard: int = 0 if heard else self.unheard + 1
         if self.unheard >= UNHEARD_BEFORE_RESUBSCRIBING:
             # REST moves and the stream says nothing: the subscription does not work for this market.
             token.outbox.resubscribe[token.market_id] = None

@@ -8,8 +8,7 @@ Priming follows the venue's rules, as measured on recordings:
 
 1. buffer deltas until a baseline is here;
 2. refuse a baseline older than the newest time that is neither in a book nor in the buffer (rule D3);
-3. drop deltas older than the baseline, and apply the others in order (sizes are absolute, so one that the baseline
-   contains already does no harm);
+3. drop deltas older than the baseline, and apply the others in order: sizes are absolute, so none does harm twice;
 4. let the hash of the last one decide.
 
 All times in seconds on the mirror's monotonic clock, exchange times in ms.
@@ -33,6 +32,7 @@ from polymirror.core.waiting import Held, Waiting
 from polymirror.errors import UnitError
 
 if TYPE_CHECKING:
+    from polymirror.config import EngineConfig
     from polymirror.core.book import OrderBook, Undo
     from polymirror.core.hashing import Explained, MarketHash
     from polymirror.core.messages import Change, Snapshot
@@ -57,44 +57,44 @@ class Token:
     )  # fmt: skip
 
     def __init__(self, asset_id: str, hashes: MarketHash, outbox: Outbox) -> None:
-        self.asset_id = asset_id
-        self.market_id = hashes.market
-        self.hashes = hashes
-        self.outbox = outbox
-        self.config = outbox.config
-        self.state = BookState.UNPRIMED
-        self.reason, self.since = Reason.TRACKED, 0.0
-        self.proven = Proven(self.config.max_journal)
+        self.asset_id: str = asset_id
+        self.market_id: str = hashes.market
+        self.hashes: MarketHash = hashes
+        self.outbox: Outbox = outbox
+        self.config: EngineConfig = outbox.config
+        self.state: BookState = BookState.UNPRIMED
+        self.reason: Reason = Reason.TRACKED
+        self.since: float = 0.0
+        self.proven: Proven = Proven(self.config.max_journal)
         # LIVE, and nothing is disputed or waited for; False may also mean that nobody has looked since.
-        self.calm = False
-        self.grid = Grid(hashes, self.proven)
+        self.calm: bool = False
+        self.grid: Grid = Grid(hashes, self.proven)
         # The socket that carries this token is open and subscribed.
-        self.connected = False
+        self.connected: bool = False
         # Subscriptions whose opening books have not come yet.
-        self.questions = Questions()
+        self.questions: Questions = Questions()
         # Frames of this market are applied too late: no proof makes it LIVE meanwhile.
-        self.lagging = False
+        self.lagging: bool = False
         # When the book was doubted last, how often so far, and whether deltas may be missing since it was LIVE.
-        self.doubted_at = _NEVER
-        self.doubts, self.missed_deltas = 0, False
+        self.doubted_at: float = _NEVER
+        self.doubts: int = 0
+        self.missed_deltas: bool = False
         # Deltas received while there is no book, oldest first.
-        self.buffer = Waiting(self.config.max_buffered_deltas, self.proven.mark)
+        self.buffer: Waiting = Waiting(self.config.max_buffered_deltas, self.proven.mark)
         # The stream sent a whole book that differs from ours, and its batch is open.
-        self.pending = False
+        self.pending: bool = False
         # When the current row of unproven batches began; None while the tip is proven. When the venue disagreed last.
         self.miss_since: float | None = None
-        self.disagreed_at = _NEVER
-        self.miss_reason = Reason.HASH_MISMATCH
-        self.misses = Misses(self)
-        # When this token's next planned refresh is due.
-        self.refresh_at = float("inf")
+        self.disagreed_at: float = _NEVER
+        self.miss_reason: Reason = Reason.HASH_MISMATCH
+        self.misses: Misses = Misses(self)
+        self.refresh_at: float = float("inf")
         # The market's other token, once it is tracked.
         self.twin: Token | None = None
         # Spreads the probes of markets that were primed together; set by the market.
-        self.jitter = 1.0
-        # How often it was built anew, by reason.
+        self.jitter: float = 1.0
         self.resyncs: dict[str, int] = {}
-        self.resync = Resync(self)
+        self.resync: Resync = Resync(self)
 
     # ---- State -------------------------------------------------------------------------------------
 

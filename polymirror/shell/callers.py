@@ -18,7 +18,7 @@ from polymirror.shell.warnlog import WarnLog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Callers:
     """All threads that call back. They begin with :meth:`start`, and end when what they iterate over does."""
 
     def __init__(self) -> None:
-        self.warnings = WarnLog()
+        self.warnings: WarnLog = WarnLog()
         self._threads: list[threading.Thread] = []
         self._started = False
 

@@ -29,7 +29,7 @@ class Changes:
         self.totals: dict[str, int] = {}
         # By token, the fold in which it changed last; in the order of these.
         self._last: dict[str, int] = {}
-        self.folds = 0
+        self.folds: int = 0
 
     def note(self, changed: tuple[str, ...]) -> None:
         """Note the tokens that one input changed."""
@@ -79,7 +79,7 @@ class Reader:
         changes.fold()
         self._changes = changes
         # In the order in which they were given, so that every run reads in the same order.
-        self.tokens = tuple(dict.fromkeys(tokens))
+        self.tokens: tuple[str, ...] = tuple(dict.fromkeys(tokens))
         # Up to where it has looked.
         self._fold = changes.folds
         # By token, how many of its changes were taken or came before this reader.

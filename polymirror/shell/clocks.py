@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polymirror.venue.network import Network
 
 BOOT_GAP: Final = 0.05
@@ -23,7 +25,7 @@ class Clocks:
     """Monotonic time in seconds, and how much of it is missing."""
 
     def __init__(self, network: Network) -> None:
-        self.monotonic = network.monotonic
+        self.monotonic: Callable[[], float] = network.monotonic
         self._boot = network.boot
         self._other = network.wall if network.boot is None else network.boot
         self._limit = WALL_GAP if network.boot is None else BOOT_GAP

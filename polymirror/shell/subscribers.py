@@ -20,7 +20,7 @@ from polymirror.core.states import BookState, Reason
 from polymirror.errors import ConfigError, MirrorClosed
 from polymirror.shell.changes import Changes, Reader
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 MAX_SLICE_SECONDS: Final = 0.002
 """Seconds of delivery before frames and other tasks get their turn.

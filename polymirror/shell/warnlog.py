@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.events import Transition
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 INTERVAL = 10.0
 """Seconds for which further warnings of one kind are only counted."""

@@ -174,7 +174,7 @@ class Outfit:
     """Makes the feeds and the services of an exchange; both of one exchange belong together."""
 
     def __init__(self, config: OutfitConfig | None = None) -> None:
-        self.config = config or OutfitConfig()
+        self.config: OutfitConfig = config or OutfitConfig()
         self._parts: _Parts | None = None
 
     def feeds(self, exchange: Exchange) -> tuple[Feed, ...]:

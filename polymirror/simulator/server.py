@@ -78,10 +78,12 @@ class Simulator:
         self._host = host
         self._feeds = feeds
         self._services = services
-        self.line = FaultLine(f if isinstance(f, Fault) else make_faults([f], seed=given.seed)[0] for f in faults)
-        self.exchange = self._new_exchange()
+        self.line: FaultLine = FaultLine(
+            f if isinstance(f, Fault) else make_faults([f], seed=given.seed)[0] for f in faults
+        )
+        self.exchange: Exchange = self._new_exchange()
         # The bound port; 0 before the start.
-        self.port = 0
+        self.port: int = 0
         # Inside the block only.
         self._stack: AsyncExitStack | None = None
         self._hub: Hub | None = None

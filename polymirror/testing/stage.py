@@ -36,7 +36,7 @@ class Stage:
     """
 
     def __init__(self, config: StageConfig | None = None) -> None:
-        self.config = config or StageConfig()
+        self.config: StageConfig = config or StageConfig()
         self._stack = ExitStack()
         self._runner: asyncio.Runner
 
@@ -53,7 +53,7 @@ class Stage:
             else:
                 exchange = Exchange(settings)
                 carrier = self.hold(VirtualVenue(exchange, seed=config.seed, network=config.network, **beside))
-            self.venue = StagedVenue(carrier, outfit, config, self.run)
+            self.venue: StagedVenue = StagedVenue(carrier, outfit, config, self.run)
             self._stack = stack.pop_all()
         return self
 

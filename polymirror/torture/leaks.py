@@ -182,7 +182,7 @@ class Heartbeat:
     """Measures how late the event loop does what is due: a stalled program is late with everything."""
 
     def __init__(self) -> None:
-        self.delays = Peaks()
+        self.delays: Peaks = Peaks()
         self._due = 0.0
         self._handle: asyncio.TimerHandle | None = None
 

@@ -107,8 +107,8 @@ class Links(Timeline):
         self.network = network
         self.stream_config = stream
         self.rng = rng
-        self.desk = Desk(exchange)
-        self.witness = Witness(network.latency_ms + network.jitter_ms)
+        self.desk: Desk = Desk(exchange)
+        self.witness: Witness = Witness(network.latency_ms + network.jitter_ms)
         self._start_ms = exchange.config.start_ms
         self._clients: dict[End, Client] = {}
         self._is_busy_client = any(isinstance(fault, ClientFault) for fault in faults.faults)

@@ -43,11 +43,11 @@ class Proxy:
     """
 
     def __init__(self, target: int, *, seed: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         # How late bytes were that reached the client, over time.
-        self.lateness = Peaks()
+        self.lateness: Peaks = Peaks()
         # Where clients connect to; 0 before the start. It stays the same while connections are refused.
-        self.port = 0
+        self.port: int = 0
         self._target = target
         self._clock = clock
         self._rng = random.Random(f"proxy:{seed}")  # noqa: S311 - repeatable on purpose

@@ -20,11 +20,11 @@ class Timeline:
     """A heap of actions. ``now`` is true time in microseconds; whoever drives it sets it."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now: int = 0
         # Until when nothing happens in the client.
-        self.blocked_until = 0
+        self.blocked_until: int = 0
         # For how long the client's clock stood still in all, and when it went on.
-        self.slept = 0
+        self.slept: int = 0
         self._woke_at = 0
         # When, in which order, what, and whether it has to wait while the client is blocked.
         self._heap: list[tuple[int, int, Callable[[], None], bool]] = []

@@ -46,7 +46,7 @@ class Witness:
         # When the newest change that was read was sent.
         self._newest_ms = 0
         # When a change was read last that something had delayed: until then, what did so was not over.
-        self.delayed_ms = 0
+        self.delayed_ms: int = 0
         # By market: when a change was read, and how much younger than it is the time that it stated made it.
         self._misdated: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
         # How far ahead of true time the venue stated it, when that was read; least in the last of these.

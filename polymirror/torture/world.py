@@ -119,7 +119,7 @@ class World(Links):
         hedge: int = 1,
     ) -> None:
         self._hedge = hedge
-        self.engine_config = engine or EngineConfig()
+        self.engine_config: EngineConfig = engine or EngineConfig()
         line = FaultLine(faults)
         venue = Exchange(exchange)
         line.attach(venue)
@@ -131,7 +131,7 @@ class World(Links):
             stream or StreamConfig(),
             random.Random(f"world:{seed}"),  # noqa: S311
         )
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         # The newest transitions, and a running hash over all of them.
         self.log: deque[Transition] = deque(maxlen=MAX_LOG)
         self._trace = sha256()
@@ -167,7 +167,7 @@ class World(Links):
             if upcoming > end:
                 self.now = end
                 return
-            self.now = max(self.now, int(upcoming))
+            self.now: int = max(self.now, int(upcoming))
             if venue <= upcoming:
                 # The engine does not know of it yet, so its deadline stays.
                 self._broadcast()

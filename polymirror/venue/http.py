@@ -95,7 +95,7 @@ class Http:
         rng: random.Random,
         network: Network,
     ) -> None:
-        self.counters = HttpCounters()
+        self.counters: HttpCounters = HttpCounters()
         self._base_url = base_url.rstrip("/")
         self._config = config
         self._network = network

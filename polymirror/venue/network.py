@@ -44,7 +44,7 @@ _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 # The seconds since this machine was started, those in which it slept included. Each read asks it.
-boot_clock = None if _BOOT is None else partial(time.clock_gettime, _BOOT)
+boot_clock: Callable[[], float] | None = None if _BOOT is None else partial(time.clock_gettime, _BOOT)
 
 
 @frozen(kw_only=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PING: Final = "PING"
 """The heartbeat that the venue's documentation asks for, as a text frame every ten seconds."""
@@ -84,7 +84,7 @@ class Stream:
         network: Network = REAL,
     ) -> None:
         self.name = name
-        self.counters = StreamCounters()
+        self.counters: StreamCounters = StreamCounters()
         self._url = url
         self._first_frame = first_frame
         self._on_open = on_open
@@ -105,7 +105,7 @@ class Stream:
         # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
         self._connection: Connection | None = None
         # When the newest connection's subscription was handed to it: what answers it is not about an earlier moment.
-        self.asked_at = float("-inf")
+        self.asked_at: float = float("-inf")
         # True between on_open and on_close.
         self._open = False
         # Guards against a second run(): two would share the callbacks and neither loss would be clear.

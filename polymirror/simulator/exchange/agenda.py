@@ -26,7 +26,7 @@ class Agenda:
         self._events: list[tuple[int, int, Callable[[int, Output], None]]] = []
         self._added = 0
         # The time of the last event that happened, or that happens just now.
-        self.at_ms = 0
+        self.at_ms: int = 0
 
     def add(self, at_ms: int, event: Callable[[int, Output], None]) -> None:
         """Let ``event`` happen at this exchange time; it is told the time and where to put frames."""

@@ -29,7 +29,7 @@ from polymirror.simulator.exchange.trading import Trading
 from polymirror.simulator.settings import START_PRICES, ExchangeConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
     from polymirror.simulator.exchange.history import Level
@@ -46,8 +46,8 @@ class Exchange(Floor):
         self._unsent: Output = []
         self._rng = random.Random(self.config.seed)
         # The prices that decide rounds, and the rounds; without rounds nothing depends on the prices.
-        self.oracle = _oracle(self.config)
-        self.rounds = self._make_rounds()
+        self.oracle: PriceProcess = _oracle(self.config)
+        self.rounds: Rounds | None = self._make_rounds()
         self.markets: tuple[Market, ...] = ()
         self._by_token: dict[str, tuple[Market, int]] = {}
         self._by_condition: dict[str, Market] = {}
@@ -254,7 +254,8 @@ class Exchange(Floor):
         now_ms = max(self.now_ms, self.agenda.at_ms)
         if at_ms > now_ms:
             self.agenda.run(at_ms, self._unsent)
-            now_ms = self.now_ms = at_ms
+            now_ms = at_ms
+            self.now_ms: int = at_ms
         return now_ms
 
     def add_markets(self, markets: Sequence[Market], at_ms: int) -> None:
@@ -306,7 +307,7 @@ class Exchange(Floor):
         if config is None:
             return None
         rounds = Rounds(self, config, self.oracle, opens=self.add_markets, forgets=self.remove_market)
-        self.resolve_round = rounds.resolve
+        self.resolve_round: Callable[[Market, int], None] | None = rounds.resolve
         return rounds
 
     def _find(self, token: str) -> tuple[Market, int]:

@@ -64,7 +64,7 @@ class FairFlow(Flow):
     def __attrs_post_init__(self) -> None:
         """Start where the fair price is."""
         self._walked_ms = self.start_ms
-        self.fair = self._clamped(self.worth(self.start_ms))
+        self.fair: float = self._clamped(self.worth(self.start_ms))
 
     def worth(self, at_ms: int) -> float:
         """What a share of the first token is worth to the makers at ``at_ms``, in 1/10,000."""

@@ -34,8 +34,8 @@ class Floor:
 
     def __init__(self, config: ExchangeConfig) -> None:
         self.config = config
-        self.now_ms = config.start_ms
-        self.agenda = Agenda()
+        self.now_ms: int = config.start_ms
+        self.agenda: Agenda = Agenda()
         # Grows with every market that is over, so that sessions look at it instead of at all markets.
         self.over_count = 0
         # What the venue's clock is ahead of the true time: everything it states is off by this much.

@@ -136,8 +136,8 @@ class PriceProcess:
         start_ms: int = DEFAULT_START_MS,
         config: OracleConfig | None = None,
     ) -> None:
-        self.config = config or OracleConfig()
-        self.tick_ms = self.config.tick_ms
+        self.config: OracleConfig = config or OracleConfig()
+        self.tick_ms: int = self.config.tick_ms
         self._first_tick = (start_ms - EARLIER_MS) // self.tick_ms
         self._walks = {
             name: Walk(f"{seed}/{name}", self.config, [int(price.scaleb(PLACES))]) for name, price in assets.items()

@@ -108,10 +108,10 @@ class Fault:
 
     def __init__(self, plan: Plan | None = None, *, seed: int = 0) -> None:
         self._plan = plan or Plan(share=self.default_share, length_ms=self.default_length_ms)
-        self.rng = random.Random(f"{self.id}:{seed}")
-        self.injected = 0
+        self.rng: random.Random = random.Random(f"{self.id}:{seed}")
+        self.injected: int = 0
         # How many chances pass before it strikes. Drawn at once, so that a chance costs a subtraction.
-        self.gap = self._draw_gap()
+        self.gap: int = self._draw_gap()
         # The exchange it acts on, for the few faults that need one.
         self.exchange: Exchange | None = None
 

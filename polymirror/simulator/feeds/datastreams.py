@@ -72,12 +72,12 @@ class DataStreamsFeed:
     ) -> None:
         self.path = path
         self.prices = prices
-        self.assets = check_assets(assets)
-        self.spot_ids = {asset: feed_id(asset, version=SPOT_VERSION) for asset in self.assets}
-        self.twap_ids = {asset: feed_id(asset, version=TWAP_VERSION) for asset in self.assets}
+        self.assets: tuple[str, ...] = check_assets(assets)
+        self.spot_ids: dict[str, str] = {asset: feed_id(asset, version=SPOT_VERSION) for asset in self.assets}
+        self.twap_ids: dict[str, str] = {asset: feed_id(asset, version=TWAP_VERSION) for asset in self.assets}
         self.keys = keys
-        self.pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
-        self.line = FeedLine(faults, seed=seed)
+        self.pulse: Pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
+        self.line: FeedLine = FeedLine(faults, seed=seed)
 
     def open(self, headers: Mapping[str, str], query: Mapping[str, str], now_ms: int) -> FeedSession | int:
         """Check the signature, its date and the feeds that are asked for."""

@@ -32,7 +32,7 @@ class FeedLine:
     """All faults of one feed, one after the other, for all of its connections."""
 
     def __init__(self, faults: Iterable[str | Fault] = (), *, seed: int = 0) -> None:
-        self.faults = tuple(
+        self.faults: tuple[Fault, ...] = tuple(
             fault if isinstance(fault, Fault) else make_feed_faults([fault], seed=seed)[0] for fault in faults
         )
         self._at_source = [fault for fault in self.faults if getattr(fault, "at_source", False)]

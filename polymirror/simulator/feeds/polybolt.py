@@ -94,10 +94,10 @@ class PolyboltFeed:
     ) -> None:
         self.path = path
         self.prices = prices
-        self.assets = check_assets(assets)
+        self.assets: tuple[str, ...] = check_assets(assets)
         self.keys = keys
-        self.pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
-        self.line = FeedLine(faults, seed=seed)
+        self.pulse: Pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
+        self.line: FeedLine = FeedLine(faults, seed=seed)
 
     def open(self, headers: Mapping[str, str], query: Mapping[str, str], now_ms: int) -> FeedSession | int:
         """Accept everybody; who they are is asked later."""

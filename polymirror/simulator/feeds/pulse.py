@@ -88,7 +88,7 @@ class PulseSession:
     """
 
     def __init__(self, pulse: Pulse, line: FeedLine) -> None:
-        self.closed = False
+        self.closed: bool = False
         self._pulse = pulse
         self._line = line
         self._link = line.open_link()

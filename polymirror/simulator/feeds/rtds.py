@@ -74,9 +74,9 @@ class RtdsFeed:
     ) -> None:
         self.path = path
         self.prices = prices
-        self.assets = check_assets(assets)
-        self.pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
-        self.line = FeedLine(faults, seed=seed)
+        self.assets: tuple[str, ...] = check_assets(assets)
+        self.pulse: Pulse = Pulse(seed, lag_ms=lag_ms, missing=missing)
+        self.line: FeedLine = FeedLine(faults, seed=seed)
 
     def open(self, headers: Mapping[str, str], query: Mapping[str, str], now_ms: int) -> FeedSession | int:
         """Accept everybody, unless a fault refuses."""

@@ -134,7 +134,7 @@ class KeyRing:
         self.open_to_all = open_to_all
         self.lifetime_ms = lifetime_ms
         # How often a call was refused because its credentials had lived too long.
-        self.stale_refused = 0
+        self.stale_refused: int = 0
         self._seed = str(seed)
         self._welcome = welcome
         self._by_key: dict[str, _Entry] = {}

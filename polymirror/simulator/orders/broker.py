@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from polymirror.simulator.orders.ledger import Ledger
     from polymirror.simulator.orders.rules import FeeTerms, Ticket
     from polymirror.simulator.orders.states import Event, OrderChange
-    from polymirror.simulator.orders.trades import Trade
+    from polymirror.simulator.orders.trades import Trade, Trades
 
 __all__ = ["BookedOrder", "Broker", "BrokerConfig", "MarketTerms", "OrderState"]
 
@@ -71,7 +71,7 @@ class Broker:
     ) -> None:
         self.exchange = exchange
         self.ledger = ledger
-        self.config = config or BrokerConfig()
+        self.config: BrokerConfig = config or BrokerConfig()
         # What differs for single markets, by condition id; may be changed while it runs.
         self.terms: dict[str, MarketTerms] = {}
         self._judge = judge
@@ -82,9 +82,9 @@ class Broker:
         self._clearing = Clearing(
             ledger, exchange.agenda, self.config.settlement, told=self._tell_trade, undone=self._undone
         )
-        self.trades = self._clearing.trades
+        self.trades: Trades = self._clearing.trades
         # Orders that were sent again although they had been accepted, and refused.
-        self.duplicates_refused = 0
+        self.duplicates_refused: int = 0
         exchange.flow_took = self._flow_took
         exchange.trading_ended = self._trading_ended
 

@@ -42,7 +42,7 @@ class Clearing:
         told: Callable[[Trade, int], None],
         undone: Callable[[Sequence[Fill], int], None],
     ) -> None:
-        self.trades = Trades(agenda, config, self._changed)
+        self.trades: Trades = Trades(agenda, config, self._changed)
         self._ledger = ledger
         self._told, self._undone = told, undone
         # By trade: the fills of everybody in it, until the chain has it or has refused it.

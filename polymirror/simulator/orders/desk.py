@@ -130,11 +130,11 @@ class OrderDesk:
         users: UserChannel | None = None,
     ) -> None:
         self.broker = broker
-        self.geo = geo or Geo()
-        self.keys = KeyRing() if keys is None else keys
+        self.geo: Geo = geo or Geo()
+        self.keys: KeyRing = KeyRing() if keys is None else keys
         for account in accounts:
             self.keys.add(account)
-        self.users = UserChannel(self.keys) if users is None else users
+        self.users: UserChannel = UserChannel(self.keys) if users is None else users
         self._look_ups = LookUps(broker, faults or OrderFaults(), self._wallet_of)
         self._heartbeats = Heartbeats(broker)
         # By wallet, in lower case: whose it is; by order: the wallet that it was sent for, if that is not the signer.

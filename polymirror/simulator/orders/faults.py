@@ -164,7 +164,7 @@ class OrderFaults:
     """Draws the fate of each call. ``struck`` counts what happened, by the name of the rate."""
 
     def __init__(self, rates: OrderFaultRates | None = None, *, seed: int = 0) -> None:
-        self.rates = rates or OrderFaultRates()
+        self.rates: OrderFaultRates = rates or OrderFaultRates()
         # False: nothing goes wrong from now on, such as in the calm at the end of a run.
         self.active = True
         self.struck: Counter[str] = Counter()

@@ -56,7 +56,7 @@ class Ledger:
         # The money behind the shares of each market: one pUSD for one share of each token.
         self.collateral: dict[str, int] = {}
         # What takers have paid to the venue.
-        self.fees = 0
+        self.fees: int = 0
         # How many entries all accounts have together.
         self._entries = 0
 

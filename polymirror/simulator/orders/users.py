@@ -49,7 +49,7 @@ class UserChannel:
 
     def __init__(self, keys: KeyRing, rates: UserFaultRates | None = None, *, seed: int = 0) -> None:
         self.keys = keys
-        self.rates = rates or UserFaultRates()
+        self.rates: UserFaultRates = rates or UserFaultRates()
         self.active = True
         self.struck: Counter[str] = Counter()
         self._rng = random.Random(f"user channel:{seed}")
@@ -92,7 +92,7 @@ class UserSession:
     """One client's connection."""
 
     def __init__(self, channel: UserChannel, now_ms: int) -> None:
-        self.closed = False
+        self.closed: bool = False
         self._channel = channel
         self._account: Account | None = None
         # ``None``: all markets.

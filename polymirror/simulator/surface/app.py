@@ -92,9 +92,9 @@ class Hub:
     ) -> None:
         self.exchange = exchange
         self.line = line
-        self.feeds = feeds_by_path(feeds)
-        self.services = tuple(services)
-        self.desk = Desk(exchange)
+        self.feeds: dict[str, Feed] = feeds_by_path(feeds)
+        self.services: tuple[Service, ...] = tuple(services)
+        self.desk: Desk = Desk(exchange)
         self.connections: set[Connection] = set()
         self._clock = clock
         # Set when the venue goes away, so that no call keeps it waiting.

@@ -35,11 +35,11 @@ class Session:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         # Set by every subscribing frame, and only by those: the last one decides.
-        self.custom_features = False
+        self.custom_features: bool = False
         # True once the first frame was a valid subscription.
-        self.subscribed = False
+        self.subscribed: bool = False
         # True after a closing was returned: nothing more is sent or understood.
-        self.closed = False
+        self.closed: bool = False
         # With the market that each was counted for, "" if it was unknown: the exchange may list or forget it later.
         self._tokens: dict[str, str] = {}
         # Traffic is per market: it flows while any of a market's tokens is subscribed.
