@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from inspect import iscoroutine, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from msgspec.structs import replace
 
+from polymirror.config import Endpoints, MirrorConfig, check_age, check_timeout
+from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
@@ -25,17 +28,10 @@ from polymirror.mirror import Mirror
 from polymirror.shell.callers import Callers, Waiting, check_callback
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.loopthread import LoopThread
+from polymirror.shell.subscribers import Subscription, Update
+from polymirror.status.health import MirrorStatus
+from polymirror.venue.market import Market
 from polymirror.venue.network import REAL
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
-
-    from polymirror.config import Endpoints, MirrorConfig
-    from polymirror.core.events import Transition
-    from polymirror.shell.subscribers import Subscription, Update
-    from polymirror.status.health import MirrorStatus
-    from polymirror.venue.market import Market
 
 log: logging.Logger = logging.getLogger("polymirror")
 
@@ -60,8 +56,7 @@ class BackgroundMirror:
         if not isinstance(mirror, Mirror):
             raise ConfigError("mirror", mirror, "a Mirror to run: BackgroundMirror.for_slug(...) makes one")
         self._mirror = mirror
-        if not _is_number(call_timeout) or not 0 < call_timeout < float("inf"):
-            raise ConfigError("call_timeout", call_timeout, "above 0 seconds")
+        check_age("call_timeout", call_timeout)
         self._call_timeout = call_timeout
         self._thread = LoopThread(mirror)
         self._callers = Callers()
@@ -120,10 +115,10 @@ class BackgroundMirror:
 
     if not TYPE_CHECKING:  # type checkers see what is wrong by themselves
 
-        async def __aenter__(self):  # noqa: ANN204
+        async def __aenter__(self) -> NoReturn:
             raise TypeError("a BackgroundMirror is for programs without asyncio: 'with', or a Mirror and 'async with'")
 
-        async def __aexit__(self, *_):  # noqa: ANN002, ANN204
+        async def __aexit__(self, *_: object) -> NoReturn:
             raise NotImplementedError
 
     # ---- Handing work over -------------------------------------------------------------------------
@@ -131,9 +126,9 @@ class BackgroundMirror:
     def call(self, work: Callable[Concatenate[Mirror, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``work(mirror, ...)``, done in the mirror's thread: for whatever has no method here.
 
-        ``background.call(Mirror.market_of, token)``, or a function of your own. It must be quick: nothing of the mirror
-        happens meanwhile, so several reads in one call are of one instant. Views that it returns have the age that they
-        had in the mirror's thread: the way back is not counted. Raises what ``work`` raises, MirrorBusy, MirrorClosed.
+        ``background.call(lambda mirror: [mirror.live(token) for token in mirror.tokens])`` reads all books at one
+        instant: nothing of the mirror happens meanwhile, so it must be quick. Views that come back have the age that
+        they had there; their way here is not counted. Raises what ``work`` raises, MirrorBusy and MirrorClosed.
         """
         if not _is_function(work) or iscoroutinefunction(work):
             raise ConfigError("work", work, A_FUNCTION)
@@ -186,6 +181,15 @@ class BackgroundMirror:
     def markets(self) -> tuple[Market, ...]:
         """As :attr:`polymirror.mirror.Mirror.markets`."""
         return self._look("markets", lambda mirror: mirror.markets)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """As :attr:`polymirror.mirror.Mirror.missing`."""
+        return self._look("missing", lambda mirror: mirror.missing)
+
+    def market_of(self, token: str) -> Market:
+        """As :meth:`polymirror.mirror.Mirror.market_of`."""
+        return self._look("market_of", lambda mirror: mirror.market_of(token))
 
     def add_market(self, market: Market) -> None:
         """As :meth:`polymirror.mirror.Mirror.add_market`."""
@@ -282,9 +286,8 @@ class BackgroundMirror:
         try:
             yield BackgroundLease(lease, check)
         finally:
+            # All that leaving it in the mirror's thread would do.
             lease.end()
-            with suppress(MirrorClosed, MirrorBusy):  # the mirror's thread ends it, too
-                self._run("lease", lambda _: leases.__aexit__(None, None, None), limit)
 
     # ---- Honest ages -------------------------------------------------------------------------------
 
@@ -333,8 +336,8 @@ class BackgroundMirror:
         Without a change within ``timeout`` seconds the iteration raises TimeoutError, and may go on after that. It ends
         when the mirror stops. Made before the start, it misses nothing.
         """
-        if timeout is not None and not _checked(timeout):
-            raise ConfigError("timeout", timeout, "above 0 seconds, or None to wait for ever")
+        if timeout is not None:
+            check_age("timeout", timeout)
         subscription = self._set_up("updates", lambda mirror: mirror.updates(*tokens))
         limit = None if timeout is None else self._within(timeout)
         return Updates(self._thread, subscription, timeout, limit)
@@ -427,7 +430,7 @@ class Updates:
 
     if not TYPE_CHECKING:
 
-        def __aiter__(self):  # noqa: ANN204
+        def __aiter__(self) -> NoReturn:
             raise TypeError("the updates of a BackgroundMirror block: 'for', or a Mirror and 'async for'")
 
 
@@ -459,13 +462,8 @@ class BackgroundLease(Generic[Leased]):
         return self._check()
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _checked(timeout: float) -> float:
-    if not _is_number(timeout) or not 0 <= timeout < float("inf"):
-        raise ConfigError("timeout", timeout, "0 seconds or more")
+    check_timeout("timeout", timeout)
     return timeout
 
 

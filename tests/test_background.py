@@ -46,6 +46,8 @@ def test_it_reads_what_a_mirror_reads():
         assert mirror.reads["granted"] >= 4
         market = mirror.add_slug(venue.slugs[1])
         assert mirror.markets[-1] == market
+        assert mirror.market_of(market.token_ids[0]) == market
+        assert mirror.missing == {}
         mirror.wait_live(timeout=PATIENCE)
         mirror.remove_market(market.condition_id)
         assert mirror.tokens == (up, down)
@@ -177,6 +179,8 @@ def test_a_lease_holds_one_book_or_several(mirror):
         _ = 1 // 0
     with pytest.raises(LeaseLost, match="the lease has ended"):
         lease.check()
+    # Nothing of it is left in the mirror's thread.
+    assert mirror.call(lambda _: len(asyncio.get_running_loop()._asyncgens)) == 0
 
 
 def test_a_lease_outlives_no_mirror(quiet):

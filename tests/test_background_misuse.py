@@ -107,21 +107,24 @@ def test_what_it_is_given_is_checked_at_the_call(mirror):
         pass
 
     for wrong in ("a-slug", None, mirror):
-        told = r"mirror=.* a Mirror to run: BackgroundMirror\.for_slug\(\.\.\.\) makes one"
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(
+            ConfigError, match=r"mirror=.* a Mirror to run: BackgroundMirror\.for_slug\(\.\.\.\) makes one"
+        ):
             BackgroundMirror(wrong)
-    for wrong in (0, -1, float("inf"), float("nan"), True, "5"):
-        with pytest.raises(ConfigError, match=r"call_timeout=.* above 0 seconds"):
+    for wrong in (0, -1, float("nan"), True, "5"):
+        with pytest.raises(ConfigError, match=r"call_timeout=.* a number of seconds above 0"):
             BackgroundMirror(Mirror(), call_timeout=wrong)
-        with pytest.raises(ConfigError, match=r"timeout=.* (above 0 seconds, or None|0 seconds or more)"):
+        with pytest.raises(ConfigError, match=r"timeout=.* a number of seconds above 0"):
             mirror.updates(timeout=wrong)
-    for wrong in (-1, float("nan"), None, True):
+    for wrong in (-1, float("inf"), float("nan"), None, True):
         for call in (
             mirror.wait_live,
             lambda timeout: mirror.run(later, timeout),
             lambda timeout: mirror.prove("1", timeout),
+            lambda timeout: mirror.add_slug("a", timeout),
+            lambda timeout: mirror.lease("1", timeout=timeout),
         ):
-            with pytest.raises(ConfigError, match=r"timeout=.* 0 seconds or more"):
+            with pytest.raises(ConfigError, match=r"timeout=.* a finite number of seconds from 0 on"):
                 call(timeout=wrong)
     for wrong in (later, None, Mirror.wait_live):
         with pytest.raises(
@@ -267,7 +270,7 @@ def run_program(quiet, text: str, interrupt: bool = False) -> subprocess.Complet
 
 ENDINGS = {
     "forgotten": "mirror.start().wait_live(); print('end')",
-    "callbacks": "mirror.start(); mirror.on_update(print); mirror.on_transition(print); print('end')",
+    "callbacks": "mirror.start(); mirror.on_update(print); mirror.on_transition(lambda _: None); print('end')",
     "iterating": """
 updates = mirror.start().updates()
 threading.Thread(target=list, args=[updates], daemon=True).start()
@@ -291,6 +294,15 @@ def test_a_program_that_ends_ends_its_mirror_without_a_word(quiet, text):
     done = run_program(quiet, text)
     assert (done.returncode, done.stderr) == (0, "")
     assert "end" in done.stdout.splitlines()
+
+
+def test_what_forgets_to_stop_its_mirror_is_told_of_its_end_all_the_same(quiet):
+    told = "mirror.on_transition(lambda change: print(change.reason.name))\nmirror.start().wait_live()\nprint('end')"
+    done = run_program(quiet, told)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines[-1] == "DISCONNECT"
+    assert lines.index("end") < lines.index("DISCONNECT")
 
 
 def test_an_error_that_ends_the_program_is_the_one_that_is_shown(quiet):
