@@ -8,7 +8,6 @@ event loop that runs the mirror. :meth:`Mirror.live` does no I/O and may be call
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -30,16 +29,14 @@ from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
 from polymirror.shell.listing import Listing
-from polymirror.shell.subscribers import Subscribers, Subscription, Update
+from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.tasks import all_of, alone, as_not_live
+from polymirror.shell.teller import Teller
 from polymirror.shell.waits import Waits
-from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
-
-log = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
@@ -79,20 +76,18 @@ class Mirror:
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        self._records = Records()
+        self._teller = Teller(self.engine, self._records, self.now, self.config.max_subscribers)
         # Added when it starts.
         self._given = check_each("markets", markets, Market)
-        self._listing = Listing(self.engine, self.now, self._rng, self._warn, self._drain)
+        self._listing = Listing(self.engine, self.now, self._rng, self._teller.warn, self._drain)
         self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
-        hooks = Hooks(self._spawn, self._drain, self._warn)
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
-        self._subscribers = Subscribers(self.config.max_subscribers)
-        self._on_transition: dict[object, Callable[[Transition], None]] = {}
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
         self._waits = Waits()
-        self._warnings = WarnLog()
-        self._records = Records()
         self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
@@ -174,7 +169,7 @@ class Mirror:
     def _stop(self) -> None:
         self._stopped = True
         self._alarm.stop()
-        self._subscribers.close()
+        self._teller.close()
         self._waits.end(MirrorClosed("the mirror was stopped"))
         for task in tuple(self._tasks):
             task.cancel()
@@ -245,7 +240,7 @@ class Mirror:
     def remove_market(self, condition_id: str) -> None:
         """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
         self._check_running()
-        self._subscribers.forget(self._listing.remove(condition_id).token_ids)
+        self._teller.forget(self._listing.remove(condition_id).token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -400,25 +395,18 @@ class Mirror:
 
     def updates(self, *tokens: str) -> Subscription:
         """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
-        return self._subscribers.subscribe(tokens, self._describe)
+        return self._teller.updates(tokens)
 
     def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
         """Call back after changes of these tokens (default: all), conflated per turn of the event loop.
 
         Returns a function that removes the callback. An exception in it is logged.
         """
-        return self._subscribers.call(callback, tokens)
+        return self._teller.on_update(callback, tokens)
 
     def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
         """Call back with every change of a state, in order, as it happens. Returns a function that removes it."""
-        key = object()
-        self._on_transition[key] = callback
-        return lambda: self._on_transition.pop(key, None) and None
-
-    def _describe(self, token: str, conflated: int) -> Update | None:
-        # None: removed while somebody waits for it.
-        standing = self.engine.standing(token)
-        return None if standing is None else Update(token, *standing, conflated)
+        return self._teller.on_transition(callback)
 
     # ---- The shell ---------------------------------------------------------------------------------
 
@@ -436,7 +424,7 @@ class Mirror:
                 for effect in () if self._stopped else effects:
                     self._carrier.carry_out(effect)
                 # A callback may cause inputs, too: what follows from them is told after what came before.
-                self._tell_events()
+                self._teller.events()
             else:
                 # Callbacks cause one another: the rest of the program must have its turn.
                 asyncio.get_running_loop().call_soon(self._drain)
@@ -444,38 +432,17 @@ class Mirror:
             self._draining = False
         changed = engine.dirty()
         if changed:
-            self._subscribers.notify(changed, self._describe)
+            self._teller.changed(changed)
         # Whether or not levels changed: a proof of the same levels is what some wait for.
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
-    def _tell_events(self) -> None:
-        events = self.engine.events()
-        log_transitions(log, [event for event in events if isinstance(event, Transition)])
-        for event in events:
-            if not isinstance(event, Transition):
-                self._warnings.warn(event.kind, event.detail, event.at)
-                continue
-            self._records.transitions += 1
-            for key, callback in tuple(self._on_transition.items()):
-                if key not in self._on_transition:
-                    continue
-                try:
-                    callback(event)
-                except (Exception, asyncio.CancelledError):
-                    # A user's bug must not stop the mirror. Nor must asking a cancelled future, which would end the
-                    # task that called back without a word.
-                    log.exception("a transition callback failed")
-
     def _time_told(self, error: VenueError | None) -> None:
         self._carrier.answered(error)
         if error is not None:
-            self._warn("time", str(error))
+            self._teller.warn("time", str(error))
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
         self.engine.tick(self.now())
         self._drain()
-
-    def _warn(self, kind: str, detail: str) -> None:
-        self._warnings.warn(kind, detail, self.now())
