@@ -2,7 +2,8 @@
 
 A mirror owns one engine, a self-healing socket per group of markets, and one REST client. It carries the
 engine's effects out and feeds it what comes back; every decision is the engine's. All methods are for the
-event loop that runs the mirror. :meth:`Mirror.live` does no I/O and may be called as often as one likes.
+event loop that runs the mirror, and its thread. :meth:`Mirror.live` does no I/O and may be called as often as one
+likes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
 from polymirror.shell.listing import Listing
+from polymirror.shell.ownthread import OwnThread
 from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
@@ -71,6 +73,9 @@ class Mirror:
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
+        self._owner = OwnThread()
+        # The clock of reads for execution.
+        self._read_clock = self._clocks.read
         # Decides all jitter: a run with the same seed and inputs does the same.
         self.seed = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
@@ -119,12 +124,16 @@ class Mirror:
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
         self._network.check(self.config.endpoints.stream)
+        self._owner.take()
+        if asyncio.get_running_loop().get_debug():
+            self._read_clock = self._owner.checked(self._clocks.read)
         service = (self.config.rest, self.config.endpoints)
         with alone():
             async with AsyncExitStack() as stack:
                 self.clob = await stack.enter_async_context(Clob(*service, rng=self._rng, network=self._network))
                 self.gamma = await stack.enter_async_context(Gamma(*service, rng=self._rng, network=self._network))
                 self._carrier.use(self.clob, self.gamma)
+                stack.callback(self._owner.release)
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -184,6 +193,7 @@ class Mirror:
         return task
 
     def _check_running(self) -> None:
+        self._owner.check()
         if self._group is None or self._stopped:
             raise MirrorClosed("use the mirror inside 'async with'")
 
@@ -258,7 +268,7 @@ class Mirror:
         seconds above 0.
         """
         try:
-            view = self.engine.live(token, self._clocks.read(), max_proof_age)
+            view = self.engine.live(token, self._read_clock(), max_proof_age)
         except (NotLive, UnknownToken) as error:
             raise self._refused(token, error) from None
         self._records.granted += 1
@@ -270,7 +280,7 @@ class Mirror:
         For decisions that need the top alone, after each change of a deep book. Raises as :meth:`live` does.
         """
         try:
-            top = self.engine.top(token, self._clocks.read(), max_proof_age)
+            top = self.engine.top(token, self._read_clock(), max_proof_age)
         except (NotLive, UnknownToken) as error:
             raise self._refused(token, error) from None
         self._records.granted += 1
@@ -288,6 +298,7 @@ class Mirror:
 
         Raises NotLive for a token whose market is not found yet, and UnknownToken.
         """
+        self._owner.check()
         try:
             return self.engine.peek(token, self.now())
         except UnknownToken as error:
@@ -394,19 +405,36 @@ class Mirror:
     # ---- Being told --------------------------------------------------------------------------------
 
     def updates(self, *tokens: str) -> Subscription:
-        """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
-        return self._teller.updates(tokens)
+        """Iterate over changes of these tokens (default: all): always the newest, never a backlog.
 
-    def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
+        Raises UnknownToken for a token that is neither mirrored nor looked for: it would never change.
+        """
+        return self._teller.updates(self._told_of(tokens))
+
+    def on_update(self, callback: Callable[[Update], object], *tokens: str) -> Callable[[], None]:
         """Call back after changes of these tokens (default: all), conflated per turn of the event loop.
 
-        Returns a function that removes the callback. An exception in it is logged.
+        Returns a function that removes the callback. What it raises is logged and counted. Raises UnknownToken as
+        :meth:`updates` does, and ConfigError for an async function: it would be called and never awaited.
         """
-        return self._teller.on_update(callback, tokens)
+        return self._teller.on_update(callback, self._told_of(tokens))
 
-    def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
-        """Call back with every change of a state, in order, as it happens. Returns a function that removes it."""
+    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
+        """Call back with every change of a state, in order, as it happens. Returns a function that removes it.
+
+        Raises ConfigError for an async function.
+        """
+        self._owner.check()
         return self._teller.on_transition(callback)
+
+    def _told_of(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        """Check who wants to be told, and of which tokens; return these."""
+        self._owner.check()
+        coming = {token for market in self._given for token in market.token_ids} if self._group is None else ()
+        for token in check_each("tokens", tokens, str):
+            if token not in coming and not self._listing.knows(token):
+                raise UnknownToken(token)
+        return tokens
 
     # ---- The shell ---------------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ The engine's events and changes come in here and go out to people; nothing is de
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from polymirror.core.events import Transition
+from polymirror.shell.callbacks import Callbacks, Guard
 from polymirror.shell.subscribers import Subscribers, Subscription, Update
 from polymirror.shell.warnlog import WarnLog, log_transitions
 
@@ -31,8 +31,9 @@ class Teller:
         self._records = records
         self._now = now
         self._warnings = WarnLog()
-        self._subscribers = Subscribers(max_subscribers)
-        self._transitions: dict[object, Callable[[Transition], None]] = {}
+        guard = Guard(self._warnings, records, now)
+        self._subscribers = Subscribers(max_subscribers, guard)
+        self._transitions = Callbacks[Transition]("a transition callback", guard, max_subscribers)
 
     # ---- Who is told -------------------------------------------------------------------------------
 
@@ -40,15 +41,13 @@ class Teller:
         """Add an iterator over changes of these tokens; all if there are none."""
         return self._subscribers.subscribe(tokens, self._describe)
 
-    def on_update(self, callback: Callable[[Update], None], tokens: Iterable[str]) -> Callable[[], None]:
+    def on_update(self, callback: Callable[[Update], object], tokens: Iterable[str]) -> Callable[[], None]:
         """Add a callback for changes of these tokens; return a function that removes it."""
         return self._subscribers.call(callback, tokens)
 
-    def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
+    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
         """Add a callback for changes of states; return a function that removes it."""
-        key = object()
-        self._transitions[key] = callback
-        return lambda: self._transitions.pop(key, None) and None
+        return self._transitions.add(callback)
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Drop what is known about tokens that are mirrored no more."""
@@ -77,15 +76,7 @@ class Teller:
                 self._warnings.warn(event.kind, event.detail, event.at)
                 continue
             self._records.transitions += 1
-            for key, callback in tuple(self._transitions.items()):
-                if key not in self._transitions:
-                    continue
-                try:
-                    callback(event)
-                except (Exception, asyncio.CancelledError):
-                    # A user's bug must not stop the mirror. Nor must asking a cancelled future, which would end the
-                    # task that called back without a word.
-                    log.exception("a transition callback failed")
+            self._transitions.tell(event)
 
     def _describe(self, token: str, conflated: int) -> Update | None:
         # None: removed while somebody waits for it.
