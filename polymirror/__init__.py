@@ -26,6 +26,7 @@ from polymirror.errors import (
     UnitError,
     UnknownToken,
     VenueError,
+    WrongThread,
 )
 from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
@@ -70,6 +71,7 @@ __all__ = [
     "Update",
     "VenueError",
     "Verdict",
+    "WrongThread",
     "__version__",
 ]
 

@@ -25,7 +25,8 @@ from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, LeaseLost, MirrorBusy, MirrorClosed, NotLive
 from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
-from polymirror.shell.callers import Callers, Waiting, check_callback
+from polymirror.shell.callbacks import check_callback
+from polymirror.shell.callers import Callers, Waiting
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.loopthread import LoopThread
 from polymirror.shell.subscribers import Subscription, Update

@@ -11,6 +11,7 @@
     │   └── LeaseLost          the book stopped being LIVE while a lease was held
     ├── UnknownToken           the token is not tracked by this mirror (also a KeyError)
     ├── MirrorClosed           the mirror was stopped, or was never started
+    ├── WrongThread            a mirror belongs to one thread, and was used in another (also a RuntimeError)
     ├── MirrorBusy             the thread of a BackgroundMirror did not answer in time (also a TimeoutError)
     ├── MissingExtra           an optional dependency is not installed
     └── VenueError             the venue, or the way to it
@@ -125,6 +126,19 @@ class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact,
 
 class MirrorClosed(PolymirrorError):  # noqa: N818
     """The mirror is not running: it was stopped, or used outside ``async with``."""
+
+
+class WrongThread(PolymirrorError, RuntimeError):  # noqa: N818
+    """A mirror belongs to the event loop that runs it, and was used in another thread. Nothing was done."""
+
+    def __init__(self, owner: str, caller: str) -> None:
+        super().__init__(
+            f"the mirror runs in thread {owner!r} and was called in thread {caller!r}: hand the call over with "
+            "loop.call_soon_threadsafe(...) or asyncio.run_coroutine_threadsafe(..., loop), or use a BackgroundMirror, "
+            "which any thread may call"
+        )
+        self.owner = owner
+        self.caller = caller
 
 
 class MirrorBusy(PolymirrorError, TimeoutError):  # noqa: N818

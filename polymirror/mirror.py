@@ -2,13 +2,13 @@
 
 A mirror owns one engine, a self-healing socket per group of markets, and one REST client. It carries the
 engine's effects out and feeds it what comes back; every decision is the engine's. All methods are for the
-event loop that runs the mirror. :meth:`Mirror.live` does no I/O and may be called as often as one likes.
+event loop that runs the mirror, and its thread. :meth:`Mirror.live` does no I/O and may be called as often as one
+likes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -30,16 +30,15 @@ from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
 from polymirror.shell.listing import Listing
-from polymirror.shell.subscribers import Subscribers, Subscription, Update
+from polymirror.shell.ownthread import OwnThread
+from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.tasks import all_of, alone, as_not_live
+from polymirror.shell.teller import Teller
 from polymirror.shell.waits import Waits
-from polymirror.shell.warnlog import WarnLog, log_transitions
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
-
-log: logging.Logger = logging.getLogger("polymirror")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
@@ -74,25 +73,26 @@ class Mirror:
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clocks = Clocks(self._network)
         self._monotonic = self._network.monotonic
+        self._owner = OwnThread()
+        # The clock of reads for execution.
+        self._read_clock = self._clocks.read
         # Decides all jitter: a run with the same seed and inputs does the same.
         self.seed: int = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        self._records = Records()
+        self._teller = Teller(self.engine, self._records, self.now, self.config.max_subscribers)
         # Added when it starts.
         self._given = check_each("markets", markets, Market)
-        self._listing = Listing(self.engine, self.now, self._rng, self._warn, self._drain)
+        self._listing = Listing(self.engine, self.now, self._rng, self._teller.warn, self._drain)
         self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
-        hooks = Hooks(self._spawn, self._drain, self._warn)
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
-        self._subscribers = Subscribers(self.config.max_subscribers)
-        self._on_transition: dict[object, Callable[[Transition], None]] = {}
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
         self._waits = Waits()
-        self._warnings = WarnLog()
-        self._records = Records()
         self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
@@ -124,6 +124,9 @@ class Mirror:
         if self._group is not None:
             raise MirrorClosed("this mirror runs already, or has run: make another one")
         self._network.check(self.config.endpoints.stream)
+        self._owner.take()
+        if asyncio.get_running_loop().get_debug():
+            self._read_clock = self._owner.checked(self._clocks.read)
         service = (self.config.rest, self.config.endpoints)
         with alone():
             async with AsyncExitStack() as stack:
@@ -132,6 +135,7 @@ class Mirror:
                 gamma = Gamma(*service, rng=self._rng, network=self._network)
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
+                stack.callback(self._owner.release)
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -176,7 +180,7 @@ class Mirror:
     def _stop(self) -> None:
         self._stopped = True
         self._alarm.stop()
-        self._subscribers.close()
+        self._teller.close()
         self._waits.end(MirrorClosed("the mirror was stopped"))
         for task in tuple(self._tasks):
             task.cancel()
@@ -191,6 +195,7 @@ class Mirror:
         return task
 
     def _check_running(self) -> None:
+        self._owner.check()
         if self._group is None or self._stopped:
             raise MirrorClosed("use the mirror inside 'async with'")
 
@@ -247,7 +252,7 @@ class Mirror:
     def remove_market(self, condition_id: str) -> None:
         """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
         self._check_running()
-        self._subscribers.forget(self._listing.remove(condition_id).token_ids)
+        self._teller.forget(self._listing.remove(condition_id).token_ids)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -265,7 +270,7 @@ class Mirror:
         seconds above 0.
         """
         try:
-            view = self.engine.live(token, self._clocks.read(), max_proof_age)
+            view = self.engine.live(token, self._read_clock(), max_proof_age)
         except (NotLive, UnknownToken) as error:
             raise self._refused(token, error) from None
         self._records.granted += 1
@@ -277,7 +282,7 @@ class Mirror:
         For decisions that need the top alone, after each change of a deep book. Raises as :meth:`live` does.
         """
         try:
-            top = self.engine.top(token, self._clocks.read(), max_proof_age)
+            top = self.engine.top(token, self._read_clock(), max_proof_age)
         except (NotLive, UnknownToken) as error:
             raise self._refused(token, error) from None
         self._records.granted += 1
@@ -295,6 +300,7 @@ class Mirror:
 
         Raises NotLive for a token whose market is not found yet, and UnknownToken.
         """
+        self._owner.check()
         try:
             return self.engine.peek(token, self.now())
         except UnknownToken as error:
@@ -401,26 +407,36 @@ class Mirror:
     # ---- Being told --------------------------------------------------------------------------------
 
     def updates(self, *tokens: str) -> Subscription:
-        """Iterate over changes of these tokens (default: all): always the newest, never a backlog."""
-        return self._subscribers.subscribe(tokens, self._describe)
+        """Iterate over changes of these tokens (default: all): always the newest, never a backlog.
 
-    def on_update(self, callback: Callable[[Update], None], *tokens: str) -> Callable[[], None]:
+        Raises UnknownToken for a token that is neither mirrored nor looked for: it would never change.
+        """
+        return self._teller.updates(self._told_of(tokens))
+
+    def on_update(self, callback: Callable[[Update], object], *tokens: str) -> Callable[[], None]:
         """Call back after changes of these tokens (default: all), conflated per turn of the event loop.
 
-        Returns a function that removes the callback. An exception in it is logged.
+        Returns a function that removes the callback. What it raises is logged and counted. Raises UnknownToken as
+        :meth:`updates` does, and ConfigError for an async function: it would be called and never awaited.
         """
-        return self._subscribers.call(callback, tokens)
+        return self._teller.on_update(callback, self._told_of(tokens))
 
-    def on_transition(self, callback: Callable[[Transition], None]) -> Callable[[], None]:
-        """Call back with every change of a state, in order, as it happens. Returns a function that removes it."""
-        key = object()
-        self._on_transition[key] = callback
-        return lambda: self._on_transition.pop(key, None) and None
+    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
+        """Call back with every change of a state, in order, as it happens. Returns a function that removes it.
 
-    def _describe(self, token: str, conflated: int) -> Update | None:
-        # None: removed while somebody waits for it.
-        standing = self.engine.standing(token)
-        return None if standing is None else Update(token, *standing, conflated)
+        Raises ConfigError for an async function.
+        """
+        self._owner.check()
+        return self._teller.on_transition(callback)
+
+    def _told_of(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        """Check who wants to be told, and of which tokens; return these."""
+        self._owner.check()
+        coming = {token for market in self._given for token in market.token_ids} if self._group is None else ()
+        for token in check_each("tokens", tokens, str):
+            if token not in coming and not self._listing.knows(token):
+                raise UnknownToken(token)
+        return tokens
 
     # ---- The shell ---------------------------------------------------------------------------------
 
@@ -438,7 +454,7 @@ class Mirror:
                 for effect in () if self._stopped else effects:
                     self._carrier.carry_out(effect)
                 # A callback may cause inputs, too: what follows from them is told after what came before.
-                self._tell_events()
+                self._teller.events()
             else:
                 # Callbacks cause one another: the rest of the program must have its turn.
                 asyncio.get_running_loop().call_soon(self._drain)
@@ -446,38 +462,17 @@ class Mirror:
             self._draining = False
         changed = engine.dirty()
         if changed:
-            self._subscribers.notify(changed, self._describe)
+            self._teller.changed(changed)
         # Whether or not levels changed: a proof of the same levels is what some wait for.
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
-    def _tell_events(self) -> None:
-        events = self.engine.events()
-        log_transitions(log, [event for event in events if isinstance(event, Transition)])
-        for event in events:
-            if not isinstance(event, Transition):
-                self._warnings.warn(event.kind, event.detail, event.at)
-                continue
-            self._records.transitions += 1
-            for key, callback in tuple(self._on_transition.items()):
-                if key not in self._on_transition:
-                    continue
-                try:
-                    callback(event)
-                except (Exception, asyncio.CancelledError):
-                    # A user's bug must not stop the mirror. Nor must asking a cancelled future, which would end the
-                    # task that called back without a word.
-                    log.exception("a transition callback failed")
-
     def _time_told(self, error: VenueError | None) -> None:
         self._carrier.answered(error)
         if error is not None:
-            self._warn("time", str(error))
+            self._teller.warn("time", str(error))
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
         self.engine.tick(self.now())
         self._drain()
-
-    def _warn(self, kind: str, detail: str) -> None:
-        self._warnings.warn(kind, detail, self.now())

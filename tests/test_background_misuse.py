@@ -137,7 +137,9 @@ def test_what_it_is_given_is_checked_at_the_call(mirror):
         mirror.run(later())
     for wrong in (later, None):
         for on in (mirror.on_update, mirror.on_transition):
-            with pytest.raises(ConfigError, match=r"callback=.* a plain function of one argument, not an async one"):
+            with pytest.raises(
+                ConfigError, match=r"callback=.* a plain function of one argument, which is called and not awaited"
+            ):
                 on(wrong)
 
 

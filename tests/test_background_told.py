@@ -97,7 +97,7 @@ def test_one_that_nobody_holds_is_forgotten(quiet):
     with quiet.background() as mirror:
         for _ in range(3):
             mirror.updates()
-        assert mirror.call(lambda it: len(it._subscribers._subscriptions)) == 0
+        assert mirror.call(lambda it: len(it._teller._subscribers._subscriptions)) == 0
 
 
 # ---- Callbacks

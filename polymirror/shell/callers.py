@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from inspect import iscoroutinefunction
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
-from polymirror.errors import ConfigError, MirrorClosed
+from polymirror.errors import MirrorClosed
 from polymirror.shell.warnlog import WarnLog
 
 if TYPE_CHECKING:
@@ -110,9 +109,3 @@ class Callers:
         except MirrorClosed:
             # The mirror's thread ended by itself, and has told so.
             return
-
-
-def check_callback(callback: object) -> None:
-    """Raise ConfigError for what cannot be called back: an ``async def`` would never run."""
-    if not callable(callback) or iscoroutinefunction(callback):
-        raise ConfigError("callback", callback, "a plain function of one argument, not an async one")

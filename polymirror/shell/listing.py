@@ -98,6 +98,11 @@ class Listing:
             raise self.refusal(token) or UnknownToken(token)
         return market
 
+    def knows(self, token: str) -> bool:
+        """Whether a token is mirrored or looked for."""
+        wanted = self._wanted.get(token)
+        return token in self._of_token or (wanted is not None and wanted.is_token)
+
     def name_of(self, token: str) -> str:
         """Return the slug and the outcome of a token for a message; the empty text for one without a market."""
         market = self._of_token.get(token)

@@ -9,7 +9,6 @@ event loop for everything that changed in it, and give way when they, or the tok
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self
 from weakref import WeakKeyDictionary
@@ -18,9 +17,8 @@ from attrs import frozen
 
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import ConfigError, MirrorClosed
+from polymirror.shell.callbacks import Guard, check_callback
 from polymirror.shell.changes import Changes, Reader
-
-log: logging.Logger = logging.getLogger("polymirror")
 
 MAX_SLICE_SECONDS: Final = 0.002
 """Seconds of delivery before frames and other tasks get their turn.
@@ -99,14 +97,15 @@ class Subscription:
 
 
 class Subscribers:
-    """All subscriptions and callbacks of a mirror, at most ``limit``."""
+    """All subscriptions and callbacks of a mirror, at most ``limit``; ``guard`` calls back."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, guard: Guard) -> None:
         self._limit = limit
+        self._guard = guard
         self._changes = Changes()
         # In order of subscription.
         self._subscriptions: WeakKeyDictionary[Subscription, None] = WeakKeyDictionary()
-        self._callbacks: dict[object, tuple[Callable[[Update], None], frozenset[str]]] = {}
+        self._callbacks: dict[object, tuple[Callable[[Update], object], frozenset[str]]] = {}
         # Those who wait, by the tokens they want, in the order in which they began: all runs wake alike.
         self._waiting: dict[str, dict[Subscription, None]] = {}
         # What the callbacks were told of; None while there are none.
@@ -127,8 +126,9 @@ class Subscribers:
         """Forget a subscription."""
         self._subscriptions.pop(subscription, None)
 
-    def call(self, callback: Callable[[Update], None], tokens: Iterable[str]) -> Callable[[], None]:
-        """Add a callback; return a function that removes it. Raises as :meth:`subscribe` does."""
+    def call(self, callback: Callable[[Update], object], tokens: Iterable[str]) -> Callable[[], None]:
+        """Add a callback; return a function that removes it. Raises as :meth:`subscribe` does, and for an async one."""
+        check_callback(callback)
         self._check_room()
         key = object()
         if not self._callbacks:
@@ -208,12 +208,7 @@ class Subscribers:
                     continue
                 if update is None and (update := describe(token, changes - 1)) is None:
                     break
-                try:
-                    callback(update)
-                except (Exception, asyncio.CancelledError):
-                    # A user's bug must not stop the mirror, nor other callbacks. Asking a cancelled future raises the
-                    # second: nobody cancels a callback.
-                    log.exception("an update callback failed")
+                self._guard.call("an update callback", callback, update)
                 yield
             if update is None:
                 # Passing over a token takes time, too.

@@ -40,12 +40,25 @@ class WarnLog:
         """Log a warning unless its kind was logged within the interval. Return whether it was logged."""
         if kind not in self._seen and len(self._seen) >= MAX_KINDS:
             kind, detail = "others", f"{kind}: {detail}"
+        return self._tell(logging.WARNING, kind, detail, now)
+
+    def failed(self, kind: str, error: BaseException, now: float) -> bool:
+        """Log an error of the user's own code: with its traceback the first time, and as rarely as warnings after that.
+
+        Return whether it was logged.
+        """
+        if len(self._seen) >= MAX_KINDS:
+            kind = kind if kind in self._seen else "other errors"
+        known = kind in self._seen
+        return self._tell(logging.ERROR, kind, str(error), now, None if known else error)
+
+    def _tell(self, level: int, kind: str, detail: str, now: float, error: BaseException | None = None) -> bool:
         at, suppressed = self._seen.get(kind, (float("-inf"), 0))
         if now - at < INTERVAL:
             self._seen[kind] = (at, suppressed + 1)
             return False
         more = f" ({suppressed} more of this kind since)" if suppressed else ""
-        log.warning("%s%s", _one_line(f"{kind}: {detail}"), more)
+        log.log(level, "%s%s", one_line(f"{kind}: {detail}"), more, exc_info=error)
         self._seen[kind] = (now, 0)
         return True
 
@@ -56,13 +69,13 @@ def log_transitions(to: logging.Logger, transitions: Sequence[Transition]) -> No
     told = [each for each in transitions if each.old in trust or each.new in trust]
     if len(told) <= MAX_TOLD:
         for each in told:
-            to.info("%s", _one_line(str(each)))
+            to.info("%s", one_line(str(each)))
         return
     sums = Counter((each.old.name, each.new.name, each.reason.name) for each in told)
     for (old, new, reason), count in sums.items():
         to.info("%d books %s -> %s %s", count, old, new, reason)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Replace what could break the line or drive a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text[:MAX_LINE])

@@ -32,6 +32,8 @@ class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
     """and those of them that were refused with NotLive, of tokens that are gone, too."""
     transitions: int
     """Changes of state since the mirror was made."""
+    failed_callbacks: int
+    """Calls of users' callbacks that raised since the mirror was made. The log has a traceback for each kind."""
 
     @classmethod
     def of(cls, engine: EngineStatus, records: Records, *, seed: int, running: bool) -> Self:
@@ -40,6 +42,7 @@ class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
             **{name: getattr(engine, name) for name in EngineStatus.__struct_fields__},
             seed=seed, running=running, transitions=records.transitions,
             reads_granted=records.granted, reads_refused=records.refused,
+            failed_callbacks=records.failed_callbacks,
         )  # fmt: skip
 
 
@@ -50,6 +53,8 @@ class Records:
         # Reads for execution.
         self.granted = self.refused = 0
         self.transitions = 0
+        # Calls of users' callbacks that raised.
+        self.failed_callbacks = 0
 
     def known(self, markets: Iterable[Market], budget_left: int | None) -> Known:
         """Return what the engine's status is to be filled in with."""
