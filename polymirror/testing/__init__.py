@@ -5,9 +5,11 @@ With pytest there is nothing to import: the fixtures ``venue`` and ``mirror`` ar
 other test runners and notebooks. :mod:`polymirror.testing.strategies` has the strategies for hypothesis.
 """
 
+from polymirror.testing.book import Book
 from polymirror.testing.config import StageConfig
 from polymirror.testing.participant import Participant
+from polymirror.testing.script import Step, perform
 from polymirror.testing.stage import Stage, play
-from polymirror.testing.venue import RunningFault, StagedVenue, TrueBook
+from polymirror.testing.venue import RunningFault, StagedVenue
 
-__all__ = ["Participant", "RunningFault", "Stage", "StageConfig", "StagedVenue", "TrueBook", "play"]
+__all__ = ["Book", "Participant", "RunningFault", "Stage", "StageConfig", "StagedVenue", "Step", "perform", "play"]

@@ -5,22 +5,13 @@ Everything here acts at once, at the venue; what a mirror sees of it is on its w
 
 from __future__ import annotations
 
-import asyncio
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from attrs import frozen
-
 from polymirror.config import MirrorConfig
-from polymirror.core.units import (
-    PRICE_SCALE,
-    decimal_to_units,
-    price_to_decimal,
-    price_to_wire,
-    size_to_decimal,
-    size_to_wire,
-)
+from polymirror.core.level import Level
+from polymirror.core.units import decimal_to_units, size_to_decimal
 from polymirror.errors import ConfigError, NotLive, UnknownToken
 from polymirror.mirror import Mirror
 from polymirror.simulator.faults.base import Plan
@@ -29,6 +20,7 @@ from polymirror.simulator.faults.client import Suspended
 from polymirror.simulator.faults.venue import VenueFault
 from polymirror.simulator.orders.auth import Account
 from polymirror.simulator.outfit import Trader
+from polymirror.testing.book import Book
 from polymirror.testing.participant import Participant
 
 if TYPE_CHECKING:
@@ -49,31 +41,14 @@ T = TypeVar("T")
 Number = Decimal | int | str
 """A price in pUSD or a size in shares, exactly; a float raises UnitError."""
 
-RawSide = tuple[tuple[int, int], ...]
+Row = tuple[Number, Number] | Level
+"""The price and the size of a level."""
 
 MAX_FAULTS: Final = 1_000
 """Faults that a test may begin, ended ones included."""
 
 MAX_LENGTH: Final = 86_400.0
 """Seconds that one occurrence of a fault may last."""
-
-
-@frozen
-class TrueBook:
-    """What a token's book really is: (price in pUSD, size in shares), best first."""
-
-    bids: tuple[tuple[Decimal, Decimal], ...]
-    asks: tuple[tuple[Decimal, Decimal], ...]
-
-    @property
-    def best_bid(self) -> Decimal | None:
-        """The highest bid in pUSD, or None."""
-        return self.bids[0][0] if self.bids else None
-
-    @property
-    def best_ask(self) -> Decimal | None:
-        """The lowest ask in pUSD, or None."""
-        return self.asks[0][0] if self.asks else None
 
 
 class RunningFault:
@@ -118,7 +93,7 @@ class StagedVenue:
     def __repr__(self) -> str:
         time = "real" if self.config.loopback else "virtual"
         seed = self.exchange.config.seed
-        return f"<StagedVenue seed={seed} markets={len(self.slugs)}, {time} time, {self._carrier.wall_ms()} ms>"
+        return f"<StagedVenue seed={seed} markets={len(self.slugs)}, {time} time, {self.exchange.now_ms} ms>"
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -161,8 +136,8 @@ class StagedVenue:
     def set_book(
         self,
         token: str,
-        bids: Iterable[tuple[Number, Number]] = (),
-        asks: Iterable[tuple[Number, Number]] = (),
+        bids: Iterable[Row] = (),
+        asks: Iterable[Row] = (),
         *,
         tick: Number | None = None,
     ) -> None:
@@ -229,10 +204,10 @@ class StagedVenue:
 
     # The truth.
 
-    def truth(self, token: str) -> TrueBook:
-        """Return the book as it really is now. Raises UnknownToken."""
-        bids, asks = self._raw_truth(token)
-        return TrueBook(_exact(bids), _exact(asks))
+    def truth(self, token: str) -> Book:
+        """Return the book as it really is now; its levels are those of a view that is right. Raises UnknownToken."""
+        bids, asks = self.exchange.truth(token)
+        return Book(*(tuple(Level(price, size) for price, size in side) for side in (bids, asks)))
 
     def was_true(self, view: BookView, *, slack: float = 1.0) -> bool:
         """Whether the venue had exactly these levels no longer ago than the view claims, plus ``slack`` seconds.
@@ -247,16 +222,13 @@ class StagedVenue:
 
         Raises TimeoutError after ``timeout`` seconds, and says what each of them has.
         """
-        for token in tokens or mirror.tokens:
-            updates = mirror.updates(token)
-            try:
-                async with asyncio.timeout(timeout):
-                    while not self._shows(mirror, token):
-                        await anext(updates)
-            except TimeoutError:
-                truth = " | ".join(_written(side) for side in self._raw_truth(token))
-                message = f"not shown after {timeout:g} s: the venue has {truth}, the mirror {mirror.peek(token)}"
-                raise TimeoutError(message) from None
+        wanted = tokens or mirror.tokens
+        try:
+            await mirror.until(lambda: all(self._shows(mirror, token) for token in wanted), timeout)
+        except TimeoutError:
+            late = next(token for token in wanted if not self._shows(mirror, token))
+            has = f"the venue has {self.truth(late)}, the mirror {mirror.peek(late)}"
+            raise TimeoutError(f"{late} is not shown after {timeout:g} s: {has}") from None
 
     # Time.
 
@@ -286,34 +258,16 @@ class StagedVenue:
                 raise UnknownToken(token)
         return found
 
-    def _raw_truth(self, token: str) -> tuple[RawSide, RawSide]:
-        return self.exchange.truth(token)
-
     def _shows(self, mirror: Mirror, token: str) -> bool:
         try:
-            return _levels(mirror.live(token)) == self._raw_truth(token)
+            view, truth = mirror.live(token), self.truth(token)
         except NotLive:
             return False
+        return view.bids == truth.bids and view.asks == truth.asks
 
 
-def _raw(levels: Iterable[tuple[Number, Number]]) -> list[tuple[int, int]]:
+def _raw(levels: Iterable[Row]) -> list[tuple[int, int]]:
     return [(decimal_to_units("price", price, 4), decimal_to_units("size", size, 6)) for price, size in levels]
-
-
-def _exact(side: RawSide) -> tuple[tuple[Decimal, Decimal], ...]:
-    return tuple((price_to_decimal(price), size_to_decimal(size)) for price, size in side)
-
-
-def _levels(view: BookView) -> tuple[RawSide, RawSide]:
-    """The levels of a view as the exchange states its own, best first."""
-    raw = view.levels
-    bids = zip(reversed(raw.bid_keys), reversed(raw.bid_sizes), strict=True)
-    asks = zip(reversed(raw.ask_keys), reversed(raw.ask_sizes), strict=True)
-    return tuple(bids), tuple((PRICE_SCALE - key, size) for key, size in asks)
-
-
-def _written(side: RawSide) -> str:
-    return f"{price_to_wire(side[0][0])} x {size_to_wire(side[0][1])}" if side else "nothing"
 
 
 def _length_ms(length: float | None, kind: type[Fault]) -> int:
@@ -322,6 +276,3 @@ def _length_ms(length: float | None, kind: type[Fault]) -> int:
     if not 0 < length <= MAX_LENGTH:
         raise ConfigError("length", length, f"more than 0 and at most {MAX_LENGTH:g} seconds")
     return max(1, round(length * 1000))
-
-
-__all__ = ["RunningFault", "StagedVenue", "TrueBook"]

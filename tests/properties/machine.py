@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from polymirror.core.states import BookState
+from polymirror.testing import strategies
 from tests.properties.model import ModelMarket, stamp
 from tests.properties.weather import quick_config
 from tests.properties.world import World
@@ -26,11 +27,6 @@ prices = st.sampled_from([100, 4000, 4500, 4600, 4700, 4800, 4900, 5000, 5100, 5
 sizes = st.sampled_from([0, 0, 5_000_000, 12_500_000, 1_234_567])
 changes = st.tuples(st.sampled_from(["BUY", "SELL"]), prices, sizes)
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=6,
-)
 odd_values = st.sampled_from(["", "-1", "NaN", "1e5", "2", ".48", "0.48", None, 7, 0.5, [], {}, True, "0" * 50])
 
 
@@ -204,7 +200,7 @@ class Machine(RuleBasedStateMachine):
     def garbage_bytes(self, data):
         self.hurl(data)
 
-    @rule(content=json_values)
+    @rule(content=strategies.json_values())
     def garbage_json(self, content):
         self.hurl(json.dumps(content))
 

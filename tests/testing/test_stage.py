@@ -129,10 +129,10 @@ def test_over_sockets_the_same_scene_runs_on_real_time() -> None:
         up = venue.tokens[0]
         venue.set_book(up, bids=[("0.47", 10)], asks=[("0.48", 5)])
         await venue.until_shown(mirror)
-        return venue.truth(up).best_ask, repr(venue)
+        return venue.truth(up), repr(venue)
 
-    (ask, words), (virtual_ask, other_words) = play(scene, loopback=True), play(scene)
-    assert str(ask) == str(virtual_ask) == "0.4800"
+    (book, words), (virtual_book, other_words) = play(scene, loopback=True), play(scene)
+    assert str(book) == str(virtual_book) == "0.47 x 10 | 0.48 x 5"
     assert "real time" in words
     assert "virtual time" in other_words
 

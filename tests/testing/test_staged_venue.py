@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from polymirror import ConfigError, Mirror, NotLive, UnitError, UnknownToken
+from polymirror.core.level import Level
 from polymirror.core.states import Reason
 from polymirror.simulator import FAULTS
 from polymirror.simulator.orders.rules import Refused
@@ -19,8 +20,8 @@ from polymirror.testing import Stage, StageConfig, play
 BOOK = {"bids": [("0.47", 10), ("0.4", "2.5")], "asks": [(Decimal("0.48"), 5)]}
 
 
-def exactly(*rows: tuple[str, str]) -> tuple[tuple[Decimal, Decimal], ...]:
-    return tuple((Decimal(price), Decimal(size)) for price, size in rows)
+def exactly(*rows: tuple[str, str]) -> tuple[Level, ...]:
+    return tuple(Level(int(Decimal(price) * 10_000), int(Decimal(size) * 1_000_000)) for price, size in rows)
 
 
 # ---- Books -----------------------------------------------------------------------------------------
@@ -33,15 +34,17 @@ def test_a_written_book_is_the_truth_of_both_tokens_and_what_the_mirror_shows() 
         assert venue.truth(up).bids == exactly(("0.47", "10"), ("0.4", "2.5"))
         assert venue.truth(down).bids == exactly(("0.52", "5"))
         assert venue.truth(down).asks == exactly(("0.53", "10"), ("0.6", "2.5"))
-        assert (venue.truth(up).best_bid, venue.truth(up).best_ask) == (Decimal("0.47"), Decimal("0.48"))
+        assert [*venue.truth(up).best_bid, *venue.truth(up).best_ask] == [Decimal("0.47"), 10, Decimal("0.48"), 5]
         before = mirror.live(up)
         await venue.until_shown(mirror)
         view = mirror.live(up)
-        assert (view.levels.bid_keys, view.levels.ask_keys) == ((4_000, 4_700), (5_200,))
+        assert (view.bids, view.asks) == (venue.truth(up).bids, venue.truth(up).asks)
         assert venue.was_true(view)
         await asyncio.sleep(30)
         assert not venue.was_true(before), "it ended half a minute ago"
         assert venue.was_true(mirror.live(up), slack=0.06)
+        venue.set_book(down, view.asks[:0], view.bids)
+        assert venue.truth(down).asks == exactly(("0.4", "2.5"), ("0.47", "10"))
         venue.set_book(down)
         assert venue.truth(up).best_bid is venue.truth(up).best_ask is None
 
@@ -143,6 +146,7 @@ def test_a_fault_of_the_venue_strikes_at_once() -> None:
     assert play(scene)
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_catalogue_may_begin_and_end_and_the_mirror_lives_through_it() -> None:
     async def scene(venue, mirror, fault):
         with venue.fault(fault, length=2) as running:
