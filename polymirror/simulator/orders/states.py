@@ -7,15 +7,14 @@ them, and whoever listens to the broker gets the events. Prices are in 1/10,000,
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import define, field, frozen
 
-if TYPE_CHECKING:
-    from polymirror.simulator.exchange.queue import Resting
-    from polymirror.simulator.orders.entries import Fill
-    from polymirror.simulator.orders.rules import Ticket
-    from polymirror.simulator.orders.trades import Trade
+from polymirror.simulator.exchange.queue import Resting  # noqa: TC001 - asked for by those who show types, as below
+from polymirror.simulator.orders.entries import Fill  # noqa: TC001
+from polymirror.simulator.orders.rules import Ticket  # noqa: TC001
+from polymirror.simulator.orders.trades import Trade  # noqa: TC001
 
 
 class OrderState(Enum):
