@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,10 +37,27 @@ def example(name: str):
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_an_example_is_read_in_a_minute_and_says_how_it_is_started(path):
     text = path.read_text(encoding="utf-8")
-    assert "if __name__" in text
-    assert "python examples/" in text
+    assert f"python examples/{path.name}" in text or f"pytest examples/{path.name}" in text
     code = [line for line in text.splitlines() if line.strip()]
     assert len(code) < 40 or path.name in LONGER
+
+
+async def test_callbacks(tmp_path):
+    told = set()
+
+    async with Simulator(seed=7, rate=100) as venue:
+        module = example("callbacks")
+        await module.with_asyncio(venue.slugs[0], lambda where, _: told.add(where), venue.endpoints, seconds=1)
+        work = partial(module.with_a_thread, seconds=1)
+        await asyncio.to_thread(work, venue.slugs[0], lambda where, _: told.add(where), venue.endpoints)
+    assert told == {"asyncio", "thread"}
+
+
+def test_the_tests_of_a_bot_pass(tmp_path):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "test_bot.py"]
+    (tmp_path / "test_bot.py").write_bytes((EXAMPLES / "test_bot.py").read_bytes())
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 async def test_best_prices(capsys):
