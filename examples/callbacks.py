@@ -1,4 +1,4 @@
-"""The same callback from asyncio and from a thread: ``python examples/callbacks.py SLUG``. In notebook.ipynb: a third."""
+"""The same callback from asyncio and from a thread: ``python examples/callbacks.py SLUG``. A third is in the notebook."""
 
 import asyncio
 import sys
