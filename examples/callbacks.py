@@ -1,4 +1,4 @@
-"""The same callback from asyncio and from a thread: ``python examples/callbacks.py SLUG``. A third is in the notebook."""
+"""The same callback from asyncio and from a thread: ``python examples/callbacks.py SLUG``."""
 
 import asyncio
 import sys

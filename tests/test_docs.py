@@ -31,7 +31,17 @@ PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 EXECUTED = {"python", "console"}
 SHOWN = {"text", "toml", "json", "bash"}
-DIRECTIVES = {"{toctree}", "{image}", "{include}", "{eval-rst}", "{automodule}", "{autoclass}", "{note}", "{warning}"}
+DIRECTIVES = {
+    "{toctree}",
+    "{image}",
+    "{include}",
+    "{literalinclude}",
+    "{eval-rst}",
+    "{automodule}",
+    "{autoclass}",
+    "{note}",
+    "{warning}",
+}
 
 MAX_NOT_EXECUTED = 3
 MAX_BLOCK_SECONDS = 60.0
