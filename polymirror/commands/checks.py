@@ -46,6 +46,9 @@ CLOCK_PAUSE: Final = 0.23
 MAX_CLOCK_OFFSET: Final = 1.0
 """Seconds that this machine's clock may be wrong before it is worth setting."""
 
+ASKED: Final = ("stream", "clob", "gamma", "clock", "hash")
+"""The checks that wait for the venue, in the order in which they are told."""
+
 MANY_LIBRARIES: Final = ("polymirror", "attrs", "httpx", "msgspec", "tenacity", "websockets")
 ASSETS: Final = ("btc", "eth", "sol")
 WINDOWS_BACK: Final = 4
@@ -71,6 +74,15 @@ class Checkup:
         # Markets to check with; none: those of the present.
         self._slugs = slugs
         self._rng = random.Random()  # noqa: S311 - jitter
+        # What was answered so far, by name.
+        self.answered: dict[str, Check] = {}
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All checks in their order; those without an answer yet are not ok."""
+        waits = (Check(name, ok=False, found="no answer yet", advice="let it run to its end") for name in ASKED)
+        asked = (self.answered.get(check.name, check) for check in waits)
+        return (check_python(), check_libraries(), check_uvloop(), *asked)
 
     async def run(self) -> tuple[Check, ...]:
         """Run every check, those that wait for an answer side by side."""
@@ -79,14 +91,15 @@ class Checkup:
             gamma = await stack.enter_async_context(Gamma(PATIENT, self._endpoints, rng=self._rng))
             async with asyncio.TaskGroup() as group:
                 looking = group.create_task(self._find_markets(gamma))
-                telling = group.create_task(_bounded("clock", self._clock(clob)))
-                reading = group.create_task(_bounded("hash", self._hash(clob, looking)))
-                talking = group.create_task(_bounded("stream", self._stream(looking)))
-                asking = group.create_task(_bounded("clob", self._clob(clob)))
-        return (
-            check_python(), check_libraries(), check_uvloop(),
-            talking.result(), asking.result(), looking.result()[0], telling.result(), reading.result(),
-        )  # fmt: skip
+                group.create_task(self._answer("clock", self._clock(clob)))
+                group.create_task(self._answer("hash", self._hash(clob, looking)))
+                group.create_task(self._answer("stream", self._stream(looking)))
+                group.create_task(self._answer("clob", self._clob(clob)))
+        return self.checks
+
+    async def _answer(self, name: str, check: Awaitable[Check]) -> Check:
+        self.answered[name] = answer = await _bounded(name, check)
+        return answer
 
     async def _find_markets(self, gamma: Gamma) -> tuple[Check, tuple[Market, ...]]:
         """Look up the markets to check with: those named, or the quarter-hour ones of now."""
@@ -105,7 +118,7 @@ class Checkup:
             spent = time.monotonic() - started
             return Check("gamma", ok=True, found=f"{found[0].slug} found in {_ms(spent)}", figures=_figure(spent))
 
-        return await _bounded("gamma", look()), tuple(found)
+        return await self._answer("gamma", look()), tuple(found)
 
     async def _stream(self, looking: asyncio.Task[tuple[Check, tuple[Market, ...]]]) -> Check:
         url, started = self._endpoints.stream, time.monotonic()

@@ -173,8 +173,9 @@ def _footer(reads: Reads, mirror: Mirror) -> list[Text]:
     proofs = {kind: sum(verdicts.values()) for kind, verdicts in mirror.status().totals.proofs.items()}
     style = "bold red" if reads.wrong else "bold green"
     counts = Text.assemble(
-        f"reads {reads.granted:,}   refused {reads.refused.total():,}   ", (f"wrong {reads.wrong:,}", style)
-    )
+        f"reads {reads.granted:,}   refused {reads.refused.total():,}   ", (f"wrong {reads.wrong:,}", style),
+        no_wrap=True, overflow="ellipsis",
+    )  # fmt: skip
     median = reads.ages.quantile(0.5)
     if median is not None:
         counts.append(f"   median proof age {format_age(median)}")

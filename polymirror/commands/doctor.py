@@ -7,6 +7,7 @@ within seconds. What is checked is in :mod:`polymirror.commands.checks`.
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 
 
 def run_doctor(endpoints: Endpoints, slugs: Sequence[str] = (), *, json: bool) -> int:
-    """Run all checks, with these markets or those of the present, and print them; return the exit code."""
+    """Run all checks, with these markets or those of the present, and print them; return the exit code.
+
+    Ctrl-C ends it with the answers it has.
+    """
     # A check tells what is wrong; the libraries' own warnings would only repeat it.
     logging.getLogger("polymirror").addHandler(logging.NullHandler())
     console = make_console()
-    if json or not console.is_terminal or console.is_dumb_terminal:
-        checks = run_loop(Checkup(endpoints, slugs).run())
-    else:
-        with console.status("asking the venue..."):
-            checks = run_loop(Checkup(endpoints, slugs).run())
+    checkup, interrupted = Checkup(endpoints, slugs), True
+    moving = not json and console.is_terminal and not console.is_dumb_terminal
+    with console.status("asking the venue...") if moving else nullcontext(), suppress(KeyboardInterrupt):
+        run_loop(checkup.run())
+        interrupted = False
+    checks = checkup.checks
     if json:
-        print_json(describe(checks))
+        print_json(describe(checks) | {"interrupted": interrupted})
     else:
         print_checks(checks, console)
     return 0 if all(check.ok for check in checks) else 1

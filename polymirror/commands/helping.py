@@ -15,7 +15,8 @@ def _plain(params: Sequence[Any]) -> list[Any]:
         if getattr(each, "is_flag", False) and each.metavar is None:
             each.metavar = ""
         if each.param_type_name == "argument":
-            each.display_type_rich = _no_type
+            # Which of them the help asks depends on the version; 0.27 and 0.28 ask neither.
+            each.display_type = each.display_type_rich = _no_type
     return list(params)
 
 

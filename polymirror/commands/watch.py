@@ -36,7 +36,7 @@ from polymirror.errors import ConfigError, MarketNotFound, NotLive
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -59,6 +59,9 @@ TELL_INTERVAL: Final = 0.25
 
 MAX_HEARD: Final = 10_000
 """Transitions that wait to be told; more of them are counted."""
+
+MAX_MISSING: Final = 3
+"""Markets that are named in a line as not found yet."""
 
 ONCE_LEVELS: Final = 20
 """Levels of each side that ``--once`` prints of a book."""
@@ -106,9 +109,9 @@ def run_watch(
     console = make_console()
     session = Session(slugs, tokens, seconds, once, json, book, console)
     live = not json and not once and is_live(console)
-    if not live:
+    if not live and not once:
         logging.basicConfig(format="polymirror: %(message)s", level=logging.WARNING)
-    with kept_warnings() if live else nullcontext(), suppress(KeyboardInterrupt):
+    with kept_warnings() if live or once else nullcontext(), suppress(KeyboardInterrupt):
         run_loop(_watch(session, endpoints, live=live))
     if json and session.result:
         print_json(session.result if once else {"type": "summary"} | session.result)
@@ -134,7 +137,7 @@ async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(session.seconds):
-                    await (_show(session, watched, mirror) if live else _tell_all(session, watched, heard))
+                    await (_show(session, watched, mirror) if live else _tell_all(session, watched, mirror, heard))
         finally:
             # Before the mirror stops: stopping it ends every connection, and with them the trust.
             watched.close()
@@ -147,7 +150,7 @@ async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
 # ---- Lines ---------------------------------------------------------------------------------------------
 
 
-async def _tell_all(session: Session, watched: Watched, heard: deque[tuple[Transition, float]]) -> None:
+async def _tell_all(session: Session, watched: Watched, mirror: Mirror, heard: deque[tuple[Transition, float]]) -> None:
     """Tell every transition, and now and then how it is, or with ``--json`` each book that changed."""
     books: dict[str, dict[str, Any]] = {}
     told, due = 0, PROGRESS_INTERVAL
@@ -158,8 +161,7 @@ async def _tell_all(session: Session, watched: Watched, heard: deque[tuple[Trans
                 _stream_changes(watched, books)
             elif watched.elapsed >= due:
                 due = watched.elapsed + PROGRESS_INTERVAL
-                states = states_line(watched.states())
-                line = f"{_date(time.time())}  {states}; {watched.transitions} transitions"
+                line = f"{_date(time.time())}  {_books(watched.states(), mirror)}; {watched.transitions} transitions"
                 session.console.print(line, soft_wrap=True)
             await asyncio.sleep(TELL_INTERVAL)
     except asyncio.CancelledError:
@@ -178,6 +180,13 @@ def _tell_heard(session: Session, watched: Watched, heard: deque[tuple[Transitio
     while heard:
         _tell_transition(session, watched, *heard.popleft())
     return watched.transitions
+
+
+def _books(states: Mapping[str, int], mirror: Mirror) -> str:
+    """How many books are in which state, and what is not found yet."""
+    missing = list(mirror.missing)
+    named = f"{', '.join(missing[:MAX_MISSING])}{' and more' if len(missing) > MAX_MISSING else ''}"
+    return (states_line(states) if states else "no books yet") + (f"; not found yet: {named}" if missing else "")
 
 
 def _tell_missed(session: Session, count: int) -> None:
@@ -267,7 +276,9 @@ def _picture(session: Session, watched: Watched, mirror: Mirror, *, keys: bool) 
     status, navigation = mirror.status(), session.navigation
     totals, known = status.totals, status.clock.uncertainty
     open_sockets = sum(socket.is_open for socket in status.sockets)
-    told = [states_line(totals.states), f"{open_sockets} open socket{'' if open_sockets == 1 else 's'}"]
+    # What keeps a market or the venue away comes before how the rest is.
+    trouble = [*list(mirror.missing.values())[:1], *([status.trouble] if status.trouble else [])]
+    told = [_books(totals.states, mirror), f"{open_sockets} open socket{'' if open_sockets == 1 else 's'}"]
     if known is not None:
         told.append(f"venue clock known to {known * 1000:.0f} ms")
     hint = navigation.hint if keys else "Ctrl-C ends"
@@ -275,7 +286,7 @@ def _picture(session: Session, watched: Watched, mirror: Mirror, *, keys: bool) 
     names = " ".join(market.slug for market in mirror.markets) or " ".join((*session.slugs, *session.tokens))
     return Dashboard(
         title=f"polymirror watch  {names}",
-        status=status.trouble or ", ".join(told),
+        status="; ".join(trouble) or ", ".join(told),
         elapsed=watched.elapsed,
         total=session.seconds,
         rows=watched.rows(navigation.sort),
@@ -296,6 +307,7 @@ def _sum_up(watched: Watched, mirror: Mirror) -> dict[str, Any]:
         "seconds": round(watched.elapsed, 1),
         "seed": status.seed,
         "markets": [market.slug for market in mirror.markets],
+        "missing": mirror.missing,
         "tokens": len(mirror.tokens),
         "live": states.get("LIVE", 0),
         "retired": states.get("RETIRED", 0),

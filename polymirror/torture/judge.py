@@ -120,7 +120,11 @@ class Judge:
         for token, state in self._mirror.engine.states():
             if state is not BookState.LIVE:
                 continue
-            view = self._mirror.live(token)
+            try:
+                view = self._mirror.live(token)
+            except NotLive:
+                # The program stood still, and what is due then was not done yet: a refusal is never wrong.
+                continue
             if not self._venue.was_true(token, view.bids, view.asks, longest):
                 detail = f"older than {longest:.3f} s: age {view.verified_age:.3f} s, {view}"
                 self._tally.violate("the mirror keeps up in the calm", detail, token)

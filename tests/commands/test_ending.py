@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -117,6 +118,21 @@ def test_a_signal_ends_a_replay_with_what_was_read_so_far(number):
     summary = json.loads(out)
     assert summary["interrupted"]
     assert summary["snapshots"] > 0
+
+
+def test_a_signal_ends_the_doctor_with_the_answers_it_has():
+    # It takes connections and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Running("doctor", "--json", "--venue", where) as doctor:
+            silent.settimeout(PATIENCE)
+            with silent.accept()[0]:
+                code, out, err = doctor.end(signal.SIGTERM)
+    assert (code, err) == (143, "")
+    report = json.loads(out)
+    assert report["interrupted"]
+    assert report["checks"]["python"]["ok"]
+    assert report["checks"]["clob"]["found"] == "no answer yet"
 
 
 @pytest.mark.parametrize("number", SIGNALS)

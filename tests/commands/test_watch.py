@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+from polymirror.commands import watch as command
 from polymirror.commands.app import run
 from polymirror.commands.books import Watched
 from polymirror.core.events import Transition
@@ -83,9 +84,20 @@ def test_books_are_found_by_id_name_or_outcome_once_there_are_any():
     assert Watched(Mirror()).find("up") is None
 
 
-def test_more_transitions_than_can_be_told_are_counted(venue, capsys, monkeypatch):
-    from polymirror.commands import watch as command  # noqa: PLC0415 - patched below
+def test_a_market_that_is_not_found_is_told_and_keeps_nothing_else_waiting(venue, capsys):
+    assert run(["watch", "no-such-market", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["missing"] == {"no-such-market": "no market with slug no-such-market (yet)"}
+    assert summary["live"] == 2
 
+
+def test_without_any_book_a_pipe_is_told_what_is_missing(venue, capsys, monkeypatch):
+    monkeypatch.setattr(command, "PROGRESS_INTERVAL", 0.0)
+    assert run(["watch", "no-such-market", "--seconds", "0.3", *at(venue)]) == 0
+    assert "no books yet; not found yet: no-such-market; 0 transitions" in capsys.readouterr().out
+
+
+def test_more_transitions_than_can_be_told_are_counted(venue, capsys, monkeypatch):
     monkeypatch.setattr(command, "MAX_HEARD", 1)
     assert run(["watch", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -201,6 +213,14 @@ def test_keys_scroll_sort_show_a_book_and_end_it(venue):
         screen.press(b"q")
         assert screen.wait() == 0
         assert termios.tcgetattr(screen.theirs) == screen.before
+
+
+def test_a_market_that_is_not_found_stands_in_the_picture(venue):
+    with Screen(40, 14, "watch", "no-such-market", venue.slugs[0], *at(venue)) as screen:
+        screen.read_until("no market with slug no-such-market")
+        screen.read_until("LIVE")
+        screen.press(b"q")
+        assert screen.wait() == 0
 
 
 def test_a_name_that_is_no_book_is_one_line_after_the_picture(venue):
