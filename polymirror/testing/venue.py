@@ -143,6 +143,7 @@ class StagedVenue:
     ) -> None:
         """Give a token exactly this book: (price in pUSD, size in shares) for each level, in any order.
 
+        Numbers are Decimals, ints or texts such as "0.47"; levels of a view or of :meth:`truth` do as well.
         The other token's book is its mirror image. From then on the order flow leaves this market alone, so the book
         stays until it is set again or somebody trades. It goes out as the venue tells it: price changes with their
         hashes. ``tick`` changes the price grid of the market first, such as "0.001". Orders of accounts stay; those

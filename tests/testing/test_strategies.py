@@ -117,6 +117,19 @@ def test_a_script_happens_step_by_step_at_its_times_and_its_faults_end():
     play(scene, markets=2)
 
 
+def test_a_script_that_is_left_early_ends_without_a_word(caplog):
+    script, kept = (Step(fault="frozen_token", lasts=3_000.0), Step(after=1.0, book=Book())), []
+
+    async def scene(venue, mirror):
+        kept.append(perform(venue, script))
+        async for _ in kept[0]:
+            break
+
+    # It is closed with the loop, after the venue.
+    play(scene)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 @given(strategies.scripts(max_steps=6))
 @settings(few, max_examples=15)
 def test_no_script_makes_a_mirror_grant_what_was_not_true(script):

@@ -183,7 +183,10 @@ class VirtualVenue:
         """Bring everything up to the present. Call it after something was made to happen from outside.
 
         An order given to the broker, a book that was set, a fault that began or ended: until then nobody hears of it.
+        Does nothing outside the block.
         """
+        if self._loop is None:
+            return
         now_ms = self._advance()
         for market in tuple(self._markets):
             self._send(market, [], now_ms)
