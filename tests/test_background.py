@@ -16,7 +16,7 @@ from tests.loopback import PATIENCE
 @pytest.fixture(autouse=True)
 def nothing_left():
     yield
-    assert own_threads() == []
+    until(lambda: own_threads() == [])
 
 
 @pytest.fixture(scope="module")

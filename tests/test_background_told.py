@@ -17,7 +17,7 @@ from tests.loopback import PATIENCE
 @pytest.fixture(autouse=True)
 def nothing_left():
     yield
-    assert own_threads() == []
+    until(lambda: own_threads() == [])
 
 
 @pytest.fixture(scope="module")
