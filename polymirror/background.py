@@ -41,6 +41,7 @@ P = ParamSpec("P")
 Read = TypeVar("Read", BookView, Top)
 Leased = TypeVar("Leased")
 
+CALLED: Final = "a plain function of one argument, not an async one: it has a thread of its own, and may block"
 A_FUNCTION: Final = "a plain function that takes the mirror: run() is for async ones"
 
 
@@ -247,7 +248,8 @@ class BackgroundMirror:
 
     def status(self) -> MirrorStatus:
         """Return how the mirror and all its books are now. Works before the start and after the end, too."""
-        return self._look("status", Mirror.status)
+        status = self._look("status", Mirror.status)
+        return replace(status, failed_callbacks=status.failed_callbacks + self._callers.failed)
 
     @property
     def reads(self) -> dict[str, int]:
@@ -349,9 +351,9 @@ class BackgroundMirror:
         It may take its time: meanwhile changes are conflated, as for :meth:`updates`. What it raises is logged. Returns
         a function that removes it.
         """
-        check_callback(callback)
+        check_callback(callback, CALLED)
         updates = self.updates(*tokens)
-        self._callers.add(updates, callback)
+        self._callers.add("an update callback", updates, callback)
         return updates.close
 
     def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
@@ -359,11 +361,11 @@ class BackgroundMirror:
 
         Up to 10,000 wait for a slow one; more are left out, and the log says so. Returns a function that removes it.
         """
-        check_callback(callback)
+        check_callback(callback, CALLED)
         waiting: Waiting[Transition] = Waiting(self._callers.warnings)
         remove = self._set_up("on_transition", lambda mirror: mirror.on_transition(waiting.put))
         self._waiting.append(waiting)
-        self._callers.add(waiting, callback)
+        self._callers.add("a transition callback", waiting, callback)
 
         def forget() -> None:
             if waiting in self._waiting:

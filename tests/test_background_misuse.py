@@ -138,7 +138,7 @@ def test_what_it_is_given_is_checked_at_the_call(mirror):
     for wrong in (later, None):
         for on in (mirror.on_update, mirror.on_transition):
             with pytest.raises(
-                ConfigError, match=r"callback=.* a plain function of one argument, which is called and not awaited"
+                ConfigError, match=r"callback=.* a plain function of one argument, not an async one: it has a thread"
             ):
                 on(wrong)
 
