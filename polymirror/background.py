@@ -41,6 +41,7 @@ P = ParamSpec("P")
 Read = TypeVar("Read", BookView, Top)
 Leased = TypeVar("Leased")
 
+CALLED: Final = "a plain function of one argument, not an async one: it has a thread of its own, and may block"
 A_FUNCTION: Final = "a plain function that takes the mirror: run() is for async ones"
 
 
@@ -228,12 +229,12 @@ class BackgroundMirror:
 
     def prove(self, token: str, timeout: float = 5.0) -> BookView:
         """Have the book proven at full depth, starting now, as :meth:`polymirror.mirror.Mirror.prove` does."""
-        work = self._timed_at_the_end(lambda mirror: mirror.prove(token, timeout))
+        work = self._timed_after(lambda mirror: mirror.prove(token, timeout), token, None)
         return self._received(self._run("prove", work, self._within(timeout)), None)
 
     def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change is proven, as :meth:`polymirror.mirror.Mirror.wait_settled` does."""
-        work = self._timed_at_the_end(lambda mirror: mirror.wait_settled(token, max_proof_age, timeout))
+        work = self._timed_after(lambda it: it.wait_settled(token, max_proof_age, timeout), token, max_proof_age)
         return self._received(self._run("wait_settled", work, self._within(timeout)), max_proof_age)
 
     def wait_live(self, *tokens: str, timeout: float = 10.0, retired_ok: bool = False) -> None:
@@ -247,7 +248,8 @@ class BackgroundMirror:
 
     def status(self) -> MirrorStatus:
         """Return how the mirror and all its books are now. Works before the start and after the end, too."""
-        return self._look("status", Mirror.status)
+        status = self._look("status", Mirror.status)
+        return replace(status, failed_callbacks=status.failed_callbacks + self._callers.failed)
 
     @property
     def reads(self) -> dict[str, int]:
@@ -293,7 +295,7 @@ class BackgroundMirror:
     # ---- Honest ages -------------------------------------------------------------------------------
 
     def _timed(self, read: Callable[[Mirror], T]) -> Callable[[Mirror], tuple[T, float]]:
-        """Add to a read when it was made."""
+        """Add to a read the time right before it: all that passes from then on counts."""
 
         def timed(mirror: Mirror) -> tuple[T, float]:
             at = self._clocks.read()
@@ -301,14 +303,14 @@ class BackgroundMirror:
 
         return timed
 
-    def _timed_at_the_end(
-        self, read: Callable[[Mirror], Awaitable[T]]
-    ) -> Callable[[Mirror], Awaitable[tuple[T, float]]]:
-        """The same for a read that is awaited: the view is made as it ends."""
+    def _timed_after(
+        self, wait: Callable[[Mirror], Awaitable[object]], token: str, max_proof_age: float | None
+    ) -> Callable[[Mirror], Awaitable[tuple[BookView, float]]]:
+        """Add such a read to what is waited for: of the same book, since nothing happens in between."""
 
-        async def timed(mirror: Mirror) -> tuple[T, float]:
-            view = await read(mirror)
-            return view, self._clocks.read()
+        async def timed(mirror: Mirror) -> tuple[BookView, float]:
+            await wait(mirror)
+            return self._timed(lambda it: it.live(token, max_proof_age))(mirror)
 
         return timed
 
@@ -349,9 +351,9 @@ class BackgroundMirror:
         It may take its time: meanwhile changes are conflated, as for :meth:`updates`. What it raises is logged. Returns
         a function that removes it.
         """
-        check_callback(callback)
+        check_callback(callback, CALLED)
         updates = self.updates(*tokens)
-        self._callers.add(updates, callback)
+        self._callers.add("an update callback", updates, callback)
         return updates.close
 
     def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
@@ -359,11 +361,11 @@ class BackgroundMirror:
 
         Up to 10,000 wait for a slow one; more are left out, and the log says so. Returns a function that removes it.
         """
-        check_callback(callback)
+        check_callback(callback, CALLED)
         waiting: Waiting[Transition] = Waiting(self._callers.warnings)
         remove = self._set_up("on_transition", lambda mirror: mirror.on_transition(waiting.put))
         self._waiting.append(waiting)
-        self._callers.add(waiting, callback)
+        self._callers.add("a transition callback", waiting, callback)
 
         def forget() -> None:
             if waiting in self._waiting:

@@ -16,7 +16,7 @@ from tests.loopback import PATIENCE
 @pytest.fixture(autouse=True)
 def nothing_left():
     yield
-    assert own_threads() == []
+    until(lambda: own_threads() == [])
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,30 @@ def test_the_way_to_the_calling_thread_counts_into_the_age(mirror):
     for view in (mirror.live(up), mirror.live(up, 10), mirror.top(up), mirror.peek(up), mirror.prove(up, PATIENCE)):
         assert 3.0 <= view.verified_age < 3.0 + PATIENCE
         assert view.read_at >= before.read_at + 3.0
+
+
+def test_time_that_passes_right_after_the_read_counts_too(mirror, monkeypatch):
+    up = mirror.tokens[0]
+    clock = mirror._clocks = LateClock(0.0)
+
+    def preempted(read):
+        def late(*args, **kwargs):
+            view = read(*args, **kwargs)
+            clock.now += 7.0
+            return view
+
+        return late
+
+    for name in ("live", "top", "peek"):
+        monkeypatch.setattr(mirror._mirror, name, preempted(getattr(mirror._mirror, name)))
+    for read in (
+        mirror.live,
+        mirror.top,
+        mirror.peek,
+        mirror.prove,
+        lambda it: mirror.wait_settled(it, timeout=PATIENCE),
+    ):
+        assert 7.0 <= read(up).verified_age < 7.0 + PATIENCE
 
 
 def test_what_grew_too_old_on_the_way_is_refused(mirror):

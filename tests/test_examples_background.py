@@ -13,7 +13,7 @@ import pytest
 
 from polymirror import Level
 from polymirror.simulator import FAULTS, Plan, Simulator
-from tests.background_rig import held_up, own_threads, venue_of
+from tests.background_rig import held_up, own_threads, until, venue_of
 from tests.loopback import PATIENCE, mirror_of, quiet_venue
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -104,4 +104,4 @@ def test_the_cells_of_the_notebook_run_one_after_another_beside_a_running_loop(m
     shown = capsys.readouterr().out
     assert namespace["market"].question in shown
     assert "(LIVE, proven " in shown
-    assert own_threads() == []
+    until(lambda: own_threads() == [])

@@ -8,11 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 from polymirror.errors import MirrorClosed
+from polymirror.shell.callbacks import Guard
 from polymirror.shell.warnlog import WarnLog
+from polymirror.status.health import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,13 +70,20 @@ class Callers:
     """All threads that call back. They begin with :meth:`start`, and end when what they iterate over does."""
 
     def __init__(self) -> None:
-        self.warnings: WarnLog = WarnLog()
+        self.warnings = WarnLog()
+        self._records = Records()
+        self._guard = Guard(self.warnings, self._records, time.monotonic)
         self._threads: list[threading.Thread] = []
         self._started = False
 
-    def add(self, items: Iterable[T], callback: Callable[[T], object]) -> None:
-        """Call back with each item, in a thread of its own. What the callback raises is logged."""
-        thread = threading.Thread(target=self._call, args=(items, callback), name=NAME, daemon=True)
+    @property
+    def failed(self) -> int:
+        """How often a callback raised something."""
+        return self._records.failed_callbacks
+
+    def add(self, what: str, items: Iterable[T], callback: Callable[[T], object]) -> None:
+        """Call back with each item, in a thread of its own. ``what`` it is opens the message if that fails."""
+        thread = threading.Thread(target=self._call, args=(what, items, callback), name=NAME, daemon=True)
         self._threads = [other for other in self._threads if other.is_alive() or other.ident is None]
         self._threads.append(thread)
         if self._started:
@@ -94,18 +104,16 @@ class Callers:
                 if thread.is_alive():
                     log.warning("a callback did not return within %g s of the mirror's end", JOIN_SECONDS)
 
-    def _call(self, items: Iterable[T], callback: Callable[[T], object]) -> None:
-        try:
+    def _call(self, what: str, items: Iterable[T], callback: Callable[[T], object]) -> None:
+        def call(item: T) -> object:
+            try:
+                return callback(item)
+            except MirrorClosed:
+                # It asked a mirror that has ended meanwhile: no bug of its own.
+                return None
+
+        call.__qualname__ = getattr(callback, "__qualname__", None) or repr(callback)
+        # The mirror's thread may end by itself: it has told so.
+        with suppress(MirrorClosed):
             for item in items:
-                try:
-                    callback(item)
-                except MirrorClosed:
-                    # It asked a mirror that has ended. Should it be another one, the next item is there all the same.
-                    continue
-                except Exception as error:
-                    detail = f"{getattr(callback, '__qualname__', callback)} raised {type(error).__name__}: {error}"
-                    if self.warnings.warn("a callback failed", detail, time.monotonic()):
-                        log.exception("where it failed:")
-        except MirrorClosed:
-            # The mirror's thread ended by itself, and has told so.
-            return
+                self._guard.call(what, call, item)

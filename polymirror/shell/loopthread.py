@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from polymirror.errors import MirrorBusy, MirrorClosed
+from polymirror.shell.helpers import Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,6 +91,7 @@ class LoopThread:
             self._pid = os.getpid()
             # Made here, so that it can be told to stop from the first moment on.
             self._loop = asyncio.new_event_loop()
+            self._loop.set_default_executor(Helpers())
             # A daemon: one that is not holds up the end of a program that forgot to stop it, for ever.
             self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
@@ -124,8 +126,10 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._live())
+            try:
+                self._loop.run_until_complete(self._live())
+            finally:
+                self._close()
         except BaseException as error:  # noqa: BLE001 - it is kept for whoever calls
             if not (self._stopping.is_set() and isinstance(error, asyncio.CancelledError)):
                 self._failure = error
@@ -133,6 +137,15 @@ class LoopThread:
             self._entered.set_exception(self._failure or self._closed())
         elif self._failure is not None:
             log.critical("the mirror's thread has ended", exc_info=self._failure)
+
+    def _close(self) -> None:
+        """Do what asyncio.Runner does at its end, but without a new thread: an interpreter that ends starts none."""
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
     async def _live(self) -> None:
         self._task = asyncio.current_task()

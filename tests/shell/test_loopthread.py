@@ -27,7 +27,7 @@ def thread():
     thread.start()
     yield thread
     thread.stop()
-    assert own_threads() == []
+    until(lambda: own_threads() == [])
 
 
 async def answer() -> int:
