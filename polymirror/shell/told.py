@@ -16,6 +16,7 @@ from polymirror.shell.ownthread import OwnThread
 from polymirror.shell.rawframes import RawFrame
 from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.teller import Teller
+from polymirror.status.health import Records
 
 
 class Told:
@@ -24,6 +25,12 @@ class Told:
     _listing: Listing
     _owner: OwnThread
     _teller: Teller
+    _records: Records
+
+    @property
+    def failed_callbacks(self) -> int:
+        """Calls of callbacks that raised since the mirror was made; the log has a traceback for each kind."""
+        return self._records.failed_callbacks
 
     def updates(self, *tokens: str) -> Subscription:
         """Iterate over changes of these tokens (default: all): always the newest, never a backlog.
