@@ -5,7 +5,7 @@ The public names, nothing else. Start with :class:`Mirror`.
 
 from polymirror.background import BackgroundMirror
 from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
-from polymirror.core.events import Transition
+from polymirror.core.events import Resolved, TickChanged, Traded, Transition, Warned
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill
 from polymirror.core.level import Level
@@ -30,6 +30,8 @@ from polymirror.errors import (
 )
 from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
+from polymirror.shell.happenings import MarketAdded, MarketRemoved, Missed
+from polymirror.shell.rawframes import RawFrame
 from polymirror.shell.subscribers import Update
 from polymirror.status.health import MirrorStatus
 from polymirror.venue.gamma import Market
@@ -50,27 +52,35 @@ __all__ = [
     "LeaseLost",
     "Level",
     "Market",
+    "MarketAdded",
     "MarketNotFound",
+    "MarketRemoved",
     "Mirror",
     "MirrorBusy",
     "MirrorClosed",
     "MirrorConfig",
     "MirrorStatus",
+    "Missed",
     "MissingExtra",
     "NotLive",
     "PolymirrorError",
     "Proof",
     "ProofKind",
+    "RawFrame",
     "Reason",
+    "Resolved",
     "RestConfig",
     "StreamConfig",
+    "TickChanged",
     "Top",
+    "Traded",
     "Transition",
     "UnitError",
     "UnknownToken",
     "Update",
     "VenueError",
     "Verdict",
+    "Warned",
     "WrongThread",
     "__version__",
 ]

@@ -53,6 +53,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "polymirror_hash_search_digests": ("Candidates of these searches.",),
     "polymirror_resyncs": ("Books built anew, by reason.", "reason"),
     "polymirror_reads": ("Reads for execution, by outcome.", "outcome"),
+    "polymirror_callback_failures": ("Calls of callbacks that raised.",),
 }
 """What only grows, likewise."""
 
@@ -130,6 +131,7 @@ class MirrorMetrics(Collector):
             "polymirror_hash_search_digests": [((), totals.search_digests)],
             "polymirror_resyncs": _by_name(totals.resyncs),
             "polymirror_reads": _by_name(mirror.reads),
+            "polymirror_callback_failures": [((), mirror.failed_callbacks)],
         }
 
     def _untrusted_until(self, now: float) -> Counter[str]:

@@ -20,7 +20,6 @@ from attrs import evolve
 
 from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance, check_timeout
 from polymirror.core.engine import Engine
-from polymirror.core.events import Transition
 from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
@@ -31,9 +30,9 @@ from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
 from polymirror.shell.listing import Listing
 from polymirror.shell.ownthread import OwnThread
-from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
+from polymirror.shell.told import Told
 from polymirror.shell.waits import Waits
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
@@ -50,7 +49,7 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror:
+class Mirror(Told):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
@@ -82,12 +81,14 @@ class Mirror:
         # Its own: what sockets and calls draw depends on the network's timing.
         self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
         self._records = Records()
-        self._teller = Teller(self.engine, self._records, self.now, self.config.max_subscribers)
+        limit = self.config.max_subscribers
+        self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
         # Added when it starts.
         self._given = check_each("markets", markets, Market)
-        self._listing = Listing(self.engine, self.now, self._rng, self._teller.warn, self._drain)
+        self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
+        self._listing.expect(self._given)
         self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn)
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
@@ -142,6 +143,7 @@ class Mirror:
                 await self._begin()
                 interval = self.config.clock_interval
                 self._spawn(watch_clock(self.clob, self.engine, interval, self._time_told, self._monotonic), "clock")
+                self._teller.started(len(self._listing.missing), self.seed)
                 self._stack = stack.pop_all()
         return self
 
@@ -252,7 +254,7 @@ class Mirror:
     def remove_market(self, condition_id: str) -> None:
         """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
         self._check_running()
-        self._teller.forget(self._listing.remove(condition_id).token_ids)
+        self._listing.remove(condition_id)
         self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
@@ -403,40 +405,6 @@ class Mirror:
         running = self._group is not None and not self._stopped
         known = self._records.known(self._listing.markets.values(), self.clob.budget_left if running else None)
         return MirrorStatus.of(self.engine.status(self.now(), known), self._records, seed=self.seed, running=running)
-
-    # ---- Being told --------------------------------------------------------------------------------
-
-    def updates(self, *tokens: str) -> Subscription:
-        """Iterate over changes of these tokens (default: all): always the newest, never a backlog.
-
-        Raises UnknownToken for a token that is neither mirrored nor looked for: it would never change.
-        """
-        return self._teller.updates(self._told_of(tokens))
-
-    def on_update(self, callback: Callable[[Update], object], *tokens: str) -> Callable[[], None]:
-        """Call back after changes of these tokens (default: all), conflated per turn of the event loop.
-
-        Returns a function that removes the callback. What it raises is logged and counted. Raises UnknownToken as
-        :meth:`updates` does, and ConfigError for an async function: it would be called and never awaited.
-        """
-        return self._teller.on_update(callback, self._told_of(tokens))
-
-    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
-        """Call back with every change of a state, in order, as it happens. Returns a function that removes it.
-
-        Raises ConfigError for an async function.
-        """
-        self._owner.check()
-        return self._teller.on_transition(callback)
-
-    def _told_of(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
-        """Check who wants to be told, and of which tokens; return these."""
-        self._owner.check()
-        coming = {token for market in self._given for token in market.token_ids} if self._group is None else ()
-        for token in check_each("tokens", tokens, str):
-            if token not in coming and not self._listing.knows(token):
-                raise UnknownToken(token)
-        return tokens
 
     # ---- The shell ---------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ README = REPOSITORY / "README.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 EXECUTED = {"python", "console"}
-SHOWN = {"text", "toml", "json", "bash"}
+SHOWN = {"text", "toml", "json", "bash", "ini", "yaml", "dockerfile"}  # the last three: test_docs_operations
 DIRECTIVES = {
     "{toctree}",
     "{image}",

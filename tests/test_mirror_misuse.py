@@ -22,7 +22,7 @@ def anyio_backend(request):
 
 async def test_a_token_that_is_not_mirrored_is_refused_at_the_call() -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
-        for ask in (mirror.updates, partial(mirror.on_update, print)):
+        for ask in (mirror.updates, partial(mirror.on_update, print), partial(mirror.on_trade, print)):
             with pytest.raises(UnknownToken, match="typo is not tracked by this mirror: add it first"):
                 ask(mirror.tokens[0], "typo")
             ask(*mirror.tokens)
@@ -59,14 +59,14 @@ ASYNC = [Caller(), Caller().method, partial(Caller().method), Caller().numbers]
 async def test_an_async_callback_is_refused_with_what_to_use_instead(callback) -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         how = r"it must be a plain function of one argument, which is called and not awaited;.*'async for update in"
-        for add in (mirror.on_update, mirror.on_transition):
+        for add in (mirror.on_update, mirror.on_transition, mirror.on_trade, mirror.on_frame):
             with pytest.raises(ConfigError, match=how):
                 add(callback)
 
 
 async def test_what_cannot_be_called_is_refused() -> None:
     mirror = Mirror()
-    for add in (mirror.on_update, mirror.on_transition):
+    for add in (mirror.on_update, mirror.on_transition, mirror.on_trade, mirror.on_frame):
         with pytest.raises(ConfigError, match="callback='not a function' is not allowed"):
             add("not a function")
 
@@ -96,8 +96,11 @@ async def test_another_thread_is_refused_with_both_ways_to_do_it() -> None:
             lambda: asyncio.run(mirror.wait_live(token)),
             lambda: asyncio.run(mirror.until(lambda: True)),
             mirror.updates,
+            mirror.events,
             lambda: mirror.on_update(print),
             lambda: mirror.on_transition(print),
+            lambda: mirror.on_trade(print),
+            lambda: mirror.on_frame(print),
         ]
         how = r"runs in thread 'MainThread' and was called in thread 'asyncio_\d+'.*threadsafe.*BackgroundMirror"
         for call in calls:
@@ -142,10 +145,15 @@ async def test_a_callback_that_always_fails_is_one_traceback_and_a_count(caplog)
 
 async def test_the_number_of_callbacks_and_iterations_is_bounded() -> None:
     mirror = Mirror(config=evolve(settings(), max_subscribers=2))
-    for add in (mirror.on_transition,):
+    for add in (mirror.on_transition, mirror.on_trade, mirror.on_frame):
         removes = [add(print), add(print)]
         with pytest.raises(ConfigError, match="max_subscribers=2"):
             add(print)
         removes[0]()
         removes[0]()
         add(print)
+    streams = [mirror.events(), mirror.events()]
+    with pytest.raises(ConfigError, match="max_subscribers=2"):
+        mirror.events()
+    streams[0].close()
+    mirror.events()

@@ -24,8 +24,8 @@ from polymirror.core.images import Images
 from polymirror.core.lags import Lags
 from polymirror.core.market import Market
 from polymirror.core.messages import (
+    Ignored,
     Malformed,
-    MarketResolved,
     PriceChange,
     Snapshot,
     TickSizeChange,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from polymirror.config import EngineConfig
     from polymirror.core.checksum import Constants
-    from polymirror.core.events import Transition, Warned
+    from polymirror.core.events import Event
     from polymirror.core.fees import FeeSchedule
     from polymirror.core.lanes import Lane
     from polymirror.core.messages import Rare
@@ -140,10 +140,8 @@ class Engine(Reads):
         for asset_id in market.tokens:
             del self.tokens[asset_id]
             self._deadlines.cancel(asset_id)
-            for kept in (self.outbox.books, self.outbox.rearm, self.outbox.dirty, self.refused):
-                kept.pop(asset_id, None)
-        for wishes in (self.outbox.resubscribe, self.outbox.ask_gamma, self.outbox.revive):
-            wishes.pop(condition_id, None)
+            self.refused.pop(asset_id, None)
+        self.outbox.forget(condition_id, market.tokens)
         market.hashes.forget()
         self.requests.forget(market.tokens)
         self._open.pop(market, None)
@@ -289,21 +287,17 @@ class Engine(Reads):
             self._take_snapshot(socket, message, heard_at, now, lane)
         elif isinstance(message, Malformed):
             self._harm.take(socket, message, now, frame=self.frames)
-        elif isinstance(message, Trade):
-            market = self.markets.get(message.market)
-            if market is not None:
-                market.traded(message.price, now)
-        elif isinstance(message, TickSizeChange):
-            market = self.markets.get(message.market)
-            if market is not None:
-                market.tick_size(message, now)
-        elif isinstance(message, MarketResolved):
-            market = self.markets.get(message.market)
-            if market is not None:
-                self._carriage.retire(market, Reason.RESOLVED, message.timestamp_ms, now)
-        else:
+        elif isinstance(message, Ignored):
             self.counts["ignored"] += 1
             count_kind(self.ignored, message.kind)
+        elif (market := self.markets.get(message.market)) is not None:
+            self.outbox.announce(message, market.tokens, now)
+            if isinstance(message, Trade):
+                market.traded(message.price, now)
+            elif isinstance(message, TickSizeChange):
+                market.tick_size(message, now)
+            else:
+                self._carriage.retire(market, Reason.RESOLVED, message.timestamp_ms, now)
 
     def _take_snapshot(self, socket: Socket, message: Snapshot, heard_at: float, now: float, lane: Lane) -> None:
         market = self.markets.get(message.market)
@@ -480,13 +474,17 @@ class Engine(Reads):
 
     # ---- Output ------------------------------------------------------------------------------------
 
+    def listen(self, *, wanted: bool) -> None:
+        """Have trades, tick sizes and resolutions among the events from now on, or no more."""
+        self.outbox.announcements.wanted = wanted
+
     def effects(self) -> list[Effect]:
         """Drain what the shell must do, in order."""
         drained = self._effects.copy()
         self._effects.clear()
         return drained
 
-    def events(self) -> list[Transition | Warned]:
+    def events(self) -> list[Event]:
         """Drain what happened, in order."""
         drained, self.outbox.events = self.outbox.events, []
         return [evolve(event, at=event.at - self._slept) for event in drained] if self._slept else drained

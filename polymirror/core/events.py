@@ -1,15 +1,24 @@
-"""What happened, for people: changes of state, and warnings. Data only; drained by the shell in order."""
+"""What happened, for people: changes of state, what the venue announced, warnings. Data only, in order.
+
+The engine hands them out, and the shell tells them. ``at`` is when the mirror heard of it, in seconds on its
+monotonic clock, and ``at_ms`` the venue's own time in ms since 1970. ``_e4`` and ``_e6`` at the end of a name say that
+it holds a raw int, as everywhere: a price in 1/10,000 of a pUSD, a size in 1/1,000,000 of a share.
+"""
 
 from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
 
 from attrs import frozen
 
 from polymirror.core.states import BookState, Reason
+from polymirror.core.units import price_to_decimal, price_to_wire, size_to_decimal, size_to_wire
 
 
 @frozen
 class Transition:
-    """A book moved from one state to another. ``at`` in seconds on the mirror's monotonic clock."""
+    """A book moved from one state to another."""
 
     token: str
     at: float
@@ -18,6 +27,8 @@ class Transition:
     reason: Reason
     epoch: int
     detail: str = ""
+    proof_age: float | None = None
+    """The age of the book's newest proof in seconds; None: nothing was proven."""
 
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
@@ -32,3 +43,72 @@ class Warned:
     at: float
     kind: str
     detail: str
+
+
+@frozen
+class Traded:
+    """The venue announced a trade. It may do so some ms after the book shows it, late, twice or never; it has no id.
+
+    What you trade on is the book; this is what others did.
+    """
+
+    token: str
+    """The token that the taker traded. A trade is announced for one token of the market only."""
+    at: float
+    at_ms: int
+    price_e4: int
+    size_e6: int
+    side: Literal["BUY", "SELL", ""]
+    """What the taker did; empty: the venue does not say."""
+    fee_rate_bps: Decimal | None = None
+    """As announced, in 1/10,000; None: not announced. What a trade costs is another rate: see the market's terms."""
+    transaction_hash: str | None = None
+    """The transaction that settles it; None: not announced."""
+
+    @property
+    def price(self) -> Decimal:
+        """The price in pUSD, exact."""
+        return price_to_decimal(self.price_e4)
+
+    @property
+    def size(self) -> Decimal:
+        """The size in shares, exact."""
+        return size_to_decimal(self.size_e6)
+
+    def __str__(self) -> str:
+        return f"{self.token} {self.side or 'traded'} {price_to_wire(self.price_e4)} x {size_to_wire(self.size_e6)}"
+
+
+@frozen
+class TickChanged:
+    """The venue announced a new price grid of a token. Repeated announcements are told once."""
+
+    token: str
+    at: float
+    at_ms: int
+    tick_size_e4: int
+
+    @property
+    def tick_size(self) -> Decimal:
+        """The new tick size in pUSD, exact."""
+        return price_to_decimal(self.tick_size_e4)
+
+
+@frozen
+class Resolved:
+    """The venue announced that a market is resolved: often late, sometimes never. Then its books retire without it."""
+
+    market: str
+    """The market's condition id."""
+    at: float
+    at_ms: int | None
+    """None: the venue does not say when."""
+    winner: str | None
+    """The token that pays a pUSD for each share; None: the venue names none of this market, as after a draw."""
+
+
+Announced = Traded | TickChanged | Resolved
+"""What the venue says about a market beside its books."""
+
+Event = Transition | Warned | Announced
+"""Whatever an engine tells."""

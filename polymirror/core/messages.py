@@ -103,6 +103,8 @@ class _AnyKind(Struct, gc=False):
     price: str = ""
     size: str = ""
     side: str = ""
+    fee_rate_bps: str | None = None
+    transaction_hash: str | None = None
     best_bid: str | None = None
     best_ask: str | None = None
     new_tick_size: str = ""
@@ -139,6 +141,9 @@ class Trade(Struct, gc=False, frozen=True):
     price: int
     size: int
     side: str
+    fee_rate_bps: str | None = None
+    """As the venue states it, such as "0"; "" and None: it does not."""
+    transaction_hash: str | None = None
 
 
 class TickSizeChange(Struct, gc=False, frozen=True):
@@ -352,7 +357,10 @@ def _read_book(raw: _AnyKind) -> Message:
 
 
 def _read_trade(raw: _AnyKind) -> Message:
-    return Trade(raw.market, raw.asset_id, _timestamp(raw), PRICES[raw.price], parse_size(raw.size), raw.side)
+    return Trade(
+        raw.market, raw.asset_id, _timestamp(raw), PRICES[raw.price], parse_size(raw.size), raw.side,
+        raw.fee_rate_bps, raw.transaction_hash,
+    )  # fmt: skip
 
 
 def _read_tick(raw: _AnyKind) -> Message:

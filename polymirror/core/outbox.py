@@ -11,16 +11,18 @@ from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from polymirror.core.announcements import Announcements
 from polymirror.core.events import Warned
 from polymirror.core.proofs import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Container
     from random import Random
 
     from polymirror.config import EngineConfig
+    from polymirror.core.announcements import Announcement
     from polymirror.core.clock import VenueClock
-    from polymirror.core.events import Transition
+    from polymirror.core.events import Event
     from polymirror.core.proofs import ProofKind, Verdict
 
 
@@ -44,7 +46,8 @@ class Outbox:
         # The only source of jitter in the core, seeded by the mirror.
         self.rng = rng
         # In the order in which they happened; drained by the shell.
-        self.events: list[Transition | Warned] = []
+        self.events: list[Event] = []
+        self.announcements = Announcements()
         # Tokens whose deadline may have come nearer, in order.
         self.rearm: dict[str, None] = {}
         # Tokens that want a REST book.
@@ -72,6 +75,21 @@ class Outbox:
             self.books[asset_id] = how
             if self.fresh is None or self.fresh < how:
                 self.fresh = how
+
+    def forget(self, condition_id: str, asset_ids: Collection[str]) -> None:
+        """Drop what is wanted for a market that is mirrored no more; what happened is told all the same."""
+        for wishes in (self.resubscribe, self.ask_gamma, self.revive):
+            wishes.pop(condition_id, None)
+        for asset_id in asset_ids:
+            for kept in (self.books, self.rearm, self.dirty):
+                kept.pop(asset_id, None)
+        self.announcements.forget(condition_id, *asset_ids)
+
+    def announce(self, message: Announcement, tokens: Container[str], now: float) -> None:
+        """Tell people what the venue announced about a market with these ``tokens``, if they want to know."""
+        event = self.announcements.read(message, tokens, now)
+        if event is not None:
+            self.events.append(event)
 
     def warn(self, kind: str, detail: str, now: float) -> None:
         """Tell people that something is odd; nothing is told for an empty ``detail``."""

@@ -103,6 +103,10 @@ class Proven:
         # The book's levels, once copied, while nothing has changed.
         self.tip_levels: Levels | None = None
 
+    def age(self, now: float) -> float | None:
+        """Return how many seconds ago what is proven was so; None: nothing is proven."""
+        return None if self.proof is None else now - self.proof.as_of
+
     # ---- The book ----------------------------------------------------------------------------------
 
     def load(self, book: OrderBook, evidence: Evidence) -> None:

@@ -102,8 +102,8 @@ class Token:
         """Change the state. A move that the table does not allow is a bug and raises RuntimeError."""
         if new not in LEGAL_TRANSITIONS[self.state]:
             raise RuntimeError(f"illegal transition {self.state.name} -> {new.name} ({reason.name})")
-        epoch = self.proven.epoch
-        self.outbox.events.append(Transition(self.asset_id, now, self.state, new, reason, epoch, detail))
+        proven, events = self.proven, self.outbox.events
+        events.append(Transition(self.asset_id, now, self.state, new, reason, proven.epoch, detail, proven.age(now)))
         self.state, self.reason, self.since, self.calm = new, reason, now, False
         self.outbox.rearm[self.asset_id] = None
         self.outbox.dirty[self.asset_id] = None

@@ -65,27 +65,24 @@ class Callbacks(Generic[T]):
         self._what = what
         self._guard = guard
         self._limit = limit
-        # In the order in which they were added, with the tokens they are for; none: all.
-        self._callbacks: dict[object, tuple[Callable[[T], object], frozenset[str]]] = {}
+        # In the order in which they were added, with the tokens they are for; none: all. To ask it whether there are
+        # any costs a hot path nothing, and it is the same dict for ever.
+        self.callbacks: dict[object, tuple[Callable[[T], object], frozenset[str]]] = {}
 
     def __len__(self) -> int:
-        return len(self._callbacks)
+        return len(self.callbacks)
 
     def add(self, callback: Callable[[T], object], tokens: Iterable[str] = ()) -> Callable[[], None]:
         """Add one; return a function that removes it. Raises ConfigError beyond the limit, and for an async one."""
         check_callback(callback)
-        if len(self._callbacks) >= self._limit:
-            raise ConfigError("callbacks", len(self._callbacks) + 1, f"at most max_subscribers={self._limit}")
+        if len(self.callbacks) >= self._limit:
+            raise ConfigError("callbacks", len(self.callbacks) + 1, f"at most max_subscribers={self._limit}")
         key = object()
-        self._callbacks[key] = (callback, frozenset(tokens))
-        return lambda: self._callbacks.pop(key, None) and None
+        self.callbacks[key] = (callback, frozenset(tokens))
+        return lambda: self.callbacks.pop(key, None) and None
 
     def tell(self, item: T, token: str = "") -> None:
         """Call all who want to hear of this token. One that is removed by another is not called any more."""
-        for key, (callback, tokens) in tuple(self._callbacks.items()):
-            if key in self._callbacks and (not tokens or token in tokens):
+        for key, (callback, tokens) in tuple(self.callbacks.items()):
+            if key in self.callbacks and (not tokens or token in tokens):
                 self._guard.call(self._what, callback, item)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._callbacks.clear()

@@ -24,6 +24,7 @@ from polymirror.core.effects import (
 )
 from polymirror.core.messages import subscription, subscription_change
 from polymirror.errors import VenueError, VenueUnavailable
+from polymirror.shell.rawframes import RawFrame
 from polymirror.venue.pieces import cut_array
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from polymirror.config import MirrorConfig
     from polymirror.core.effects import Effect
     from polymirror.core.engine import Engine
+    from polymirror.shell.callbacks import Callbacks
     from polymirror.shell.clocks import Clocks
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
@@ -56,7 +58,9 @@ class Hooks:
     drain: Callable[[], None]
     """Handles what an input led to."""
     warn: Callable[[str, str], None]
-    """Logs something odd by its kind and detail, once per kind and while."""
+    """Tells something odd by its kind and detail."""
+    frames: Callbacks[RawFrame]
+    """Hear of every frame, before it is used."""
 
 
 class Carrier:
@@ -147,6 +151,7 @@ class Carrier:
 
     def _open(self, socket: int, lane: int) -> tuple[Stream, asyncio.Task[None]]:
         engine, monotonic, drain = self._engine, self._clocks.monotonic, self._hooks.drain
+        frames, listeners = self._hooks.frames, self._hooks.frames.callbacks
 
         def first_frame() -> str | None:
             ids = engine.carried_by(socket)
@@ -160,6 +165,8 @@ class Carrier:
             now = monotonic()
             if now >= self._look_at:
                 self.look_for_gap()
+            if listeners:
+                frames.tell(RawFrame(socket, lane, data, received_at))
             engine.receive(socket, data, now, received_at, lane)
             drain()
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polymirror.core.engine import Engine
+    from polymirror.shell.teller import Teller
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
 
@@ -56,7 +57,8 @@ class Wanted:
 class Listing:
     """Which markets a mirror has and wants. Times in seconds of ``now``.
 
-    ``warn(kind, detail)`` is told of what is not found, ``changed()`` is called after each round that found something.
+    ``teller`` hears of what is not found, and of markets that come and go; ``changed()`` is called after each round of
+    look-ups.
     """
 
     def __init__(
@@ -64,17 +66,19 @@ class Listing:
         engine: Engine,
         now: Callable[[], float],
         rng: random.Random,
-        warn: Callable[[str, str], None],
+        teller: Teller,
         changed: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._now = now
         self._jitter = FullJitter(RETRY_BASE, RETRY_CAP, rng)
-        self._warn = warn
+        self._teller = teller
         self._changed = changed
         # By condition id, in the order in which they were added.
         self.markets: dict[str, Market] = {}
         self._of_token: dict[str, Market] = {}
+        # Tokens of markets that are added at the start.
+        self._expected: set[str] = set()
         # By name, in the order in which they were wanted.
         self._wanted: dict[str, Wanted] = {}
 
@@ -99,9 +103,9 @@ class Listing:
         return market
 
     def knows(self, token: str) -> bool:
-        """Whether a token is mirrored or looked for."""
+        """Whether a token is mirrored, expected or looked for."""
         wanted = self._wanted.get(token)
-        return token in self._of_token or (wanted is not None and wanted.is_token)
+        return token in self._of_token or token in self._expected or (wanted is not None and wanted.is_token)
 
     def name_of(self, token: str) -> str:
         """Return the slug and the outcome of a token for a message; the empty text for one without a market."""
@@ -132,6 +136,8 @@ class Listing:
             self._engine.track(market.condition_id, asset_ids, self._now(), constants=constants, fee=fee)
             self.markets[market.condition_id] = market
             self._of_token |= dict.fromkeys(asset_ids, market)
+            self._expected.difference_update(asset_ids)
+            self._teller.added(market)
         for name in (market.slug, *market.token_ids):
             self._wanted.pop(name, None)
 
@@ -156,7 +162,12 @@ class Listing:
         self._engine.untrack(condition_id, self._now())
         for token in market.token_ids:
             self._of_token.pop(token, None)
+        self._teller.removed(market)
         return market
+
+    def expect(self, markets: Iterable[Market]) -> None:
+        """Know the tokens of these markets already: they are added when the mirror starts."""
+        self._expected.update(token for market in markets for token in market.token_ids)
 
     # ---- What it looks for -------------------------------------------------------------------------
 
@@ -197,7 +208,7 @@ class Listing:
         wish = getattr(error, "retry_after", None) or 0.0
         away = isinstance(error, VenueUnavailable)
         wanted.due = self._now() + (max(wish, self._jitter.seconds(wanted.attempts)) if away else RETRY_UNKNOWN)
-        self._warn("look-up", str(error))
+        self._teller.warn("look-up", str(error))
 
     async def run(self, gamma: Gamma) -> None:
         """Look up what is wanted until nothing is any more."""

@@ -1,4 +1,4 @@
-"""What a mirror tells: the log, those who iterate over changes, and those who are called back.
+"""What a mirror tells: the log, those who iterate over changes or events, and those who are called back.
 
 The engine's events and changes come in here and go out to people; nothing is decided about books. Used by
 :mod:`polymirror.mirror` only, which drains the engine.
@@ -6,40 +6,66 @@ The engine's events and changes come in here and go out to people; nothing is de
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from polymirror.core.events import Transition
+from polymirror.core.events import Traded, Transition, Warned
 from polymirror.shell.callbacks import Callbacks, Guard
+from polymirror.shell.happenings import ANNOUNCED, Events, Happenings, MarketAdded, MarketRemoved
+from polymirror.shell.rawframes import RawFrame
 from polymirror.shell.subscribers import Subscribers, Subscription, Update
-from polymirror.shell.warnlog import WarnLog, log_transitions
+from polymirror.shell.trustlog import TrustLog
+from polymirror.shell.warnlog import WarnLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from polymirror.core.engine import Engine
+    from polymirror.core.events import Event
     from polymirror.status.health import Records
+    from polymirror.venue.market import Market
 
 log = logging.getLogger("polymirror")
 
 
 class Teller:
-    """Everybody who wants to be told by one mirror. ``now`` is its monotonic clock in seconds."""
+    """Everybody who wants to be told by one mirror, at most ``limit`` of each kind.
 
-    def __init__(self, engine: Engine, records: Records, now: Callable[[], float], max_subscribers: int) -> None:
+    ``now`` is its monotonic clock in seconds, ``name_of(token)`` gives the slug and outcome of a token.
+    """
+
+    def __init__(
+        self, engine: Engine, records: Records, now: Callable[[], float], limit: int, name_of: Callable[[str], str]
+    ) -> None:
         self._engine = engine
         self._records = records
         self._now = now
         self._warnings = WarnLog()
+        self._trust = TrustLog(name_of)
+        # Whether the start was told: then the stop is, too.
+        self._started = False
+        self._closed = False
+        # Set while changes of trust wait to be summed up.
+        self._timer: asyncio.TimerHandle | None = None
         guard = Guard(self._warnings, records, now)
-        self._subscribers = Subscribers(max_subscribers, guard)
-        self._transitions = Callbacks[Transition]("a transition callback", guard, max_subscribers)
+        self._subscribers = Subscribers(limit, guard)
+        self._happenings = Happenings(limit)
+        self._transitions = Callbacks[Transition]("a transition callback", guard, limit)
+        self._trades = Callbacks[Traded]("a trade callback", guard, limit)
+        self.frames = Callbacks[RawFrame]("a frame callback", guard, limit)
 
     # ---- Who is told -------------------------------------------------------------------------------
 
     def updates(self, tokens: Iterable[str]) -> Subscription:
         """Add an iterator over changes of these tokens; all if there are none."""
         return self._subscribers.subscribe(tokens, self._describe)
+
+    def iterate(self, kinds: tuple[type, ...]) -> Events:
+        """Add an iterator over events of these kinds; all if there are none."""
+        events = self._happenings.iterate(kinds)
+        self._listen()
+        return events
 
     def on_update(self, callback: Callable[[Update], object], tokens: Iterable[str]) -> Callable[[], None]:
         """Add a callback for changes of these tokens; return a function that removes it."""
@@ -49,19 +75,47 @@ class Teller:
         """Add a callback for changes of states; return a function that removes it."""
         return self._transitions.add(callback)
 
-    def forget(self, tokens: Iterable[str]) -> None:
-        """Drop what is known about tokens that are mirrored no more."""
-        self._subscribers.forget(tokens)
+    def on_trade(self, callback: Callable[[Traded], object], tokens: Iterable[str]) -> Callable[[], None]:
+        """Add a callback for trades of these tokens; return a function that removes it."""
+        remove = self._trades.add(callback, tokens)
+        self._listen()
+        return remove
+
+    def _listen(self) -> None:
+        """Have the engine tell what the venue announces, if anybody wants to know."""
+        self._engine.listen(wanted=bool(self._trades) or self._happenings.wants(ANNOUNCED))
 
     def close(self) -> None:
-        """End all iterations, and take no more."""
+        """End all iterations, take no more, and tell what waits to be summed up. What follows is no loss of trust."""
+        self._sum_up(float("inf"))
+        if self._started:
+            trust, failed = self._trust, self._records.failed_callbacks
+            told = "mirror stopped: trust was lost %d times and regained %d times, %d callbacks failed"
+            log.info(told, trust.losses, trust.recoveries, failed)
         self._subscribers.close()
+        self._happenings.close()
+        self._closed = True
 
     # ---- What is told ------------------------------------------------------------------------------
 
+    def started(self, missing: int, seed: int) -> None:
+        """Tell that the mirror runs, without ``missing`` slugs and tokens that are not found yet."""
+        self._started = True
+        log.info("mirror started: %d tokens, %d not found yet, seed %d", len(self._engine.asset_ids), missing, seed)
+
     def warn(self, kind: str, detail: str) -> None:
-        """Log something odd by its kind, once per kind and while."""
-        self._warnings.warn(kind, detail, self._now())
+        """Tell something odd; the log has it by its kind, once per kind and while."""
+        self._tell(Warned(self._now(), kind, detail))
+
+    def added(self, market: Market) -> None:
+        """Tell that a market is mirrored from now on."""
+        self._happenings.tell(MarketAdded(self._now(), market))
+
+    def removed(self, market: Market) -> None:
+        """Tell that a market is mirrored no more, and forget its tokens."""
+        self._subscribers.forget(market.token_ids)
+        self._trust.forget(market.token_ids)
+        self._happenings.tell(MarketRemoved(self._now(), market))
 
     def changed(self, tokens: tuple[str, ...]) -> None:
         """Tell of changed books, without waiting for anybody."""
@@ -70,13 +124,33 @@ class Teller:
     def events(self) -> None:
         """Drain the engine's events, and tell of them in order."""
         events = self._engine.events()
-        log_transitions(log, [event for event in events if isinstance(event, Transition)])
+        if not self._closed:
+            self._trust.tell(event for event in events if isinstance(event, Transition))
+        if self._timer is None and (due := self._trust.due()) is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, due - self._now()), self._sum_up)
         for event in events:
-            if not isinstance(event, Transition):
-                self._warnings.warn(event.kind, event.detail, event.at)
-                continue
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Transition):
             self._records.transitions += 1
             self._transitions.tell(event)
+        elif isinstance(event, Warned):
+            self._warnings.warn(event.kind, event.detail, event.at)
+        else:
+            if isinstance(event, Traded):
+                self._trades.tell(event, event.token)
+            # Perhaps the last who wanted to know has left without a word.
+            self._listen()
+        self._happenings.tell(event)
+
+    def _sum_up(self, now: float | None = None) -> None:
+        """Tell of changes of trust that are only counted yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._trust.sum_up(self._now() if now is None else now)
 
     def _describe(self, token: str, conflated: int) -> Update | None:
         # None: removed while somebody waits for it.

@@ -1,17 +1,8 @@
-"""The log: warnings that name each kind of trouble once and then only count it for a while, and changes of trust."""
+"""Warnings that name each kind of trouble once and then only count it for a while."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from typing import TYPE_CHECKING
-
-from polymirror.core.states import BookState
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from polymirror.core.events import Transition
 
 log: logging.Logger = logging.getLogger("polymirror")
 
@@ -20,10 +11,6 @@ INTERVAL = 10.0
 
 MAX_KINDS = 256
 """Kinds that are told apart; more are counted together."""
-
-
-MAX_TOLD = 4
-"""Changes of trust that come out of one input and are told in a line each; more are summed up."""
 
 MAX_LINE = 500
 """Characters of a warning that are logged: much of it may be what the other side wrote."""
@@ -61,19 +48,6 @@ class WarnLog:
         log.log(level, "%s%s", one_line(f"{kind}: {detail}"), more, exc_info=error)
         self._seen[kind] = (now, 0)
         return True
-
-
-def log_transitions(to: logging.Logger, transitions: Sequence[Transition]) -> None:
-    """Tell each loss of trust, each recovery and each end, at level INFO: a line each, or one for many at once."""
-    trust = (BookState.LIVE, BookState.RETIRED)
-    told = [each for each in transitions if each.old in trust or each.new in trust]
-    if len(told) <= MAX_TOLD:
-        for each in told:
-            to.info("%s", one_line(str(each)))
-        return
-    sums = Counter((each.old.name, each.new.name, each.reason.name) for each in told)
-    for (old, new, reason), count in sums.items():
-        to.info("%d books %s -> %s %s", count, old, new, reason)
 
 
 def one_line(text: str) -> str:

@@ -32,6 +32,7 @@ from polymirror.venue.failures import (
     wish,
 )
 from polymirror.venue.fields import parse_json
+from polymirror.venue.quiet import quietly
 
 if TYPE_CHECKING:
     import random
@@ -242,7 +243,8 @@ class Http:
 
         config = self._config
         try:
-            response = await client.send(request, stream=True)
+            with quietly():
+                response = await client.send(request, stream=True)
             try:
                 # The bytes as they came: httpx would decompress any number of layers, all of them at once.
                 pieces = cast("AsyncIterable[bytes]", response.stream)

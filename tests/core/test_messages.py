@@ -156,7 +156,7 @@ def test_a_trade_a_tick_size_and_a_resolution_are_read():
         "event_type": "last_trade_price", "market": "0xm", "asset_id": "11", "price": "0.48", "size": "2.5",
         "side": "BUY", "fee_rate_bps": "", "timestamp": AT, "transaction_hash": "0x1",
     })  # fmt: skip
-    assert trade == Trade("0xm", "11", int(AT), 4800, 2_500_000, "BUY")
+    assert trade == Trade("0xm", "11", int(AT), 4800, 2_500_000, "BUY", "", "0x1")
     tick = only({
         "event_type": "tick_size_change", "market": "0xm", "asset_id": "11", "old_tick_size": "0.01",
         "new_tick_size": "0.001", "timestamp": AT,

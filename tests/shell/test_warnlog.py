@@ -6,9 +6,7 @@ import logging
 
 import pytest
 
-from polymirror.core.events import Transition
-from polymirror.core.states import BookState, Reason
-from polymirror.shell.warnlog import INTERVAL, MAX_KINDS, WarnLog, log_transitions
+from polymirror.shell.warnlog import INTERVAL, MAX_KINDS, WarnLog
 
 
 @pytest.fixture
@@ -64,23 +62,3 @@ def test_what_the_other_side_wrote_cannot_break_a_line_or_fill_the_log(logged) -
     assert hostile.isprintable()
     assert "CRITICAL" in hostile
     assert len(long) < 1_000
-
-
-def changed(token, old, new, reason):
-    return Transition(token, 1.0, old, new, reason, epoch=2)
-
-
-def test_each_loss_of_trust_and_each_recovery_is_a_line(caplog):
-    caplog.set_level(logging.INFO, "polymirror")
-    lost = changed("1", BookState.LIVE, BookState.SUSPECT, Reason.STALE)
-    between = changed("1", BookState.SUSPECT, BookState.RESYNCING, Reason.STALE)
-    back = changed("1", BookState.RESYNCING, BookState.LIVE, Reason.PROVEN)
-    log_transitions(logging.getLogger("polymirror"), [lost, between, back])
-    assert [record.message for record in caplog.records] == [str(lost), str(back)]
-
-
-def test_many_at_once_are_summed_up(caplog):
-    caplog.set_level(logging.INFO, "polymirror")
-    fallen = [changed(str(n), BookState.LIVE, BookState.SUSPECT, Reason.DISCONNECT) for n in range(200)]
-    log_transitions(logging.getLogger("polymirror"), fallen)
-    assert [record.message for record in caplog.records] == ["200 books LIVE -> SUSPECT DISCONNECT"]
