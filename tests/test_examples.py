@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from polymirror import Endpoints
+from polymirror.commands.app import run
 from polymirror.simulator import Simulator
 from tests.loopback import quiet_venue
 
@@ -87,6 +89,17 @@ async def test_markets_to_csv_without_a_venue(tmp_path):
     endpoints = Endpoints(stream="ws://127.0.0.1:9/ws", clob=nowhere, gamma=nowhere)
     await example("markets_to_csv").main(tmp_path / "x.csv", ["a"], endpoints, seconds=1)
     assert len((tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()) == 1
+
+
+async def test_record_frames(tmp_path, capsys):
+    file = tmp_path / "frames.jsonl"
+    async with Simulator(seed=7, rate=100) as venue:
+        count = await example("record_frames").main(file, venue.slugs[0], venue.endpoints, seconds=2)
+    assert count == len(file.read_text(encoding="utf-8").splitlines()) > 10
+    assert await asyncio.to_thread(run, ["replay", str(file), "--json"]) == 0
+    replayed = json.loads(capsys.readouterr().out)
+    assert replayed["frames"] == count
+    assert not replayed["malformed"]
 
 
 async def test_book_frame():
