@@ -123,7 +123,7 @@ def replay(
 ) -> None:
     """Run a recording through the same engine that runs live, and count what it proved.
 
-    JSON Lines, plain or packed with gzip, zstd, bzip2 or xz, or a table in Parquet. One frame or event a line, as
+    JSON Lines, plain or packed with gzip, zstd or bzip2, or a table in Parquet. One frame or event a line, as
     received or in an envelope: an object that has it under frame, raw, payload or data, and perhaps a time under
     recv_ms.
 

@@ -109,7 +109,7 @@ class Watched:
     def find(self, wanted: str) -> str | None:
         """Return the book that is meant by its token id, its name, or its outcome; None: no book yet.
 
-        Raises ConfigError, with the names there are, if there are books and none of them is meant, or several.
+        Raises ConfigError, with the names there are, if none of them is meant although all are found, or several.
         """
         tokens = self._mirror.tokens
         if not tokens or wanted in tokens:
@@ -118,6 +118,8 @@ class Watched:
         word = wanted.strip().lower()
         exact = [token for token, name in names.items() if name.lower() == word]
         found = exact or [token for token, name in names.items() if name.lower().endswith(f" {word}")]
+        if not found and self._mirror.missing:
+            return None
         if len(found) != 1:
             listed = ", ".join(list(names.values())[:MAX_LISTED])
             raise ConfigError("--book", wanted, f"a token id or the name of one book: {listed}")

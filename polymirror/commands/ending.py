@@ -97,19 +97,31 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
         raise KeyboardInterrupt from None
 
 
-def whole_step(step: Callable[[A], object], argument: A) -> None:
-    """Call this and let a signal wait until it is done: for a step that must not stop in the middle of itself.
+@contextmanager
+def signals_wait() -> Iterator[Callable[[], None]]:
+    """While this lasts, a signal waits until the function that is yielded is called, which raises KeyboardInterrupt.
 
-    Raises KeyboardInterrupt afterwards if one came.
+    For work that must not stop in the middle of a step, and calls that function often enough. A second signal does not
+    wait.
     """
-    _ending.cancel = _wait
+    _ending.cancel = _look_later
     try:
-        step(argument)
+        yield _look
     finally:
         _ending.cancel = None
+
+
+def whole_step(step: Callable[[A], object], argument: A) -> None:
+    """Call this, and let a signal wait until it is done. Raises KeyboardInterrupt afterwards if one came."""
+    with signals_wait() as look:
+        step(argument)
+        look()
+
+
+def _look() -> None:
     if _ending.signal is not None:
         raise KeyboardInterrupt
 
 
-def _wait() -> None:
+def _look_later() -> None:
     """What runs looks for itself whether a signal came."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import os
 import stat
 import sys
@@ -36,6 +35,9 @@ EXTRA: Final = "recordings"
 ROWS_AT_ONCE: Final = 512
 """Rows of a table that are held at a time."""
 
+BUFFER_BYTES: Final = 2**20
+"""What of a table is read at once."""
+
 COLUMNS: Final = (*ENVELOPES, "raw_data")
 """Where the frames of a table may be: the first of these that it has."""
 
@@ -50,6 +52,7 @@ PARQUET: Final = b"PAR1"
 REFUSED: Final[dict[bytes, str]] = {
     b"PK\x03\x04": "a zip archive: unpack it and give one of the files in it",
     b"7z\xbc\xaf": "a 7z archive: unpack it and give one of the files in it",
+    b"\xfd7zXZ\x00": "packed with xz, which may take any amount of memory: xz -dc FILE | polymirror replay -",
     b"\x04\x22\x4d\x18": "packed with lz4: unpack it, or pack it with gzip or zstd",
     b"SQLite format 3\x00": "a SQLite database: write its frames to a file, one a line",
     b"\xff\xfe": "UTF-16 text, as PowerShell writes it: convert it to UTF-8",
@@ -77,7 +80,6 @@ UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
     b"\x1f\x8b": lambda raw: cast("IO[bytes]", gzip.GzipFile(fileobj=raw)),
     b"\x28\xb5\x2f\xfd": _zstd,
     b"BZh": lambda raw: cast("IO[bytes]", bz2.BZ2File(raw)),
-    b"\xfd7zXZ\x00": lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw)),  # noqa: SIM115 - the recording closes it
 }
 """How each kind of packed file is opened, by its first bytes."""
 
@@ -125,7 +127,7 @@ class Recording:
                 number += 1
                 self._check_length(line, number)
                 yield line
-        except (EOFError, zlib.error, lzma.LZMAError) as error:
+        except (EOFError, zlib.error) as error:
             raise self._damage(number, error) from error
         except OSError as error:
             # What unpacks has no number for its errors, as the system has.
@@ -151,7 +153,8 @@ class Recording:
         if self.total is None:
             raise PolymirrorError(f"{self.name} is Parquet, which is read from a file only: give the file's name")
         try:
-            table = parquet.ParquetFile(self._raw)
+            # Page by page: a group of rows may be as large as the file.
+            table = parquet.ParquetFile(self._raw, buffer_size=BUFFER_BYTES, pre_buffer=False)
             there = table.schema_arrow.names
             frame = next((name for name in COLUMNS if name in there), None)
             if frame is None:
@@ -163,7 +166,9 @@ class Recording:
             for batch in table.iter_batches(ROWS_AT_ONCE, columns=[frame] if time is None else [frame, time]):
                 for row in batch.to_pylist():
                     self._rows += 1
-                    yield _as_line(row[frame], time, row.get(time))
+                    line = _as_line(row[frame], time, row.get(time))
+                    self._check_length(line, self._rows)
+                    yield line
         except (OSError, import_module("pyarrow").ArrowException) as error:
             raise DecodeError(self.name, f"the table is damaged: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
+from polymirror.commands.ending import signals_wait
 from polymirror.commands.screen import make_console, print_json, progress_bar
 from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.torture.session import Torture
@@ -52,14 +53,18 @@ def _run(torture: Torture, console: Console, *, quiet: bool) -> list[SeedResult]
     bar = progress_bar(console, quiet=quiet)
     task = bar.add_task("seeds", total=torture.seeds * torture.minutes * 60)
 
-    def tell(passed: float) -> None:
-        found = len(torture.report.violations)
-        bar.update(task, completed=passed, description=f"{done} of {torture.seeds} seeds, {found} violations")
+    # What a seed showed is summed up as a whole, or not at all.
+    with signals_wait() as look:
 
-    with bar, closing(torture.run(tell)) as results:
-        for done, result in enumerate(results, 1):  # noqa: B007 - told above
-            if result.violations:
-                broken.append(result)
+        def tell(passed: float) -> None:
+            found = len(torture.report.violations)
+            bar.update(task, completed=passed, description=f"{done} of {torture.seeds} seeds, {found} violations")
+            look()
+
+        with bar, closing(torture.run(tell)) as results:
+            for done, result in enumerate(results, 1):  # noqa: B007 - told above
+                if result.violations:
+                    broken.append(result)
     return broken
 
 

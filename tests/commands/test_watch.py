@@ -80,8 +80,13 @@ def test_a_book_that_is_not_one_is_refused_with_those_there_are(name, venue, cap
     assert err.count("\n") == 1
 
 
-def test_books_are_found_by_id_name_or_outcome_once_there_are_any():
+def test_a_book_is_waited_for_as_long_as_not_all_markets_are_found(venue, capsys):
     assert Watched(Mirror()).find("up") is None
+    options = ["--seconds", "0.5", "--book", "ETH up", *at(venue)]
+    # It may be a book of the market that is not found yet.
+    assert run(["watch", venue.slugs[0], "no-such-market", *options]) == 0
+    assert run(["watch", venue.slugs[0], *options]) == 2
+    assert "BTC up, BTC down" in capsys.readouterr().err
 
 
 def test_a_market_that_is_not_found_is_told_and_keeps_nothing_else_waiting(venue, capsys):
