@@ -37,6 +37,7 @@ from polymirror.shell.waits import Waits
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
+from polymirror.venue.pages import slug_of
 from polymirror.venue.rest import Clob
 
 PROVE_AGAIN = 1.0
@@ -52,9 +53,9 @@ MAX_ROUNDS = 64
 class Mirror(Told):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
-    ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
-    at the venue when the mirror starts. ``endpoints`` replaces those of ``config``, ``network`` the real
-    sockets and clocks. Raises ConfigError for arguments of another kind.
+    ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
+    ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
+    ``network`` the real sockets and clocks. Raises ConfigError for arguments of another kind.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Mirror(Told):
         self._given = check_each("markets", markets, Market)
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
-        self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
+        self._listing.want(slugs, tokens)
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
@@ -111,7 +112,7 @@ class Mirror(Told):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> Self:
-        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``."""
+        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page."""
         return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
 
     # ---- Life --------------------------------------------------------------------------------------
@@ -236,9 +237,9 @@ class Mirror(Told):
         self._drain()
 
     async def add_slug(self, slug: str) -> Market:
-        """Look a market up by slug and start to mirror it. Raises VenueError."""
+        """Look a market up by slug, or its page's address, and start to mirror it. Raises VenueError, ConfigError."""
         self._check_running()
-        return self._add_found(await self.gamma.market(slug))
+        return self._add_found(await self.gamma.market(slug_of(slug)))
 
     async def add_token(self, token: str) -> Market:
         """Look a token's market up and start to mirror both its tokens. Raises VenueError."""

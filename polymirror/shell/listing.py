@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from polymirror.config import check_each
 from polymirror.core.checksum import Constants
 from polymirror.core.fees import NO_FEE
 from polymirror.core.states import BookState, Reason
@@ -19,6 +20,7 @@ from polymirror.errors import BadResponse, ConfigError, NotLive, UnknownToken, V
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.failures import printable
 from polymirror.venue.market import UP_LABELS
+from polymirror.venue.pages import slug_of
 
 if TYPE_CHECKING:
     import random
@@ -172,8 +174,10 @@ class Listing:
     # ---- What it looks for -------------------------------------------------------------------------
 
     def want(self, slugs: Iterable[str], tokens: Iterable[str]) -> None:
-        """Look for these markets from now on, until they are found."""
-        for name in slugs:
+        """Look for these markets from now on, until they are found. Raises ConfigError for what is no slug or token."""
+        given = check_each("slugs", slugs, str, "; Mirror.for_slug takes a single slug")
+        tokens = check_each("tokens", tokens, str)
+        for name in map(slug_of, given):
             self._wanted.setdefault(name, Wanted(name, is_token=False))
         for name in tokens:
             if name not in self._of_token:
