@@ -35,6 +35,7 @@ CALLS = {
     "market": (lambda _, gamma: gamma.market("s"), MarketNotFound),
     "market_of_token": (lambda _, gamma: gamma.market_of_token("7"), MarketNotFound),
     "event": (lambda _, gamma: gamma.event("s"), MarketNotFound),
+    "events": (lambda _, gamma: each(gamma.events(["s", "t"])), MarketNotFound),
     "windows": (lambda _, gamma: gamma.windows("btc", "15m", 1_790_000_000.0), None),
 }
 """Every call of the edge, and what it says of a thing that the venue does not know; None: it says nothing of it."""
