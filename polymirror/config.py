@@ -8,7 +8,7 @@ Nothing here reads the environment or a file: callers decide where settings come
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
@@ -37,13 +37,15 @@ def _count(low: int, high: int, unit: str) -> Any:
 
 def _url(*schemes: str) -> Any:
     def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
-        if not isinstance(value, str) or not _is_url(value, schemes):
+        if not _is_url(value, schemes):
             raise ConfigError(attribute.name, value, f"a URL that starts with {' or '.join(schemes)}")
 
     return check
 
 
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+def _is_url(text: object, schemes: tuple[str, ...]) -> bool:
+    if not isinstance(text, str):
+        return False
     try:
         parts = urlsplit(text)
         # Reading the port checks it. urlsplit forgives white space; those who connect do not.
@@ -72,13 +74,14 @@ def check_instance(field_name: str, value: object, kind: type[T]) -> T:
     return value
 
 
-def check_each(field_name: str, values: Iterable[T], kind: type[T]) -> tuple[T, ...]:
+def check_each(field_name: str, values: Iterable[T], kind: type[T], or_else: str = "") -> tuple[T, ...]:
     """Return ``values``, each of which must be a ``kind`` and not empty.
 
     Raises :class:`~polymirror.errors.ConfigError`, also for a single text: its characters would be taken for many.
+    ``or_else`` is added to that, and says what takes a single one.
     """
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ConfigError(field_name, values, f"several of {kind.__name__}, such as a list with one")
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ConfigError(field_name, values, f"several: a list, also for one{or_else}")
     found = tuple(values)
     for value in found:
         if not isinstance(value, kind) or value == "":
@@ -128,6 +131,17 @@ class Endpoints:
     """The order book REST service, without a trailing slash."""
     gamma: str = field(default="https://gamma-api.polymarket.com", validator=_url("https", "http"))
     """The discovery REST service, without a trailing slash."""
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """Return the endpoints of a venue whose services are all at one address: a simulator, or a proxy.
+
+        ``url`` is that of its HTTP services; the stream is there at ``/ws/market``. Raises ConfigError.
+        """
+        if not _is_url(url, ("https", "http")) or "?" in url:
+            raise ConfigError("url", url, "the address of a venue, a URL that starts with https or http")
+        base = url.rstrip("/")
+        return cls(stream=f"ws{base.removeprefix('http')}/ws/market", clob=base, gamma=base)
 
 
 @frozen(kw_only=True)

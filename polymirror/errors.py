@@ -16,7 +16,6 @@
     ├── MissingExtra           an optional dependency is not installed
     └── VenueError             the venue, or the way to it
         ├── MarketNotFound     no market under this slug or token
-        ├── BookGone           404: settled or unknown token
         ├── RateLimited        429, with the seconds the venue asked to wait
         ├── VenueUnavailable   TLS, DNS, refused, reset, time-out, redirect elsewhere, 425, 5xx: worth another try
         └── BadResponse        HTML, truncated or unexpected content
@@ -171,14 +170,6 @@ class VenueError(PolymirrorError):
 
 class MarketNotFound(VenueError):  # noqa: N818
     """The venue knows no market under this slug or token (yet)."""
-
-
-class BookGone(VenueError):  # noqa: N818
-    """The venue has no order book for this token: it is settled, or it never existed."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__(f"no order book exists for {_shorten(token)}: settled or unknown")
-        self.token = token
 
 
 class RateLimited(VenueError):  # noqa: N818

@@ -28,7 +28,9 @@ from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
+from polymirror.shell.following import Followings
 from polymirror.shell.listing import Listing
+from polymirror.shell.markets import Markets
 from polymirror.shell.ownthread import OwnThread
 from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
@@ -38,6 +40,7 @@ from polymirror.status.health import MirrorStatus, Records
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
+from polymirror.venue.windows import Interval
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
@@ -49,12 +52,12 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Told):
+class Mirror(Markets, Told):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
-    ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` and ``tokens`` are looked up
-    at the venue when the mirror starts. ``endpoints`` replaces those of ``config``, ``network`` the real
-    sockets and clocks. Raises ConfigError for arguments of another kind.
+    ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
+    ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
+    ``network`` the real sockets and clocks. Raises ConfigError for arguments of another kind.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class Mirror(Told):
         self._given = check_each("markets", markets, Market)
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
-        self._listing.want(check_each("slugs", slugs, str), check_each("tokens", tokens, str))
+        self._listing.want(slugs, tokens)
+        wall, check = self._network.wall, self._owner.check
+        self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
@@ -111,8 +116,39 @@ class Mirror(Told):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> Self:
-        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``."""
+        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page."""
         return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
+
+    @classmethod
+    def for_event(
+        cls,
+        *events: str,
+        config: MirrorConfig | None = None,
+        endpoints: Endpoints | None = None,
+        network: Network | None = None,
+    ) -> Self:
+        """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`."""
+        mirror = cls(config=config, endpoints=endpoints, network=network)
+        for event in events:
+            mirror.add_event(event)
+        return mirror
+
+    @classmethod
+    def for_windows(
+        cls,
+        asset: str,
+        interval: str | Interval,
+        *,
+        ahead: int = 1,
+        behind: int = 0,
+        config: MirrorConfig | None = None,
+        endpoints: Endpoints | None = None,
+        network: Network | None = None,
+    ) -> Self:
+        """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
+        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror.follow(asset, interval, ahead=ahead, behind=behind)
+        return mirror
 
     # ---- Life --------------------------------------------------------------------------------------
 
@@ -150,11 +186,12 @@ class Mirror(Told):
     async def _begin(self) -> None:
         for market in self._given:
             self.add_market(market)
+        self._followings.start(self._spawn)
         if self._listing.missing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_LOOK_UP):
                     await self._listing.look_up(self.gamma, starting=True)
-            self._spawn(self._listing.run(self.gamma), "look-ups")
+        self._spawn(self._listing.run(self.gamma), "look-ups")
 
     async def start(self) -> Self:
         """Start, for programs in which ``async with`` does not fit; call :meth:`stop` in the same task."""
@@ -182,6 +219,7 @@ class Mirror(Told):
     def _stop(self) -> None:
         self._stopped = True
         self._alarm.stop()
+        self._followings.stop()
         self._teller.close()
         self._waits.end(MirrorClosed("the mirror was stopped"))
         for task in tuple(self._tasks):
@@ -201,61 +239,14 @@ class Mirror(Told):
         if self._group is None or self._stopped:
             raise MirrorClosed("use the mirror inside 'async with'")
 
+    def _check_open(self) -> None:
+        self._owner.check()
+        if self._stopped:
+            raise MirrorClosed("the mirror was stopped: make another one")
+
     def now(self) -> float:
         """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
         return self._monotonic()
-
-    # ---- Markets -----------------------------------------------------------------------------------
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """All tokens, in the order in which their markets were added; Up or Yes first within a market.
-
-        Those that were named and whose market is not found yet come last.
-        """
-        return self._listing.tokens
-
-    @property
-    def markets(self) -> tuple[Market, ...]:
-        """All markets, in the order in which they were added."""
-        return tuple(self._listing.markets.values())
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """The slugs and tokens whose market is not found yet, and why; they are looked for until it is."""
-        return self._listing.missing
-
-    def market_of(self, token: str) -> Market:
-        """Return the market of a token. Raises NotLive while it is looked for, and UnknownToken."""
-        return self._listing.market_of(token)
-
-    def add_market(self, market: Market) -> None:
-        """Start to mirror both tokens of a market. Does nothing for one that is mirrored already."""
-        self._check_running()
-        self._listing.add(market)
-        self._drain()
-
-    async def add_slug(self, slug: str) -> Market:
-        """Look a market up by slug and start to mirror it. Raises VenueError."""
-        self._check_running()
-        return self._add_found(await self.gamma.market(slug))
-
-    async def add_token(self, token: str) -> Market:
-        """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
-        self._check_running()
-        return self._add_found(await self.gamma.market_of_token(token))
-
-    def _add_found(self, market: Market) -> Market:
-        self._check_running()
-        self._listing.add_found(market)
-        self._drain()
-        return market
-
-    def remove_market(self, condition_id: str) -> None:
-        """Stop to mirror a market. Raises UnknownToken if it is not mirrored."""
-        self._check_running()
-        self._listing.remove(condition_id)
-        self._drain()
 
     # ---- Reading -----------------------------------------------------------------------------------
 

@@ -118,6 +118,21 @@ def test_each_service_has_its_own_schemes() -> None:
     refusal(Endpoints, "gamma", "ws://example.org")
 
 
+def test_a_simulator_or_proxy_has_all_services_at_one_address() -> None:
+    local = Endpoints(stream="ws://127.0.0.1:80/ws/market", clob="http://127.0.0.1:80", gamma="http://127.0.0.1:80")
+    assert Endpoints.at("http://127.0.0.1:80/") == local
+    assert Endpoints.at("https://venue/base").stream == "wss://venue/base/ws/market"
+    for wrong in ("venue", "ws://venue", "http://venue?x=1", 7):
+        with pytest.raises(ConfigError, match="the address of a venue, a URL that starts with https or http"):
+            Endpoints.at(wrong)
+
+
+@pytest.mark.parametrize("alone", ["btc-updown-15m-1790000100", b"x", 7])
+def test_a_single_slug_where_several_belong_is_refused_and_told_what_takes_one(alone) -> None:
+    error = refusal(Mirror, "slugs", alone)
+    assert error.allowed == "several: a list, also for one; Mirror.for_slug takes a single slug"
+
+
 @pytest.mark.parametrize("config", [*NUMBERS, Endpoints])
 def test_settings_are_frozen_and_equal_when_their_values_are(config) -> None:
     name = attrs.fields(config)[0].name

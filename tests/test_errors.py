@@ -75,7 +75,6 @@ EXAMPLES = [
     (errors.MirrorClosed("the mirror was stopped"), "the mirror was stopped"),
     (errors.MissingExtra("the demo", "cli"), "the demo needs an extra: pip install 'polymirror[cli]'"),
     (errors.MarketNotFound("no market"), "no market"),
-    (errors.BookGone(TOKEN), "no order book exists for 123456789012..567890: settled or unknown"),
     (errors.RateLimited("GET /book", 1.5), "GET /book: rate limited, asked to wait 1.5 s"),
     (errors.RateLimited("GET /book", None), "GET /book: rate limited"),
     (errors.VenueUnavailable("GET /time", 503, "down"), "GET /time: HTTP 503: down"),
@@ -95,7 +94,6 @@ def test_hostile_values_do_not_fill_a_message() -> None:
         errors.UnitError("size", "9" * 1_000_000, "a size"),
         errors.UnknownToken("9" * 1_000_000),
         errors.NotLive("9" * 1_000_000, BookState.LIVE, None, None, 0),
-        errors.BookGone("9" * 1_000_000),
         errors.ConfigError("seed", "9" * 1_000_000, "a whole number"),
     ):
         assert len(str(error)) < 300

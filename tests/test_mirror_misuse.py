@@ -86,8 +86,13 @@ async def test_another_thread_is_refused_with_both_ways_to_do_it() -> None:
     async with quiet_venue() as venue, mirror_of(venue) as mirror:
         await mirror.wait_live(timeout=PATIENCE)
         token, market = mirror.tokens[0], mirror.markets[0]
+        walk = mirror.follow("btc", "15m", ahead=0)
         calls = [
             lambda: mirror.resync(token),
+            lambda: mirror.follow("btc", "15m"),
+            walk.stop,
+            lambda: mirror.add_event("x"),
+            lambda: mirror.remove_event("x"),
             lambda: mirror.add_market(market),
             lambda: mirror.remove_market(market.condition_id),
             lambda: asyncio.run(mirror.add_slug(market.slug)),

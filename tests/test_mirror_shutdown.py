@@ -113,7 +113,7 @@ async def test_any_other_error_at_the_start_is_not_wrapped_either(monkeypatch) -
         with pytest.raises(ConfigError, match="max_tokens=2"):
             async with mirror_of(venue, max_tokens=2):
                 pytest.fail("the body must not run")
-        monkeypatch.setattr(Listing, "add", lambda _listing, _market: 1 // 0)
+        monkeypatch.setattr(Listing, "add", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             async with mirror_of(venue):
                 pytest.fail("the body must not run")

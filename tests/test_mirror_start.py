@@ -14,7 +14,7 @@ from polymirror import BookState, ConfigError, Mirror, MirrorClosed, MirrorConfi
 from polymirror.errors import VenueUnavailable
 from polymirror.shell import listing
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig
-from polymirror.simulator.virtual import VirtualVenue, run_virtual
+from polymirror.simulator.virtual import NetworkConfig, VirtualVenue, run_virtual
 from tests.loopback import LOOPS, PATIENCE, Hang, mirror_of, nothing_left, quiet_venue, settings, turns_until
 
 if TYPE_CHECKING:
@@ -136,6 +136,34 @@ def test_a_mirror_that_starts_without_a_network_is_live_soon_after_it_is_back(kn
                 assert str(caught.value).isprintable()
                 down.clear()
                 await mirror.wait_live(timeout=3)
+
+    run_virtual(scenario)
+
+
+def test_two_hundred_slugs_are_looked_up_in_four_calls_and_live_soon() -> None:
+    """A call takes 100 ms; one for each slug, four at once, would take five seconds. In virtual time."""
+
+    class Calls:
+        paths: list[str] = []  # noqa: RUF012 - of this test alone
+
+        def answer(self, call: Call, now_ms: int) -> None:
+            del now_ms
+            self.paths.append(call.path)
+
+    async def scenario() -> None:
+        quiet = FlowConfig(rate=0.01)
+        exchange = Exchange(ExchangeConfig(seed=3, markets=200, flow=quiet, new_market_every_ms=None))
+        calls, way = Calls(), NetworkConfig(latency_ms=50, jitter_ms=0)
+        async with VirtualVenue(exchange, seed=1, services=[calls], network=way) as venue:
+            began = venue.wall_ms()
+            where = {"endpoints": venue.endpoints, "network": venue.network}
+            async with Mirror.for_slug(*exchange.slugs, config=MirrorConfig(seed=1), **where) as mirror:
+                assert venue.wall_ms() - began <= 200
+                assert calls.paths.count("/markets") == 4
+                await mirror.wait_live()
+                assert venue.wall_ms() - began <= 1_500
+                assert len(mirror.tokens) == 400
+                assert len(calls.paths) <= 20
 
     run_virtual(scenario)
 

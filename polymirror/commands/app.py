@@ -342,17 +342,13 @@ def _refuse_options(word: str, **options: float | None) -> None:
 
 def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, gamma: str | None) -> Endpoints:
     """Put the endpoints together: the venue's own unless another is given. Raises ConfigError for a bad URL."""
+    from attrs import evolve  # noqa: PLC0415 - startup
+
     from polymirror.config import Endpoints  # noqa: PLC0415 - startup
 
-    chosen: dict[str, str] = {}
-    if venue is not None:
-        base = venue.rstrip("/")
-        # An empty scheme in the stream's place would only be reported as a bad stream.
-        Endpoints(clob=base)
-        chosen = {"stream": "ws" + base.removeprefix("http") + "/ws/market", "clob": base, "gamma": base}
     given = {"stream": stream, "clob": clob, "gamma": gamma}
-    chosen |= {name: url.rstrip("/") for name, url in given.items() if url is not None}
-    return Endpoints(**chosen)
+    chosen = {name: url.rstrip("/") for name, url in given.items() if url is not None}
+    return evolve(Endpoints() if venue is None else Endpoints.at(venue), **chosen)
 
 
 def run(arguments: Sequence[str]) -> int:

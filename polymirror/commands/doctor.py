@@ -15,6 +15,7 @@ from rich.text import Text
 from polymirror.commands.checks import Check, Checkup
 from polymirror.commands.ending import run_loop
 from polymirror.commands.screen import make_console, print_json
+from polymirror.venue.pages import slug_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ def run_doctor(endpoints: Endpoints, slugs: Sequence[str] = (), *, json: bool) -
 
     Ctrl-C ends it with the answers it has.
     """
+    slugs = [slug_of(slug) for slug in slugs]
     # A check tells what is wrong; the libraries' own warnings would only repeat it.
     logging.getLogger("polymirror").addHandler(logging.NullHandler())
     console = make_console()

@@ -32,8 +32,9 @@ from polymirror.commands.tables import (
     states_line,
     words,
 )
-from polymirror.errors import ConfigError, MarketNotFound, NotLive
+from polymirror.errors import MarketNotFound, NotLive
 from polymirror.mirror import Mirror
+from polymirror.venue.pages import slug_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from polymirror.core.events import Transition
 
 TOKEN_ID: Final = re.compile(r"[0-9]{1,80}", re.ASCII)
-SLUG: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,255}")
 
 FIRST_LIVE: Final = 15.0
 """Seconds that ``--once`` waits for all books to be LIVE."""
@@ -88,11 +88,7 @@ class Session:
 def split_arguments(arguments: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return slugs and token ids: an argument of digits only is a token. Raises ConfigError for what is neither."""
     tokens = tuple(each for each in arguments if TOKEN_ID.fullmatch(each))
-    slugs = tuple(each for each in arguments if each not in tokens)
-    for slug in slugs:
-        if not SLUG.fullmatch(slug):
-            raise ConfigError("watch", slug, "a market's slug (the last part of its page's address) or a token id")
-    return slugs, tokens
+    return tuple(slug_of(each) for each in arguments if each not in tokens), tokens
 
 
 def run_watch(

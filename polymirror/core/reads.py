@@ -103,6 +103,10 @@ class Reads(Surface):
             return ""
         return socket.trouble
 
+    def venue_ms(self, now: float) -> int:
+        """Return what the venue's clock shows at least, in ms since 1970; 0 while nothing is known of it."""
+        return self.clock.now_ms(now + self._slept)
+
     def peek_state(self, asset_id: str) -> BookState:
         """Return a token's state. Raises UnknownToken."""
         return self._token(asset_id).state

@@ -9,8 +9,6 @@ from msgspec import Struct, field
 from polymirror.core.evidence import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from polymirror.core.clock import VenueClock
     from polymirror.core.messages import Change
     from polymirror.core.proven import Proven
@@ -36,9 +34,6 @@ class Waiting(Struct, eq=False, gc=False):
 
     def __len__(self) -> int:
         return len(self._held)
-
-    def __iter__(self) -> Iterator[Held]:
-        return iter(self._held)
 
     @property
     def newest_ms(self) -> int:

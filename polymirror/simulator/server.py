@@ -21,7 +21,7 @@ from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
-from polymirror.simulator.surface.services import MARKET_PATH, made_for
+from polymirror.simulator.surface.services import made_for
 from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Simulator:
         if not self.port:
             message = "the simulator has no address before it is started: use it with 'async with'"
             raise RuntimeError(message)
-        return Endpoints(stream=self.stream_url(MARKET_PATH), clob=self.base_url, gamma=self.base_url)
+        return Endpoints.at(self.base_url)
 
     @property
     def base_url(self) -> str:

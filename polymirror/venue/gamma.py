@@ -165,17 +165,36 @@ class Gamma:
         An up/down event has one market under its own slug, and only the event tells the official strike and
         settlement price. Raises :class:`~polymirror.errors.MarketNotFound`.
         """
-        for number, raw in enumerate(await self._find("/events", {"slug": slug})):
-            await _leave_turns(number)
-            if isinstance(raw, dict) and raw.get("slug") == slug:
-                call = f"event {slug[:80]}"
-                event = Reader(call, raw)
-                markets: list[Market] = []
-                for each in event.objects("markets"):
-                    await _leave_turns(len(markets))
-                    markets.append(parse_market(each.fields, call, event))
-                return tuple(markets)
-        raise MarketNotFound(f"no event with slug {slug[:80]} (yet)")
+        found = (await self.events([slug]))[slug]
+        if isinstance(found, VenueError):
+            raise found
+        return tuple(_found(market) for market in found)
+
+    async def events(self, slugs: Sequence[str]) -> dict[str, tuple[Market | VenueError, ...] | VenueError]:
+        """Look up events by slug: all markets of each, open or settled, in the venue's order.
+
+        What is wrong with an event, or with one of its markets, stands in its place.
+        """
+        wanted = tuple(dict.fromkeys(slugs))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._event(slug)) for slug in wanted]
+        return {slug: task.result() for slug, task in zip(wanted, tasks, strict=True)}
+
+    async def _event(self, slug: str) -> tuple[Market | VenueError, ...] | VenueError:
+        call = f"event {slug[:80]}"
+        try:
+            for number, raw in enumerate(await self._find("/events", {"slug": slug})):
+                await _leave_turns(number)
+                if isinstance(raw, dict) and raw.get("slug") == slug:
+                    event = Reader(call, raw)
+                    markets: list[Market | VenueError] = []
+                    for each in event.objects("markets"):
+                        await _leave_turns(len(markets))
+                        markets.append(_parsed(each.fields, call, event))
+                    return tuple(markets)
+        except VenueError as error:
+            return error
+        return MarketNotFound(f"no event with slug {slug[:80]} (yet)")
 
     async def windows(
         self, asset: str, interval: str | Interval, now: float, *, behind: int = 0, ahead: int = 1
@@ -221,9 +240,9 @@ def _found(answer: Market | VenueError) -> Market:
     return answer
 
 
-def _parsed(raw: Any, call: str) -> Market | VenueError:
+def _parsed(raw: Any, call: str, event: Reader | None = None) -> Market | VenueError:
     try:
-        return parse_market(raw, call)
+        return parse_market(raw, call, event)
     except VenueError as error:
         return error
 

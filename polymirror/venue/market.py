@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from polymirror.core.fees import FeeSchedule
-from polymirror.errors import BadResponse, MarketNotFound
+from polymirror.errors import BadResponse, ConfigError, MarketNotFound
 from polymirror.venue.failures import printable
 from polymirror.venue.fields import Reader
 
@@ -99,6 +99,26 @@ class Market:
         return self._labelled(DOWN_LABELS)
 
     @property
+    def yes(self) -> Token:
+        """The same as :attr:`up`, for markets that ask a question."""
+        return self.up
+
+    @property
+    def no(self) -> Token:
+        """The same as :attr:`down`, for markets that ask a question."""
+        return self.down
+
+    def token(self, outcome: str) -> Token:
+        """Return the token with this label, such as ``Up``, ``no`` or a team's name; large and small letters are alike.
+
+        Raises ConfigError, which lists the labels there are.
+        """
+        found = [token for token in self.tokens if token.outcome.casefold() == str(outcome).casefold()]
+        if len(found) == 1:
+            return found[0]
+        raise ConfigError("outcome", outcome, f"one of {self._outcomes()}")
+
+    @property
     def starts_at(self) -> datetime | None:
         """:attr:`window_start` as an aware datetime in UTC."""
         return None if self.window_start is None else datetime.fromtimestamp(self.window_start, UTC)
@@ -112,10 +132,13 @@ class Market:
         for token in self.tokens:
             if token.outcome.lower() in labels:
                 return token
-        outcomes = printable(", ".join(token.outcome for token in self.tokens))
         raise BadResponse(
-            f"market {printable(self.slug, MAX_SLUG)}", f"no outcome is called {' or '.join(labels)}, only {outcomes}"
+            f"market {printable(self.slug, MAX_SLUG)}",
+            f"no outcome is called {' or '.join(labels)}, only {self._outcomes()}",
         )
+
+    def _outcomes(self) -> str:
+        return printable(", ".join(token.outcome for token in self.tokens))
 
 
 @frozen

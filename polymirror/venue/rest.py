@@ -13,7 +13,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from polymirror.core.messages import Snapshot, decode_books
-from polymirror.errors import BadResponse, BookGone, DecodeError, MarketNotFound, VenueError
+from polymirror.errors import BadResponse, DecodeError, MarketNotFound, VenueError
 from polymirror.venue.body import UNREADABLE
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
@@ -108,21 +108,6 @@ class Clob:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
-    async def book(self, token: str) -> Snapshot:
-        """Fetch one full book. Raises :class:`~polymirror.errors.BookGone` when the venue has none for ``token``."""
-        name = "GET /book"
-
-        async def decode(answer: Answer) -> Snapshot:
-            for book in await _decode_books(name, answer.body):
-                if book.asset_id == token:
-                    return book
-            raise BadResponse(name, "the answer is not the book of the token asked for", UNREADABLE)
-
-        try:
-            return await self._http.call(name, "/book", decode, query={"token_id": token})
-        except NotFound as error:
-            raise BookGone(token) from error
-
     async def books(self, tokens: Iterable[str]) -> BooksAnswer:
         """Fetch many full books, ``books_per_call`` to a request, requests side by side.
 
@@ -186,37 +171,6 @@ class Clob:
 
         return await self._http.call(name, "/time", decode, by_name=False)
 
-    async def tick_size(self, token: str) -> str:
-        """Fetch the token's price step as on the wire, such as ``0.01``.
-
-        Asks in the documented form, and in the path form when the venue does not know that one. Raises
-        :class:`~polymirror.errors.BookGone` when neither knows the token.
-        """
-        name = "GET /tick-size"
-
-        async def decode(answer: Answer) -> str:
-            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).positive("minimum_tick_size")
-
-        try:
-            return await self._http.call(name, "/tick-size", decode, query={"token_id": token})
-        except (NotFound, BadResponse):
-            try:
-                return await self._http.call(name, f"/tick-size/{quote(token, safe='')}", decode)
-            except NotFound as error:
-                raise BookGone(token) from error
-
-    async def neg_risk(self, token: str) -> bool:
-        """Fetch whether the token's market is a negative risk one: the book's hash is over it."""
-        name = "GET /neg-risk"
-
-        async def decode(answer: Answer) -> bool:
-            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).flag("neg_risk")
-
-        try:
-            return await self._http.call(name, "/neg-risk", decode, query={"token_id": token})
-        except NotFound as error:
-            raise BookGone(token) from error
-
     async def clob_market(self, condition_id: str) -> ClobMarket:
         """Fetch a market's parameters. Raises :class:`~polymirror.errors.MarketNotFound`."""
         name = "GET /clob-markets"
@@ -229,18 +183,6 @@ class Clob:
             return await self._http.call(name, f"/clob-markets/{quote(condition_id, safe='')}", decode)
         except NotFound as error:
             raise MarketNotFound(f"no market with condition id {condition_id[:80]}") from error
-
-    async def condition_of_token(self, token: str) -> str:
-        """Fetch the condition id of the token's market. Raises :class:`~polymirror.errors.MarketNotFound`."""
-        name = "GET /markets-by-token"
-
-        async def decode(answer: Answer) -> str:
-            return Reader.of(name, parse_json(answer.body, name, UNREADABLE)).text("condition_id")
-
-        try:
-            return await self._http.call(name, f"/markets-by-token/{quote(token, safe='')}", decode)
-        except NotFound as error:
-            raise MarketNotFound(f"no market with token {token[:80]}") from error
 
 
 async def _decode_books(name: str, body: bytes) -> list[Snapshot]:

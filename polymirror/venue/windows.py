@@ -17,7 +17,6 @@ from attrs import frozen
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from zoneinfo import ZoneInfo
 
 LONG_NAMES: Final = {"btc": "bitcoin", "eth": "ethereum", "sol": "solana", "xrp": "xrp"}
@@ -60,14 +59,6 @@ class Window:
     ambiguous: bool = False
     """Two windows share this slug: on the day the clocks go back, 1 am comes twice."""
 
-    def contains(self, now: float) -> bool:
-        """Whether the window is running at ``now`` (unix seconds)."""
-        return self.start <= now < self.end
-
-    def overlaps(self, start: float, end: float) -> bool:
-        """Whether the window shares any time with ``start`` to ``end`` (unix seconds, the end excluded)."""
-        return self.start < end and start < self.end
-
 
 def window_at(asset: str, interval: str | Interval, now: float) -> Window:
     """Return the window of ``asset`` (``btc``, ``eth``...) that runs at ``now``, in unix seconds.
@@ -106,23 +97,6 @@ def window_slugs(
     for _ in range(ahead):
         later.append(window_at(asset, interval, (later[-1] if later else current).end))
     return (*reversed(earlier), current, *later)
-
-
-def overlapping(asset: str, intervals: Iterable[str | Interval], start: float, end: float) -> tuple[Window, ...]:
-    """Return all windows of these intervals that share any time with ``start`` to ``end``, in order of time.
-
-    Raises as :func:`window_at` does, and when there would be more than :data:`MAX_WINDOWS`.
-    """
-    found: list[Window] = []
-    for interval in intervals:
-        moment = start
-        while moment < end:
-            window = window_at(asset, interval, moment)
-            found.append(window)
-            moment = window.end
-            if len(found) > MAX_WINDOWS:
-                raise ConfigError("end", end, f"early enough for {MAX_WINDOWS} windows")
-    return tuple(sorted(found, key=lambda window: (window.start, window.end)))
 
 
 def _interval(interval: str | Interval) -> Interval:

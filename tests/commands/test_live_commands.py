@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from polymirror.commands import checks
 from polymirror.commands.app import run
 from polymirror.commands.books import name_tokens
 from polymirror.commands.checks import judge_clock
+from polymirror.commands.watch import split_arguments
 from polymirror.core.clock import VenueClock
+from polymirror.errors import ConfigError
 
 CHECKS = {"python", "libraries", "uvloop", "stream", "clob", "gamma", "clock", "hash"}
 
@@ -40,6 +44,13 @@ def test_watch_prints_one_object_if_it_looks_once(venue, capsys):
 def test_watch_says_in_one_line_that_there_is_no_such_market(venue, capsys):
     assert run(["watch", "no-such-market", "--once", *at(venue)]) == 2
     assert capsys.readouterr().err == "polymirror: no market with slug no-such-market (yet)\n"
+
+
+def test_pages_of_the_site_stand_for_slugs():
+    page = "https://polymarket.com/de/event/some-event/some-market?tid=1"
+    assert split_arguments([page, "7", "polymarket.com/market/m", "n"]) == (("some-market", "m", "n"), ("7",))
+    with pytest.raises(ConfigError, match=r"a page on polymarket\.com"):
+        split_arguments(["https://example.com/event/x"])
 
 
 def test_a_venue_in_good_order_passes_every_check(venue, capsys):

@@ -347,7 +347,7 @@ def test_a_hanging_call_ends_after_the_clients_own_time_limits() -> None:
             async with Clob(config, venue.endpoints, rng=random.Random(7), network=venue.network) as clob:
                 began = venue.network.monotonic()
                 with pytest.raises(VenueUnavailable, match="ReadTimeout"):
-                    await clob.book(venue.exchange.tokens[0])
+                    await clob.books([venue.exchange.tokens[0]])
                 assert clob.counters.calls == 2
                 return venue.network.monotonic() - began
 

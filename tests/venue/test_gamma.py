@@ -8,7 +8,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from polymirror.errors import BadResponse, MarketNotFound, VenueUnavailable
+from polymirror.errors import BadResponse, ConfigError, MarketNotFound, VenueUnavailable
 from polymirror.venue.market import parse_market
 from polymirror.venue.windows import window_at
 
@@ -112,6 +112,19 @@ def test_outcomes_go_by_their_label_and_not_by_their_place():
     assert (market.up.id, market.down.id) == ("2", "1")
     with pytest.raises(BadResponse, match="no outcome is called up or yes, only A, B"):
         _ = parse(outcomes='["A", "B"]').up
+
+
+def test_a_token_is_found_by_its_outcome():
+    market = parse(outcomes='["Down", "Up"]')
+    assert (market.yes, market.no) == (market.up, market.down)
+    assert market.token("Up") == market.token("up") == market.up
+    teams = parse(outcomes='["Lakers", "Celtics"]')
+    assert teams.token("LAKERS").id == "1"
+    for wrong in ("Bulls", "", None, 0):
+        with pytest.raises(ConfigError, match="it must be one of Lakers, Celtics"):
+            teams.token(wrong)
+    with pytest.raises(ConfigError, match="one of A, a"):
+        parse(outcomes='["A", "a"]').token("a")
 
 
 def test_numbers_may_be_strings_and_never_become_floats():

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from polymirror.errors import BadResponse, BookGone, MarketNotFound, RateLimited, VenueUnavailable
+from polymirror.errors import BadResponse, MarketNotFound, RateLimited, VenueUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -40,25 +40,10 @@ def all_books(request: httpx.Request) -> httpx.Response:
 async def test_a_book_is_fetched_by_its_token(desk):
     service = desk(book("7"))
     async with service.clob() as clob:
-        found = await clob.book("7")
+        found = (await clob.books(["7"])).books["7"]
     assert (found.asset_id, found.tick_size, found.neg_risk) == ("7", "0.01", False)
-    assert str(service.requests[0].url) == "https://clob.polymarket.com/book?token_id=7"
-
-
-async def test_a_404_with_the_venues_error_means_that_the_book_is_gone(desk):
-    service = desk(GONE)
-    async with service.clob() as clob:
-        with pytest.raises(BookGone):
-            await clob.book("7")
-        with pytest.raises(BookGone):
-            await clob.neg_risk("7")
-        with pytest.raises(BookGone):
-            await clob.tick_size("7")
-        with pytest.raises(MarketNotFound):
-            await clob.clob_market("0xaa")
-        with pytest.raises(MarketNotFound):
-            await clob.condition_of_token("7")
-    assert clob.counters.retries == 0
+    assert str(service.requests[0].url) == "https://clob.polymarket.com/books"
+    assert asked(service.requests[0]) == ["7"]
 
 
 @pytest.mark.parametrize("body", [b"<html>not here</html>", b'{"message":"no route"}', b"[]", b""])
@@ -66,14 +51,7 @@ async def test_a_404_of_somebody_else_never_retires_a_token(desk, body):
     service = desk(httpx.Response(404, content=body))
     async with service.clob() as clob:
         with pytest.raises(BadResponse, match="404"):
-            await clob.book("7")
-
-
-async def test_the_book_of_another_token_is_refused(desk):
-    service = desk(book("8"))
-    async with service.clob() as clob:
-        with pytest.raises(BadResponse, match="token asked for"):
-            await clob.book("7")
+            await clob.books(["7"])
 
 
 async def test_tokens_go_out_in_batches_once_each_and_absent_ones_are_missing(desk):
@@ -130,10 +108,13 @@ async def test_a_failed_batch_does_not_spoil_the_others(desk):
     assert isinstance(answer.failed["1"], VenueUnavailable)
 
 
-async def test_a_404_for_a_batch_means_that_none_of_it_exists(desk):
+async def test_a_404_of_the_venue_means_that_none_of_it_exists(desk):
     service = desk(GONE)
     async with service.clob() as clob:
         assert (await clob.books(["1", "2"])).missing == ("1", "2")
+        with pytest.raises(MarketNotFound):
+            await clob.clob_market("0xaa")
+    assert clob.counters.retries == 0
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504])
@@ -141,7 +122,7 @@ async def test_a_venue_that_cannot_answer_is_asked_again_then_unavailable(desk, 
     service = desk(httpx.Response(status, json={"error": "Trading is currently disabled"}))
     async with service.clob(attempts=4) as clob:
         with pytest.raises(VenueUnavailable) as caught:
-            await clob.book("7")
+            await clob.books(["7"])
     assert caught.value.status == status
     assert (clob.counters.calls, clob.counters.retries) == (4, 3)
     assert all(0 <= wait <= 0.25 * 2**number for number, wait in enumerate(service.time.slept))
@@ -151,7 +132,7 @@ async def test_a_passing_failure_is_healed_by_a_repetition(desk):
     failures = [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")]
     service = desk(*failures, book("7"))
     async with service.clob() as clob:
-        assert (await clob.book("7")).asset_id == "7"
+        assert list((await clob.books(["7"])).books) == ["7"]
     assert clob.counters.retries == 2
 
 
@@ -173,10 +154,8 @@ async def test_a_body_that_is_no_book_is_a_bad_response_after_the_retries(desk, 
     service = desk(httpx.Response(200, content=body))
     async with service.clob() as clob:
         with pytest.raises(BadResponse):
-            await clob.book("7")
-        with pytest.raises(BadResponse):
             await clob.books(["7"])
-    assert clob.counters.calls == 6
+    assert clob.counters.calls == 3
 
 
 async def test_an_answer_over_the_limit_is_refused_while_it_is_read_even_when_it_was_compressed(desk):
@@ -191,13 +170,13 @@ async def test_an_answer_over_the_limit_is_refused_while_it_is_read_even_when_it
     service = desk(lambda _request: httpx.Response(200, content=endless()))
     async with service.clob(max_body=10_000) as clob:
         with pytest.raises(BadResponse, match="longer than 10000"):
-            await clob.book("7")
+            await clob.books(["7"])
     assert read == 11
     bomb = gzip.compress(b" " * 1_000_000)
     service = desk(httpx.Response(200, content=bomb, headers={"Content-Encoding": "gzip"}))
     async with service.clob(max_body=10_000) as clob:
         with pytest.raises(BadResponse, match="longer than 10000"):
-            await clob.book("7")
+            await clob.books(["7"])
 
 
 async def test_a_body_that_cannot_be_decompressed_is_a_bad_response(desk):
@@ -207,7 +186,7 @@ async def test_a_body_that_cannot_be_decompressed_is_a_bad_response(desk):
     service = desk(lambda _request: httpx.Response(200, content=garbage(), headers={"Content-Encoding": "gzip"}))
     async with service.clob(attempts=1) as clob:
         with pytest.raises(BadResponse, match="decompressed"):
-            await clob.book("7")
+            await clob.books(["7"])
 
 
 @pytest.mark.parametrize(
@@ -221,7 +200,7 @@ async def test_a_body_that_cannot_be_decompressed_is_a_bad_response(desk):
 async def test_a_429_is_waited_for_as_long_as_the_venue_asks_in_any_of_its_forms(desk, refusal):
     service = desk(refusal, book("7"))
     async with service.clob() as clob:
-        await clob.book("7")
+        await clob.books(["7"])
     assert clob.counters.throttled == 1
     assert 7 <= sum(service.time.slept) <= 7.25
 
@@ -230,9 +209,9 @@ async def test_one_throttled_caller_holds_all_others_back(desk):
     service = desk(httpx.Response(429, headers={"Retry-After": "7"}), book("7"))
     async with service.clob(attempts=1) as clob:
         with pytest.raises(RateLimited):
-            await clob.book("7")
+            await clob.books(["7"])
         before = service.time.now
-        await clob.book("7")
+        await clob.books(["7"])
     assert service.time.now - before == 7
 
 
@@ -240,7 +219,7 @@ async def test_a_longer_wish_than_allowed_is_not_waited_for(desk):
     service = desk(httpx.Response(429, headers={"Retry-After": "3600"}))
     async with service.clob(total_timeout=600) as clob:
         with pytest.raises(RateLimited) as caught:
-            await clob.book("7")
+            await clob.books(["7"])
     assert caught.value.retry_after == 3600
     assert clob.counters.calls == 1
 
@@ -249,7 +228,7 @@ async def test_a_429_without_a_wish_backs_off_on_its_own(desk):
     service = desk(httpx.Response(429, headers={"Retry-After": "soon"}, content=b"busy"))
     async with service.clob() as clob:
         with pytest.raises(RateLimited) as caught:
-            await clob.book("7")
+            await clob.books(["7"])
     assert caught.value.retry_after is None
     assert clob.counters.throttled == 3
 
@@ -258,7 +237,7 @@ async def test_retries_stop_before_the_total_time_is_over(desk):
     service = desk(httpx.Response(503, headers={"Retry-After": "15"}))
     async with service.clob(attempts=20, total_timeout=20) as clob:
         with pytest.raises(VenueUnavailable):
-            await clob.book("7")
+            await clob.books(["7"])
     assert sum(service.time.slept) < 20
 
 
@@ -271,7 +250,7 @@ async def test_a_call_that_hangs_ends_after_the_total_time(desk):
     service.transport = Hanging()
     async with service.clob(total_timeout=0.1) as clob:
         with pytest.raises(VenueUnavailable, match=r"not done within 0\.1 s"):
-            await clob.book("7")
+            await clob.books(["7"])
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403])
@@ -279,7 +258,7 @@ async def test_a_refusal_that_will_not_pass_is_not_repeated(desk, status):
     service = desk(httpx.Response(status, content=b"<html>blocked</html>"))
     async with service.clob() as clob:
         with pytest.raises(BadResponse) as caught:
-            await clob.book("7")
+            await clob.books(["7"])
     assert caught.value.status == status
     assert clob.counters.calls == 1
 
@@ -308,45 +287,6 @@ async def test_a_time_that_is_no_unix_second_is_a_bad_response(desk, body):
             await clob.time()
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [(b"0.01", "0.01"), (b'"0.010"', "0.01"), (b"1e-4", "0.0001"), (b"0.0025", "0.0025"), (b'"0.1"', "0.1")],
-)
-async def test_the_tick_size_is_read_exactly_however_it_is_written(desk, body, expected):
-    service = desk(httpx.Response(200, content=b'{"minimum_tick_size":' + body + b"}"))
-    async with service.clob() as clob:
-        assert await clob.tick_size("7") == expected
-
-
-@pytest.mark.parametrize("body", [b"0", b"-0.01", b"null", b"true", b'"x"', b"1e-400", b"NaN", b"1e999999999"])
-async def test_an_impossible_tick_size_is_a_bad_response(desk, body):
-    service = desk(httpx.Response(200, content=b'{"minimum_tick_size":' + body + b"}"))
-    async with service.clob() as clob:
-        with pytest.raises(BadResponse):
-            await clob.tick_size("7")
-
-
-@pytest.mark.parametrize("status", [400, 404, 405])
-async def test_the_tick_size_is_asked_for_in_the_path_when_the_query_is_not_known(desk, status):
-    service = desk(httpx.Response(status, content=b"what?"), {"minimum_tick_size": 0.001})
-    async with service.clob() as clob:
-        assert await clob.tick_size("7") == "0.001"
-    assert [request.url.path for request in service.requests] == ["/tick-size", "/tick-size/7"]
-
-
-async def test_neg_risk_is_a_truth_value_or_an_error(desk):
-    service = desk({"neg_risk": True})
-    async with service.clob() as clob:
-        assert await clob.neg_risk("7") is True
-    service = desk({"neg_risk": "false"})
-    async with service.clob() as clob:
-        assert await clob.neg_risk("7") is False
-    service = desk({"neg_risk": None})
-    async with service.clob() as clob:
-        with pytest.raises(BadResponse, match="neg_risk"):
-            await clob.neg_risk("7")
-
-
 async def test_a_compact_market_is_read(desk):
     raw = {
         "t": [{"t": "1", "o": "Up"}, {"t": "2", "o": "Down"}],
@@ -367,11 +307,6 @@ async def test_a_compact_market_is_read(desk):
         async with service.clob() as clob:
             with pytest.raises(BadResponse, match=f"field {name} "):
                 await clob.clob_market("0xaa")
-
-
-async def test_the_condition_of_a_token_is_found(desk):
-    async with desk({"condition_id": "0xaa"}).clob() as clob:
-        assert await clob.condition_of_token("7") == "0xaa"
 
 
 async def test_more_calls_than_the_budget_are_spread_over_time(desk):

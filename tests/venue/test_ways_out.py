@@ -10,7 +10,7 @@ import ssl
 import httpx
 import pytest
 
-from polymirror.errors import BadResponse, BookGone, MarketNotFound, RateLimited, VenueUnavailable
+from polymirror.errors import BadResponse, MarketNotFound, RateLimited, VenueUnavailable
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.rest import Clob
 
@@ -23,18 +23,15 @@ def anyio_backend():
 
 
 CALLS = {
-    "book": (lambda clob, _: clob.book("7"), BookGone),
     "books": (lambda clob, _: clob.books(["7", "8"]), None),
     "time": (lambda clob, _: clob.time(), VenueUnavailable),
-    "tick_size": (lambda clob, _: clob.tick_size("7"), BookGone),
-    "neg_risk": (lambda clob, _: clob.neg_risk("7"), BookGone),
     "clob_market": (lambda clob, _: clob.clob_market("0xaa"), MarketNotFound),
-    "condition_of_token": (lambda clob, _: clob.condition_of_token("7"), MarketNotFound),
     "markets": (lambda _, gamma: each(gamma.markets(["s", "t"])), MarketNotFound),
     "markets_of_tokens": (lambda _, gamma: each(gamma.markets_of_tokens(["7", "8"])), MarketNotFound),
     "market": (lambda _, gamma: gamma.market("s"), MarketNotFound),
     "market_of_token": (lambda _, gamma: gamma.market_of_token("7"), MarketNotFound),
     "event": (lambda _, gamma: gamma.event("s"), MarketNotFound),
+    "events": (lambda _, gamma: each(gamma.events(["s", "t"])), MarketNotFound),
     "windows": (lambda _, gamma: gamma.windows("btc", "15m", 1_790_000_000.0), None),
 }
 """Every call of the edge, and what it says of a thing that the venue does not know; None: it says nothing of it."""
@@ -152,7 +149,7 @@ async def test_an_answer_that_takes_long_to_read_is_refused_unread(desk, monkeyp
 
 
 async def test_the_body_of_a_refusal_that_takes_long_to_read_is_not_read(desk):
-    error = await outcome(desk(httpx.Response(404, content=DENSE[0])), "book")
+    error = await outcome(desk(httpx.Response(404, content=DENSE[0])), "books")
     assert isinstance(error, BadResponse)
     assert error.status == 404
 
@@ -176,5 +173,5 @@ async def test_one_call_reads_all_markets_of_a_large_event_with_turns_for_others
 
 @pytest.mark.parametrize("number", [b"1" * 2_000, b"1." + b"1" * 2_000, b'"' + b"1" * 2_000 + b'"'])
 async def test_a_number_without_end_is_no_number(desk, number):
-    service = desk(httpx.Response(200, content=b'{"minimum_tick_size":' + number + b"}"))
-    assert isinstance(await outcome(service, "tick_size", attempts=1), BadResponse)
+    service = desk(httpx.Response(200, content=number))
+    assert isinstance(await outcome(service, "time", attempts=1), BadResponse)

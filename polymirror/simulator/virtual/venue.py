@@ -95,9 +95,7 @@ class VirtualVenue:
     ) -> None:
         self.exchange = exchange
         self.line: FaultLine = FaultLine(f if isinstance(f, Fault) else make_faults([f], seed=seed)[0] for f in faults)
-        self.endpoints: Endpoints = Endpoints(
-            stream=self.stream_url(MARKET_PATH), clob=self.base_url, gamma=self.base_url
-        )
+        self.endpoints: Endpoints = Endpoints.at(self.base_url)
         # False: nobody gets through any more, neither by socket nor by HTTP. What is open stays open.
         self.reachable = True
         self._rng = random.Random(f"network:{seed}")
