@@ -40,6 +40,11 @@ def venue(request: pytest.FixtureRequest) -> Iterator[StagedVenue]:
     """A venue of this test's own, open from before the test until after it."""
     from polymirror.testing import Stage, StageConfig  # noqa: PLC0415 - for those who ask
 
+    if hasattr(getattr(request.node, "obj", None), "hypothesis"):
+        raise pytest.UsageError(
+            "each example of a property-based test needs a venue of its own: leave the fixtures out of its arguments, "
+            "and let polymirror.testing.play run an async function with them"
+        )
     settings: dict[str, Any] = {}
     for mark in reversed([*request.node.iter_markers(MARK)]):
         if mark.args:

@@ -121,6 +121,10 @@ def test_plain(bot, venue):
             "*UsageError: the fixture 'mirror' of polymirror needs its fixture 'venue', and another one*: 'mine'*",
         ),
         (
+            "from hypothesis import given, strategies as st\n@given(st.none())\nasync def test_x(venue, x):\n    pass",
+            "*UsageError: each example of a property-based test needs a venue of its own*polymirror.testing.play*",
+        ),
+        (
             WITHOUT_THE_EXTRA,
             "*MissingExtra: the simulated venue needs an extra: pip install 'polymirror?simulator?'*",
         ),
