@@ -121,6 +121,7 @@ class Judge:
             if state is not BookState.LIVE:
                 continue
             view = self._mirror.live(token)
-            if not self._venue.was_true(token, view.bids, view.asks, longest):
+            since_ms = self._venue.wall_ms() - math.ceil(longest * 1000)
+            if not self._venue.exchange.was_true(token, view.bids, view.asks, since_ms):
                 detail = f"older than {longest:.3f} s: age {view.verified_age:.3f} s, {view}"
                 self._tally.violate("the mirror keeps up in the calm", detail, token)

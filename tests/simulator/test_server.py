@@ -67,8 +67,9 @@ async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
             client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
         for token in venue.tokens:
             bids, asks = as_seen(client, token)
-            assert venue.was_true(token, bids, asks, 5.0)
-            assert not venue.was_true(token, bids[1:], asks, 5.0)
+            since_ms = venue.wall_ms() - 5_000
+            assert venue.exchange.was_true(token, bids, asks, since_ms)
+            assert not venue.exchange.was_true(token, bids[1:], asks, since_ms)
 
 
 async def test_rest_and_discovery_answer_under_the_endpoints_given() -> None:
@@ -247,7 +248,7 @@ async def test_lost_deltas_make_a_naive_book_wrong_and_the_truth_says_so() -> No
             client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
         client.finish()
         books = [as_seen(client, token) for token in venue.tokens]
-        true = [venue.was_true(t, *levels, 60.0) for t, levels in zip(venue.tokens, books, strict=True)]
+        true = [venue.exchange.was_true(t, *levels, 0) for t, levels in zip(venue.tokens, books, strict=True)]
     assert fault.injected > 0
     assert client.seen["hash_right"] < client.seen["hash"]
     assert not any(true)
