@@ -15,6 +15,7 @@ from tests.loopback import PATIENCE, quiet_venue, settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from polymirror import BookView
     from polymirror.simulator import Simulator
 
 
@@ -27,8 +28,8 @@ class Venue:
         self.slugs = simulator.slugs
         self._portal = portal
 
-    def was_true(self, *args) -> bool:
-        return self._portal.call(self.simulator.was_true, *args)
+    def confirms(self, view: BookView, slack: float = 1.0) -> bool:
+        return self._portal.call(self.simulator.confirms, view, slack)
 
     def mirror(self, *slugs: str, **engine: float) -> Mirror:
         return Mirror.for_slug(*(slugs or self.slugs), config=settings(**engine), endpoints=self.endpoints)

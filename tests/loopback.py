@@ -167,7 +167,7 @@ class Truth:
                 self.doubted.append(str(refused))
             return
         self.granted += 1
-        if not self._venue.was_true(token, view.bids, view.asks, view.verified_age + self.SLACK):
+        if not self._venue.confirms(view, self.SLACK):
             self.wrong.append(str(view))
 
 

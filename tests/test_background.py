@@ -39,7 +39,7 @@ def test_it_reads_what_a_mirror_reads():
         view = mirror.live(up, max_proof_age=5)
         assert isinstance(view, BookView)
         assert view.state is BookState.LIVE
-        assert venue.was_true(up, view.bids, view.asks, 2.0)
+        assert venue.confirms(view, 2.0)
         top = mirror.top(up, 5)
         assert top.token == mirror.peek(up).token == mirror.prove(up, PATIENCE).token == up
         assert mirror.wait_settled(down, 5, timeout=PATIENCE).settled
@@ -89,7 +89,7 @@ def test_many_threads_may_read_at_once():
                     view = mirror.live(token)
                 except NotLive:
                     continue
-                assert venue.was_true(token, view.bids, view.asks, view.verified_age + 1.0)
+                assert venue.confirms(view, 1.0)
                 good += 1
             return good
 

@@ -75,7 +75,7 @@ async def test_two_markets_finds_pairs_that_cost_less_than_they_pay() -> None:
             pair = await anext(module.bargains(mirror, max_proof_age=5.0))
         assert {mirror.market_of(view.token).slug for view in pair} == set(venue.slugs)
         for view in pair:
-            assert venue.was_true(view.token, view.bids, view.asks, view.verified_age + 2.0)
+            assert venue.confirms(view, 2.0)
         cost = sum(level.price * module.SHARES for level in (view.best_ask for view in pair))
         assert isinstance(pair[0].best_ask, Level)
         assert cost < module.SHARES

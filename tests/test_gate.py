@@ -24,7 +24,7 @@ async def test_a_lease_gives_the_book_as_it_is_at_each_check() -> None:
             await mirror.wait_settled(up, timeout=PATIENCE)
             view = lease.check()
             assert view.exchange_ms > leased.exchange_ms
-            assert venue.was_true(up, view.bids, view.asks, 2.0)
+            assert venue.confirms(view, 2.0)
 
 
 async def test_a_lease_is_lost_with_live_and_stays_lost_when_the_book_was_replaced() -> None:

@@ -28,7 +28,7 @@ async def test_it_gives_all_books_in_the_order_of_their_names() -> None:
             views = lease.check()
             assert tuple(view.token for view in views) == wanted
             for view in views:
-                assert venue.was_true(view.token, view.bids, view.asks, 2.0)
+                assert venue.confirms(view, 2.0)
         with pytest.raises(LeaseLost, match="the lease has ended"):
             lease.check()
 

@@ -65,7 +65,7 @@ async def test_the_first_lines_a_user_writes_work_as_written() -> None:
             assert view.best_bid.price < view.best_ask.price
             assert view.cost_to_buy(100).shares > 0
             assert 0 <= view.verified_age <= 0.5
-            assert venue.was_true(up, view.bids, view.asks, 2.0)
+            assert venue.confirms(view, 2.0)
             seen += 1
             if seen == 10:
                 break
@@ -294,7 +294,7 @@ async def test_wait_settled_waits_for_the_proof_of_the_newest_change() -> None:
         after = await mirror.wait_settled(up, timeout=PATIENCE)
         assert (before.settled, after.settled) == (False, True)
         assert after.exchange_ms >= before.exchange_ms
-        assert venue.was_true(up, after.bids, after.asks, 2.0)
+        assert venue.confirms(after, 2.0)
 
 
 async def test_an_update_follows_when_waiting_levels_become_readable() -> None:

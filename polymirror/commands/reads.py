@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from polymirror.errors import NotLive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from polymirror.core.level import Level
     from polymirror.core.view import BookView
 
 STEP: Final = 0.0001
@@ -25,6 +22,9 @@ MAX_STEPS: Final = 600_000
 
 ALLOWANCE: Final = 0.25
 """Seconds for which a proof may be older than it says: the way of a frame over loopback."""
+
+EVER: Final = 50.0
+"""Seconds before its age in which a wrong read may have been true: the exchange remembers a minute."""
 
 STALLS_KEPT: Final = 256
 """How many of the newest reads' delays are remembered."""
@@ -64,8 +64,8 @@ class Readable(Protocol):
 class Truth(Protocol):
     """What knows better: the simulated exchange."""
 
-    def was_true(self, token: str, bids: Iterable[Level], asks: Iterable[Level], max_age: float) -> bool:
-        """Whether the book was exactly this within the last ``max_age`` seconds."""
+    def confirms(self, view: BookView, slack: float) -> bool:
+        """Whether the book was what the view says, no longer ago than its age and ``slack`` seconds."""
         ...
 
 
@@ -98,13 +98,13 @@ class Reads:
         self.granted += 1
         self.ages.add(view.verified_age)
         slack = ALLOWANCE + (view.apply_lag or 0.0) + max(self._stalls, default=0.0)
-        if not self._truth.was_true(token, view.bids, view.asks, view.verified_age + slack):
+        if not self._truth.confirms(view, slack):
             self._note_wrong(view)
 
     def _note_wrong(self, view: BookView) -> None:
         self.wrong += 1
         if len(self.examples) < MAX_EXAMPLES:
-            ever = self._truth.was_true(view.token, view.bids, view.asks, float(MAX_STEPS * STEP) - 1)
+            ever = self._truth.confirms(view, EVER)
             how = "was true before that age only" if ever else "was never true"
             proof = "no proof" if view.last_proof is None else f"proof {view.last_proof.kind.value}"
             self.examples.append(f"{view.token[:12]}.. epoch {view.epoch}, {proof}, {how}: {view}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-    from polymirror.simulator.exchange.history import Level
+    from polymirror.simulator.exchange.history import Read
     from polymirror.simulator.surface.app import Hub
     from polymirror.simulator.surface.services import Feed, Makes, Service
     from polymirror.venue.network import Network
@@ -129,16 +129,12 @@ class Simulator:
         """The slugs of all markets."""
         return self.exchange.slugs
 
-    def was_true(
-        self,
-        token: str,
-        bids: Iterable[Level],
-        asks: Iterable[Level],
-        max_age: float,
-    ) -> bool:
-        """Whether the exchange really had exactly these levels, those of a view, no longer than ``max_age`` s ago."""
-        since_ms = int((self._clock() - max_age) * 1000)
-        return self.exchange.was_true(token, bids, asks, since_ms)
+    def confirms(self, view: Read, slack: float = 1.0) -> bool:
+        """Whether a granted read is right: whether the exchange had exactly its levels no longer ago than it claims.
+
+        ``slack`` seconds are added to the view's own age, for the way of what proved it.
+        """
+        return self.exchange.confirms(view, slack, now_ms=self.wall_ms())
 
     async def __aenter__(self) -> Self:
         """Start on loopback; raises MissingExtra without the extra, OSError when the port is taken."""

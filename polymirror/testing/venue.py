@@ -210,13 +210,12 @@ class StagedVenue:
         bids, asks = self.exchange.truth(token)
         return Book(*(tuple(Level(price, size) for price, size in side) for side in (bids, asks)))
 
-    def was_true(self, view: BookView, *, slack: float = 1.0) -> bool:
+    def confirms(self, view: BookView, slack: float = 1.0) -> bool:
         """Whether the venue had exactly these levels no longer ago than the view claims, plus ``slack`` seconds.
 
         The slack is for the way from the venue. By its own rules: no code of the mirror judges the mirror.
         """
-        since_ms = self._carrier.wall_ms() - int((view.verified_age + slack) * 1000)
-        return self.exchange.was_true(view.token, view.bids, view.asks, since_ms)
+        return self.exchange.confirms(view, slack, now_ms=self._carrier.wall_ms())
 
     async def until_shown(self, mirror: Mirror, *tokens: str, timeout: float = 10.0) -> None:
         """Wait until the mirror grants a read of exactly what the venue has now, for these tokens (default: all).

@@ -125,6 +125,7 @@ class Judge:
             except NotLive:
                 # The program stood still, and what is due then was not done yet: a refusal is never wrong.
                 continue
-            if not self._venue.was_true(token, view.bids, view.asks, longest):
+            since_ms = self._venue.wall_ms() - math.ceil(longest * 1000)
+            if not self._venue.exchange.was_true(token, view.bids, view.asks, since_ms):
                 detail = f"older than {longest:.3f} s: age {view.verified_age:.3f} s, {view}"
                 self._tally.violate("the mirror keeps up in the calm", detail, token)

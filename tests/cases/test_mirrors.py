@@ -152,8 +152,7 @@ def judge(mirror: Mirror, venue: VirtualVenue, limit: float | None, wrong: list[
         except NotLive:
             continue
         granted += 1
-        since_ms = int(venue.wall_ms() - view.verified_age * 1000) - LATENCY_MS - 2
-        if not venue.exchange.was_true(token, view.bids, view.asks, since_ms):
+        if not venue.exchange.confirms(view, (LATENCY_MS + 1) / 1000, now_ms=venue.wall_ms()):
             wrong.append(
                 f"{mirror.now():.3f} {token[:6]}: not true within {view.verified_age:.3f} s, {view.last_proof}"
             )

@@ -42,7 +42,7 @@ async def test_books_and_tickers_are_the_exchange_s():
     async with ccxt() as (venue, exchange):
         for token in venue.tokens:
             book = await exchange.fetch_order_book(token)
-            assert venue.was_true(token, *sides(book))
+            assert venue.had_lately(token, *sides(book))
             ticker = await exchange.fetch_ticker(token)
             assert 0 < ticker["bid"] < ticker["ask"] < 1
             # Its middle comes from another call than its book.
@@ -108,7 +108,7 @@ async def test_a_watched_book_is_the_exchange_s():
         async with asyncio.timeout(30):
             for _ in range(60):
                 book = await exchange.watch_order_book(token)
-            assert venue.was_true(token, *sides(book))
+            assert venue.had_lately(token, *sides(book))
             ticker = await exchange.watch_ticker(token)
             assert 0 < ticker["bid"] < ticker["ask"] < 1
             (trade, *_) = await exchange.watch_trades(token)

@@ -120,7 +120,7 @@ async def test_kept_books_are_the_exchange_s():
         found = await run_node("poly_websockets.cjs", venue)
         for token, book in found["books"].items():
             sides = ([(level["price"], level["size"]) for level in book[side]] for side in ("bids", "asks"))
-            assert venue.was_true(token, *sides, max_age=5)
+            assert venue.had_lately(token, *sides, seconds=5)
     assert found["errors"] == []
     assert set(found["books"]) == set(venue.tokens)
     assert found["counts"]["price_change"] > 50

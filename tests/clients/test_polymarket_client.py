@@ -22,7 +22,7 @@ async def test_books_are_the_exchange_s():
     assert [book.asset_id for book in books] == list(venue.tokens)
     for book in (one, *books):
         bids, asks = ([(level.price, level.size) for level in side] for side in (book.bids, book.asks))
-        assert venue.was_true(book.asset_id, bids, asks)
+        assert venue.had_lately(book.asset_id, bids, asks)
         assert (book.min_order_size, book.tick_size, book.neg_risk) == (5, Decimal("0.01"), False)
 
 
@@ -177,7 +177,7 @@ async def test_books_kept_from_the_market_stream_are_the_exchange_s():
             kept(books, event)
         assert client._get_market_manager().dropped_events == 0
         for token in venue.tokens:
-            assert venue.was_true(token, *(side.items() for side in books[token])), token
+            assert venue.had_lately(token, *(side.items() for side in books[token])), token
 
 
 @pytest.mark.client(NAME, "subscribe(MarketSpec, custom_feature_enabled)")

@@ -48,7 +48,7 @@ async def test_books_have_the_hash_that_the_client_computes():
         stated = book["hash"]
         assert client.get_order_book_hash(dict(book)) == stated
         sides = ([(level["price"], level["size"]) for level in book[side]] for side in ("bids", "asks"))
-        assert venue.was_true(book["asset_id"], *sides)
+        assert venue.had_lately(book["asset_id"], *sides)
 
 
 @pytest.mark.client(

@@ -81,9 +81,10 @@ class Venue:
             "key": KEY,
         }
 
-    def was_true(self, token: str, bids: Iterable[Any], asks: Iterable[Any], max_age: float = 2.0) -> bool:
+    def had_lately(self, token: str, bids: Iterable[Any], asks: Iterable[Any], seconds: float = 2.0) -> bool:
         """Whether the exchange had these levels a moment ago; levels are pairs of anything that reads as a decimal."""
-        return self.simulator.was_true(token, _units(bids), _units(asks), max_age)
+        since_ms = self.simulator.wall_ms() - int(seconds * 1_000)
+        return self.simulator.exchange.was_true(token, _units(bids), _units(asks), since_ms)
 
 
 def _units(levels: Iterable[Any]) -> list[Level]:

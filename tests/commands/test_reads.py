@@ -28,9 +28,9 @@ class Truth:
         self.true_within = true_within
         self.asked = []
 
-    def was_true(self, token, bids, asks, max_age):
-        self.asked.append(max_age)
-        return max_age >= self.true_within
+    def confirms(self, view, slack):
+        self.asked.append(view.verified_age + slack)
+        return view.verified_age + slack >= self.true_within
 
 
 def test_a_true_read_is_granted_and_its_age_counted():

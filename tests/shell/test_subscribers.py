@@ -335,7 +335,7 @@ async def test_a_reader_that_never_comes_costs_the_mirror_nothing() -> None:
         assert first.conflated > 0
         # It is told of the past, and reads the present.
         newest = mirror.live(first.token)
-        assert venue.was_true(first.token, newest.bids, newest.asks, 1.0)
+        assert venue.confirms(newest, 1.0)
         mirror.remove_market(mirror.markets[0].condition_id)
         assert slow.reader.pending() == set()
 

@@ -67,8 +67,9 @@ async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
             client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
         for token in venue.tokens:
             bids, asks = as_seen(client, token)
-            assert venue.was_true(token, bids, asks, 5.0)
-            assert not venue.was_true(token, bids[1:], asks, 5.0)
+            since_ms = venue.wall_ms() - 5_000
+            assert venue.exchange.was_true(token, bids, asks, since_ms)
+            assert not venue.exchange.was_true(token, bids[1:], asks, since_ms)
 
 
 async def test_rest_and_discovery_answer_under_the_endpoints_given() -> None:
@@ -248,8 +249,10 @@ async def test_lost_deltas_make_a_naive_book_wrong_and_the_truth_says_so() -> No
         client = NaiveClient()
         async with asyncio.timeout(30):
             # A book that comes whole after a trade is right again until the next loss.
-            tokens = venue.tokens
-            while client.seen["batches"] < 50 or any(venue.was_true(t, *as_seen(client, t), 60.0) for t in tokens):
+            def is_true(token: str) -> bool:
+                return venue.exchange.was_true(token, *as_seen(client, token), 0)
+
+            while client.seen["batches"] < 50 or any(map(is_true, venue.tokens)):
                 client.feed(str(await socket.recv()))
     assert fault.injected > 0
     assert client.seen["hash_right"] < client.seen["hash"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import re
 import time
@@ -64,8 +63,7 @@ class Truth:
                 self.refused += 1
                 continue
             self.granted += 1
-            since_ms = self.venue.wall_ms() - math.ceil(view.verified_age * 1000) - self.late_ms
-            if not self.venue.exchange.was_true(token, view.bids, view.asks, since_ms):
+            if not self.venue.exchange.confirms(view, self.late_ms / 1000, now_ms=self.venue.wall_ms()):
                 self.wrong.append(f"{self.mirror.now()}: {view}")
 
 

@@ -39,10 +39,10 @@ def test_a_written_book_is_the_truth_of_both_tokens_and_what_the_mirror_shows() 
         await venue.until_shown(mirror)
         view = mirror.live(up)
         assert (view.bids, view.asks) == (venue.truth(up).bids, venue.truth(up).asks)
-        assert venue.was_true(view)
+        assert venue.confirms(view)
         await asyncio.sleep(30)
-        assert not venue.was_true(before), "it ended half a minute ago"
-        assert venue.was_true(mirror.live(up), slack=0.06)
+        assert not venue.confirms(before), "it ended half a minute ago"
+        assert venue.confirms(mirror.live(up), slack=0.06)
         venue.set_book(down, view.asks[:0], view.bids)
         assert venue.truth(down).asks == exactly(("0.4", "2.5"), ("0.47", "10"))
         venue.set_book(down)
@@ -156,7 +156,7 @@ def test_every_fault_of_the_catalogue_may_begin_and_end_and_the_mirror_lives_thr
             await asyncio.sleep(1)
             for token in mirror.tokens:
                 with suppress(NotLive):
-                    wrong += not venue.was_true(mirror.live(token), slack=6.0)
+                    wrong += not venue.confirms(mirror.live(token), slack=6.0)
         assert wrong == 0
         if not venue.exchange.is_resolved(venue.tokens[0]):
             await mirror.wait_live(timeout=120)

@@ -137,7 +137,7 @@ def test_no_script_makes_a_mirror_grant_what_was_not_true(script):
         async for _ in perform(venue, script):
             for token in mirror.tokens:
                 with suppress(NotLive):
-                    assert venue.was_true(mirror.live(token), slack=6.0)
+                    assert venue.confirms(mirror.live(token), slack=6.0)
         await asyncio.sleep(60)
         await mirror.wait_live(timeout=120)
 

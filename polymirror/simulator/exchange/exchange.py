@@ -8,6 +8,7 @@ way. Habits (what is sent when) follow recordings and published measurements of 
 
 from __future__ import annotations
 
+import math
 import random
 from decimal import Decimal
 from functools import partial
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.simulator.exchange.agenda import Output
-    from polymirror.simulator.exchange.history import Level
+    from polymirror.simulator.exchange.history import Level, Read
     from polymirror.simulator.exchange.queue import Resting
     from polymirror.simulator.exchange.round import Round
 
@@ -104,6 +105,18 @@ class Exchange(Floor):
         false. Raises :class:`~polymirror.errors.UnknownToken` for a token of no market.
         """
         return self.was_digest_true(token, digest_of(bids, asks), since_ms)
+
+    def confirms(self, view: Read, slack: float = 0.0, *, now_ms: int | None = None) -> bool:
+        """Whether a granted read is right: whether the book was that no longer ago than the view's own age, and a bit.
+
+        ``slack`` is that bit in seconds, for the way of what proved it. ``now_ms`` is when it was read, by the venue's
+        clock; default: the last :meth:`step`. Never true of an infinite age or a token of no market.
+        """
+        age = view.verified_age + slack
+        if not math.isfinite(age) or not self.knows(view.token):
+            return False
+        since_ms = (self.now_ms if now_ms is None else now_ms) - math.ceil(age * 1_000)
+        return self.was_true(view.token, view.bids, view.asks, since_ms)
 
     def was_digest_true(self, token: str, state: tuple[int, int], since_ms: int) -> bool:
         """As :meth:`was_true`, for levels that :func:`polymirror.simulator.exchange.history.digest` summed."""

@@ -46,6 +46,30 @@ class Level(Protocol):
         ...
 
 
+class Read(Protocol):
+    """What a granted read says: :class:`~polymirror.core.view.BookView` does."""
+
+    @property
+    def token(self) -> str:
+        """The asset id."""
+        ...
+
+    @property
+    def verified_age(self) -> float:
+        """Seconds from the proof of the levels to the read."""
+        ...
+
+    @property
+    def bids(self) -> Iterable[Level]:
+        """The levels, in any order."""
+        ...
+
+    @property
+    def asks(self) -> Iterable[Level]:
+        """The levels, in any order."""
+        ...
+
+
 def digest_of(bids: Iterable[Level], asks: Iterable[Level]) -> Digest:
     """As :func:`digest`, for the levels of a view."""
     return digest(*[[(level.price_e4, level.size_e6) for level in side] for side in (bids, asks)])

@@ -9,7 +9,6 @@ tests and a run's closing summary do.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
@@ -18,12 +17,10 @@ from attrs import define, field, frozen
 
 from polymirror.core.states import BookState
 from polymirror.errors import ConfigError
+from polymirror.simulator.exchange.history import Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from polymirror.simulator.exchange.exchange import Exchange
-    from polymirror.simulator.exchange.history import Level
 
 MAX_EVIDENCE: Final = 10_000
 """Announced orders that are remembered; the oldest are forgotten, and count as unannounced if they come yet."""
@@ -34,32 +31,12 @@ MAX_DETAILS: Final = 100
 SALT_BITS: Final = 53
 
 
-class View(Protocol):
+class View(Read, Protocol):
     """What the judge needs of a book view: :class:`~polymirror.core.view.BookView` has it."""
-
-    @property
-    def token(self) -> str:
-        """The asset id."""
-        ...
 
     @property
     def state(self) -> BookState:
         """The state the book was read in."""
-        ...
-
-    @property
-    def verified_age(self) -> float:
-        """Seconds from the proof of the levels to the read."""
-        ...
-
-    @property
-    def bids(self) -> Iterable[Level]:
-        """The levels, in any order."""
-        ...
-
-    @property
-    def asks(self) -> Iterable[Level]:
-        """The levels, in any order."""
         ...
 
 
@@ -164,10 +141,7 @@ class OrderJudge:
         """Hear what an order is about to rest on, last thing before the wire. ``client_id``: the bot's name for it."""
         age = view.verified_age
         live = view.state is BookState.LIVE
-        true = False
-        if math.isfinite(age) and view.token == token and self._exchange.knows(token):
-            since_ms = self._exchange.now_ms - math.ceil(age * 1_000) - self._allowed_ms
-            true = self._exchange.was_true(token, view.bids, view.asks, since_ms)
+        true = view.token == token and self._exchange.confirms(view, self._allowed_ms / 1_000)
         self._counts.announced += 1
         was = "were true" if true else "were not the exchange's"
         words = f"{client_id}: {view.state.name}, age {age:.3f} s, its levels {was}"
