@@ -215,7 +215,7 @@ class BackgroundMirror:
         """Return the newest proven state of a LIVE book, to trade on, as :meth:`polymirror.mirror.Mirror.live` does.
 
         The age is that at the moment at which this thread has the view: one that grew too old on the way is refused
-        (NotLive), whichever thread was busy. Takes two changes of threads, some 0.1 ms.
+        (NotLive), whichever thread was busy. Two changes of threads take some 0.05 ms.
         """
         return self._received(self._do("live", self._timed(lambda it: it.live(token, max_proof_age))), max_proof_age)
 
