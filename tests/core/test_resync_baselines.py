@@ -66,7 +66,7 @@ def test_what_the_venue_stated_last_is_found_behind_a_late_delta(rig, exchange):
     token.proven.journal.appendleft(newest)
     rig.engine.resync("11", rig.now)
     rig.drain()
-    assert [held.change for held in token.buffer].index(stated) == 0
+    assert [held.change for held in token.buffer._held].index(stated) == 0
 
 
 def test_a_baseline_older_than_the_missing_deltas_is_refused(rig, exchange):
