@@ -28,6 +28,9 @@ OVERDUE_SECONDS: Final = 0.02
 """A second token whose own hash is overdue by more than this is not read as a mirror image."""
 
 _NUMBERS: Final = (float, int)
+
+# Looking a member of an enumeration up takes longer than what is done with it here.
+_LIVE: Final = BookState.LIVE
 _IMAGE: Final = ProofKind.COMPLEMENT
 
 
@@ -77,7 +80,7 @@ class Reads(Surface):
         inside = now + self._slept
         # A program that stood still may read before it does what is due: then nobody has tried the own hash in time.
         if (
-            token.state is BookState.LIVE
+            token.state is _LIVE
             and proof is not None
             and inside - proof.as_of <= limit
             and (proof.kind is not _IMAGE or inside <= self._images.next() + OVERDUE_SECONDS)
