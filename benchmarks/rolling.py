@@ -40,7 +40,8 @@ VENUE: Final = ExchangeConfig(
     seed=1,
     new_market_every_ms=None,
     history_ms=180_000,
-    oracle=OracleConfig(tick_ms=10_000),
+    # It keeps the last 7,200 prices of each asset, which would be memory that grows for 20 hours.
+    oracle=OracleConfig(tick_ms=60_000),
     rounds=RoundsConfig(
         assets=ASSETS, window_s=300, more_windows_s=(900,), keep_s=300.0, flow=FlowConfig(rate=0.02, volatility=0.001)
     ),

@@ -169,3 +169,13 @@ def test_what_waited_while_the_program_stood_still_is_not_dated_before_the_venue
     rig.now = rig.engine.next_deadline() + 4.0
     rig.send(change)
     assert shown(rig.engine.peek("11", rig.now)) == truth(Exchange(), "11"), "nothing dates it, so it proves nothing"
+
+
+def test_the_time_of_day_at_the_venue_goes_on_in_a_gap(exchange):
+    assert Rig().engine.venue_ms(BEGIN) == 0
+    rig = Rig.live(exchange)
+    rig.time()
+    before = rig.engine.venue_ms(rig.now)
+    assert START - 1_000 < before <= START + 1_000
+    rig.gap(5.0)
+    assert rig.engine.venue_ms(rig.now) - before == pytest.approx(5_000, abs=1)
