@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 INTRODUCTION = """\
 # Performance
 
-What the mirror costs, beside bare decoders and beside other programs that can hold a Polymarket book, measured in one
-run. Everything here was written by `python -m benchmarks --write`; the methods are below, with what speaks against
+What a proven book costs you, measured in one run, beside bare decoders and other programs that can hold a Polymarket
+book. Everything here was written by `python -m benchmarks --write`; the methods are below, with what speaks against
 them.
 
 """
+
+GAINS = {
+    "live_read": "A read for execution waits for nobody: {figure} of CPU, and the book was proven.",
+    "recorded_path_vs_fastest": "A change of a real market takes {figure} the time of the fastest other program here, "
+    "which proves nothing; here the hash of the whole book is checked with each batch.",
+    "memory_10k_books": "10,000 books of 50 levels a side are {figure} of memory, the whole process included.",
+    "cold_start_cpu": "10,000 tokens are LIVE after {figure} of CPU.",
+    "reconnect_storm_calls": "After all sockets were lost, 10,000 tokens are back with {figure} to REST.",
+    "steady_10k_tokens": "10,000 quiet tokens, timers and probes and all, take {figure} of one core.",
+    "burst_frame_age": "At 20 times the pace of a recorded market, 999 of 1,000 frames can be read within {figure}.",
+}
+"""What a figure means for a user, where it was measured."""
 
 METHOD = """\
 ## How it is measured
@@ -117,11 +129,10 @@ def render(rows: Sequence[Row], machine: Machine, quick: bool) -> str:  # noqa: 
     parts = [INTRODUCTION]
     if quick:
         parts.append("**This page was made by a quick run: a tenth of everything. Do not quote it.**\n\n")
-    parts.append(_machine(machine))
+    parts += [_machine(machine), *_gains(rows)]
     if "recorded_path_vs_fastest" in found:
         parts += _recorded(found["recorded_path_vs_fastest"])
-    parts += ["## Targets\n\n", _targets(rows), "\n", _shortfalls(rows)]
-    parts += [METHOD.format(checked=500 if quick else 5_000), *_races(found)]
+    parts += [*_races(found), *_targets(rows), METHOD.format(checked=500 if quick else 5_000)]
     parts += _instructions(found)
     if "gc_pause_p999" in found:
         parts.append(PAUSES.format(table=_pauses(found["gc_pause_p999"])))
@@ -140,15 +151,27 @@ def _machine(machine: Machine) -> str:
     )
 
 
-def _targets(rows: Sequence[Row]) -> str:
-    return _table(
-        ["measurement", "figure", "target", ""],
-        [
-            [f"{row.title} (`{row.name}`)", _figure(row), f"{'≥' if row.at_least else '≤'} {row.target:g} {row.unit}",
-             "met" if row.ok else "**missed**"]
-            for row in rows
-        ],
-    )  # fmt: skip
+def _gains(rows: Sequence[Row]) -> Iterable[str]:
+    """Yield what a user has of it, and how many targets were missed."""
+    found = {row.name: f"{row.ratio:.3g} {row.unit}" for row in rows if row.ratio is not None}
+    said = [f"- {words.format(figure=found[name])}\n" for name, words in GAINS.items() if name in found]
+    missed = sum(not row.ok for row in rows)
+    said.append(f"- {missed} of {len(rows)} [targets](#targets) are missed, and told with the others.\n")
+    yield "## What you gain\n\n" + "".join(said) + "\n"
+
+
+def _targets(rows: Sequence[Row]) -> Iterable[str]:
+    """Yield what was aimed at, what was missed first."""
+    yield "## Targets\n\n"
+    for title, chosen in (("Missed", [row for row in rows if not row.ok]), ("Met", [row for row in rows if row.ok])):
+        if chosen:
+            yield f"### {title}\n\n" + _table(["measurement", "figure", "target", ""], map(_target, chosen)) + "\n"
+    yield _shortfalls(rows)
+
+
+def _target(row: Row) -> Sequence[str]:
+    wanted = f"{'≥' if row.at_least else '≤'} {row.target:g} {row.unit}"
+    return [f"{row.title} (`{row.name}`)", _figure(row), wanted, "met" if row.ok else "**missed**"]
 
 
 def _figure(row: Row) -> str:

@@ -48,6 +48,17 @@ def test_the_page_tells_every_row_its_target_and_whether_it_was_met():
     assert "{" not in page
 
 
+def test_the_page_opens_with_what_a_user_gains_and_tells_what_was_missed_before_what_was_met():
+    read = Row("live_read", "Mirror.live() of a book, CPU time", 1.354, 1.0, unit="us")
+    page = render((*ROWS, read), MACHINE, quick=False)
+    gains, targets = page.index("## What you gain"), page.index("## Targets")
+    assert gains < page.index("## Races") < targets < page.index("## How it is measured")
+    assert "- A read for execution waits for nobody: 1.35 us of CPU, and the book was proven." in page
+    assert "- 3 of 4 [targets](#targets) are missed" in page
+    missed, met = page[targets:].split("### Met")
+    assert (missed.count("**missed** |"), met.count("**missed** |"), met.count("| met |")) == (3, 0, 1)
+
+
 def test_the_page_tells_where_the_instructions_go_and_what_the_target_would_leave():
     page = " ".join(render(COUNTED, MACHINE, quick=False).split())
     assert "| `take` | 300 | 300 | | `check` | 3 | 97 | | all | 303 | 397 |" in page
@@ -136,5 +147,5 @@ def test_an_unknown_group_is_named():
 def test_the_published_page_is_of_a_whole_run():
     page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     assert "quick run" not in page
-    for part in ("## Targets", "## How it is measured", "## Races", "## Caveats", "## Details"):
+    for part in ("## What you gain", "## Targets", "## How it is measured", "## Races", "## Caveats", "## Details"):
         assert part in page
