@@ -21,7 +21,7 @@ GAP = 0.005
 SHORT = StreamConfig(open_timeout=0.15, close_timeout=0.1)
 CALL = RestConfig(attempts=3, read_timeout=5, total_timeout=0.15)
 
-LATE = 5.0
+LATE = 60.0
 """Seconds after which something has no end. Nothing here takes a second of them."""
 
 
