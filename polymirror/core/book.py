@@ -64,6 +64,8 @@ class Undo(Struct, gc=False):
     """The hash that came with the change. "": none, or the book was proven by it."""
     as_of: float = 0.0
     """For when it speaks, in seconds on the mirror's clock: what it ended was true until then. 0.0: proven at once."""
+    message: int = 0
+    """Which message of its market brought it, counted; 0: one that had nothing else to say of this level."""
 
     def delta(self, asset_id: str) -> Change:
         """Return the change as it came, but for the best prices stated with it."""
@@ -238,7 +240,7 @@ class OrderBook:
         book.asks.restore(levels.ask_keys, levels.ask_sizes, texts.asks)
         return book
 
-    def change(self, change: Change, at_ms: int) -> Undo:
+    def change(self, change: Change, at_ms: int, message: int = 0) -> Undo:
         """Apply one delta and return how to take it back. Raises UnitError and changes nothing if it is bad."""
         price_wire, size_wire, side = change.price, change.size, change.side
         price = PRICES[price_wire]
@@ -247,10 +249,12 @@ class OrderBook:
             raise UnitError("price", price_wire, "inside (0, 1)")
         wire = f'{{"price":"{price_wire}","size":"{size_wire}"}}'
         if side == "BUY":
-            return Undo(at_ms, True, price, self.bids.set(price, size, wire), size, wire, change.hash)  # noqa: FBT003
+            old = self.bids.set(price, size, wire)
+            return Undo(at_ms, True, price, old, size, wire, change.hash, 0.0, message)  # noqa: FBT003
         if side == "SELL":
             key = COMPLEMENTS[price_wire]
-            return Undo(at_ms, False, key, self.asks.set(key, size, wire), size, wire, change.hash)  # noqa: FBT003
+            old = self.asks.set(key, size, wire)
+            return Undo(at_ms, False, key, old, size, wire, change.hash, 0.0, message)  # noqa: FBT003
         raise UnitError("side", side, "BUY or SELL")
 
     def turn_into(self, other: OrderBook, at_ms: int) -> list[Undo]:

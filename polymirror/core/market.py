@@ -70,9 +70,10 @@ class Market:
         self.newest_ms = 0
         # Exchange time of the open batch in ms; 0: none is open.
         self.batch_ms: int = 0
-        # When the open batch's newest message came, and how many it has.
+        # When the open batch's newest message came, how many it has, and how many came at all that were not usual.
         self.heard_at: float = 0.0
         self.messages: int = 0
+        self.taken = 0
         # Tokens that are to be checked when the open batch is over.
         self.touched: dict[Token, None] = {}
         # Compared when the batch is over.
@@ -112,7 +113,7 @@ class Market:
         It was read at ``heard_at``, if it had to wait since. Raises UnitError if an entry is bad; entries before it are
         applied. Return whether all is checked already: then nothing is left to be done when the batch is over.
         """
-        changes, at_ms = message.price_changes or [], message.at_ms
+        changes, at_ms, heard_at = message.price_changes or [], message.at_ms, now if heard_at is None else heard_at
         if len(changes) == PAIR and at_ms >= self.batch_ms and as_of != _NEVER:
             first, second = changes
             if take_mirrored(self, first, second, at_ms, as_of, now):
@@ -124,14 +125,12 @@ class Market:
             order_ms = max(self.outbox.clock.order_ms(at_ms, now), min(at_ms, newest_ms))
         self._join_batch(order_ms, now)
         self.messages += 1
+        self.taken += 1
         undos: list[tuple[Token, Undo]] = []
         for change in changes:
-            token = self.tokens.get(change.asset_id)
-            if token is None:
+            if (token := self.tokens.get(change.asset_id)) is None:
                 self.outbox.counts["untracked"] += 1
-                continue
-            undo = token.delta(change, order_ms, at_ms, as_of, now, heard_at)
-            if undo is not None:
+            elif (undo := token.delta(change, order_ms, at_ms, as_of, now, heard_at, self.taken)) is not None:
                 undos.append((token, undo))
                 self.touched[token] = None
         self._mirror(undos)

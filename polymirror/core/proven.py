@@ -158,9 +158,10 @@ class Proven:
         self.restart(0)
 
     def _superseded(self) -> frozenset[Levels]:
-        """Return the states of the newest millisecond that others followed."""
+        """Return the states of the newest millisecond that others followed, and that did not come back."""
         undos = [undo for undo in self.journal if undo.at_ms == self.last_ms][-MAX_SUPERSEDED:]
-        return frozenset(self.book.levels_before(undos[start:]) for start in range(1, len(undos)))
+        states = {self.book.levels_before(undos[start:]) for start in range(1, len(undos))}
+        return frozenset(states - {self.book.levels()}) if states else frozenset()
 
     @property
     def floor_ms(self) -> int:
@@ -236,7 +237,7 @@ class Proven:
         self.journal = journal
         return journal
 
-    def overtaken(self, change: Change, at_ms: int) -> bool:
+    def overtaken(self, change: Change, at_ms: int, message: int) -> bool:
         """Whether a delta that is not newer than the book must not be applied: in the book already, or overtaken."""
         if at_ms < self.baseline_ms or (at_ms < self.last_ms and self.hash_proven):
             return True
@@ -244,6 +245,9 @@ class Proven:
         same = self.changes_of(is_bid, price if is_bid else PRICE_SCALE - price, at_ms)
         if at_ms < self.last_ms:
             return any(undo.at_ms > at_ms for undo in same)
+        if message and same and same[0].message == message:
+            # What its own message said before: that is in order.
+            return False
         # Delivered again within the newest millisecond: the same change, in the book before another one.
         return any(undo.delta(change.asset_id).size == change.size for undo in same[1:])
 
@@ -266,20 +270,20 @@ class Proven:
         """Whether this is the newest delta, delivered again."""
         return stated_ms == self.stated_ms and change == self.stated
 
-    def deltas(self, asset_id: str, most: int, clock: VenueClock) -> list[tuple[int, Change, float]]:
-        """Return up to ``most`` of the newest changes as they came, with their dates.
+    def deltas(self, asset_id: str, most: int, clock: VenueClock) -> list[tuple[int, Change, float, int]]:
+        """Return up to ``most`` of the newest changes as they came, with their dates and messages.
 
         The last of them has all that was stated in it.
         """
         deltas = [
-            (undo.at_ms, undo.delta(asset_id), undo.as_of or clock.date(undo.at_ms, float("inf")))
+            (undo.at_ms, undo.delta(asset_id), undo.as_of or clock.date(undo.at_ms, float("inf")), undo.message)
             for undo in self.journal
         ]
         if (stated := self.stated) is not None:
             for i in range(len(deltas) - 1, -1, -1):
-                at_ms, delta, as_of = deltas[i]
+                at_ms, delta, as_of, message = deltas[i]
                 if (delta.price, delta.size, delta.side) == (stated.price, stated.size, stated.side):
-                    deltas[i] = (at_ms, stated, as_of)
+                    deltas[i] = (at_ms, stated, as_of, message)
                     return deltas[-most:]
         # What is left would not end with what the venue stated last, so nothing could prove it.
         return []

@@ -216,21 +216,21 @@ class Token:
             self.start_resync(Reason.DISCONNECT, now, gap=True, detail=detail)
 
     def delta(
-        self, change: Change, order_ms: int, stated_ms: int, as_of: float, now: float, heard_at: float | None = None
+        self, change: Change, order_ms: int, stated_ms: int, as_of: float, now: float, heard_at: float, message: int
     ) -> Undo | None:
         """Take one delta: apply it, or buffer it. Return what it replaced. Raises UnitError if it is bad.
 
         ``order_ms`` orders it, ``stated_ms`` is what the venue hashed, and it speaks for ``as_of``. It was read at
-        ``heard_at``, if it had to wait since.
+        ``heard_at``, before it had to wait, and came with what else its ``message`` says.
         """
         # Read before a doubt was raised, it knows nothing of it (D4).
-        late = heard_at is not None and heard_at < self.doubted_at
+        late = heard_at < self.doubted_at
         if self.proven.mark.is_ahead(stated_ms, now, self.outbox.clock):
             as_of = _NEVER
-        return self._take(Held(order_ms, change, stated_ms, as_of, self.doubts - late, now))
+        return self._take(Held(order_ms, change, stated_ms, as_of, self.doubts - late, now, message))
 
     def _take(self, held: Held) -> Undo | None:
-        order_ms, change, stated_ms, as_of, doubts, now = held
+        order_ms, change, stated_ms, as_of, doubts, now, message = held
         proven = self.proven
         if not proven.loaded:
             if self.state is not BookState.RETIRED and self.buffer.hold(held):
@@ -243,9 +243,9 @@ class Token:
             if proven.hash_proven:
                 self.outbox.count(ProofKind.HASH, Verdict.MATCH)
             return None
-        if order_ms <= proven.last_ms and proven.overtaken(change, order_ms):
+        if order_ms <= proven.last_ms and proven.overtaken(change, order_ms, message):
             return None
-        undo = proven.book.change(change, order_ms)
+        undo = proven.book.change(change, order_ms, message)
         proven.follow(undo, change, stated_ms, as_of, doubts)
         return undo
 

@@ -23,6 +23,7 @@ class Held(NamedTuple):
     as_of: float
     doubts: int
     now: float
+    message: int
 
 
 class Waiting(Struct, eq=False, gc=False):
@@ -63,10 +64,10 @@ class Waiting(Struct, eq=False, gc=False):
         Return the exchange time of the first one; None if there is none.
         """
         kept = proven.deltas(asset_id, self._limit, clock)
-        deltas = [Held(at_ms, change, at_ms, as_of, 0, now) for at_ms, change, as_of in kept]
+        deltas = [Held(at_ms, change, at_ms, as_of, 0, now, message) for at_ms, change, as_of, message in kept]
         if deltas:
             stamps = (proven.stated_ms, proven.stated_as_of, proven.stated_doubts)
-            deltas[-1] = Held(deltas[-1].order_ms, deltas[-1].change, *stamps, now)
+            deltas[-1] = Held(deltas[-1].order_ms, deltas[-1].change, *stamps, now, deltas[-1].message)
         self._held = deltas
         return deltas[0].order_ms if deltas else None
 

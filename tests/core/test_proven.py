@@ -258,17 +258,17 @@ def test_a_book_is_empty_only_when_it_is_loaded_and_has_no_level():
 
 def test_a_late_change_is_overtaken_by_the_baseline_a_fitting_hash_or_a_newer_one_of_its_level(proven):
     late = Change("11", "0.41", "9", "BUY", "")
-    assert proven.overtaken(late, START - 1), "older than the baseline"
+    assert proven.overtaken(late, START - 1, 1), "older than the baseline"
     follow(proven, "0.45", "1", START + 5)
-    assert not proven.overtaken(late, START + 2)
-    assert not proven.overtaken(Change("11", "0.55", "9", "SELL", ""), START + 2), "another side"
+    assert not proven.overtaken(late, START + 2, 1)
+    assert not proven.overtaken(Change("11", "0.55", "9", "SELL", ""), START + 2, 1), "another side"
     follow(proven, "0.41", "2", START + 6)
-    assert proven.overtaken(late, START + 2), "its level has a newer size"
-    assert not proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2)
+    assert proven.overtaken(late, START + 2, 1), "its level has a newer size"
+    assert not proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2, 1)
     proven.hash_fits()
-    assert proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2), "the hash has it already"
+    assert proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2, 1), "the hash has it already"
     proven.distrust_hash()
-    assert not proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2)
+    assert not proven.overtaken(Change("11", "0.44", "9", "BUY", ""), START + 2, 1)
 
 
 def test_a_late_change_is_not_what_the_book_must_agree_with(proven):
@@ -283,9 +283,9 @@ def test_the_changes_as_they_came_end_with_what_was_stated_last(proven):
     for n in range(3):
         follow(proven, f"0.4{n + 1}", "2", START + n, digest=f"h{n}")
     deltas = proven.deltas("11", 2, clock)
-    assert [at for at, _, _ in deltas] == [START + 1, START + 2]
+    assert [at for at, *_ in deltas] == [START + 1, START + 2]
     assert deltas[-1][1] is proven.stated
-    assert [each.hash for _, each, _ in deltas] == ["h1", "h2"]
+    assert [each.hash for _, each, *_ in deltas] == ["h1", "h2"]
     proven.journal.pop()
     assert proven.deltas("11", 10, clock) == []
 

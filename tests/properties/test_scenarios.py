@@ -43,6 +43,10 @@ def go_on(world: World, flow) -> None:
           (0, 9.0, ("orders", [("BUY", 100, 0)], "own")), (0, 9.0, ("orders", [("BUY", 100, 0)], "own"))],
     stream=0.02, rest=0.05, behind=0.0, age=5.0, seed=3,
 )  # fmt: skip
+@example(
+    flow=[(0, 0.0, ("orders", [("BUY", 100, 0), ("BUY", 100, 5_000_000), ("BUY", 100, 0)], "own"))],
+    stream=0.0, rest=0.0, behind=0.0, age=15.0, seed=0,
+)  # fmt: skip
 def test_a_healthy_venue_never_loses_a_book(flow, stream, rest, behind, age, seed):
     world = World(quick_config(max_proof_age=age, scheduled_resync=20.0), seed=seed)
     world.weather.stream_delay, world.weather.rest_delay, world.weather.rest_behind = stream, rest, behind
