@@ -159,6 +159,7 @@ class Simulator:
             lifespan="off",
             proxy_headers=False,
             server_header=False,
+            ws="websockets-sansio",  # what newer versions take by themselves; the other one warns
             ws_ping_interval=None,  # the venue sends no protocol pings
             ws_max_size=16 * 2**20,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
