@@ -89,7 +89,9 @@ def demo(
 
 @app.command(cls=Command)
 def watch(
-    what: Annotated[list[str], typer.Argument(metavar="SLUG|TOKEN", help="Market slugs, or token ids (digits).")],
+    what: Annotated[
+        list[str], typer.Argument(metavar="SLUG|TOKEN", help="Market slugs or pages, or token ids (digits).")
+    ],
     *,
     seconds: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
@@ -137,7 +139,8 @@ def replay(
 @app.command(cls=Command)
 def doctor(
     slugs: Annotated[
-        list[str] | None, typer.Argument(metavar="SLUG", help="Markets to check with; without any, those of now.")
+        list[str] | None,
+        typer.Argument(metavar="SLUG", help="Markets to check with; without any, those that trade now."),
     ] = None,
     *,
     json: Json = False,
@@ -230,7 +233,11 @@ def serve(
     ] = False,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", autocompletion=_fault_ids, help="What goes wrong now and then; may be repeated."),
+        typer.Option(
+            metavar="ID",
+            autocompletion=_fault_ids,
+            help="What goes wrong now and then, by an id that 'faults' lists; may be repeated.",
+        ),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
