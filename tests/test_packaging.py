@@ -129,7 +129,8 @@ def test_each_link_of_the_readme_works_outside_of_the_repository() -> None:
     links = re.findall(r"\]\(([^)]+)\)", readme) + re.findall(r"^\[[^\]]+\]: (\S+)$", readme, re.MULTILINE)
     base = PROJECT["urls"]["Documentation"]
     pages = {f"{base}{path.stem}.html" for path in (REPOSITORY / "docs").glob("*.md")}
-    assert {link.partition("#")[0] for link in links} - pages == set()
+    pictures = {f"{base}_images/{path.name}" for path in (REPOSITORY / "docs").glob("*.svg")}
+    assert {link.partition("#")[0] for link in links} - pages - pictures == set()
 
 
 def test_each_name_that_the_readme_links_has_its_address() -> None:
