@@ -34,4 +34,5 @@ def make_app(mirror: BackgroundMirror) -> Flask:
 
 if __name__ == "__main__":
     with BackgroundMirror.for_slug(sys.argv[1]) as mirror:
+        mirror.wait_live(timeout=60)  # until the market is found, it has no tokens; why not is in what this raises
         make_app(mirror).run()

@@ -1,4 +1,4 @@
-"""A market maker in some seventy lines: it quotes both sides of a market, cancels, and keeps books of its own.
+"""A market maker in some hundred lines: it quotes both sides of a market, cancels, and keeps books of its own.
 
     polymirror serve --seed 7 --port 8000
     python examples/market_maker.py http://127.0.0.1:8000 SLUG serve/7/0 60
@@ -77,8 +77,7 @@ class Maker:
     async def quote(self, slug: str, seconds: float, pause: float = 0.5) -> None:
         """Quote for some time, withdraw, and read up what was missed."""
         end, listening = time.monotonic() + seconds, asyncio.create_task(self.listen())
-        places = Endpoints(stream=f"{self.socket}/ws/market", clob=self.url, gamma=self.url)
-        async with Mirror.for_slug(slug, endpoints=places) as mirror:
+        async with Mirror.for_slug(slug, endpoints=Endpoints.at(self.url)) as mirror:
             while time.monotonic() < end:
                 await self.call("DELETE", "/cancel-all")
                 with suppress(NotLive):  # no quote is better than a wrong one
