@@ -198,16 +198,17 @@ class Mirror(Markets, Told):
         return await self.__aenter__()
 
     async def stop(self) -> None:
-        """Stop. Does nothing for a mirror that does not run."""
+        """Stop. Does nothing for a mirror that does not run. Raises WrongThread in a thread that is not its own."""
         await self.__aexit__(None, None, None)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop: every socket is closed and every task has ended on return."""
-        stack, self._stack = self._stack, None
-        if stack is None:
+        if self._stack is None:
             return
+        self._owner.check()
+        stack, self._stack = self._stack, None
         with alone():
             if kind is not None and issubclass(kind, asyncio.CancelledError):
                 # Perhaps the group cancelled the body because a task failed: let it tell.
@@ -372,6 +373,7 @@ class Mirror(Markets, Told):
         Raises NotLive if the book is not LIVE, or not settled within ``timeout`` seconds (0: now or never), and
         ConfigError for a bad age or time-out.
         """
+        self._owner.check()
         check_timeout("timeout", timeout)
         view = self.live(token, max_proof_age)
         if not view.settled:

@@ -99,7 +99,9 @@ async def test_another_thread_is_refused_with_both_ways_to_do_it() -> None:
             lambda: asyncio.run(mirror.add_token(token)),
             lambda: asyncio.run(mirror.prove(token)),
             lambda: asyncio.run(mirror.wait_live(token)),
+            lambda: asyncio.run(mirror.wait_settled(token)),
             lambda: asyncio.run(mirror.until(lambda: True)),
+            lambda: asyncio.run(mirror.stop()),
             mirror.updates,
             mirror.events,
             lambda: mirror.on_update(print),
@@ -114,6 +116,7 @@ async def test_another_thread_is_refused_with_both_ways_to_do_it() -> None:
         assert mirror.markets == (market,)
         with pytest.raises(RuntimeError):
             await asyncio.to_thread(mirror.resync, token)
+        assert mirror.status().running
 
 
 async def test_the_debug_mode_of_asyncio_refuses_reads_of_another_thread_as_well() -> None:
