@@ -48,6 +48,8 @@ PROVE_AGAIN = 1.0
 FIRST_LOOK_UP = 5.0
 """Seconds that a start waits for the first answers of discovery; what is not found by then is looked for on."""
 
+NOT_STARTED = "the mirror does not run yet: call start() first, or use it in 'async with'"
+
 MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
@@ -229,16 +231,16 @@ class Mirror(Markets, Told):
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._group is None:
             work.close()
-            raise MirrorClosed("use the mirror inside 'async with'")
+            raise MirrorClosed(NOT_STARTED)
         task = self._group.create_task(work, name=f"polymirror {name}")
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
         return task
 
     def _check_running(self) -> None:
-        self._owner.check()
-        if self._group is None or self._stopped:
-            raise MirrorClosed("use the mirror inside 'async with'")
+        self._check_open()
+        if self._group is None:
+            raise MirrorClosed(NOT_STARTED)
 
     def _check_open(self) -> None:
         self._owner.check()

@@ -99,6 +99,10 @@ async def test_start_and_stop_without_a_block() -> None:
         await mirror.stop()
         with pytest.raises(MirrorClosed, match="make another one"):
             await mirror.start()
+        with pytest.raises(MirrorClosed, match="the mirror was stopped: make another one"):
+            await mirror.wait_live()
+        with pytest.raises(MirrorClosed, match=r"call start\(\) first, or use it in 'async with'"):
+            await mirror_of(venue).wait_live()
 
 
 async def test_what_the_settings_have_no_room_for_ends_the_start_and_no_mirror_that_runs(monkeypatch) -> None:
