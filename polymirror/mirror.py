@@ -357,17 +357,16 @@ class Mirror(Markets, Told):
         except TimeoutError:
             missing = list(refusals())
             if missing:
-                raise all_of(missing, f"waited {timeout:g} s") from None
+                raise all_of(missing, f"waited {timeout:g} s", self._listing.name_of) from None
 
     def _lacks(self, token: str, *, retired_ok: bool) -> NotLive | None:
         """Return why a token is not LIVE, or None; raise it if no waiting helps."""
         state = self.engine.peek_state(token)
         if state is BookState.LIVE or (state is BookState.RETIRED and retired_ok):
             return None
-        name = self._listing.name_of(token)
         if state is BookState.RETIRED:
             raise self.engine.refusal(token, self.now(), detail=f"{name}: its market is over; retired_ok=True skips it")
-        return self.engine.refusal(token, self.now(), detail=name)
+        return self.engine.refusal(token, self.now())
 
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change of a LIVE book is proven, and return the view.
@@ -377,6 +376,7 @@ class Mirror(Markets, Told):
         """
         self._owner.check()
         check_timeout("timeout", timeout)
+            name = self._listing.name_of(token)
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):

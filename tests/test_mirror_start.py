@@ -39,6 +39,21 @@ async def test_an_unknown_slug_is_told_with_its_cause_and_the_others_run() -> No
             await mirror.wait_live(timeout=0.01)
 
 
+async def test_each_that_is_missing_is_named_and_what_keeps_all_away_is_told_once() -> None:
+    async with quiet_venue() as venue:
+        async with mirror_of(venue, "btc-typo", "eth-typo") as mirror:
+            told = r"waited 0\.01 s; eth-typo is UNPRIMED: .*not found yet: no market with slug eth-typo \(yet\)$"
+            with pytest.raises(NotLive, match=told):
+                await mirror.wait_live(timeout=0.01)
+        [slug] = venue.slugs[:1]
+        nobody = evolve(venue.endpoints, stream="ws://127.0.0.1:9/ws/market")
+        async with Mirror.for_slug(slug, config=settings(), endpoints=nobody) as mirror:
+            await turns_until(lambda: mirror.status().trouble != "")
+            told = rf": {slug} Up; connection refused; waited 0\.01 s; {slug} Down is UNPRIMED$"
+            with pytest.raises(NotLive, match=told):
+                await mirror.wait_live(timeout=0.01)
+
+
 async def test_a_token_is_known_before_its_market_is_found() -> None:
     async with quiet_venue() as venue, Mirror(tokens=["7"], config=settings(), endpoints=venue.endpoints) as mirror:
         assert mirror.tokens == ("7",)

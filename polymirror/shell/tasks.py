@@ -12,7 +12,7 @@ from polymirror.errors import NotLive
 from polymirror.venue.groups import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from polymirror.core.engine import Engine
 
@@ -32,12 +32,19 @@ class Refusing(Protocol):
         """Return the mirror's monotonic clock in seconds."""
 
 
-def all_of(refusals: Sequence[NotLive], how: str) -> NotLive:
-    """Return one refusal that tells of several: the first, ``how`` it came to it, and the next few in short."""
+def all_of(refusals: Sequence[NotLive], how: str, name_of: Callable[[str], str]) -> NotLive:
+    """Return one refusal that tells of several: the first, ``how`` it came to it, and the next few in short.
+
+    ``name_of(token)`` is what people call it, or empty. A cause that all have in common is told once.
+    """
     first, others = refusals[0], refusals[1:]
-    also = [f"{each.detail or each.token} is {each.state.name}" for each in others[:MAX_ALSO]]
+    also = [
+        f"{name_of(each.token) or each.token} is {each.state.name}"
+        + (f": {each.detail}" if each.detail and each.detail != first.detail else "")
+        for each in others[:MAX_ALSO]
+    ]
     more = [f"and {len(others) - MAX_ALSO} more"] if len(others) > MAX_ALSO else []
-    detail = "; ".join([part for part in (first.detail, how) if part] + also + more)
+    detail = "; ".join([part for part in (name_of(first.token), first.detail, how) if part] + also + more)
     return NotLive(first.token, first.state, first.reason, first.age, first.epoch, first.max_proof_age, detail)
 
 
