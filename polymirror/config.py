@@ -78,14 +78,15 @@ def check_each(field_name: str, values: Iterable[T], kind: type[T], or_else: str
     """Return ``values``, each of which must be a ``kind`` and not empty.
 
     Raises :class:`~polymirror.errors.ConfigError`, also for a single text: its characters would be taken for many.
-    ``or_else`` is added to that, and says what takes a single one.
+    ``or_else`` is added to that, and says what takes a single one, or something else.
     """
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ConfigError(field_name, values, f"several: a list, also for one{or_else}")
     found = tuple(values)
     for value in found:
         if not isinstance(value, kind) or value == "":
-            raise ConfigError(field_name, value, f"each a {kind.__name__} that is not empty")
+            what = "str that is not empty" if kind is str else kind.__name__
+            raise ConfigError(field_name, value, f"each a {what}{or_else}")
     return found
 
 

@@ -120,7 +120,12 @@ class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact,
         self.token = token
 
     def __str__(self) -> str:
-        return f"{_shorten(self.token)} is not tracked by this mirror: add it first"
+        given: object = self.token
+        text = f"{_shorten(given)} is not tracked by this mirror: add it first"
+        if isinstance(given, str) and (given.isdigit() or given.startswith("0x")):
+            return text
+        # A slug, an int, a Token: whatever was added, it would not be found under such a name.
+        return f"{text}; tokens are named by text of digits, as in market.up.id, and markets by their condition_id"
 
 
 class MirrorClosed(PolymirrorError):  # noqa: N818

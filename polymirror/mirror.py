@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from polymirror.core.engine import Engine
 from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
-from polymirror.errors import MirrorClosed, NotLive, UnknownToken, VenueError
+from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
@@ -89,7 +89,7 @@ class Mirror(Markets, Told):
         limit = self.config.max_subscribers
         self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
         # Added when it starts.
-        self._given = check_each("markets", markets, Market)
+        self._given = check_each("markets", markets, Market, "; slugs are given as slugs=[...], or to Mirror.for_slug")
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
@@ -118,7 +118,11 @@ class Mirror(Markets, Told):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> Self:
-        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page."""
+        """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
+
+        Raises ConfigError without any; ``Mirror()`` has none at first.
+        """
+        _check_some("slugs", slugs)
         return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
 
     @classmethod
@@ -129,7 +133,11 @@ class Mirror(Markets, Told):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
     ) -> Self:
-        """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`."""
+        """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
+
+        Raises ConfigError without any.
+        """
+        _check_some("events", events)
         mirror = cls(config=config, endpoints=endpoints, network=network)
         for event in events:
             mirror.add_event(event)
@@ -439,3 +447,9 @@ class Mirror(Markets, Told):
         self._carrier.look_for_gap()
         self.engine.tick(self.now())
         self._drain()
+
+
+def _check_some(field: str, names: Sized) -> None:
+    """Refuse a list of names that came out empty: the mirror would be LIVE at once, with nothing in it."""
+    if not names:
+        raise ConfigError(field, names, "at least one; a mirror to which markets are added later is Mirror()")

@@ -72,6 +72,13 @@ EXAMPLES = [
         "t is SUSPECT (DISCONNECT), proven 1.000 s ago, epoch 2",
     ),
     (errors.UnknownToken(TOKEN), "123456789012..567890 is not tracked by this mirror: add it first"),
+    (
+        errors.UnknownToken("btc"),
+        (
+            "btc is not tracked by this mirror: add it first; tokens are named by text of digits, as in market.up.id, "
+            "and markets by their condition_id"
+        ),
+    ),
     (errors.MirrorClosed("the mirror was stopped"), "the mirror was stopped"),
     (errors.MissingExtra("the demo", "cli"), "the demo needs an extra: pip install 'polymirror[cli]'"),
     (errors.MarketNotFound("no market"), "no market"),

@@ -31,7 +31,7 @@ from polymirror.errors import (
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.failures import printable
 from polymirror.venue.market import UP_LABELS, Market
-from polymirror.venue.pages import event_of, slug_of
+from polymirror.venue.pages import check_token, event_of, slug_of
 
 if TYPE_CHECKING:
     import random
@@ -238,7 +238,8 @@ class Listing:
         given = check_each("slugs", slugs, str, "; Mirror.for_slug takes a single slug")
         for slug in map(slug_of, given):
             self._hold(slug, Kind.SLUG, slug, holder, self._of_slug.get(slug))
-        for token in check_each("tokens", tokens, str):
+        for token in check_each("tokens", tokens, str, "; slugs are given as slugs=[...]"):
+            check_token(token, "tokens")
             self._hold(token, Kind.TOKEN, token, holder, self._of_token.get(token))
 
     def want_event(self, slug: str) -> str:

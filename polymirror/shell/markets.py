@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from polymirror.config import check_instance
 from polymirror.shell.following import Following, Followings
 from polymirror.shell.listing import Listing
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.market import Market
-from polymirror.venue.pages import slug_of
+from polymirror.venue.pages import check_token, slug_of
 from polymirror.venue.windows import Interval
 
 
@@ -68,7 +69,7 @@ class Markets(ABC):
     def add_market(self, market: Market) -> None:
         """Start to mirror both tokens of a market. Does nothing for one that is mirrored already."""
         self._check_running()
-        self._listing.add(market)
+        self._listing.add(check_instance("market", market, Market))
         self._drain()
 
     async def add_slug(self, slug: str) -> Market:
@@ -77,9 +78,9 @@ class Markets(ABC):
         return self._add_found(await self.gamma.market(slug_of(slug)))
 
     async def add_token(self, token: str) -> Market:
-        """Look a token's market up and start to mirror both its tokens. Raises VenueError."""
+        """Look a token's market up and start to mirror both its tokens. Raises VenueError, ConfigError."""
         self._check_running()
-        return self._add_found(await self.gamma.market_of_token(token))
+        return self._add_found(await self.gamma.market_of_token(check_token(token)))
 
     def _add_found(self, market: Market) -> Market:
         self._check_running()

@@ -1,4 +1,4 @@
-"""Slugs, and the addresses of pages on the venue's site that people copy from the browser. Pure.
+"""Slugs, the ids of tokens, and the addresses of pages on the venue's site that people copy from the browser. Pure.
 
 Whatever takes a slug takes such an address too: ``https://polymarket.com/event/EVENT/MARKET``, ``.../event/SLUG``,
 ``.../market/SLUG``, with or without scheme, language, query and fragment. Called by the mirror and the command line.
@@ -21,6 +21,8 @@ MAX_TEXT: Final = 2_000
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _SLUG: Final = re.compile(r"[^\s/?#&%]+")
+_TOKEN: Final = re.compile(r"[0-9]{1,78}")
+_ID: Final = re.compile(r"[0-9]{40,}|0x[0-9a-fA-F]{64}")
 
 
 class _Page(NamedTuple):
@@ -53,8 +55,17 @@ def event_of(text: str) -> str:
     return page.event
 
 
+def check_token(text: object, field: str = "token") -> str:
+    """Return the id of a token. Raises ConfigError for what can be none, such as a slug: it would never be found."""
+    if not isinstance(text, str) or not _TOKEN.fullmatch(text):
+        raise ConfigError(field, text, "the id of a token, a text of digits; slugs go into slugs=[...], or to add_slug")
+    return text
+
+
 def _page(text: str, field: str) -> _Page | None:
     """Read an address; None for what is none."""
+    if not isinstance(text, str):
+        raise ConfigError(field, text, f"a text: a slug, or the address of a page: {FORMS}")
     if "/" not in text:
         return None
     try:
@@ -78,6 +89,8 @@ def _page(text: str, field: str) -> _Page | None:
 
 
 def _slug(slug: str, field: str, text: str) -> str:
+    if _ID.fullmatch(slug):
+        raise ConfigError(field, text, "a slug, and not an id; ids of tokens go into tokens=[...], or to add_token")
     if not slug.isprintable() or not _SLUG.fullmatch(slug):
         raise ConfigError(field, text, f"a slug such as btc-updown-15m-1790000100, or the address of a page: {FORMS}")
     return slug
