@@ -25,6 +25,7 @@ from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
 from polymirror.shell.alarm import Alarm
+from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
 from polymirror.shell.clocks import Clocks
 from polymirror.shell.clockwatch import watch_clock
@@ -373,6 +374,7 @@ class Mirror(Markets, Told):
         if state is BookState.LIVE or (state is BookState.RETIRED and retired_ok):
             return None
         if state is BookState.RETIRED:
+            name = self._listing.name_of(token)
             raise self.engine.refusal(token, self.now(), detail=f"{name}: its market is over; retired_ok=True skips it")
         return self.engine.refusal(token, self.now())
 
@@ -384,7 +386,6 @@ class Mirror(Markets, Told):
         """
         self._owner.check()
         check_timeout("timeout", timeout)
-            name = self._listing.name_of(token)
         view = self.live(token, max_proof_age)
         if not view.settled:
             with as_not_live(self, token):
@@ -395,9 +396,12 @@ class Mirror(Markets, Told):
     async def until(self, holds: Callable[[], bool], timeout: float = 10.0) -> None:
         """Wait until ``holds()``, which is asked again after every input of the mirror, and raise what it raises.
 
-        Raises TimeoutError after ``timeout`` seconds, and MirrorClosed when the mirror stops.
+        Raises TimeoutError after ``timeout`` seconds, MirrorClosed when the mirror stops, and ConfigError for what
+        cannot be asked and for a bad time-out.
         """
         self._check_running()
+        check_timeout("timeout", timeout)
+        check_callback(holds, "a plain function without arguments, such as lambda: mirror.peek(up).settled", "holds")
         await self._waits.until(holds, timeout)
 
     def status(self) -> MirrorStatus:

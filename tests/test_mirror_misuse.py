@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from attrs import evolve
 
-from polymirror import ConfigError, Mirror, UnknownToken, Update, WrongThread
+from polymirror import ConfigError, Mirror, MirrorClosed, UnknownToken, Update, WrongThread
 from tests.loopback import LOOPS, PATIENCE, mirror_of, quiet_venue, settings, turns_until
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,63 @@ async def test_another_thread_is_refused_with_both_ways_to_do_it() -> None:
         with pytest.raises(RuntimeError):
             await asyncio.to_thread(mirror.resync, token)
         assert mirror.status().running
+
+
+async def test_what_can_be_no_name_is_refused_with_where_it_goes() -> None:
+    token, condition = "8" * 77, "0x" + "a" * 64
+    for make, how in [
+        (lambda: Mirror(slugs=[token]), "a slug, and not an id; ids of tokens go into tokens="),
+        (lambda: Mirror.for_slug(condition), "a slug, and not an id"),
+        (lambda: Mirror(tokens=["btc-updown-15m-1790000100"]), "a text of digits; slugs go into slugs="),
+        (lambda: Mirror(tokens=[int(token)]), "slugs are given as slugs="),
+        (lambda: Mirror(["btc"]), "each a Market; slugs are given as slugs="),
+        (lambda: Mirror("btc"), "several: a list, also for one; slugs are given as slugs="),
+        (lambda: Mirror.for_event(["election"]), "a text: a slug, or the address of a page"),
+        (Mirror.for_slug, "at least one; a mirror to which markets are added later is"),
+        (Mirror.for_event, "at least one"),
+    ]:
+        with pytest.raises(ConfigError, match=how):
+            make()
+    async with quiet_venue() as venue, mirror_of(venue) as mirror:
+        for add, how in [
+            (lambda: mirror.add_slug(None), "slug=None is not allowed: it must be a text: a slug, or"),
+            (lambda: mirror.add_slug(mirror.tokens[0]), "a slug, and not an id"),
+            (lambda: mirror.add_token(int(token)), "the id of a token, a text of digits"),
+            (lambda: mirror.add_token(venue.slugs[0]), "slugs go into slugs=.*, or to add_slug"),
+        ]:
+            with pytest.raises(ConfigError, match=how):
+                await add()
+        with pytest.raises(ConfigError, match="market='btc' is not allowed: it must be a Market"):
+            mirror.add_market("btc")
+        for wrong in (int(mirror.tokens[0]), mirror.markets[0].up, venue.slugs[0]):
+            with pytest.raises(UnknownToken, match="tokens are named by text of digits, as in market"):
+                mirror.live(wrong)
+
+
+async def test_what_cannot_be_waited_for_is_refused() -> None:
+    async with quiet_venue() as venue, mirror_of(venue) as mirror:
+        for timeout in (-1, float("nan"), "5", None):
+            with pytest.raises(ConfigError, match="a finite number of seconds from 0 on"):
+                await mirror.until(lambda: True, timeout=timeout)
+        for holds in (True, Caller().method):
+            with pytest.raises(ConfigError, match="it must be a plain function without arguments"):
+                await mirror.until(holds)
+
+
+async def test_a_mirror_that_was_stopped_says_so_and_one_that_never_ran_says_how() -> None:
+    async with quiet_venue() as venue:
+        mirror = mirror_of(venue)
+        with pytest.raises(MirrorClosed, match=r"does not run yet: call start\(\) first, or use it in 'async with'"):
+            mirror.resync("1")
+        async with mirror:
+            pass
+        for call in (
+            lambda: mirror.resync("1"),
+            lambda: mirror.remove_market("0x"),
+            lambda: mirror.follow("btc", "5m"),
+        ):
+            with pytest.raises(MirrorClosed, match="the mirror was stopped: make another one"):
+                call()
 
 
 async def test_the_debug_mode_of_asyncio_refuses_reads_of_another_thread_as_well() -> None:

@@ -27,12 +27,12 @@ INSTEAD: Final = "to await, iterate instead: 'async for update in mirror.updates
 ALLOWED: Final = f"a plain function of one argument, which is called and not awaited; {INSTEAD}"
 
 
-def check_callback(callback: object, allowed: str = ALLOWED) -> None:
+def check_callback(callback: object, allowed: str = ALLOWED, field: str = "callback") -> None:
     """Raise ConfigError for what cannot be called, and for what would only make a coroutine that never runs."""
     function = unwrap(callback) if callable(callback) else None
     called = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself: it may be async
     if function is None or any(iscoroutinefunction(each) or isasyncgenfunction(each) for each in (function, called)):
-        raise ConfigError("callback", callback, allowed)
+        raise ConfigError(field, callback, allowed)
 
 
 class Guard:
