@@ -34,6 +34,7 @@ Sample = tuple[tuple[str, ...], float]
 
 GAUGES: Final[dict[str, tuple[str, ...]]] = {
     "polymirror_books": ("Books by state.", "state"),
+    "polymirror_missing": ("Slugs, tokens and events that are looked for and not found yet: they have no books.",),
     "polymirror_proof_age_seconds": ("The oldest proof of any LIVE book.",),
     "polymirror_apply_lag_seconds": ("The largest lag of any socket.",),
 }
@@ -118,6 +119,7 @@ class MirrorMetrics(Collector):
         self._proofs |= {(kind, verdict): n for kind, each in totals.proofs.items() for verdict, n in each.items()}
         return {
             "polymirror_books": [((state.name,), totals.states.get(state.name, 0)) for state in BookState],
+            "polymirror_missing": [((), len(mirror.missing))],
             # No book is LIVE, no change came yet: then there is no age and no lag, and 0 would look like the best one.
             "polymirror_proof_age_seconds": [] if summary.proof_age is None else [((), summary.proof_age)],
             "polymirror_apply_lag_seconds": [((), max(lags))] if lags else [],

@@ -411,7 +411,8 @@ class Mirror(Markets, Told):
         """
         running = self._group is not None and not self._stopped
         known = self._records.known(self._listing.markets.values(), self.clob.budget_left if running else None)
-        return MirrorStatus.of(self.engine.status(self.now(), known), self._records, seed=self.seed, running=running)
+        engine = self.engine.status(self.now(), known)
+        return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
 
     # ---- The shell ---------------------------------------------------------------------------------
 

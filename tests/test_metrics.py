@@ -49,6 +49,14 @@ async def test_a_scrape_tells_states_proofs_reads_and_transitions() -> None:
     assert generate_latest(registry) == b""
 
 
+def test_what_is_not_found_has_no_books_to_alert_on_and_is_counted_itself() -> None:
+    registry = CollectorRegistry()
+    metrics = MirrorMetrics(Mirror.for_slug("btc-typo", "eth-typo"), registry)
+    assert [registry.get_sample_value("polymirror_books", {"state": state.name}) for state in BookState] == [0] * 5
+    assert registry.get_sample_value("polymirror_missing") == 2
+    metrics.close()
+
+
 def test_the_outage_of_a_book_that_is_removed_stays_counted() -> None:
     rig, now, told, registry = Rig.live(Exchange(), Exchange("0xn", "33", "44")), 100.0, [], CollectorRegistry()
 

@@ -111,3 +111,11 @@ async def test_a_status_of_a_mirror_survives_json() -> None:
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
         assert msgspec.convert(plain, MirrorStatus) == status
         assert plain["tokens"][0]["outcome"] == "Up"
+
+
+@one_loop
+async def test_what_is_not_found_has_no_books_and_is_told_all_the_same() -> None:
+    async with quiet_venue() as venue, mirror_of(venue, "btc-typo") as mirror:
+        status = mirror.status()
+        assert (status.tokens, status.missing) == ((), mirror.missing)
+        assert status.as_dict()["missing"] == {"btc-typo": "no market with slug btc-typo (yet)"}

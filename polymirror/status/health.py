@@ -34,15 +34,17 @@ class MirrorStatus(EngineStatus, frozen=True, kw_only=True, gc=False):
     """Changes of state since the mirror was made."""
     failed_callbacks: int
     """Calls of users' callbacks that raised since the mirror was made. The log has a traceback for each kind."""
+    missing: dict[str, str]
+    """What is looked for and not found yet, by slug, token or ``event SLUG``, and why: it has no books here."""
 
     @classmethod
-    def of(cls, engine: EngineStatus, records: Records, *, seed: int, running: bool) -> Self:
+    def of(cls, engine: EngineStatus, records: Records, *, seed: int, running: bool, missing: dict[str, str]) -> Self:
         """Add a mirror's records to its engine's status."""
         return cls(
             **{name: getattr(engine, name) for name in EngineStatus.__struct_fields__},
             seed=seed, running=running, transitions=records.transitions,
             reads_granted=records.granted, reads_refused=records.refused,
-            failed_callbacks=records.failed_callbacks,
+            failed_callbacks=records.failed_callbacks, missing=missing,
         )  # fmt: skip
 
 
