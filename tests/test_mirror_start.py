@@ -54,6 +54,24 @@ async def test_each_that_is_missing_is_named_and_what_keeps_all_away_is_told_onc
                 await mirror.wait_live(timeout=0.01)
 
 
+def test_a_wait_for_a_market_that_was_over_before_says_so() -> None:
+    exchange = Exchange(ExchangeConfig(seed=7, flow=FlowConfig(rate=10)))
+
+    async def scene() -> None:
+        async with VirtualVenue(exchange, seed=7) as venue:
+            exchange.settle(exchange.slugs[0])
+            await asyncio.sleep(600)
+            mirror = Mirror.for_slug(exchange.slugs[0], endpoints=venue.endpoints, network=venue.network)
+            async with mirror:
+                told = r"Up; its market was closed when it was looked up; waited 5 s; .*Down is"
+                with pytest.raises(NotLive, match=told):
+                    await mirror.wait_live(timeout=5)
+                with pytest.raises(NotLive, match=r"is RETIRED .*Up: its market is over"):
+                    await mirror.wait_live(timeout=30)
+
+    run_virtual(scene)
+
+
 async def test_a_token_is_known_before_its_market_is_found() -> None:
     async with quiet_venue() as venue, Mirror(tokens=["7"], config=settings(), endpoints=venue.endpoints) as mirror:
         assert mirror.tokens == ("7",)
