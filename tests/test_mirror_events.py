@@ -60,7 +60,8 @@ def in_virtual_time(scenario: Callable[[Election, Mirror], Awaitable[None]], *ev
         async with VirtualVenue(exchange, seed=1, services=[election]) as venue:
             config = MirrorConfig(seed=1, engine=EngineConfig(max_proof_age=60.0))
             where = {"endpoints": venue.endpoints, "network": venue.network}
-            await scenario(election, Mirror.for_event(*events, config=config, **where))
+            mirror = Mirror.for_event(*events, config=config, **where) if events else Mirror(config=config, **where)
+            await scenario(election, mirror)
 
     run_virtual(run)
 
