@@ -73,7 +73,7 @@ class Market:
         # When the open batch's newest message came, how many it has, and how many came at all that were not usual.
         self.heard_at: float = 0.0
         self.messages: int = 0
-        self.taken = 0
+        self.taken: int = 0
         # Tokens that are to be checked when the open batch is over.
         self.touched: dict[Token, None] = {}
         # Compared when the batch is over.

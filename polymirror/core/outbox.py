@@ -47,7 +47,7 @@ class Outbox:
         self.rng = rng
         # In the order in which they happened; drained by the shell.
         self.events: list[Event] = []
-        self.announcements = Announcements()
+        self.announcements: Announcements = Announcements()
         # Tokens whose deadline may have come nearer, in order.
         self.rearm: dict[str, None] = {}
         # Tokens that want a REST book.

@@ -70,7 +70,7 @@ class Callers:
     """All threads that call back. They begin with :meth:`start`, and end when what they iterate over does."""
 
     def __init__(self) -> None:
-        self.warnings = WarnLog()
+        self.warnings: WarnLog = WarnLog()
         self._records = Records()
         self._guard = Guard(self.warnings, self._records, time.monotonic)
         self._threads: list[threading.Thread] = []

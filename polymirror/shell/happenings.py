@@ -19,7 +19,7 @@ from polymirror.core.events import Resolved, TickChanged, Traded, Transition, Wa
 from polymirror.errors import ConfigError, MirrorClosed
 from polymirror.venue.market import Market
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 MAX_WAITING: Final = 10_000
 """Events that wait for one iterator; of more, the oldest are left out."""

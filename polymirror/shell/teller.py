@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from polymirror.status.health import Records
     from polymirror.venue.market import Market
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 
 class Teller:
@@ -53,7 +53,7 @@ class Teller:
         self._happenings = Happenings(limit)
         self._transitions = Callbacks[Transition]("a transition callback", guard, limit)
         self._trades = Callbacks[Traded]("a trade callback", guard, limit)
-        self.frames = Callbacks[RawFrame]("a frame callback", guard, limit)
+        self.frames: Callbacks[RawFrame] = Callbacks[RawFrame]("a frame callback", guard, limit)
 
     # ---- Who is told -------------------------------------------------------------------------------
 

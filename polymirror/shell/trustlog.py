@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from polymirror.core.events import Transition
 
-log = logging.getLogger("polymirror")
+log: logging.Logger = logging.getLogger("polymirror")
 
 INTERVAL: Final = 10.0
 """Seconds for which what exceeds :data:`MAX_TOLD` is only counted."""
@@ -67,8 +67,8 @@ class TrustLog:
         self._kinds: dict[tuple[str, str], Kind] = {}
         # Books that lost trust: when and why.
         self._lost: dict[str, tuple[float, str]] = {}
-        self.losses = 0
-        self.recoveries = 0
+        self.losses: int = 0
+        self.recoveries: int = 0
 
     def tell(self, transitions: Iterable[Transition]) -> None:
         """Tell of what one input changed."""
