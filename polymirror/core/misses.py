@@ -112,6 +112,25 @@ class Misses:
         self.search_at = min(self.search_at, now + SEARCH_SECONDS)
         token.outbox.rearm[token.asset_id] = None
 
+    def leave_out(self, change: Change, at_ms: int, message: int) -> bool:
+        """Whether a delta that is not newer than the book is overtaken, or one that was delivered again.
+
+        Within its millisecond the same change may also be a new one: its hash tells. A repetition has the hash of a
+        book that was here already. A new one has that of a book that was not, or the one that the newest change misses.
+        """
+        token, proven = self._token, self._token.proven
+        if not proven.overtaken(change, at_ms, message):
+            return False
+        stated = proven.stated
+        if at_ms < proven.last_ms or not change.hash or stated is None:
+            return True
+        book = OrderBook.restored(proven.book.levels(), proven.book.texts())
+        book.change(change, at_ms)
+        missed = change.hash == stated.hash and not proven.hash_proven
+        if not missed and proven.changes_since(book, at_ms) is not None:
+            return True
+        return not token.hashes.prove(token.asset_id, proven.stated_ms, book, change.hash)
+
     def heal(self, now: float) -> None:
         """After a message: has the book as it stands a hash that was announced a change or two ago?"""
         for each in self.watched:

@@ -243,7 +243,7 @@ class Token:
             if proven.hash_proven:
                 self.outbox.count(ProofKind.HASH, Verdict.MATCH)
             return None
-        if order_ms <= proven.last_ms and proven.overtaken(change, order_ms, message):
+        if order_ms <= proven.last_ms and self.misses.leave_out(change, order_ms, message):
             return None
         undo = proven.book.change(change, order_ms, message)
         proven.follow(undo, change, stated_ms, as_of, doubts)

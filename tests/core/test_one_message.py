@@ -64,3 +64,25 @@ def test_a_state_that_came_back_is_no_state_that_was_left(rig, exchange):
     proven.clear()
     assert proven.mark.admits(at_ms, now)
     assert not proven.mark.admits(at_ms, between)
+
+
+def test_three_messages_of_one_moment_are_told_from_a_repetition_by_their_hash(rig, exchange):
+    flat = thrice(exchange)["price_changes"]
+    for start in (0, 2, 4):
+        rig.send(exchange.message(flat[start : start + 2]))
+    rig.settle()
+    assert_right(rig, exchange)
+    rig.send(exchange.message(flat[2:4]))
+    rig.settle()
+    assert_right(rig, exchange)
+    assert rig.state("11") is BookState.LIVE
+
+
+def test_a_change_that_was_made_before_in_the_moment_is_a_new_one_if_its_hash_is_of_another_book(rig, exchange):
+    exchange.at += 1
+    for price, size in (("0.40", "0"), ("0.40", "5"), ("0.41", "3"), ("0.40", "0")):
+        exchange.alter("BUY", price, size)
+        rig.send(exchange.message(exchange.entries("BUY", price, size)))
+    rig.settle()
+    assert_right(rig, exchange)
+    assert rig.state("11") is BookState.LIVE
