@@ -13,16 +13,17 @@ import sys
 import threading
 import time
 import traceback
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from polymirror.errors import MirrorBusy, MirrorClosed
 from polymirror.shell.helpers import Helpers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
 log: logging.Logger = logging.getLogger("polymirror")
@@ -46,6 +47,62 @@ FRAMES: Final = 3
 """Innermost frames of the thread that an error shows: where it is held up."""
 
 
+class Call(Generic[T]):
+    """Work for the thread, that another one waits for.
+
+    Made so that Ctrl-C may come anywhere in it: the coroutine is made in the thread, not left behind unawaited here,
+    and the answer comes through a queue that is one step of C, while a Condition would lose its lock.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._work = work
+        self._answers: SimpleQueue[Callable[[], T]] = SimpleQueue()
+        self._task: asyncio.Task[T] | None = None
+        self._given_up = False
+
+    # ---- In the thread -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Make the task, unless nobody waits any more."""
+        if not self._given_up:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        # The task stays here: what its end does to others of its kind would swallow Ctrl-C in the one that waits.
+        self._task = None
+        self._answers.put(_outcome(task))
+
+    def cancel(self) -> None:
+        """Cancel the task, if there is one."""
+        if self._task is not None:
+            self._task.cancel()
+
+    # ---- In the one that waits ---------------------------------------------------------------------
+
+    def answer(self, seconds: float) -> Callable[[], T] | None:
+        """Wait for what returns or raises what the task did; None if it takes longer."""
+        with suppress(Empty):
+            return self._answers.get(timeout=seconds)
+        return None
+
+    def give_up(self) -> None:
+        """Have it never begin. Cancelling alone would let it begin before it is cancelled."""
+        self._given_up = True
+
+
+def _outcome(task: asyncio.Task[T]) -> Callable[[], T]:
+    error = CancelledError() if task.cancelled() else task.exception()
+    result = None if error else task.result()
+
+    def outcome() -> T:
+        if error is not None:
+            raise error
+        return cast("T", result)
+
+    return outcome
+
+
 class LoopThread:
     """Runs ``context`` from :meth:`start` to :meth:`stop`. All methods are for other threads; many may call at once."""
 
@@ -54,9 +111,12 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         # What other threads wait for. A set and no lock: a signal's handler may call while its thread is in here.
-        self._calls: set[Future[Any]] = set()
+        self._calls: set[Call[Any]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._entered: Future[None] = Future()
+        # Entered, or failed at it; and ended. Flags for all who ask, and queues for those who wait.
+        self._entered = self._over = False
+        self._entering: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._ends: SimpleQueue[None] = SimpleQueue()
         self._stopping = asyncio.Event()
         # What ended the thread, if nobody asked for it.
         self._failure: BaseException | None = None
@@ -69,7 +129,8 @@ class LoopThread:
     @property
     def is_over(self) -> bool:
         """Whether the thread has ended. That of a process of which this one is a copy has not."""
-        return self._thread is not None and not self._thread.is_alive() and self._pid == os.getpid()
+        # Not is_alive(): where Ctrl-C comes in it, Python 3.11 and 3.12 take a thread that runs for one that has ended.
+        return self._over and self._pid == os.getpid()
 
     @property
     def was_stopped(self) -> bool:
@@ -94,15 +155,24 @@ class LoopThread:
             self._loop.set_default_executor(Helpers())
             # A daemon: one that is not holds up the end of a program that forgot to stop it, for ever.
             self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
-        self._thread.start()
         try:
-            while not self._entered.done():
-                with suppress(TimeoutError):
-                    self._entered.exception(LOOK_SECONDS)
-            self._entered.result()
+            self._thread.start()
+        except RuntimeError:
+            # The system has no more threads, or the interpreter is about to end.
+            self._over = True
+            raise
+        try:
+            self._wait_entered()
         except BaseException:
             self.stop()
             raise
+
+    def _wait_entered(self) -> None:
+        while True:
+            with suppress(Empty):
+                if (error := self._entering.get(timeout=LOOK_SECONDS)) is not None:
+                    raise error
+                return
 
     def stop(self) -> None:
         """Leave the context and end the thread; nothing if it does not run. Raises MirrorBusy if it does not end."""
@@ -112,19 +182,33 @@ class LoopThread:
         if self.is_here:
             raise RuntimeError("stop() would wait for the thread that it is called in: call it in another one")
         self.soon(self._end)
-        end = time.monotonic() + STOP_SECONDS
-        while thread.is_alive() and time.monotonic() < end:
-            thread.join(LOOK_SECONDS)
-        if thread.is_alive():
+        if not self._wait_end():
             raise MirrorBusy("stop", STOP_SECONDS, self._where())
+        if thread.ident is not None:
+            thread.join()
+
+    def _wait_end(self) -> bool:
+        end = time.monotonic() + STOP_SECONDS
+        while not self._over and time.monotonic() < end:
+            with suppress(Empty):
+                # Put back for whoever else waits.
+                self._ends.put(self._ends.get(timeout=LOOK_SECONDS))
+        return self._over
 
     def raise_failure(self) -> None:
         """Raise MirrorClosed if the thread ends, and nobody asked for it."""
         if self._thread is not None and not self._stopping.is_set():
-            self._thread.join(STOP_SECONDS)
+            self._wait_end()
             raise self._closed()
 
     def _run(self) -> None:
+        try:
+            self._run_context()
+        finally:
+            self._over = True
+            self._ends.put(None)
+
+    def _run_context(self) -> None:
         try:
             try:
                 self._loop.run_until_complete(self._live())
@@ -133,8 +217,8 @@ class LoopThread:
         except BaseException as error:  # noqa: BLE001 - it is kept for whoever calls
             if not (self._stopping.is_set() and isinstance(error, asyncio.CancelledError)):
                 self._failure = error
-        if not self._entered.done():
-            self._entered.set_exception(self._failure or self._closed())
+        if not self._entered:
+            self._enter(self._failure or self._closed())
         elif self._failure is not None:
             log.critical("the mirror's thread has ended", exc_info=self._failure)
 
@@ -150,12 +234,16 @@ class LoopThread:
     async def _live(self) -> None:
         self._task = asyncio.current_task()
         async with self._context:
-            self._entered.set_result(None)
+            self._enter(None)
             await self._stopping.wait()
+
+    def _enter(self, error: BaseException | None) -> None:
+        self._entered = True
+        self._entering.put(error)
 
     def _end(self) -> None:
         self._stopping.set()
-        if not self._entered.done() and self._task is not None:
+        if not self._entered and self._task is not None:
             self._task.cancel()
 
     # ---- Work --------------------------------------------------------------------------------------
@@ -187,58 +275,54 @@ class LoopThread:
             raise self._closed()
         if len(self._calls) >= MAX_CALLS:
             raise MirrorBusy(f"{what}, beside {MAX_CALLS} calls that wait already", 0.0, self._where())
-        given_up = threading.Event()
-        waiting = self._begin(work, given_up)
+
+        async def begin() -> T:
+            if self._stopping.is_set():
+                raise self._closed()
+            return await work()
+
+        call = Call(begin)
         try:
-            future = asyncio.run_coroutine_threadsafe(waiting, self._loop)
+            self._calls.add(call)
+            self._hand_over(call)
+            outcome = self._wait(call, what, limit)
+        except BaseException:
+            call.give_up()
+            self.soon(call.cancel)
+            raise
+        finally:
+            self._calls.discard(call)
+        try:
+            return outcome()
+        except CancelledError:
+            if self._answers() and not self._stopping.is_set():
+                raise
+            raise self._closed() from None
+
+    def _hand_over(self, call: Call[Any]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call.begin)
         except RuntimeError:
             # The loop was closed just now.
-            waiting.close()
             raise self._closed() from None
-        self._calls.add(future)
-        future.add_done_callback(self._calls.discard)
-        try:
-            self._wait(future, what, limit)
-        except BaseException:
-            # Cancelling alone would let it begin before it is cancelled.
-            given_up.set()
-            future.cancel()
-            if self.is_over:
-                waiting.close()
-            raise
-        return future.result()
 
     def _answers(self) -> bool:
-        return self._entered.done() and self._pid == os.getpid() and not self.is_over
+        return self._entered and self._pid == os.getpid() and not self.is_over
 
-    async def _begin(self, work: Callable[[], Awaitable[T]], given_up: threading.Event) -> T:
-        if given_up.is_set():
-            raise asyncio.CancelledError
-        if self._stopping.is_set():
-            raise self._closed()
-        return await work()
-
-    def _wait(self, future: Future[T], what: str, limit: float | None) -> None:
+    def _wait(self, call: Call[T], what: str, limit: float | None) -> Callable[[], T]:
         end = None if limit is None else time.monotonic() + limit
         while True:
             rest = LOOK_SECONDS if end is None else min(LOOK_SECONDS, max(0.0, end - time.monotonic()))
             was_over = self.is_over
-            try:
-                future.exception(rest)
-            except CancelledError:
-                if self._answers() and not self._stopping.is_set():
-                    raise
-                raise self._closed() from None
-            except TimeoutError:
-                if was_over:
-                    raise self._closed() from None
-                if end is not None and time.monotonic() >= end:
-                    raise MirrorBusy(what, limit or 0.0, self._where()) from None
-            else:
-                return
+            if (outcome := call.answer(rest)) is not None:
+                return outcome
+            if was_over:
+                raise self._closed()
+            if end is not None and time.monotonic() >= end:
+                raise MirrorBusy(what, limit or 0.0, self._where())
 
     def _closed(self) -> MirrorClosed:
-        if self._thread is None or not (self._entered.done() or self._stopping.is_set()):
+        if self._thread is None or not (self._entered or self._stopping.is_set()):
             return MirrorClosed("the mirror does not run yet: call start() first, or use it in a 'with' block")
         if self._pid != os.getpid():
             return MirrorClosed(
