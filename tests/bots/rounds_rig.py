@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from bots.common.rounds import Ask, Event, Lifecycle, RoundSettings, Step
+from bots.updown.rounds import Ask, Event, Lifecycle, RoundSettings, Step
 from polymirror.core.fees import FeeSchedule
 from polymirror.venue.market import Market, Oracle, Token
 from polymirror.venue.windows import Window, window_at

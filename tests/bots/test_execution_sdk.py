@@ -16,12 +16,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bots.common.amounts import TICKS, keeps_price, shares_for
 from bots.common.errors import BotError, NotSent, TradingError
 from bots.common.execution.base import Prepared
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.sdk import SdkClient, Wallet, _must_be, _watch_departures
-from bots.common.orders import Outcome, Side
+from bots.common.money.amounts import TICKS, keeps_price, shares_for
+from bots.common.orders.order import Outcome, Side
 from polymirror import ConfigError, Gate
 from polymirror.venue.network import Network
 from tests.bots.execution_rig import CRYPTO, Books, buy, d, sell, view_of

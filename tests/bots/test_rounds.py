@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common.rounds import (
+from bots.updown.rounds import (
     Ask,
     Lifecycle,
     Phase,

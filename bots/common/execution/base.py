@@ -17,7 +17,7 @@ from attrs import Factory, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bots.common.orders import Order, Result, Side
+    from bots.common.orders.order import Order, Result, Side
     from polymirror.gate import Lease
 
 

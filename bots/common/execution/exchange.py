@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 from attrs import field, frozen
 
-from bots.common.amounts import BASE_UNITS
 from bots.common.errors import NotSent, Unanswered, shorten
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
-from bots.common.orders import Side
+from bots.common.money.amounts import BASE_UNITS
+from bots.common.orders.order import Side
 from polymirror.errors import ConfigError
 from polymirror.venue.backoff import parse_retry_after
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
     from polymirror.venue.network import Network
 
 LAST_PAGE: Final = "LTE="

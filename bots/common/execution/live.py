@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from bots.common.amounts import DUST, EXACT
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
 from bots.common.execution.lane import MAX_PAUSE, Lane
-from bots.common.orders import Outcome, Result, Side, TimeInForce
+from bots.common.money.amounts import DUST, EXACT
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import whole
 from polymirror.core.fees import charged_fee, highest_fee
 from polymirror.errors import ConfigError, NotLive
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from bots.common.execution.base import Ack, Holdings, OrderState, Trade, TradingClient
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
     from polymirror.core.view import BookView
     from polymirror.gate import Lease
     from polymirror.venue.network import Network

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import httpx
 from attrs import field, frozen
 
-from bots.common.amounts import BASE_UNITS, EXACT, MONEY_UNIT
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
-from bots.common.orders import Side
+from bots.common.money.amounts import BASE_UNITS, EXACT, MONEY_UNIT
+from bots.common.orders.order import Side
 from polymirror.errors import ConfigError, MissingExtra, NotLive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
 
 T = TypeVar("T")
 
