@@ -21,7 +21,7 @@ import httpx
 from attrs import field, frozen
 
 from bots.common.errors import NotSent, Unanswered, shorten
-from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
+from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS
 from bots.common.orders.order import Side
@@ -302,4 +302,6 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         money=_decimal(raw, "trades", "money"),
         fee=_decimal(raw, "trades", "fee"),
         at_ms=at if isinstance(at, int) else int(_decimal(raw, "trades", "match_time")) * 1000,
+        status=ChainStatus.of(_text(raw, "trades", "status")),
+        tx=raw.get("transaction_hash") or None,
     )

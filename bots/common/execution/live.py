@@ -270,7 +270,8 @@ class LiveExecutor:
         """Return the fills of the order, or, without its name, those that can be its own and no other's."""
         since = max(0, order.created_ms - CLOCKS_APART_MS)
         trades = await self._client.trades(since, market=order.market)
-        ours = [trade for trade in trades if trade.token == order.token and trade.side is order.side]
+        live = (trade for trade in trades if not trade.failed)
+        ours = [trade for trade in live if trade.token == order.token and trade.side is order.side]
         if order_id is not None:
             return [trade for trade in ours if trade.order_id == order_id]
         return [trade for trade in ours if trade.order_id not in self._attributed and _within(order, trade)]
