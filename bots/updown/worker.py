@@ -121,8 +121,8 @@ class AssetWorker:
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
                 self._tally.ended(each, late_ms)
-            case RoundSettled(each, winner):
-                self._settle(each, winner)
+            case RoundSettled(each) as settled:
+                self._settle(each, settled.winner)
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
                 self._tally.counts["rounds skipped"] += 1
@@ -139,12 +139,13 @@ class AssetWorker:
             else:
                 return
 
-    def _settle(self, each: Round, winner: str) -> None:
+    def _settle(self, each: Round, winner: str | None) -> None:
         self._unsettled.pop(each.slug, None)
         self._open.pop(each.slug, None)
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
-        self._dealer.decide(market, winner)
+        if winner is not None:
+            self._dealer.decide(market, winner)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
