@@ -182,12 +182,13 @@ class LoopThread:
         if self.is_here:
             raise RuntimeError("stop() would wait for the thread that it is called in: call it in another one")
         self.soon(self._end)
-        if not self._wait_end():
+        if not self.wait_end():
             raise MirrorBusy("stop", STOP_SECONDS, self._where())
         if thread.ident is not None:
             thread.join()
 
-    def _wait_end(self) -> bool:
+    def wait_end(self) -> bool:
+        """Wait until the thread has ended, as somebody asked it to, for 10 seconds at most; return whether it has."""
         end = time.monotonic() + STOP_SECONDS
         while not self._over and time.monotonic() < end:
             with suppress(Empty):
@@ -198,7 +199,7 @@ class LoopThread:
     def raise_failure(self) -> None:
         """Raise MirrorClosed if the thread ends, and nobody asked for it."""
         if self._thread is not None and not self._stopping.is_set():
-            self._wait_end()
+            self.wait_end()
             raise self._closed()
 
     def _run(self) -> None:
