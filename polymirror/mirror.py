@@ -424,7 +424,8 @@ class Mirror(Markets, Told):
         Works before the start and after the end, too. Every number has its unit in its description.
         """
         running = self._group is not None and not self._stopped
-        known = self._records.known(self._listing.markets.values(), self.clob.budget_left if running else None)
+        left, trouble = (self.clob.budget_left, self.gamma.trouble) if running else (None, "")
+        known = self._records.known(self._listing.markets.values(), left, trouble)
         engine = self.engine.status(self.now(), known)
         return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
 
