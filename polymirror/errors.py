@@ -12,7 +12,7 @@
     ├── UnknownToken           the token is not tracked by this mirror (also a KeyError)
     ├── MirrorClosed           the mirror was stopped, or was never started
     ├── WrongThread            a mirror belongs to one thread, and was used in another (also a RuntimeError)
-    ├── MirrorBusy             the thread of a BackgroundMirror did not answer in time (also a TimeoutError)
+    ├── MirrorBusy             the thread of a mirror did not answer another in time (also a TimeoutError)
     ├── MissingExtra           an optional dependency is not installed
     └── VenueError             the venue, or the way to it
         ├── MarketNotFound     no market under this slug or token
@@ -138,15 +138,15 @@ class WrongThread(PolymirrorError, RuntimeError):  # noqa: N818
     def __init__(self, owner: str, caller: str) -> None:
         super().__init__(
             f"the mirror runs in thread {owner!r} and was called in thread {caller!r}: hand the call over with "
-            "loop.call_soon_threadsafe(...) or asyncio.run_coroutine_threadsafe(..., loop), or use a BackgroundMirror, "
-            "which any thread may call"
+            "mirror.ask(...), or an async one with asyncio.run_coroutine_threadsafe(..., loop), or use a "
+            "BackgroundMirror, which any thread may call"
         )
         self.owner = owner
         self.caller = caller
 
 
 class MirrorBusy(PolymirrorError, TimeoutError):  # noqa: N818
-    """The thread of a BackgroundMirror did not answer in time: something that runs in it takes too long.
+    """The thread of a mirror did not answer another one in time: something that runs in it takes too long.
 
     ``call`` is what was asked of it, ``limit`` the seconds that it had, ``where`` what it was doing instead.
     """

@@ -199,7 +199,9 @@ class BookView(Best, frozen=True, eq=False, gc=False):
 
         First the bids, then the asks (``bid`` and ``ask`` in ``side``), each best first. Prices in pUSD and sizes in
         shares are exact Decimals; with ``floats`` they are 64-bit floats, good for statistics and not for money.
-        Raises ConfigError for another library, and MissingExtra, with the command that installs it.
+        The first table imports the library, which takes up to seconds: on an event loop have it made in another thread,
+        ``await asyncio.to_thread(view.to_frame)``, or import the library before the mirror starts. Raises ConfigError
+        for another library, and MissingExtra, with the command that installs it.
         """
         bids, asks = self.bids, self.asks
         columns: dict[str, Sequence[object]] = {

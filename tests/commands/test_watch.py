@@ -23,6 +23,7 @@ from polymirror.commands.books import Watched
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
 from polymirror.mirror import Mirror
+from tests.commands.conftest import Served
 
 PATIENCE = 60.0
 """Seconds after which a test gives up; no verdict depends on them."""
@@ -281,6 +282,23 @@ def test_keys_scroll_sort_show_a_book_and_end_it(venue):
         screen.press(b"q")
         assert screen.wait() == 0
         assert termios.tcgetattr(screen.theirs) == screen.before
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_names_of_two_windows_leave_room_for_both_prices(columns):
+    with Served(seed=7, markets=8) as venue:
+        # The eighth market is the next window of the first asset, so names have the time of day.
+        slugs = venue.slugs[0], venue.slugs[7]
+        with Screen(columns, 14, "watch", *slugs, *at(venue)) as screen:
+            screen.read_until("4 LIVE")
+            shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.read_until("transitions"))
+            rows = [line.strip() for line in shown.splitlines() if "●" in line and "→" not in line]
+            screen.press(b"q")
+            assert screen.wait() == 0
+    assert len(rows) >= 4
+    for line in rows[:4]:
+        assert re.match(r"BTC \d\d:\d\d (up|down) +● LIVE ", line), line
+        assert len(re.findall(r"(?<![\d.…])0\.\d\d(?![\d…])", line)) == 2, line
 
 
 def test_a_market_that_is_not_found_stands_in_the_picture(venue):

@@ -14,22 +14,10 @@ from pathlib import Path
 import pytest
 
 from polymirror import BackgroundMirror, ConfigError, Gate, Mirror, MirrorBusy, MirrorClosed
-from tests.background_rig import InThread, held_up, own_threads, until, venue_of
+from tests.background_rig import InThread, held_up, until
 from tests.loopback import PATIENCE
 
-REPOSITORY = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    yield
-    until(lambda: own_threads() == [])
-
-
-@pytest.fixture(scope="module")
-def quiet():
-    with venue_of() as venue:
-        yield venue
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -9,20 +9,8 @@ import pytest
 
 from polymirror import BookState, BookView, LeaseLost, MirrorBusy, MirrorClosed, NotLive, Reason, UnknownToken
 from polymirror.simulator import Simulator
-from tests.background_rig import InThread, held_up, own_threads, until, venue_of
+from tests.background_rig import InThread, held_up, until, venue_of
 from tests.loopback import PATIENCE
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    yield
-    until(lambda: own_threads() == [])
-
-
-@pytest.fixture(scope="module")
-def quiet():
-    with venue_of() as venue:
-        yield venue
 
 
 @pytest.fixture
