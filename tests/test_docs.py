@@ -161,7 +161,11 @@ def own_logging() -> Iterator[None]:
     root.handlers[:] = handlers
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# The front page has a bot trade for hours; its commands have tests of their own.
+RUNS = [pytest.param(page, marks=[pytest.mark.slow] * (page == README), id=page.name) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", RUNS)
 @pytest.mark.timeout(MAX_PAGE_SECONDS)
 @pytest.mark.usefixtures("own_logging")
 def test_every_example_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
