@@ -389,9 +389,7 @@ class Mirror(Markets, Told):
         if state is BookState.RETIRED:
             name = self._listing.name_of(token)
             raise self.engine.refusal(token, self.now(), detail=f"{name}: its market is over; retired_ok=True skips it")
-        # Retiring takes evidence from after the start; until then this is what a person needs to know.
-        over = "its market was closed when it was looked up" if self._listing.market_of(token).closed else ""
-        return self.engine.refusal(token, self.now(), detail=over)
+        return self.engine.refusal(token, self.now())
 
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """Wait until the newest change of a LIVE book is proven, and return the view.

@@ -21,8 +21,10 @@ PACKAGE = REPOSITORY / "polymirror"
 CORE = sorted((PACKAGE / "core").rglob("*.py"))
 SIMULATOR = sorted((PACKAGE / "simulator").rglob("*.py"))
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-STAND_INS = sorted((REPOSITORY / "bots" / "testing").rglob("*.py"))
+STAND_INS = [REPOSITORY / "bots" / "testing" / "telegram.py"]
 """Services beside the simulated exchange that only bots talk to; as pure as it is."""
+
+COMMON = sorted((REPOSITORY / "bots" / "common").rglob("*.py"))
 
 OUTSIDE = sorted({*SOURCES, *(REPOSITORY / "bots").rglob("*.py")} - set(CORE))
 """Whoever stands on the core and must not reach into it."""
@@ -173,6 +175,12 @@ def test_the_exchange_itself_knows_neither_faults_nor_orders_nor_connections(pat
 def test_the_library_does_not_know_the_bots(path: Path) -> None:
     names = imports(path.read_text(encoding="utf-8"), module_name(path))
     assert {n for n in names if is_within(n, "bots")} == set()
+
+
+@each(COMMON)
+def test_what_any_bot_needs_knows_no_kind_of_bot(path: Path) -> None:
+    names = imports(path.read_text(encoding="utf-8"), module_name(path))
+    assert {n for n in names if is_within(n, "bots") and not is_within(n, "bots.common")} == set()
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bots.common.errors import shorten
-from bots.common.settings import SettingsError, load
-from bots.common.tally import table
+from bots.common.operate.settings import SettingsError, load
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import run_live
 from bots.oracle_lag.rehearse import rehearsal
 from bots.oracle_lag.simulate import simulate
+from bots.updown.stats import table
 from polymirror.errors import PolymirrorError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Every setting of the bot: one TOML file, each section a class, each value with its unit, range and default.
 
-Secrets are not here: they come from the environment, and :mod:`bots.common.settings` reads both. The defaults are
-those of a careful trial: paper money, small stakes, four assets, quarter hours.
+Secrets are not here: they come from the environment, and :mod:`bots.common.operate.settings` reads both. The
+defaults are those of a careful trial: paper money, small stakes, four assets, quarter hours.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from bots.common.amounts import FINEST_TICK
 from bots.common.execution.live import LiveConfig
-from bots.common.oracles.factory import OracleSettings
+from bots.common.money.amounts import FINEST_TICK
+from bots.common.money.sizing import SizeLimits
+from bots.common.operate.settings import NOTHING, Secret, from_environment
 from bots.common.ranges import decimal_range, one_of, some_of, whole
-from bots.common.risk import RiskLimits
-from bots.common.rounds import RoundSettings
-from bots.common.settings import NOTHING, Secret, from_environment
-from bots.common.sizing import SizeLimits
+from bots.common.risk.limits import RiskLimits
 from bots.oracle_lag.signal import SignalSettings
+from bots.updown.oracles.factory import OracleSettings
+from bots.updown.rounds import RoundSettings
 from polymirror.config import MirrorConfig
 from polymirror.errors import ConfigError
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from bots.common import checks
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.paper import PaperConfig, PaperExecutor
 from bots.common.execution.sdk import SdkClient, Wallet
-from bots.common.files import open_files
-from bots.common.notifications import Silent, Telegram, TelegramApi
-from bots.common.oracles.factory import make_oracle
-from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
-from bots.common.ready import Outside, preflight
-from bots.common.runner import Aloud, Bot, World
-from bots.common.settings import SettingsError, secrets_of
-from bots.common.switch import KillFile, stop_on_signal
-from bots.common.tally import table
+from bots.common.ledger.files import open_files
+from bots.common.operate import checks
+from bots.common.operate.notifications import Silent, Telegram, TelegramApi
+from bots.common.operate.settings import SettingsError, secrets_of
+from bots.common.risk.switch import KillFile, stop_on_signal
 from bots.oracle_lag.strategy import plan_of
+from bots.updown.bot import Aloud, Bot, World
+from bots.updown.oracles.factory import make_oracle
+from bots.updown.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.updown.ready import Outside, preflight
+from bots.updown.stats import table
 from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:

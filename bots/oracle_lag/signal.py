@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.oracles.ticks import TickKind
 from bots.common.ranges import decimal_range, one_of, whole
-from bots.common.strike import LOOKBACK_S
+from bots.updown.oracles.ticks import TickKind
+from bots.updown.strike import LOOKBACK_S
 
 if TYPE_CHECKING:
-    from bots.common.strike import Strike
+    from bots.updown.strike import Strike
 
 YEAR_S: Final = 31_557_600
 _CENT_OF_A_PERCENT: Final = Decimal("0.0001")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from bots.common.files import inline
-from bots.common.mortality import MortalFiles, live_and_die
-from bots.common.oracles.factory import make_oracle
-from bots.common.runner import Aloud, Bot, World
-from bots.common.stage import Stage
-from bots.common.tally import Tally
+from bots.common.ledger.files import inline
 from bots.oracle_lag.strategy import plan_of
+from bots.testing.mortality import MortalFiles, live_and_die
+from bots.testing.stage import Stage
+from bots.updown.bot import Aloud, Bot, World
+from bots.updown.oracles.factory import make_oracle
+from bots.updown.stats import RunStats
 from polymirror.simulator.settings import DEFAULT_START_MS, QUARTER_MS, RoundsConfig
 from polymirror.simulator.virtual import run_virtual
 from polymirror.venue.windows import UTC_GRID, Interval
@@ -26,7 +26,7 @@ from polymirror.venue.windows import UTC_GRID, Interval
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bots.common.files import Files
+    from bots.common.ledger.files import Files
     from bots.oracle_lag.config import BotSettings
 
 EARLY_MS: Final = 90_000
@@ -57,7 +57,7 @@ def simulate(
     length = int(rounds / len(settings.assets) / sum(1 / each for each in windows))
 
     async def play() -> dict[str, Any]:
-        tally = Tally(limit=rounds, since_ms=start_ms + EARLY_MS)
+        tally = RunStats(limit=rounds, since_ms=start_ms + EARLY_MS)
         config = RoundsConfig(assets=settings.assets, window_s=windows[0], more_windows_s=tuple(windows[1:]))
         stage = Stage.build(seed, config, start_ms=start_ms, storm=storm)
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from bots.common.dealer import Wish
-from bots.common.orders import TimeInForce
-from bots.common.runner import Plan
+from bots.common.orders.manager import Wish
+from bots.common.orders.order import TimeInForce
 from bots.oracle_lag.signal import Direction, Quiet, SignalSettings, decide
+from bots.updown.bot import Plan
 
 if TYPE_CHECKING:
-    from bots.common.dealer import Terms
-    from bots.common.oracles.ticks import Tick, TickKind
-    from bots.common.rounds import Round
-    from bots.common.strike import Strike
+    from bots.common.orders.manager import Terms
     from bots.oracle_lag.config import BotSettings
+    from bots.updown.oracles.ticks import Tick, TickKind
+    from bots.updown.rounds import Round
+    from bots.updown.strike import Strike
 
 
 @frozen

@@ -357,24 +357,27 @@ class Market:
 
     def _check(self, token: Token, now: float, *, definite: bool, likely: bool) -> bool:
         """Check a book at the end of its batch; return whether its hash was found, if ``likely`` by trying."""
-        count, stated = self.outbox.count, token.proven.stated
+        count, proven, stated = self.outbox.count, token.proven, token.proven.stated
         found = (
-            token.proven.hash_proven
+            proven.hash_proven
             or token.prove_by_hash(now, thorough=False)
             or token.prove_by_earlier(now)
             or (likely and token.prove_by_hash(now, thorough=True))
         )
-        if not found:
-            token.hash_missed(now)
-        proven = token.proven
         impossible = violation(proven.book, stated, token.tick_size, hash_proven=proven.hash_proven)
         if impossible:
             count(ProofKind.INVARIANTS, Verdict.MISMATCH)
-            token.doubt(Reason.INVARIANT_FAIL, now, impossible)
+            if definite or not proven.book.crossed():
+                token.doubt(Reason.INVARIANT_FAIL, now, impossible)
+            else:
+                # What uncrosses it may be on its way: an order that eats and rests is told in two messages.
+                token.disagrees(Reason.INVARIANT_FAIL, now)
         else:
             count(ProofKind.INVARIANTS, Verdict.MATCH)
+        if not found:
+            token.hash_missed(now)
         try:
-            agrees = None if stated is None else bbo_agrees(token.proven.book, stated.best_bid, stated.best_ask)
+            agrees = None if stated is None else bbo_agrees(proven.book, stated.best_bid, stated.best_ask)
         except UnitError as error:
             self.outbox.warn("malformed best_bid or best_ask", str(error), now)
             agrees = False
@@ -385,10 +388,8 @@ class Market:
         else:
             count(ProofKind.BBO, Verdict.MISMATCH)
             # A hash that fits proves the top too: then only the statement was wrong.
-            if not token.proven.hash_proven and definite:
-                token.doubt(Reason.BBO_MISMATCH, now)
-            elif not token.proven.hash_proven:
-                token.disagrees(Reason.BBO_MISMATCH, now)
+            if not proven.hash_proven:
+                (token.doubt if definite else token.disagrees)(Reason.BBO_MISMATCH, now)
         return found
 
     # ---- Whole books of the stream -----------------------------------------------------------------

@@ -196,6 +196,9 @@ class Listing:
             self._of_token |= dict.fromkeys(asset_ids, market)
             self._expected.difference_update(asset_ids)
             self._teller.added(market)
+            if market.closed:
+                # Known already: no need to find out that it has no books.
+                self._engine.market_status(market.condition_id, closed=True, now=self._now())
         held = self._holders.setdefault(market.condition_id, set())
         held.update(holders)
         for name in (market.slug, *market.token_ids):

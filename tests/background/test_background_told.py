@@ -267,7 +267,7 @@ def test_what_a_callback_raises_is_logged_once_for_a_while_and_stops_nothing(qui
             mirror.wait_live(timeout=PATIENCE)
             mirror.resync(mirror.tokens[0])
         until(lambda: len(calls) >= 5)
-    [record] = [record for record in caplog.records if "callback" in record.getMessage()]
+    [record] = [record for record in caplog.records if "callback failed" in record.getMessage()]
     assert record.getMessage().startswith("a transition callback failed: ")
     assert record.getMessage().endswith("careless raised ZeroDivisionError: a bug")
     assert record.exc_info[0] is ZeroDivisionError

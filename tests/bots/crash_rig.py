@@ -10,15 +10,15 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from bots.common import intents as intents_module
-from bots.common.account import Account
 from bots.common.execution.base import Holdings, Trade
-from bots.common.follow import RiskFollower
-from bots.common.intents import IntentLog
-from bots.common.orders import Order, Outcome, Result, Side
-from bots.common.reconcile import Patience, Reconciler, settle
-from bots.common.risk import Risk, RiskLimits
-from bots.common.state import StateFile, StateKeeper
+from bots.common.ledger import intents as intents_module
+from bots.common.ledger.account import Account
+from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.state import StateFile, StateKeeper
+from bots.common.orders.order import Order, Outcome, Result, Side
+from bots.common.orders.reconcile import Patience, Reconciler, settle
+from bots.common.risk.follow import RiskFollower
+from bots.common.risk.limits import Risk, RiskLimits
 from polymirror.venue.network import Network
 
 FEE = Decimal("0.0175")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bots.common.errors import Unanswered
 from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
-from bots.common.orders import Order, Side
+from bots.common.orders.order import Order, Side
 from polymirror import BookState, BookView, Gate, NotLive, Reason
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.proofs import Proof, ProofKind

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field
 
-from bots.common.oracles.factory import OracleSettings, make_oracle
-from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
-from bots.common.oracles.ticks import Tick, TickKind
+from bots.updown.oracles.factory import OracleSettings, make_oracle
+from bots.updown.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.updown.oracles.ticks import Tick, TickKind
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.feeds import datastreams, polybolt
 from polymirror.simulator.feeds.datastreams import DataStreamsFeed
@@ -23,7 +23,7 @@ from polymirror.simulator.virtual import VirtualVenue, run_virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bots.common.oracles.base import Oracle
+    from bots.updown.oracles.base import Oracle
     from polymirror.venue.network import Network
 
 START_MS = DEFAULT_START_MS

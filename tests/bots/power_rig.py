@@ -1,6 +1,6 @@
 """A disk that loses power: what was not synced is kept, lost, or kept in part, and a name is not a file's data.
 
-:class:`PowerCutOs` stands in for the module ``os`` in :mod:`bots.common.files`. Every call passes an instant of
+:class:`PowerCutOs` stands in for the module ``os`` in :mod:`bots.common.ledger.files`. Every call passes an instant of
 :class:`~tests.bots.crash_rig.Fate` before and after it takes effect, a write also in the middle.
 """
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common import account as account_module
-from bots.common.account import Account, Position
 from bots.common.errors import StateInvalid
-from bots.common.orders import Outcome, Result
-from bots.common.records import Begun, Corrected, Finished, Settled, encode
+from bots.common.ledger import account as account_module
+from bots.common.ledger.account import Account, Position
+from bots.common.ledger.records import Begun, Corrected, Finished, Settled, encode
+from bots.common.orders.order import Outcome, Result
 from tests.bots.crash_rig import FEE, UP, a_sale, an_order
 
 

@@ -13,7 +13,7 @@ from bots.common.errors import BadCredentials, NotSent, TradingError, Unanswered
 from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.wire import Departure
-from bots.common.orders import Order, Outcome, Result, Side, TimeInForce
+from bots.common.orders.order import Order, Outcome, Result, Side, TimeInForce
 from polymirror import ConfigError, Gate, Mirror
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
 from polymirror.simulator.orders.broker import Broker, BrokerConfig
@@ -27,7 +27,7 @@ from tests.bots.execution_rig import CRYPTO, START_MS, buy, d
 QUICK = LiveConfig(min_interval=0.05, poll=0.25, resolve_within=60)
 
 
-class Desk:
+class AssetWorker:
     """An exchange with an order desk and one account of 1,000 pUSD, as a venue in virtual time."""
 
     def __init__(self, rates=None, delay_ms=250, seed=5, pusd=1_000) -> None:
@@ -84,7 +84,7 @@ async def trade(executor, mirror, make, token=None) -> tuple[Order, Result]:
 
 @pytest.mark.parametrize("delay_ms", [0, 250])
 def test_a_purchase_and_a_sale_balance_with_the_ledger_to_the_last_digit(delay_ms):
-    desk = Desk(delay_ms=delay_ms)
+    desk = AssetWorker(delay_ms=delay_ms)
 
     async def scene(executor, mirror, client):
         _, bought = await trade(executor, mirror, lambda view: desk.order(view, slack=5))
@@ -105,7 +105,7 @@ def test_a_purchase_and_a_sale_balance_with_the_ledger_to_the_last_digit(delay_m
 
 
 def test_an_order_is_known_by_its_name_before_it_leaves():
-    desk = Desk()
+    desk = AssetWorker()
 
     async def scene(executor, mirror, client):
         order, result = await trade(executor, mirror, lambda view: desk.order(view, slack=5))
@@ -119,7 +119,7 @@ def test_an_order_is_known_by_its_name_before_it_leaves():
 @pytest.mark.parametrize("tif", TimeInForce)
 @pytest.mark.parametrize("delay_ms", [0, 250])
 def test_an_order_that_nobody_meets_is_an_answer(tif, delay_ms):
-    desk = Desk(delay_ms=delay_ms)
+    desk = AssetWorker(delay_ms=delay_ms)
 
     async def scene(executor, mirror, client):
         return await trade(executor, mirror, lambda view: desk.order(view, slack=-5, tif=tif))
@@ -129,7 +129,7 @@ def test_an_order_that_nobody_meets_is_an_answer(tif, delay_ms):
 
 
 def test_an_order_that_cannot_be_paid_is_rejected_with_the_venues_words():
-    desk = Desk(pusd=3)
+    desk = AssetWorker(pusd=3)
 
     async def scene(executor, mirror, client):
         return await trade(executor, mirror, lambda view: desk.order(view, slack=5))
@@ -140,7 +140,7 @@ def test_an_order_that_cannot_be_paid_is_rejected_with_the_venues_words():
 
 
 def test_the_same_order_a_second_time_is_looked_up_and_fills_nothing_more():
-    desk = Desk()
+    desk = AssetWorker()
 
     async def scene(executor, mirror, client):
         order, first = await trade(executor, mirror, lambda view: desk.order(view, slack=5))
@@ -157,7 +157,7 @@ def test_the_same_order_a_second_time_is_looked_up_and_fills_nothing_more():
 
 @pytest.mark.parametrize("lost", ["answer_lost", "request_lost", "request_late"])
 def test_an_order_without_an_answer_is_unknown_and_then_found_out(lost):
-    desk = Desk(OrderFaultRates(**{lost: 1.0}))
+    desk = AssetWorker(OrderFaultRates(**{lost: 1.0}))
 
     async def scene(executor, mirror, client):
         order, first = await trade(executor, mirror, lambda view: desk.order(view, slack=5))
@@ -172,7 +172,7 @@ def test_an_order_without_an_answer_is_unknown_and_then_found_out(lost):
 
 
 def test_in_a_storm_no_order_is_sent_twice_and_the_books_balance():
-    desk = Desk(OrderFaultRates.storm())
+    desk = AssetWorker(OrderFaultRates.storm())
     dice = random.Random(11)
     results: list[tuple[Order, Result]] = []
 
@@ -204,7 +204,7 @@ def test_in_a_storm_no_order_is_sent_twice_and_the_books_balance():
 
 
 def test_wrong_credentials_are_told_apart_from_everything_else():
-    desk = Desk()
+    desk = AssetWorker()
     desk.account = Account.made_up("somebody else")
 
     async def scene(executor, mirror, client):

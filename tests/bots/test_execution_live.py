@@ -9,7 +9,7 @@ import pytest
 from bots.common.errors import BadCredentials, NoMatch, NotSent, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, OrderState
 from bots.common.execution.live import LiveConfig, LiveExecutor
-from bots.common.orders import Outcome, TimeInForce
+from bots.common.orders.order import Outcome, TimeInForce
 from polymirror import ConfigError, Gate
 from tests.bots.execution_rig import (
     DELAYED,

@@ -11,9 +11,9 @@ from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bots.common.amounts import ASKED_STEP, TICKS, decimal_of, is_multiple, keeps_price, money_for, shares_for
 from bots.common.errors import OrderInvalid
-from bots.common.orders import Order, Outcome, Result, Side, TimeInForce
+from bots.common.money.amounts import ASKED_STEP, TICKS, decimal_of, is_multiple, keeps_price, money_for, shares_for
+from bots.common.orders.order import Order, Outcome, Result, Side, TimeInForce
 from tests.bots.execution_rig import buy, d, sell
 
 ticks = st.sampled_from(TICKS)

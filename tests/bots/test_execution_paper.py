@@ -8,7 +8,7 @@ import pytest
 
 from bots.common.execution.base import Holdings
 from bots.common.execution.paper import PaperConfig, PaperExecutor
-from bots.common.orders import Outcome, Side, TimeInForce
+from bots.common.orders.order import Outcome, Side, TimeInForce
 from polymirror import ConfigError, Gate
 from polymirror.core.fees import charged_fee
 from tests.bots.execution_rig import CRYPTO, TOKEN, Books, buy, d, in_virtual_time, leased, network, sell, view_of

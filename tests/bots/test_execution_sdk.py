@@ -16,12 +16,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bots.common.amounts import TICKS, keeps_price, shares_for
 from bots.common.errors import BotError, NotSent, TradingError
 from bots.common.execution.base import Prepared
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.sdk import SdkClient, Wallet, _must_be, _watch_departures
-from bots.common.orders import Outcome, Side
+from bots.common.money.amounts import TICKS, keeps_price, shares_for
+from bots.common.orders.order import Outcome, Side
 from polymirror import ConfigError, Gate
 from polymirror.venue.network import Network
 from tests.bots.execution_rig import CRYPTO, Books, buy, d, sell, view_of
@@ -272,11 +272,15 @@ async def test_an_order_without_a_name_is_found_by_its_fills():
     assert (result.outcome, result.order_id, result.shares) == (Outcome.FILLED, "0xa", d(20))
 
 
-async def test_trades_that_failed_or_that_we_did_not_take_are_no_fills():
+async def test_trades_say_how_far_the_chain_is_with_them_and_are_only_those_we_took():
     async with a_client() as (client, venue):
         failed, made = {**TRADE, "status": "FAILED"}, {**TRADE, "trader_side": "MAKER"}
-        venue.answers["GET /data/trades"] = (200, a_page(failed, made))
-        assert await client.trades(0) == []
+        mined = {**TRADE, "status": "TRADE_STATUS_MINED", "transaction_hash": "0x" + "7" * 64}
+        strange = {**TRADE, "status": "MATCHED_NOT_BROADCASTED"}
+        venue.answers["GET /data/trades"] = (200, a_page(failed, made, mined, strange))
+        found = await client.trades(0)
+        assert [fill.status.value for fill in found] == ["FAILED"] * 2 + ["MINED"] * 2 + ["MATCHED"] * 2
+        assert [fill.tx for fill in found[1:3]] == [None, "0x" + "7" * 64]
         odd = {**TRADE, "maker_orders": [MAKER]}
         venue.answers["GET /data/trades"] = (200, a_page(odd))
         (whole,) = await client.trades(0)

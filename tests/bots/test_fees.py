@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from bots.common.errors import FeeUnknown
-from bots.common.fees import schedule_of
+from bots.common.money.fees import schedule_of
 from polymirror.core.fees import NO_FEE, FeeSchedule
 from polymirror.venue.market import ClobMarket, Market, Oracle, Token
 

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from bots.common import files
-from bots.common.files import Disk, DiskThread, FolderInUse, Memory, inline, open_files
+from bots.common.ledger import files
+from bots.common.ledger.files import Disk, DiskThread, FolderInUse, Memory, inline, open_files
 from tests.bots.power_rig import PowerCutOs
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +114,7 @@ def test_a_second_holder_of_the_folder_is_refused_until_the_first_lets_go(tmp_pa
 
 def test_a_killed_process_lets_go_of_the_folder(tmp_path):
     program = (
-        "import os, pathlib, sys; from bots.common.files import Disk;"
+        "import os, pathlib, sys; from bots.common.ledger.files import Disk;"
         "Disk(pathlib.Path(sys.argv[1])).lock(); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == -9  # noqa: S603

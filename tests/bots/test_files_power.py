@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from bots.common import files
 from bots.common.errors import BotError
-from bots.common.files import Disk
+from bots.common.ledger import files
+from bots.common.ledger.files import Disk
 from tests.bots.crash_rig import (
     Bot,
     Clock,

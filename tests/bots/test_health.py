@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from bots.common import health
-from bots.common.account import Account
-from bots.common.files import Memory
-from bots.common.health import Health, Vital
-from bots.common.intents import IntentLog
-from bots.common.state import StateFile, StateKeeper
-from bots.common.supervise import RestartPolicy, Supervisor
+from bots.common.ledger.account import Account
+from bots.common.ledger.files import Memory
+from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.state import StateFile, StateKeeper
+from bots.common.operate import health
+from bots.common.operate.health import Health, Vital
+from bots.common.operate.supervise import RestartPolicy, Supervisor
+from bots.updown.watch import prices
 from polymirror.simulator.virtual.loop import run_virtual
 from polymirror.venue.network import Network
 from tests.bots.crash_rig import Clock, an_order, drive
@@ -137,8 +138,8 @@ def test_prices_are_fresh_or_their_assets_are_named():
             return 1.25
 
     clock = Clock().network()
-    assert health.prices(Feed(), ["btc"], clock)() == Vital("prices", ok=True, words="at most 1.2 s old")
-    assert health.prices(Feed(), ["btc", "eth"], clock)() == Vital("prices", ok=False, words="no fresh price of eth")
+    assert prices(Feed(), ["btc"], clock)() == Vital("prices", ok=True, words="at most 1.2 s old")
+    assert prices(Feed(), ["btc", "eth"], clock)() == Vital("prices", ok=False, words="no fresh price of eth")
 
 
 @pytest.mark.parametrize(("live", "ok"), [(8, True), (4, True), (3, False), (0, False)])

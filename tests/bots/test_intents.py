@@ -10,12 +10,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common import intents
-from bots.common.account import Account, AlreadyBegun, UnknownOrder
-from bots.common.files import Disk, Memory
-from bots.common.intents import ARCHIVE, NAME, CorruptLog, IntentLog, LogFull, read_log
-from bots.common.orders import Outcome, Result
-from bots.common.records import BadLine, Begun, Corrected, Finished, Settled, decode, encode, seal, unseal
+from bots.common.ledger import intents
+from bots.common.ledger.account import Account, AlreadyBegun, UnknownOrder
+from bots.common.ledger.files import Disk, Memory
+from bots.common.ledger.intents import ARCHIVE, NAME, CorruptLog, IntentLog, LogFull, read_log
+from bots.common.ledger.records import BadLine, Begun, Corrected, Finished, Settled, decode, encode, seal, unseal
+from bots.common.orders.order import Outcome, Result
 from tests.bots.crash_rig import FEE, UP, Clock, a_sale, an_order, drive
 from tests.bots.power_rig import PowerCutOs
 
@@ -185,7 +185,7 @@ def test_a_line_that_comes_twice_is_refused():
 
 def test_what_a_killed_process_left_unsynced_is_durable_once_it_has_been_read(monkeypatch, tmp_path):
     power = PowerCutOs()
-    monkeypatch.setattr("bots.common.files.os", power)
+    monkeypatch.setattr("bots.common.ledger.files.os", power)
     begun_log(Disk(tmp_path))
     path = str(tmp_path / NAME)
     power.names[path].synced = b""

@@ -14,7 +14,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from bots.common.notifications import (
+from bots.common.operate.notifications import (
     Silent,
     Telegram,
     TelegramApi,
@@ -23,7 +23,7 @@ from bots.common.notifications import (
     _TokenTransport,
     cut,
 )
-from bots.common.settings import Secret
+from bots.common.operate.settings import Secret
 from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.errors import ConfigError
 from polymirror.simulator.frames import Answer

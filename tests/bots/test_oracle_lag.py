@@ -13,20 +13,20 @@ import pytest
 from attrs import evolve
 
 from bots.common.execution.live import LiveExecutor
-from bots.common.files import Memory, inline
-from bots.common.intents import IntentLog
-from bots.common.notifications import Silent
-from bots.common.oracles.factory import make_oracle
-from bots.common.orders import Outcome
-from bots.common.risk import RiskLimits
-from bots.common.runner import Bot, World
-from bots.common.settings import SettingsError, build
-from bots.common.stage import Stage
-from bots.common.tally import Tally, table
+from bots.common.ledger.files import Memory, inline
+from bots.common.ledger.intents import IntentLog
+from bots.common.operate.notifications import Silent
+from bots.common.operate.settings import SettingsError, build
+from bots.common.orders.order import Outcome
+from bots.common.risk.limits import RiskLimits
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.simulate import simulate
 from bots.oracle_lag.strategy import OracleLag, plan_of
+from bots.testing.stage import Stage
+from bots.updown.bot import Bot, World
+from bots.updown.oracles.factory import make_oracle
+from bots.updown.stats import RunStats, table
 from polymirror.gate import Lease
 from polymirror.mirror import Mirror
 from polymirror.simulator.faults.base import Plan
@@ -178,7 +178,7 @@ def play(settings, *, strategy=None, faults=(), feed_faults=(), minutes=12, seed
                 switch=lambda: None,
             )
             plan = plan_of(settings)
-            bot = Bot(plan if strategy is None else evolve(plan, strategy=strategy), world, Tally(limit=99))
+            bot = Bot(plan if strategy is None else evolve(plan, strategy=strategy), world, RunStats(limit=99))
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(bot.run())
                 if during is not None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bots.common.account import Account
-from bots.common.files import Disk
-from bots.common.intents import IntentLog
-from bots.common.state import StateFile
+from bots.common.ledger.account import Account
+from bots.common.ledger.files import Disk
+from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.state import StateFile
 from polymirror.simulator.virtual import run_virtual
 from polymirror.venue.network import Network
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 BOT = """
 import sys
 from pathlib import Path
-from bots.common.files import Disk
+from bots.common.ledger.files import Disk
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.simulate import simulate
 from polymirror.simulator.orders.judge import OrderJudge

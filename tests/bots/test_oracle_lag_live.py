@@ -8,8 +8,8 @@ import logging
 import pytest
 from attrs import evolve
 
-from bots.common.settings import SettingsError, build
-from bots.common.state import NAME as STATE
+from bots.common.ledger.state import NAME as STATE
+from bots.common.operate.settings import SettingsError, build
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import lacking, paper, run, run_live

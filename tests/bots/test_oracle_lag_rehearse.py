@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from bots.common.settings import SettingsError
+from bots.common.operate.settings import SettingsError
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import run

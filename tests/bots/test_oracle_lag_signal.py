@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common.strike import Strike, StrikeSource
 from bots.oracle_lag.signal import Direction, Quiet, Signal, SignalSettings, decide, fair_price
+from bots.updown.strike import Strike, StrikeSource
 from polymirror.errors import ConfigError
 
 START_MS = 1_790_000_100_000

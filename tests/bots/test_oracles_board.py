@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common.oracles.base import OracleHealth, e18, sound_price
-from bots.common.oracles.board import MAX_LISTENERS, Patience, Price, PriceBoard
-from bots.common.oracles.buffer import OracleBuffer
-from bots.common.oracles.ticks import Tick, TickKind
-from bots.common.oracles.twap import twap_from_spot
+from bots.updown.oracles.base import OracleHealth, e18, sound_price
+from bots.updown.oracles.board import MAX_LISTENERS, Patience, Price, PriceBoard
+from bots.updown.oracles.buffer import OracleBuffer
+from bots.updown.oracles.ticks import Tick, TickKind
+from bots.updown.oracles.twap import twap_from_spot
 from polymirror.errors import ConfigError
 from polymirror.simulator.exchange.oracle import PriceProcess
 from polymirror.simulator.settings import DEFAULT_START_MS

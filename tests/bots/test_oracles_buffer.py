@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common.oracles.buffer import MAX_SERIES, OracleBuffer
-from bots.common.oracles.ticks import Tick, TickKind
+from bots.updown.oracles.buffer import MAX_SERIES, OracleBuffer
+from bots.updown.oracles.ticks import Tick, TickKind
 from polymirror.errors import ConfigError
 
 SPOT, TWAP = TickKind.SPOT, TickKind.TWAP60

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.common.oracles.buffer import OracleBuffer
-from bots.common.oracles.chainlink import MAINNET_SPOT, ChainlinkDialect, sign
-from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
-from bots.common.oracles.polybolt import PolyboltDialect
-from bots.common.oracles.reports import ReportInvalid, decode_blob, decode_report
-from bots.common.oracles.rtds import RtdsDialect, exact_price
-from bots.common.oracles.ticks import Tick, TickKind
+from bots.updown.oracles.buffer import OracleBuffer
+from bots.updown.oracles.chainlink import MAINNET_SPOT, ChainlinkDialect, sign
+from bots.updown.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.updown.oracles.polybolt import PolyboltDialect
+from bots.updown.oracles.reports import ReportInvalid, decode_blob, decode_report
+from bots.updown.oracles.rtds import RtdsDialect, exact_price
+from bots.updown.oracles.ticks import Tick, TickKind
 from polymirror.simulator.feeds.reports import encode_report, feed_id
 
 SPOT, TWAP = TickKind.SPOT, TickKind.TWAP60

@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 from websockets.asyncio.server import serve
 
-from bots.common.oracles.factory import OracleSettings, make_oracle
-from bots.common.oracles.keys import ChainlinkKeys
+from bots.updown.oracles.factory import OracleSettings, make_oracle
+from bots.updown.oracles.keys import ChainlinkKeys
 from polymirror.simulator.feeds import PolyboltFeed
 from polymirror.simulator.feeds.reports import encode_report, feed_id
 from polymirror.simulator.server import Simulator
@@ -21,7 +21,7 @@ from tests.bots.oracle_rig import ASSETS, CLOB_KEYS, PRICES
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; nothing waits for them when all is well."""
 
 

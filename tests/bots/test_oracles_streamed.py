@@ -8,11 +8,11 @@ import math
 
 import pytest
 
-from bots.common import checks
-from bots.common.oracles.factory import OracleSettings, make_oracle
-from bots.common.oracles.keys import ChainlinkKeys, ClobKeys
-from bots.common.oracles.ticks import TickKind
-from bots.common.preflight import CheckFailed
+from bots.common.operate.preflight import CheckFailed
+from bots.updown.oracles.factory import OracleSettings, make_oracle
+from bots.updown.oracles.keys import ChainlinkKeys, ClobKeys
+from bots.updown.oracles.ticks import TickKind
+from bots.updown.watch import check_prices
 from polymirror.errors import ConfigError
 from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.feeds import PolyboltFeed, RelayKeys
@@ -298,7 +298,7 @@ def test_a_preflight_does_not_wait_for_prices_from_whoever_refuses_our_credentia
     async def script(stand):
         began = stand.now
         with pytest.raises(CheckFailed, match="credentials of this oracle"):
-            await checks.oracle(stand.oracle, ASSETS, stand.network, 12)
+            await check_prices(stand.oracle, ASSETS, stand.network, 12)
         return stand.now - began
 
     assert with_oracle(source, script, keys=WRONG[source]) < 2

@@ -9,14 +9,15 @@ from functools import partial
 
 import pytest
 
-from bots.common import checks
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import Holdings
-from bots.common.files import Memory, inline
-from bots.common.notifications import TelegramApi
-from bots.common.preflight import EXIT_FAILED, Check, CheckFailed, Finding, Report, run
-from bots.common.settings import Secret
+from bots.common.ledger.files import Memory, inline
+from bots.common.operate import checks
+from bots.common.operate.notifications import TelegramApi
+from bots.common.operate.preflight import EXIT_FAILED, Check, CheckFailed, Finding, Report, run
+from bots.common.operate.settings import Secret
 from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
+from bots.updown.watch import check_prices
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive, VenueUnavailable
 from polymirror.simulator.frames import Answer
@@ -345,7 +346,7 @@ def ask_oracle(feed, within=5.0):
     async def main():
         start = now()
         feed.starts = {asset: start + seconds for asset, seconds in feed.starts.items()}
-        return await checks.oracle(feed, list(feed.starts), Services([]).network(), within)
+        return await check_prices(feed, list(feed.starts), Services([]).network(), within)
 
     return found(main)
 

@@ -10,12 +10,12 @@ from decimal import Decimal
 import pytest
 
 from bots.common.execution.exchange import ApiKey, ExchangeClient
-from bots.common.files import Memory, inline
-from bots.common.notifications import TelegramApi
-from bots.common.oracles.factory import OracleSettings, make_oracle
-from bots.common.ready import Outside, preflight
-from bots.common.settings import Secret
-from bots.common.stage import Stage
+from bots.common.ledger.files import Memory, inline
+from bots.common.operate.notifications import TelegramApi
+from bots.common.operate.settings import Secret
+from bots.testing.stage import Stage
+from bots.updown.oracles.factory import OracleSettings, make_oracle
+from bots.updown.ready import Outside, preflight
 from polymirror.errors import MissingExtra
 from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.feeds.faults import ZombieFeed

@@ -7,15 +7,15 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common.account import Account, Position
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import Holdings, Trade
-from bots.common.files import Memory
-from bots.common.follow import RiskFollower
-from bots.common.intents import IntentLog
-from bots.common.orders import Outcome, Result, Side
-from bots.common.reconcile import Patience, Reconciler, cost_of, settle
-from bots.common.risk import Risk
+from bots.common.ledger.account import Account, Position
+from bots.common.ledger.files import Memory
+from bots.common.ledger.intents import IntentLog
+from bots.common.orders.order import Outcome, Result, Side
+from bots.common.orders.reconcile import Patience, Reconciler, cost_of, settle
+from bots.common.risk.follow import RiskFollower
+from bots.common.risk.limits import Risk
 from polymirror.errors import MarketNotFound
 from tests.bots.crash_rig import FEE, LIMITS, OTHER, START, UP, Clock, a_sale, an_order, drive
 

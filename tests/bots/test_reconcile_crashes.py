@@ -7,8 +7,8 @@ import random
 import pytest
 
 from bots.common.errors import BotError
-from bots.common.files import Memory
-from bots.common.orders import Outcome, Result
+from bots.common.ledger.files import Memory
+from bots.common.orders.order import Outcome, Result
 from tests.bots.crash_rig import (
     Bot,
     Clock,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bots.common.errors import StateInvalid
-from bots.common.risk import DAY_MS, MAX_REMEMBERED, No, Risk, RiskLimits
-from bots.common.switch import KillFile, stop_on_signal
+from bots.common.risk.limits import DAY_MS, MAX_REMEMBERED, Risk, RiskLimits, RiskReason
+from bots.common.risk.switch import KillFile, stop_on_signal
 from polymirror.errors import ConfigError
 from tests.bots.execution_rig import START_MS, d
 
@@ -35,7 +35,9 @@ def risk_with(*entries: str, limits: RiskLimits = LIMITS) -> Risk:
     return risk
 
 
-def asked(risk: Risk, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10") -> No | None:
+def asked(
+    risk: Risk, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10"
+) -> RiskReason | None:
     refusal = risk.allow(now_ms, market=market, asset=asset, money=d(money))
     return None if refusal is None else refusal.reason
 
@@ -52,19 +54,19 @@ def test_a_trade_within_all_limits_is_allowed():
 @pytest.mark.parametrize("money", ["25.01", "0", "-1", "NaN", "Infinity"])
 def test_one_order_may_cost_so_much_and_no_more(money):
     assert asked(risk_with(), money="25") is None
-    assert asked(risk_with(), money=money) is No.TRADE
+    assert asked(risk_with(), money=money) is RiskReason.TRADE
 
 
 def test_orders_in_one_market_may_cost_so_much_together():
     risk = risk_with("a", limits=evolve(LIMITS, second_entry=True, max_market=d(30)))
     assert asked(risk, market="a", money="20") is None
-    assert asked(risk, market="a", money="20.01") is No.MARKET
+    assert asked(risk, market="a", money="20.01") is RiskReason.MARKET
     assert asked(risk, market="b", money="20.01") is None
 
 
 def test_so_many_markets_may_be_open():
     risk = risk_with("a", "b", "c", limits=evolve(LIMITS, second_entry=True))
-    assert asked(risk) is No.POSITIONS
+    assert asked(risk) is RiskReason.POSITIONS
     assert asked(risk, market="a") is None
     risk.filled("b", d(10))
     risk.closed(NOON, "b", d(1))
@@ -75,7 +77,7 @@ def test_everything_open_counts_as_lost_on_the_day():
     risk = risk_with("a", "b")
     lose(risk, "c", "25")
     assert asked(risk, money="15") is None
-    assert asked(risk, money="15.01") is No.DAILY_LOSS
+    assert asked(risk, money="15.01") is RiskReason.DAILY_LOSS
     risk.filled("a", d(8))
     assert asked(risk, money="17") is None
 
@@ -86,7 +88,7 @@ def test_what_was_won_today_does_not_widen_the_daily_limit():
     risk.adopt(NOON - 60_000, client_id="d", market="d", asset="d", money=d(25))
     assert risk.profit_today(NOON) == 500
     assert asked(risk_with("a", "b"), money="25") is None
-    assert asked(evolved(risk, max_positions=9), money="15.01") is No.DAILY_LOSS
+    assert asked(evolved(risk, max_positions=9), money="15.01") is RiskReason.DAILY_LOSS
 
 
 def evolved(risk: Risk, **changes) -> Risk:
@@ -96,16 +98,18 @@ def evolved(risk: Risk, **changes) -> Risk:
 def test_losses_are_forgiven_at_midnight_but_open_money_is_not():
     risk = risk_with("a")
     lose(risk, "c", "45")
-    assert asked(risk) is No.DAILY_LOSS
+    assert asked(risk) is RiskReason.DAILY_LOSS
     assert asked(risk, NOON + DAY_MS) is None
     assert risk.profit_today(NOON + DAY_MS) == 0
-    assert asked(evolved(risk, max_trade=d(60), max_market=d(60)), NOON + DAY_MS, money="50.01") is No.DAILY_LOSS
+    assert (
+        asked(evolved(risk, max_trade=d(60), max_market=d(60)), NOON + DAY_MS, money="50.01") is RiskReason.DAILY_LOSS
+    )
 
 
 def test_a_clock_that_goes_back_forgives_nothing():
     risk = risk_with()
     lose(risk, "c", "55")
-    assert asked(risk, NOON - DAY_MS) is No.DAILY_LOSS
+    assert asked(risk, NOON - DAY_MS) is RiskReason.DAILY_LOSS
     risk.closed(NOON - DAY_MS, "d", d(-1))
     assert risk.profit_today(NOON) == -56
 
@@ -117,8 +121,8 @@ def test_losses_in_a_row_pause_trading_and_a_win_between_does_not():
     lose(risk, "c", "1")
     assert asked(risk) is None
     lose(risk, "d", "1")
-    assert asked(risk) is No.PAUSED
-    assert asked(risk, NOON + 599_999) is No.PAUSED
+    assert asked(risk) is RiskReason.PAUSED
+    assert asked(risk, NOON + 599_999) is RiskReason.PAUSED
     assert asked(risk, NOON + 600_000) is None
 
 
@@ -127,14 +131,14 @@ def test_a_position_that_ends_even_changes_no_streak():
     lose(risk, "a", "1")
     risk.closed(NOON, "b", d(0))
     lose(risk, "c", "1")
-    assert asked(risk) is No.PAUSED
+    assert asked(risk) is RiskReason.PAUSED
 
 
 def test_an_asset_is_left_alone_for_the_cooldown():
     risk = risk_with()
     assert risk.enter(NOON, client_id="1", market="a", asset="btc", money=d(5)) is None
     risk.dropped("1")
-    assert asked(risk, NOON + 999) is No.COOLDOWN
+    assert asked(risk, NOON + 999) is RiskReason.COOLDOWN
     assert asked(risk, NOON + 999, asset="eth") is None
     assert asked(risk, NOON + 1_000) is None
 
@@ -142,9 +146,9 @@ def test_an_asset_is_left_alone_for_the_cooldown():
 def test_a_market_is_entered_once():
     risk = risk_with("a")
     risk.filled("a", d(10))
-    assert asked(risk, market="a") is No.SECOND_ENTRY
+    assert asked(risk, market="a") is RiskReason.SECOND_ENTRY
     risk.closed(NOON, "a", d(3))
-    assert asked(risk, market="a") is No.SECOND_ENTRY
+    assert asked(risk, market="a") is RiskReason.SECOND_ENTRY
 
 
 def test_an_order_that_bought_nothing_was_no_entry():
@@ -195,7 +199,7 @@ def test_a_stop_survives_a_restart_until_it_is_taken_back():
     risk.stop("signal SIGUSR1")
     risk.stop("later")
     again = Risk.restore(LIMITS, json.loads(json.dumps(risk.snapshot())))
-    assert asked(again) is No.STOPPED
+    assert asked(again) is RiskReason.STOPPED
     assert again.stopped == "signal SIGUSR1"
     again.resume()
     assert again.stopped is None
@@ -207,10 +211,10 @@ def test_a_file_stops_trading_while_it_exists(tmp_path):
     risk = Risk(LIMITS, KillFile(file))
     assert asked(risk) is None
     file.touch()
-    assert asked(risk) is No.STOPPED
+    assert asked(risk) is RiskReason.STOPPED
     assert risk.stopped == "the file STOP exists"
     risk.resume()
-    assert asked(risk) is No.STOPPED
+    assert asked(risk) is RiskReason.STOPPED
     file.unlink()
     assert asked(risk) is None
 
@@ -245,7 +249,7 @@ def test_a_signal_stops_trading():
         assert signal.getsignal(signal.SIGUSR1) == before
 
     asyncio.run(asyncio.wait_for(main(), 10))
-    assert asked(risk) is No.STOPPED
+    assert asked(risk) is RiskReason.STOPPED
 
 
 def test_a_platform_without_the_signal_is_told_and_goes_on(caplog):

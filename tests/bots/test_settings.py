@@ -14,8 +14,8 @@ import attrs
 import pytest
 from attrs import field, frozen
 
+from bots.common.operate.settings import NOTHING, Secret, SettingsError, build, from_environment, load, secrets_of
 from bots.common.ranges import decimal_range, some_of, whole
-from bots.common.settings import NOTHING, Secret, SettingsError, build, from_environment, load, secrets_of
 from polymirror.errors import ConfigError
 
 

@@ -9,10 +9,10 @@ from attrs import evolve
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bots.common.amounts import TICKS, is_multiple
 from bots.common.errors import FeeUnknown, OrderInvalid
-from bots.common.orders import Order
-from bots.common.sizing import NoSize, SizeLimits, SizeRefusal, Stake, edge, size_buy
+from bots.common.money.amounts import TICKS, is_multiple
+from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal, Stake, edge, size_buy
+from bots.common.orders.order import Order
 from polymirror.core.fees import FeeSchedule, charged_fee, exact_fee, highest_fee
 from polymirror.errors import ConfigError
 from tests.bots.execution_rig import CRYPTO, START_MS, d, view_of

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common import intents, state
-from bots.common.account import Account
 from bots.common.errors import StateInvalid
-from bots.common.files import Memory
-from bots.common.intents import NAME as LOG
-from bots.common.intents import IntentLog
-from bots.common.state import NAME, CorruptState, State, StateFile, StateKeeper, decode_state, encode_state
+from bots.common.ledger import intents, state
+from bots.common.ledger.account import Account
+from bots.common.ledger.files import Memory
+from bots.common.ledger.intents import NAME as LOG
+from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.state import NAME, CorruptState, State, StateFile, StateKeeper, decode_state, encode_state
 from tests.bots.crash_rig import Clock, an_order, drive
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common.oracles.buffer import OracleBuffer
-from bots.common.oracles.ticks import Tick, TickKind
-from bots.common.strike import StrikeSource, find_strike, recognise
+from bots.updown.oracles.buffer import OracleBuffer
+from bots.updown.oracles.ticks import Tick, TickKind
+from bots.updown.strike import StrikeSource, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from bots.common.supervise import GivenUp, RestartPolicy, Standing, Supervisor, describe
+from bots.common.operate.supervise import GivenUp, RestartPolicy, Standing, Supervisor, describe
 from polymirror.errors import ConfigError
 from polymirror.simulator.virtual.loop import run_virtual
 from polymirror.venue.network import Network

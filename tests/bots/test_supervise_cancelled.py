@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bots.common.supervise import Supervisor
+from bots.common.operate.supervise import Supervisor
 from polymirror.simulator.virtual import run_virtual
 from polymirror.venue.network import Network
 

@@ -129,7 +129,6 @@ def test_a_crossed_past_state_clears_nothing(rig, exchange):
     crossing = exchange.change("BUY", "0.52", "5")
     crossed = exchange.rest("11")
     rig.send(crossing)
-    rig.settle()
     rig.send(unannounced(exchange.change("BUY", "0.10", "5")))
     assert rig.state("11") is BookState.SUSPECT
     rig.answer("22", t11=crossed)

@@ -22,7 +22,7 @@ from polymirror.torture.sockets import Soak
 from polymirror.torture.tally import SoakTally
 from polymirror.torture.weather import CALLS, STREAM, TOXICS, draw_weather
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 pytestmark = pytest.mark.anyio
 

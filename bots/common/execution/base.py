@@ -10,6 +10,7 @@ embedded exchange.
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, frozen
@@ -17,13 +18,34 @@ from attrs import Factory, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bots.common.orders import Order, Result, Side
+    from bots.common.orders.order import Order, Result, Side
     from polymirror.gate import Lease
+
+
+class ChainStatus(Enum):
+    """How far the chain is with a trade (protocol.md 11). The value is the venue's word."""
+
+    MATCHED = "MATCHED"
+    """A claim: the chain has not settled it. Also what stands for a word that is not known."""
+    MINED = "MINED"
+    """In a block, which may still be undone."""
+    CONFIRMED = "CONFIRMED"
+    """Final: shares and money have moved."""
+    RETRYING = "RETRYING"
+    """The transaction did not get through and is sent again."""
+    FAILED = "FAILED"
+    """Final: neither shares nor money ever moved."""
+
+    @classmethod
+    def of(cls, word: str) -> ChainStatus:
+        """Read the venue's word, with or without its prefix. One that is not known is pending, never final."""
+        plain = word.upper().removeprefix("TRADE_STATUS_")
+        return cls(plain) if plain in cls.__members__ else cls.MATCHED
 
 
 @frozen(kw_only=True)
 class Trade:
-    """One fill of one of our taker orders. All numbers exact."""
+    """One fill of one of our taker orders. All numbers exact. It is a claim until it is CONFIRMED."""
 
     id: str
     """The venue's name for the trade; several fills of one match share it."""
@@ -39,6 +61,15 @@ class Trade:
     """When it matched, on the venue's clock, in ms since 1970."""
     fee: Decimal | None = None
     """pUSD that were charged; ``None`` where the venue does not tell, and the market's terms must be applied."""
+    status: ChainStatus = ChainStatus.MATCHED
+    """How far the chain is with it, when the list was read."""
+    tx: str | None = None
+    """The hash of its transaction, once it has one."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is certain that nothing moved."""
+        return self.status is ChainStatus.FAILED
 
 
 @frozen(kw_only=True)
@@ -75,7 +106,10 @@ class Venue(Protocol):
         ...
 
     async def trades(self, since_ms: int) -> Sequence[Trade]:
-        """Return the account's fills since then (unix ms), the oldest first. Raises TradingError."""
+        """Return the account's fills since then (unix ms), the oldest first, those that FAILED on the chain too.
+
+        Raises TradingError.
+        """
         ...
 
 
@@ -159,7 +193,7 @@ class TradingClient(Protocol):
         ...
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
-        """Return the wallet's taker fills since then, the oldest first."""
+        """Return the wallet's taker fills since then, the oldest first, those that FAILED on the chain too."""
         ...
 
     async def holdings(self) -> Holdings:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import httpx
 from attrs import field, frozen
 
-from bots.common.amounts import BASE_UNITS
 from bots.common.errors import NotSent, Unanswered, shorten
-from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
+from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
-from bots.common.orders import Side
+from bots.common.money.amounts import BASE_UNITS
+from bots.common.orders.order import Side
 from polymirror.errors import ConfigError
 from polymirror.venue.backoff import parse_retry_after
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
     from polymirror.venue.network import Network
 
 LAST_PAGE: Final = "LTE="
@@ -302,4 +302,6 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         money=_decimal(raw, "trades", "money"),
         fee=_decimal(raw, "trades", "fee"),
         at_ms=at if isinstance(at, int) else int(_decimal(raw, "trades", "match_time")) * 1000,
+        status=ChainStatus.of(_text(raw, "trades", "status")),
+        tx=raw.get("transaction_hash") or None,
     )

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import field, frozen
 
-from bots.common.amounts import DUST, EXACT
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
 from bots.common.execution.lane import MAX_PAUSE, Lane
-from bots.common.orders import Outcome, Result, Side, TimeInForce
+from bots.common.money.amounts import DUST, EXACT
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import whole
 from polymirror.core.fees import charged_fee, highest_fee
 from polymirror.errors import ConfigError, NotLive
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from bots.common.execution.base import Ack, Holdings, OrderState, Trade, TradingClient
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
     from polymirror.core.view import BookView
     from polymirror.gate import Lease
     from polymirror.venue.network import Network
@@ -270,7 +270,8 @@ class LiveExecutor:
         """Return the fills of the order, or, without its name, those that can be its own and no other's."""
         since = max(0, order.created_ms - CLOCKS_APART_MS)
         trades = await self._client.trades(since, market=order.market)
-        ours = [trade for trade in trades if trade.token == order.token and trade.side is order.side]
+        live = (trade for trade in trades if not trade.failed)
+        ours = [trade for trade in live if trade.token == order.token and trade.side is order.side]
         if order_id is not None:
             return [trade for trade in ours if trade.order_id == order_id]
         return [trade for trade in ours if trade.order_id not in self._attributed and _within(order, trade)]

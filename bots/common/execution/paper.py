@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.amounts import EXACT, MONEY_UNIT
 from bots.common.errors import NotSent
 from bots.common.execution.base import Holdings, Trade
-from bots.common.orders import Outcome, Result, Side, TimeInForce
+from bots.common.money.amounts import EXACT, MONEY_UNIT
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import decimal_range, whole
 from polymirror.core.fees import charged_fee
 from polymirror.errors import NotLive, UnknownToken
@@ -26,7 +26,7 @@ from polymirror.errors import NotLive, UnknownToken
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
     from polymirror.core.view import BookView
     from polymirror.gate import Books, Lease
     from polymirror.venue.network import Network

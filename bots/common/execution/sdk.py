@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import httpx
 from attrs import field, frozen
 
-from bots.common.amounts import BASE_UNITS, EXACT, MONEY_UNIT
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
-from bots.common.execution.base import Ack, Holdings, OrderState, Prepared, Trade
+from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
-from bots.common.orders import Side
+from bots.common.money.amounts import BASE_UNITS, EXACT, MONEY_UNIT
+from bots.common.orders.order import Side
 from polymirror.errors import ConfigError, MissingExtra, NotLive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from bots.common.orders import Order
+    from bots.common.orders.order import Order
 
 T = TypeVar("T")
 
@@ -227,15 +227,10 @@ class SdkClient:
         return bool(await self._ask("open orders", _items(orders)))
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
-        """Return our taker fills since then, the oldest first. Those that failed on the chain are no trades."""
+        """Return our taker fills since then, the oldest first, those that failed on the chain too."""
         pages = self._sender.list_account_trades(market=market, after=str(since_ms // 1000))
         found = await self._ask("trades", _items(pages))
-        fills = [
-            fill
-            for trade in found
-            if trade.trader_side == "TAKER" and trade.status != "FAILED"
-            for fill in _fills(trade)
-        ]
+        fills = [fill for trade in found if trade.trader_side == "TAKER" for fill in _fills(trade)]
         return sorted(fills, key=lambda fill: fill.at_ms)
 
     async def holdings(self) -> Holdings:
@@ -387,6 +382,8 @@ def _fills(trade: Any) -> list[Trade]:
             shares=shares,
             money=EXACT.multiply(price, shares).quantize(MONEY_UNIT, ROUND_FLOOR, EXACT),
             at_ms=int(trade.matched_at.timestamp() * 1000),
+            status=ChainStatus.of(str(trade.status)),
+            tx=trade.transaction_hash or None,
         )
         for price, shares in parts
     ]

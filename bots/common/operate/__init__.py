@@ -1,0 +1,1 @@
+"""Operation: settings, preflight, supervision, health and notices."""

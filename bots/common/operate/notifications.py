@@ -1,0 +1,364 @@
+"""Telling a person what the bot does, over Telegram, without ever being in the way.
+
+:meth:`Telegram.notify` puts a text in a bounded queue and returns at once; :meth:`Telegram.run` sends what is there,
+no faster than Telegram allows (protocol.md section 8). :class:`TelegramApi` makes the calls, for the checks before a
+start, too. The token is part of every URL of that API, so the HTTP client never sees it: it is put in below the
+client, where nothing is logged, and errors are rewritten on their way up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import urllib.request
+from collections import deque
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import httpx
+from attrs import field, frozen
+
+from bots.common.errors import BotError, shorten
+from bots.common.ranges import decimal_range, whole
+from polymirror.venue.backoff import FullJitter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from bots.common.operate.settings import Secret
+    from polymirror.venue.network import Network
+
+log = logging.getLogger(__name__)
+
+API: Final = "https://api.telegram.org"
+
+MAX_TEXT: Final = 4_096
+"""Characters of one message, counted as Telegram does, in UTF-16 units."""
+
+MAX_ANSWER_BYTES: Final = 65_536
+
+MAX_WAIT: Final = 3_600.0
+"""The longest wait in seconds that a 429 is believed."""
+
+DEFAULT_WAIT: Final = 5.0
+"""After a 429 that does not say how long, in seconds."""
+
+MULTIPLE_CHOICES, BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, TOO_MANY, SERVER_ERROR = 300, 400, 401, 404, 429, 500
+
+
+class TelegramError(BotError):
+    """A call that Telegram refused or did not answer. ``status`` is the HTTP status, ``None`` without an answer.
+
+    ``retry_after`` is the wait in seconds that a 429 asked for, ``moved_to`` the new id of a group that became a
+    supergroup. Neither the token nor a URL is in it.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        status: int | None,
+        description: str,
+        *,
+        retry_after: float | None = None,
+        moved_to: int | None = None,
+    ) -> None:
+        what = "no answer" if status is None else f"HTTP {status}"
+        super().__init__(f"Telegram {method}: {what}: {shorten(description)}")
+        self.method = method
+        self.status = status
+        self.description = shorten(description)
+        self.retry_after = retry_after
+        self.moved_to = moved_to
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.status is None or self.status == TOO_MANY or self.status >= SERVER_ERROR
+
+    @property
+    def token_is_wrong(self) -> bool:
+        """Whether no call with this token can succeed."""
+        return self.status in {UNAUTHORIZED, NOT_FOUND}
+
+
+class Notifier(Protocol):
+    """Somebody to tell. Never raises, never waits."""
+
+    def notify(self, text: str) -> None:
+        """Tell this."""
+        ...
+
+
+class Silent:
+    """Tells nobody: for bots without a chat."""
+
+    def notify(self, text: str) -> None:
+        """Do nothing."""
+
+
+@frozen(kw_only=True)
+class TelegramSettings:
+    """How notices are sent."""
+
+    queue: int = field(default=200, validator=whole(1, 10_000, "notices"))
+    """So many notices wait at most; then the oldest are dropped, which is told."""
+    gap: Decimal = field(default=Decimal("1.05"), validator=decimal_range("0.05", "60", "seconds"))
+    """Between two messages. Telegram allows about one a second to one chat."""
+    attempts: int = field(default=6, validator=whole(1, 20, "attempts"))
+    """So often a message is tried while nobody answers; waits that Telegram asked for do not count."""
+    timeout: int = field(default=10, validator=whole(1, 60, "seconds"))
+    """For one call."""
+
+
+class TelegramApi:
+    """Calls to the Bot API with one token. Use ``async with``; a call raises TelegramError and nothing else."""
+
+    def __init__(self, token: Secret, network: Network, *, api: str = API, timeout: float = 10.0) -> None:
+        self._token = token
+        self._api = api.rstrip("/")
+        self._timeout = timeout
+        make = network.transport
+        self._transport = _TokenTransport(token, _outside(self._api) if make is None else make())
+        # Open between __aenter__ and __aexit__.
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client = httpx.AsyncClient(transport=self._transport, timeout=self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def get_me(self) -> dict[str, Any]:
+        """Return who the bot is: ``username`` and more. Tells whether the token is right."""
+        return await self.call("getMe", {})
+
+    async def send_message(self, chat_id: str, text: str) -> dict[str, Any]:
+        """Send a text of up to 4096 characters to a chat: a number, or ``@channel``."""
+        return await self.call("sendMessage", {"chat_id": chat_id, "text": text})
+
+    async def call(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
+        """Call a method once and return its result."""
+        assert self._client is not None, "use the API with 'async with'"  # noqa: S101 - a mistake in the code
+        status: int | None = None
+        try:
+            async with (
+                # httpx has limits for each step; this one is for all of them.
+                asyncio.timeout(self._timeout),
+                self._client.stream("POST", f"{self._api}/{method}", json=parameters) as response,
+            ):
+                status = response.status_code
+                body = b""
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > MAX_ANSWER_BYTES:
+                        break
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            problem = f"{type(error).__name__}: {error}"
+        except TimeoutError:
+            problem = f"nothing within {self._timeout:g} s"
+        else:
+            return self._result(method, status, body)
+        raise TelegramError(method, None, self._token.hide(problem))
+
+    def _result(self, method: str, status: int, body: bytes) -> dict[str, Any]:
+        try:
+            value = json.loads(body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise TelegramError(method, status if status >= MULTIPLE_CHOICES else None, "an answer that is no JSON")
+        result = value.get("result")
+        if value.get("ok") is True and isinstance(result, dict):
+            return result
+        parameters = value.get("parameters")
+        parameters = parameters if isinstance(parameters, dict) else {}
+        raise TelegramError(
+            method,
+            status,
+            self._token.hide(str(value.get("description", "no reason given"))),
+            retry_after=_number(parameters.get("retry_after")),
+            moved_to=parameters["migrate_to_chat_id"] if type(parameters.get("migrate_to_chat_id")) is int else None,
+        )
+
+
+class Telegram:
+    """Sends notices to one chat. Run :meth:`run` as a task; call :meth:`drain` before ending it."""
+
+    def __init__(
+        self,
+        token: Secret,
+        chat_id: str,
+        network: Network,
+        settings: TelegramSettings | None = None,
+        *,
+        api: str = API,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.sent = 0
+        """Messages that Telegram has taken."""
+        self.dropped = 0
+        """Notices that nobody will read: the queue was full, or Telegram did not take them."""
+        self.broken = ""
+        """Why nothing can be sent any more until the settings are changed; empty while it can."""
+        self._token = token
+        self._chat_id = chat_id
+        self._network = network
+        self._settings = TelegramSettings() if settings is None else settings
+        self._api = api
+        self._jitter = FullJitter(1.0, 60.0, random.Random() if rng is None else rng)  # noqa: S311 - jitter
+        self._queue: deque[str] = deque()
+        # Notices dropped since the last message that said so.
+        self._untold = 0
+        self._waiting = asyncio.Event()
+        # Set while nothing is queued or on its way.
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __repr__(self) -> str:
+        return f"Telegram(chat {self._chat_id}, {len(self._queue)} waiting, {self.sent} sent, {self.dropped} dropped)"
+
+    def notify(self, text: str) -> None:
+        """Queue a notice. Never raises, never waits; when the queue is full, the oldest notice is dropped."""
+        if self.broken:
+            self.dropped += 1
+            return
+        if len(self._queue) >= self._settings.queue:
+            self._queue.popleft()
+            self._drop(1)
+        self._queue.append(cut(text))
+        self._idle.clear()
+        self._waiting.set()
+
+    async def run(self) -> None:
+        """Send what is queued until cancelled."""
+        settings = self._settings
+        async with TelegramApi(self._token, self._network, api=self._api, timeout=settings.timeout) as api:
+            while True:
+                await self._waiting.wait()
+                self._waiting.clear()
+                while self._queue and not self.broken:
+                    await self._deliver(api, *self._take())
+                    if self._queue:
+                        await asyncio.sleep(float(settings.gap))
+                self._idle.set()
+                # A notice that comes right now must keep the distance, too.
+                await asyncio.sleep(float(settings.gap))
+
+    async def drain(self, limit: float) -> None:
+        """Wait until everything is sent, at most ``limit`` seconds."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("%d notices were not sent within %g s", len(self._queue), limit)
+
+    def _take(self) -> tuple[str, int]:
+        """Return the next message, made of as many waiting notices as fit, and how many those are."""
+        lines = [f"({self._untold} notices were dropped)"] if self._untold else []
+        self._untold = 0
+        count = 0
+        while self._queue and (not count or _units("\n".join((*lines, self._queue[0]))) <= MAX_TEXT):
+            lines.append(self._queue.popleft())
+            count += 1
+        return cut("\n".join(lines)), count
+
+    async def _deliver(self, api: TelegramApi, text: str, count: int) -> None:
+        """Send one message, trying again while that may help."""
+        failures, moves = 0, 0
+        while True:
+            try:
+                await api.send_message(self._chat_id, text)
+            except TelegramError as error:
+                if error.moved_to is not None and not moves:
+                    moves += 1
+                    log.warning("the chat %s has moved: set its new id %d", self._chat_id, error.moved_to)
+                    self._chat_id = str(error.moved_to)
+                    continue
+                failures += error.status != TOO_MANY
+                if not error.passing or failures >= self._settings.attempts:
+                    self._give_up(error, count)
+                    return
+                await asyncio.sleep(self._wait(error, failures))
+            else:
+                self.sent += 1
+                return
+
+    def _wait(self, error: TelegramError, failures: int) -> float:
+        if error.status != TOO_MANY:
+            return self._jitter.seconds(failures)
+        asked = DEFAULT_WAIT if error.retry_after is None else error.retry_after
+        return min(asked, MAX_WAIT) + float(self._settings.gap)
+
+    def _give_up(self, error: TelegramError, count: int) -> None:
+        self._drop(count)
+        log.warning("%d notices to chat %s were dropped: %s", count, self._chat_id, error)
+        if error.token_is_wrong:
+            self.broken = str(error)
+            self._drop(len(self._queue))
+            self._queue.clear()
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._untold += count
+
+
+class _TokenTransport(httpx.AsyncBaseTransport):
+    """Puts the token into the path of a request, below the client, which logs its URLs and carries them in errors."""
+
+    def __init__(self, token: Secret, inner: httpx.AsyncBaseTransport) -> None:
+        self._token = token
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        base, _, method = request.url.path.rpartition("/")
+        real = httpx.Request(
+            request.method,
+            request.url.copy_with(path=f"{base}/bot{self._token.reveal()}/{method}"),
+            headers=request.headers,
+            content=await request.aread(),
+            extensions=request.extensions,
+        )
+        try:
+            return await self._inner.handle_async_request(real)
+        except httpx.TransportError as error:
+            kind, text = type(error), self._token.hide(str(error))
+        # Outside the handler: the error from below, which knows the URL, must not hang on the new one.
+        raise kind(text, request=request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _outside(api: str) -> httpx.AsyncBaseTransport:
+    """Return what carries requests to the real Telegram, through the proxy of the environment if there is one.
+
+    A client that is given a transport does not look for proxies itself.
+    """
+    url = httpx.URL(api)
+    proxies = urllib.request.getproxies()
+    proxy = None if urllib.request.proxy_bypass(url.host) else proxies.get(url.scheme, proxies.get("all"))
+    return httpx.AsyncHTTPTransport(proxy=proxy)
+
+
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    """Shorten a text to ``limit`` UTF-16 units without splitting a character; one of nothing but space is a dash."""
+    clean = text.encode("utf-8", "replace").decode()
+    if _units(clean) > limit:
+        clean = clean.encode("utf-16-le")[: 2 * (limit - 2)].decode("utf-16-le", "ignore") + ".."
+    return clean if clean.strip() else "-"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _number(value: object) -> float | None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 10 * MAX_WAIT
+    return float(value) if good and isinstance(value, (int, float)) else None

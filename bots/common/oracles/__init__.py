@@ -1,5 +1,0 @@
-"""Price oracles: one interface over several feeds of the prices that settle up/down markets.
-
-:func:`~bots.common.oracles.factory.make_oracle` picks one by its setting. All of them write one
-:class:`~bots.common.oracles.buffer.OracleBuffer`, and none of them knows markets or strategies.
-"""

@@ -1,0 +1,1 @@
+"""Orders: what they are, what manages them, and what settles with the venue what became of them."""

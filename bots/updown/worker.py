@@ -1,0 +1,182 @@
+"""One asset's desk: its mirror, its rounds, and a question to the strategy after every tick of its oracle.
+
+A desk is a failure domain. It has a mirror of its own, and whatever fails here ends this desk alone; its supervisor
+runs it again, and it goes on with the rounds it knew. Orders are the dealer's: a tick never waits for one. What to
+wish for is the :class:`Strategy`'s business, which is pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from bots.common.errors import FeeUnknown
+from bots.common.orders.manager import Terms, Wish
+from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
+from bots.updown.strike import find_strike
+from polymirror.core.states import BookState
+from polymirror.errors import VenueError
+from polymirror.mirror import Mirror
+
+if TYPE_CHECKING:
+    from bots.common.orders.manager import OrderManager
+    from bots.updown.oracles.base import Oracle
+    from bots.updown.oracles.ticks import Tick, TickKind
+    from bots.updown.rounds import Event, Round, RoundSettings
+    from bots.updown.stats import RunStats
+    from bots.updown.strike import Strike
+    from polymirror.config import MirrorConfig
+    from polymirror.venue.network import Network
+    from polymirror.venue.windows import Window
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN = 5.0
+"""Seconds between two questions for a market's terms."""
+
+
+class Strategy(Protocol):
+    """What decides. Pure: it is told everything, and asked for a wish."""
+
+    @property
+    def kind(self) -> TickKind:
+        """The kind of price after which it is asked."""
+        ...
+
+    def wish(self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, now_ms: int) -> Wish | str:
+        """Say what to buy in an open window, or in one word why nothing is wished for."""
+        ...
+
+
+class AssetWorker:
+    """Trades one asset. Call :meth:`run` again after it failed."""
+
+    def __init__(
+        self,
+        asset: str,
+        strategy: Strategy,
+        *,
+        rounds: RoundSettings,
+        mirror: MirrorConfig,
+        network: Network,
+        oracle: Oracle,
+        dealer: OrderManager,
+        tally: RunStats,
+    ) -> None:
+        self.asset = asset
+        # The running mirror, while there is one.
+        self.mirror: Mirror | None = None
+        self._strategy = strategy
+        self._rounds = rounds
+        self._mirror_config = mirror
+        self._network = network
+        self._oracle = oracle
+        self._dealer = dealer
+        self._tally = tally
+        # Windows that are not settled yet, by slug: a new run goes on with them.
+        self._unsettled: dict[str, Window] = {}
+        # Running windows, and the terms of markets, by slug.
+        self._open: dict[str, Round] = {}
+        self._terms: dict[str, Terms] = {}
+        self._ticked = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+
+    def adopt(self, window: Window) -> None:
+        """Follow a window until it is settled, because a position of an earlier run rests on it."""
+        self._unsettled[window.slug] = window
+
+    def count_books(self) -> tuple[int, int]:
+        """Return how many books of unsettled markets are LIVE, and how many there are."""
+        states = [] if self.mirror is None else [self.mirror.engine.peek_state(token) for token in self.mirror.tokens]
+        return states.count(BookState.LIVE), len(states) - states.count(BookState.RETIRED)
+
+    async def run(self) -> None:
+        """Trade until cancelled. Raises what failed, in a group."""
+        rounds = Lifecycle(self.asset, self._rounds)
+        for window in self._unsettled.values():
+            rounds.adopt(window)
+        self._open.clear()
+        async with Mirror(config=self._mirror_config, network=self._network) as mirror:
+            self.mirror = mirror
+            forget = self._oracle.on_tick(self._hear_tick)
+            try:
+                async with asyncio.TaskGroup() as self._group:
+                    self._group.create_task(self._trade(), name=f"{self.asset} ticks")
+                    await keep_rounds(rounds, mirror.gamma, self._network, self._hear)
+            finally:
+                forget()
+                self._group = self.mirror = None
+
+    # ---- Rounds --------------------------------------------------------------------------------------
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case RoundListed(each) if self.mirror is not None and self._group is not None:
+                self._unsettled[each.slug] = each.window
+                self.mirror.add_market(each.terms)
+                self._group.create_task(self._learn_terms(self.mirror, each), name=f"terms of {each.slug}")
+            case RoundStarted(each, late_ms) if self._tally.started(each, late_ms):
+                self._open[each.slug] = each
+            case RoundEnded(each, late_ms):
+                self._open.pop(each.slug, None)
+                self._tally.ended(each, late_ms)
+            case RoundSettled(each) as settled:
+                self._settle(each, settled.winner)
+            case RoundSkipped(slug, why):
+                log.warning("%s is not traded: %s", slug, why)
+                self._tally.counts["rounds skipped"] += 1
+
+    async def _learn_terms(self, mirror: Mirror, each: Round) -> None:
+        """Ask for the market's fee and its taker delay; without them nothing is bought."""
+        while self._network.wall() < each.window.end:
+            try:
+                clob = await mirror.clob.clob_market(each.terms.condition_id)
+                self._terms[each.slug] = Terms.of(each.terms, clob, self.asset)
+            except (VenueError, FeeUnknown) as error:
+                log.info("%s: %s", each.slug, error)
+                await asyncio.sleep(ASK_AGAIN)
+            else:
+                return
+
+    def _settle(self, each: Round, winner: str | None) -> None:
+        self._unsettled.pop(each.slug, None)
+        self._open.pop(each.slug, None)
+        self._terms.pop(each.slug, None)
+        market = each.terms.condition_id
+        if winner is not None:
+            self._dealer.decide(market, winner)
+        if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
+            self.mirror.remove_market(market)
+        self._tally.settled(each)
+
+    # ---- Ticks ---------------------------------------------------------------------------------------
+
+    def _hear_tick(self, tick: Tick) -> None:
+        if tick.asset == self.asset and tick.kind is self._strategy.kind:
+            self._ticked.set()
+
+    async def _trade(self) -> None:
+        while True:
+            await self._ticked.wait()
+            self._ticked.clear()
+            for each in tuple(self._open.values()):
+                quiet = self._consider(each)
+                if quiet:
+                    self._tally.quiet[quiet] += 1
+
+    def _consider(self, each: Round) -> str:
+        """Put one open window to the strategy at the newest tick; return why nothing is to be done, if so."""
+        oracle, kind, mirror = self._oracle, self._strategy.kind, self.mirror
+        terms, tick = self._terms.get(each.slug), oracle.buffer.latest(self.asset, kind)
+        if terms is None or mirror is None:
+            return "NO_TERMS"
+        if tick is None or oracle.stale(self.asset, self._network.monotonic(), kind):
+            return "STALE_ORACLE"
+        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official)
+        found = self._strategy.wish(each, terms, tick, strike, int(self._network.wall() * 1000))
+        if isinstance(found, str):
+            return found
+        self._tally.counts["signals"] += 1
+        self._dealer.consider(mirror, found)
+        return ""

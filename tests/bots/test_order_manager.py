@@ -1,0 +1,300 @@
+"""The dealer: one order per market at a time, nothing twice, everything booked in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bots.common.errors import Unanswered
+from bots.common.execution.base import Holdings
+from bots.common.execution.live import LiveExecutor
+from bots.common.ledger.account import Account
+from bots.common.ledger.files import Memory
+from bots.common.ledger.intents import IntentLog
+from bots.common.money.sizing import SizeLimits
+from bots.common.orders.manager import OrderManager, Terms, Wish
+from bots.common.orders.order import Outcome, Result
+from bots.common.risk.follow import RiskFollower
+from bots.common.risk.limits import Risk, RiskLimits
+from polymirror import BookState, NotLive, Reason
+from tests.bots.execution_rig import (
+    CRYPTO,
+    MARKET,
+    TOKEN,
+    Books,
+    ScriptedClient,
+    d,
+    in_virtual_time,
+    matched,
+    network,
+    view_of,
+)
+
+TERMS = Terms(
+    market=MARKET, slug="btc-updown", asset="btc", fee=CRYPTO, min_shares=d(5), neg_risk=False, taker_delay=True
+)
+WISH = Wish(token=TOKEN, terms=TERMS, fair=d("0.70"))
+
+
+class Mirror(Books):
+    """A mirror that can be asked for a proof."""
+
+    def __init__(self):
+        super().__init__()
+        self.proofs = 0
+        self.too_old = False
+
+    def live(self, token, max_proof_age=None):
+        if self.too_old:
+            raise NotLive(token, BookState.LIVE, Reason.PROVEN, 9.0, 1, max_proof_age)
+        return super().live(token, max_proof_age)
+
+    async def prove(self, token, timeout):
+        self.proofs += 1
+        self.too_old = False
+        return view_of()
+
+
+class Venue:
+    """An executor that answers by a script; the last answer is repeated."""
+
+    def __init__(self, submits=(), resolves=(), redeems=()):
+        self.scripts = {"submit": list(submits), "resolve": list(resolves), "redeem": list(redeems)}
+        self.calls = []
+        self.slow = 0.0
+
+    async def answer(self, what, order):
+        self.calls.append(what)
+        await asyncio.sleep(self.slow)
+        script = self.scripts[what]
+        found = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(found, Exception):
+            raise found
+        return found(order) if callable(found) else found
+
+    async def submit(self, order, lease, stopped):
+        lease.check()
+        return await self.answer("submit", order)
+
+    async def resolve(self, order, order_id):
+        return await self.answer("resolve", order)
+
+    async def redeem(self, market, token):
+        return await self.answer("redeem", None)
+
+    async def holdings(self):
+        return Holdings(cash=d(0))
+
+    async def trades(self, since_ms):
+        return ()
+
+
+EAGER = RiskLimits(max_market=d(1_000), max_daily_loss=d(1_000), cooldown_ms=0, second_entry=True)
+"""Allows what the dealer itself must refuse."""
+
+
+def filled(order):
+    return Result(outcome=Outcome.FILLED, shares=order.shares, money=order.money, fee=d("0.1"), order_id="0x1")
+
+
+UNKNOWN = Result(outcome=Outcome.UNKNOWN, detail="silence")
+NOTHING = Result(outcome=Outcome.NO_MATCH)
+
+
+@asynccontextmanager
+async def dealing(venue, *, limits=None):
+    account, risk = Account(), Risk(limits or RiskLimits())
+    intents = IntentLog(Memory(), account, network(), followers=(RiskFollower(risk, account),))
+    await intents.open()
+    told = []
+    dealer = OrderManager(
+        executor=venue, intents=intents, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
+        on_result=lambda order, result: told.append(result.outcome), on_settled=told.append,
+    )  # fmt: skip
+    dealer.told = told
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(dealer.run())
+        await asyncio.sleep(0.01)
+        yield dealer
+        running.cancel()
+
+
+def test_a_wish_becomes_one_order_and_a_booked_position():
+    async def main():
+        venue = Venue([filled])
+        async with dealing(venue) as dealer:
+            assert dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            (position,) = dealer.account.positions.values()
+            assert position.token == TOKEN
+            assert venue.calls == ["submit"]
+            assert dealer.told == [Outcome.FILLED]
+            # A second entry is refused before anything is read.
+            assert not dealer.consider(Mirror(), WISH)
+            assert dealer.counts["risk SECOND_ENTRY"] == 1
+
+    in_virtual_time(main)
+
+
+def test_a_kill_switch_that_is_thrown_while_an_order_is_being_made_stops_it_as_one_thrown_before():
+    async def main():
+        client = ScriptedClient(sends=[matched()])
+        async with dealing(LiveExecutor(client, network())) as dealer:
+            assert dealer.consider(Mirror(), WISH)
+            # The client takes 10 ms to sign.
+            await asyncio.sleep(0.005)
+            dealer.risk.stop("signal SIGUSR1")
+            await asyncio.sleep(1)
+            assert client.left == []
+            assert dealer.told == [Outcome.REJECTED]
+            assert dealer.counts["risk STOPPED"] == 1
+            assert dealer.counts["refused_non_live"] == 0
+            # Nothing stays reserved for it, and the next one is refused in the same words.
+            assert dealer.risk.open_money == 0
+            assert not dealer.consider(Mirror(), WISH)
+            assert dealer.counts["risk STOPPED"] == 2
+
+    in_virtual_time(main)
+
+
+def test_a_second_wish_waits_for_nothing_while_an_order_is_under_way():
+    async def main():
+        venue = Venue([NOTHING])
+        venue.slow = 3.0
+        async with dealing(venue) as dealer:
+            assert [dealer.consider(Mirror(), WISH) for _ in range(3)] == [True, False, False]
+            assert dealer.counts["busy"] == 2
+            await asyncio.sleep(4)
+            assert venue.calls == ["submit"]
+
+    in_virtual_time(main)
+
+
+def test_a_book_that_is_not_live_is_refused_and_counted_and_nothing_is_written():
+    async def main():
+        mirror = Mirror()
+        mirror.alive = False
+        async with dealing(Venue()) as dealer:
+            assert not dealer.consider(mirror, WISH)
+            assert dealer.counts["refused_non_live"] == dealer.counts["not live SUSPECT"] == 1
+            assert dealer.account.totals.orders == 0
+
+    in_virtual_time(main)
+
+
+def test_a_live_book_that_was_proven_too_long_ago_is_proven_first():
+    async def main():
+        mirror = Mirror()
+        mirror.too_old = True
+        async with dealing(Venue([filled])) as dealer:
+            assert dealer.consider(mirror, WISH)
+            await asyncio.sleep(1)
+            assert mirror.proofs == 1
+            assert dealer.told == [Outcome.FILLED]
+
+    in_virtual_time(main)
+
+
+def test_an_unknown_order_is_looked_up_until_it_is_known_and_never_sent_again():
+    async def main():
+        venue = Venue([UNKNOWN], [UNKNOWN, UNKNOWN, filled])
+        async with dealing(venue) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            assert dealer.unresolved == 1
+            await asyncio.sleep(20)
+            assert venue.calls.count("submit") == 1
+            assert dealer.unresolved == 0
+            assert len(dealer.account.positions) == 1
+
+    in_virtual_time(main)
+
+
+def test_an_order_whose_task_fails_is_looked_up_like_an_unknown_one():
+    async def main():
+        logging.disable(logging.CRITICAL)
+        venue = Venue([RuntimeError("a bug")], [filled])
+        async with dealing(venue) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(10)
+            assert dealer.counts["failed"] == 1
+            assert venue.calls == ["submit", "resolve"]
+            assert len(dealer.account.positions) == 1
+        logging.disable(logging.NOTSET)
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(
+    "first", [UNKNOWN, Result(outcome=Outcome.REJECTED), Unanswered("positions", "silence")], ids=str
+)
+def test_a_winner_is_redeemed_until_the_venue_says_so(first):
+    async def main():
+        def paid(_order):
+            return Result(outcome=Outcome.FILLED, shares=d("47.5"), money=d("47.5"))
+
+        venue = Venue([filled], redeems=[first, paid])
+        async with dealing(venue) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            (position,) = dealer.account.positions.values()
+            dealer.decide(MARKET, TOKEN)
+            assert dealer.unresolved == 1
+            await asyncio.sleep(20)
+            assert venue.calls.count("redeem") == 2
+            assert dealer.account.totals.profit == d("47.5") - position.cost
+            assert dealer.unresolved == 0
+            assert dealer.winner(MARKET) is None
+
+    in_virtual_time(main)
+
+
+def test_a_loser_is_booked_without_asking_the_venue():
+    async def main():
+        venue = Venue([filled])
+        async with dealing(venue) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            (position,) = dealer.account.positions.values()
+            dealer.decide(MARKET, "the other token")
+            await asyncio.sleep(1)
+            assert "redeem" not in venue.calls
+            assert dealer.account.totals.profit == -position.cost
+            assert dealer.risk.entries == ()
+
+    in_virtual_time(main)
+
+
+def test_a_market_whose_winner_is_known_is_not_bought_into():
+    async def main():
+        venue = Venue([filled], redeems=[UNKNOWN])
+        async with dealing(venue, limits=EAGER) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            dealer.decide(MARKET, TOKEN)
+            await asyncio.sleep(30)
+            # It could not be redeemed yet, so the winner is remembered.
+            assert dealer.winner(MARKET) == TOKEN
+            assert not dealer.consider(Mirror(), WISH)
+            assert venue.calls.count("submit") == 1
+
+    in_virtual_time(main)
+
+
+def test_a_market_with_an_order_of_unknown_fate_is_not_bought_into():
+    async def main():
+        venue = Venue([UNKNOWN], [UNKNOWN])
+        async with dealing(venue, limits=EAGER) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(30)
+            assert not dealer.consider(Mirror(), WISH)
+            assert venue.calls.count("submit") == 1
+            dealer.decide(MARKET, TOKEN)
+            await asyncio.sleep(30)
+            assert dealer.winner(MARKET) == TOKEN
+            assert "redeem" not in venue.calls
+
+    in_virtual_time(main)

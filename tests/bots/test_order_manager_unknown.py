@@ -1,0 +1,80 @@
+"""An order whose fate is unknown: asked about by its name, not announced again and again, and alone in its market."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from decimal import Decimal
+
+from bots.common.ledger.account import Account
+from bots.common.ledger.files import Memory
+from bots.common.ledger.intents import IntentLog
+from bots.common.money.sizing import SizeLimits
+from bots.common.orders.manager import LOOK_AGAIN, OrderManager, Terms, Wish
+from bots.common.orders.order import Outcome, Result
+from bots.common.risk.follow import RiskFollower
+from bots.common.risk.limits import Risk, RiskLimits
+from tests.bots.execution_rig import CRYPTO, MARKET, TOKEN, Books, in_virtual_time, network
+
+UNKNOWN = Result(outcome=Outcome.UNKNOWN, order_id="0xa")
+TERMS = Terms(market=MARKET, slug="m", asset="btc", fee=CRYPTO, min_shares=Decimal(5), neg_risk=False, taker_delay=True)
+WISH = Wish(token=TOKEN, terms=TERMS, fair=Decimal("0.9"))
+
+
+class Silent:
+    """An executor whose first answers do not come."""
+
+    def __init__(self, *fates):
+        self.fates = deque(fates)
+        self.asked = []
+
+    async def submit(self, order, lease, stopped):
+        lease.check()
+        return UNKNOWN
+
+    async def resolve(self, order, order_id):
+        self.asked.append(order_id)
+        return self.fates.popleft() if self.fates else UNKNOWN
+
+
+def play(scene, *fates, second_entry=True):
+    async def main():
+        risk, account, told = Risk(RiskLimits(second_entry=second_entry, cooldown_ms=0)), Account(), []
+        log = IntentLog(Memory(), account, network(), followers=(RiskFollower(risk, account),))
+        await log.open()
+        executor = Silent(*fates)
+        dealer = OrderManager(
+            executor=executor, intents=log, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
+            on_result=lambda _, result: told.append(result.outcome),
+        )  # fmt: skip
+        running = asyncio.create_task(dealer.run())
+        await asyncio.sleep(0)
+        try:
+            return await scene(dealer, executor, told)
+        finally:
+            running.cancel()
+
+    return in_virtual_time(main)
+
+
+def test_an_unknown_order_is_asked_about_by_its_name_and_told_about_once():
+    async def scene(dealer, executor, told):
+        assert dealer.consider(Books(), WISH)
+        await asyncio.sleep(4 * LOOK_AGAIN)
+        assert len(executor.asked) >= 3
+        assert set(executor.asked) == {"0xa"}
+        assert told == [Outcome.UNKNOWN, Outcome.NO_MATCH]
+        assert not dealer.account.open
+
+    play(scene, UNKNOWN, UNKNOWN, Result(outcome=Outcome.NO_MATCH))
+
+
+def test_a_market_with_an_unknown_order_is_not_entered_again_even_where_second_entries_are_allowed():
+    async def scene(dealer, executor, told):
+        assert dealer.consider(Books(), WISH)
+        await asyncio.sleep(LOOK_AGAIN)
+        assert dealer.account.open
+        assert not dealer.consider(Books(), WISH)
+        assert dealer.counts["busy"] == 1
+
+    play(scene)
