@@ -11,8 +11,8 @@ import atexit
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from inspect import iscoroutine, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec.structs import replace
 
@@ -41,6 +41,7 @@ P = ParamSpec("P")
 Read = TypeVar("Read", BookView, Top)
 Leased = TypeVar("Leased")
 
+AN_ASYNC_FUNCTION: Final = "an async function that takes the mirror: call() is for plain ones"
 A_FUNCTION: Final = "a plain function that takes the mirror: run() is for async ones"
 
 
@@ -143,7 +144,14 @@ class BackgroundMirror(ToldInThreads[Mirror]):
         """
         if not _is_function(work):
             raise ConfigError("work", work, "an async function that takes the mirror, not what it returns")
-        return self._run(_name(work), work, checked(timeout))
+
+        async def awaited(mirror: Mirror) -> T:
+            result: object = work(mirror)
+            if not isawaitable(result):
+                raise ConfigError("work", work, AN_ASYNC_FUNCTION)
+            return cast("T", await result)
+
+        return self._run(_name(work), awaited, checked(timeout))
 
     # ---- Markets -----------------------------------------------------------------------------------
 

@@ -97,8 +97,8 @@ class NotLive(PolymirrorError):  # noqa: N818 - it states a fact about a book, a
         proven = "never proven" if age is None else f"proven {age:.3f} s ago"
         limit = "" if max_proof_age is None else f", allowed {max_proof_age:g} s"
         why = "" if reason is None else f" ({reason.name})"
-        more = f": {detail}" if detail else ""
-        super().__init__(f"{_shorten(token)} is {state.name}{why}, {proven}{limit}, epoch {epoch}{more}")
+        facts = f"is {state.name}{why}, {proven}{limit}, epoch {epoch}"
+        super().__init__(self._text(_shorten(token), facts, detail))
         self.token = token
         self.state = state
         self.reason = reason
@@ -107,9 +107,19 @@ class NotLive(PolymirrorError):  # noqa: N818 - it states a fact about a book, a
         self.max_proof_age = max_proof_age
         self.detail = detail
 
+    def _text(self, token: str, facts: str, detail: str) -> str:
+        return f"{token} {facts}{': ' + detail if detail else ''}"
+
 
 class LeaseLost(NotLive):
-    """The book left LIVE, or was replaced, while a lease on it was held: do not send the order."""
+    """The book left LIVE, was replaced or has changed while a lease on it was held: do not send the order.
+
+    ``state`` and the rest are the book's now, which may be LIVE: ``detail`` says what is wrong then.
+    """
+
+    def _text(self, token: str, facts: str, detail: str) -> str:
+        why = f"{detail}; " if detail else ""
+        return f"the lease on {token} is lost, do not send the order: {why}the book {facts}"
 
 
 class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact, not a fault
@@ -124,6 +134,8 @@ class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact,
         text = f"{_shorten(given)} is not tracked by this mirror: add it first"
         if isinstance(given, str) and (given.isdigit() or given.startswith("0x")):
             return text
+        if isinstance(given, (list, tuple, set, frozenset, dict)):
+            return f"{_shorten(given)} is no token: one is named at a time, by its text of digits, as in market.up.id"
         # A slug, an int, a Token: whatever was added, it would not be found under such a name.
         return f"{text}; tokens are named by text of digits, as in market.up.id, and markets by their condition_id"
 

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance, check_timeout
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_flag, check_instance, check_timeout
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState
 from polymirror.core.top import Top
@@ -366,6 +366,7 @@ class Mirror(Markets, Told):
         """
         self._check_running()
         check_timeout("timeout", timeout)
+        check_flag("retired_ok", retired_ok)
 
         def refusals() -> Iterator[NotLive]:
             for name in tokens or (*self.engine.asset_ids, *self._listing.missing):

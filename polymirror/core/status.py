@@ -362,7 +362,9 @@ class Surface:
         return self._tracked(asset_id).settled
 
     def _tracked(self, asset_id: str) -> Token:
-        token = self.tokens.get(asset_id)
+        given: object = asset_id
+        # A list of tokens, for one, cannot be looked up.
+        token = self.tokens.get(given) if isinstance(given, str) else None
         if token is None:
             raise UnknownToken(asset_id)
         return token

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
+from polymirror.config import check_flag
 from polymirror.core.book import Levels
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill, Walk
@@ -154,6 +155,7 @@ class BookView(Best, frozen=True, eq=False, gc=False):
         return self._walk(self.bids, buys=False, fees=fees).for_money(decimal_to_units("money", money, 10))
 
     def _walk(self, levels: Sequence[Level], *, buys: bool, fees: bool) -> Walk:
+        check_flag("fees", fees)
         if not fees:
             return Walk(levels, None, buys=buys)
         fee = self.fee

@@ -225,6 +225,13 @@ def test_a_mirror_that_fails_says_so_in_the_log_and_in_each_call(quiet, caplog):
     mirror.stop()
 
 
+def test_a_plain_function_for_run_is_told_of_call(mirror):
+    for plain in (lambda it: it.tokens, print):
+        with pytest.raises(ConfigError, match=r"an async function that takes the mirror: call\(\) is for plain ones"):
+            mirror.run(plain)
+    assert mirror.run(lambda it: it.wait_live(timeout=PATIENCE)) is None
+
+
 # ---- Programs that end
 
 
