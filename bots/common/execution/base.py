@@ -88,7 +88,8 @@ class Venue(Protocol):
     async def resolve(self, order: Order, order_id: str | None) -> Result:
         """Find out what became of an order whose outcome is unknown, by looking it up. Never sends it again.
 
-        ``order_id`` is the venue's name for it, if it is known. The answer may be ``UNKNOWN`` once more.
+        ``order_id`` is the venue's name for it, if it is known. The answer is ``UNKNOWN`` until there is evidence, and
+        for ever if there never is any: that nothing is found proves nothing.
         """
         ...
 
@@ -148,10 +149,9 @@ class Ack:
 
     order_id: str
     status: str
-    """``matched``, ``unmatched``, or a word for "in flight" such as ``delayed``."""
+    """``matched``, ``unmatched``, or any other word: then it is in flight."""
     shares: Decimal = Decimal(0)
-    money: Decimal = Decimal(0)
-    """Both 0 while it is in flight."""
+    """Shares that matched, as the venue says; 0 if it does not say. The list of trades decides."""
 
 
 @frozen(kw_only=True)
@@ -185,11 +185,7 @@ class TradingClient(Protocol):
         ...
 
     async def look_up(self, order_id: str) -> OrderState | None:
-        """Return what the venue says of one order, or ``None`` if it knows none of that name (any more)."""
-        ...
-
-    async def in_flight(self, order: Order) -> bool:
-        """Say whether any order of the wallet on this order's token is not decided yet."""
+        """Return what the venue says of one order; ``None``: it shows none of that name, which proves nothing."""
         ...
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:

@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from bots.common.errors import NotSent, Unanswered, shorten
 from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
+from bots.common.execution.wire import MAX_PAGES, STATUS_PREFIX, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS
 from bots.common.orders.order import Side
 from polymirror.errors import ConfigError
@@ -123,29 +123,22 @@ class ExchangeClient:
         raw = await self._call("POST", "/order", body=str(prepared.payload), departure=departure)
         if raw.get("success") is not True or raw.get("errorMsg"):
             raise said_no("order", str(raw.get("errorMsg", "")))
-        making, taking = (_decimal(raw, "order", name, empty="0") for name in ("makingAmount", "takingAmount"))
-        buying = prepared.order.side is Side.BUY
+        shares = "takingAmount" if prepared.order.side is Side.BUY else "makingAmount"
         return Ack(
             order_id=_text(raw, "order", "orderID"),
-            status=_text(raw, "order", "status"),
-            shares=taking if buying else making,
-            money=making if buying else taking,
+            status=str(raw.get("status")),
+            shares=_decimal(raw, "order", shares, empty="0"),
         )
 
     async def look_up(self, order_id: str) -> OrderState | None:
-        """Return what the exchange says of an order, or ``None`` for a 404."""
+        """Return what the exchange says of an order, or ``None`` for a 404 or ``null``."""
         raw = await self._call("GET", f"/data/order/{order_id}", missing=True)
         if not raw:
             return None
         return OrderState(
-            status=_text(raw, "order look-up", "status").upper(),
+            status=str(raw.get("status")).upper().removeprefix(STATUS_PREFIX),
             shares=_decimal(raw, "order look-up", "size_matched"),
         )
-
-    async def in_flight(self, order: Order) -> bool:
-        """Say whether any order of ours on this token is not decided yet."""
-        raw = await self._call("GET", "/data/orders", query={"market": order.market})
-        return any(each.get("asset_id") == order.token for each in _list(raw, "open orders"))
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
         """Return our taker fills since then, the oldest first."""
@@ -212,7 +205,7 @@ class ExchangeClient:
         departure: Departure | None = None,
         missing: bool = False,
     ) -> dict[str, Any]:
-        """Make one signed call and return its JSON object; ``{}`` for a 404 where that is an answer."""
+        """Make one signed call and return its JSON object; ``{}`` for a 404 or ``null`` where that is an answer."""
         name = f"{method} {path.split('/0x', maxsplit=1)[0]}"
         if self._client is None:
             raise NotSent(name, "the client is not open")
@@ -236,7 +229,7 @@ class ExchangeClient:
         except (httpx.HTTPError, TimeoutError) as error:
             raise leaving.failed(name, error) from None
         raw = _json(response)
-        if missing and response.status_code == httpx.codes.NOT_FOUND and raw is not None:
+        if missing and ((response.status_code == httpx.codes.NOT_FOUND and raw is not None) or response.text == "null"):
             return {}
         if not response.is_success:
             text = str(raw.get("error", "")) if raw is not None else f"not JSON: {shorten(response.text, 60)}"
@@ -302,6 +295,6 @@ def _trade(raw: Mapping[str, Any]) -> Trade:
         money=_decimal(raw, "trades", "money"),
         fee=_decimal(raw, "trades", "fee"),
         at_ms=at if isinstance(at, int) else int(_decimal(raw, "trades", "match_time")) * 1000,
-        status=ChainStatus.of(_text(raw, "trades", "status")),
+        status=ChainStatus.of(str(raw.get("status"))),
         tx=raw.get("transaction_hash") or None,
     )

@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
+from bots.common.execution.wire import MAX_PAGES, STATUS_PREFIX, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS, EXACT, MONEY_UNIT
 from bots.common.orders.order import Side
 from polymirror.errors import ConfigError, MissingExtra, NotLive
@@ -36,8 +36,6 @@ T = TypeVar("T")
 NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_filled"})
 
 ORDER_PATH: Final = "/order"
-
-STATUS_PREFIX: Final = "ORDER_STATUS_"
 
 _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 """The order that the running task is about to send."""
@@ -201,14 +199,9 @@ class SdkClient:
         if not answer.ok:
             text = self._wallet.hide(str(answer.message))
             raise NoMatch("order", 200, text) if answer.code in NO_MATCH_CODES else said_no("order", text)
-        making, taking = answer.making_amount, answer.taking_amount
         buying = prepared.order.side is Side.BUY
-        return Ack(
-            order_id=str(answer.order_id),
-            status=str(answer.status),
-            shares=taking if buying else making,
-            money=making if buying else taking,
-        )
+        shares = answer.taking_amount if buying else answer.making_amount
+        return Ack(order_id=str(answer.order_id), status=str(answer.status), shares=shares)
 
     async def look_up(self, order_id: str) -> OrderState | None:
         """Return what the venue says of an order, or ``None`` for a 404."""
@@ -218,13 +211,7 @@ class SdkClient:
             if error.status == httpx.codes.NOT_FOUND:
                 return None
             raise
-        # Orders come with the plain word or, as the venue's API reference has it, with a prefix.
         return OrderState(status=str(found.status).upper().removeprefix(STATUS_PREFIX), shares=found.size_matched)
-
-    async def in_flight(self, order: Order) -> bool:
-        """Say whether the venue holds any open order of ours on this token."""
-        orders = self._sender.list_open_orders(market=order.market, token_id=order.token)
-        return bool(await self._ask("open orders", _items(orders)))
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
         """Return our taker fills since then, the oldest first, those that failed on the chain too."""
