@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from bots.common.errors import FeeUnknown
 from bots.common.orders.manager import Terms, Wish
 from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
-from bots.updown.strike import find_strike
+from bots.updown.strike import StrikeRefusal, find_strike
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
 from polymirror.mirror import Mirror
@@ -173,7 +173,12 @@ class AssetWorker:
             return "NO_TERMS"
         if tick is None or oracle.stale(self.asset, self._network.monotonic(), kind):
             return "STALE_ORACLE"
-        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official)
+        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.max_strike_gap)
+        if isinstance(strike, StrikeRefusal):
+            log.warning("%s is not traded any more: %s", each.slug, strike.why)
+            self._open.pop(each.slug, None)
+            self._tally.counts["strikes refused"] += 1
+            return "STRIKE_REFUSED"
         found = self._strategy.wish(each, terms, tick, strike, int(self._network.wall() * 1000))
         if isinstance(found, str):
             return found
