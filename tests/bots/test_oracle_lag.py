@@ -199,11 +199,11 @@ class Recording(OracleLag):
         object.__setattr__(self, "asked", [])
         object.__setattr__(self, "fails_for", fails_for)
 
-    def wish(self, each, terms, tick, strike, now_ms):
+    def wish(self, each, terms, tick, strike, measured, now_ms):
         self.asked.append((each.window.asset, now_ms))
         if each.window.asset == self.fails_for:
             raise RuntimeError("a bug in the strategy")
-        return super().wish(each, terms, tick, strike, now_ms)
+        return super().wish(each, terms, tick, strike, measured, now_ms)
 
 
 def test_no_signal_comes_from_a_relay_that_answers_and_tells_nothing():
