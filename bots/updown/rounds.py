@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define, field, frozen
 
-from bots.common.ranges import whole
-from bots.updown.strike import recognise
+from bots.common.ranges import decimal_range, whole
+from bots.updown.strike import MAX_GAP, recognise
 from polymirror.errors import ConfigError, VenueError
 from polymirror.venue.windows import UTC_GRID, Window, window_at, window_slugs
 
@@ -72,6 +72,8 @@ class RoundSettings:
     """A market that is not settled for longer than this is asked for less and less often, at least once an hour."""
     official_after: int = field(default=20, validator=whole(0, 600, "seconds"))
     """From the opening of a window to the first question for its official strike."""
+    max_strike_gap: Decimal = field(default=MAX_GAP, validator=decimal_range("0", "0.01", "of the strike"))
+    """A market whose official strike is further than this from our own tick at the boundary is not traded."""
 
 
 @unique

@@ -14,7 +14,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from bots.common.errors import TradingError
 from bots.common.money.fees import schedule_of
@@ -26,7 +26,7 @@ from polymirror.errors import NotLive, PolymirrorError, UnknownToken
 from polymirror.gate import Books, Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from bots.common.execution.base import Executor
     from bots.common.ledger.account import Account, Position
@@ -87,6 +87,8 @@ class Wish:
     token: str
     terms: Terms
     fair: Decimal
+    basis: Mapping[str, str] = field(factory=dict)
+    """What the value rests on, by name, for the record."""
 
 
 class Provable(Books, Protocol):
