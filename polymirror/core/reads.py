@@ -101,6 +101,9 @@ class Reads(Surface):
             detail = f"{trouble}; {detail}" if detail else trouble
         proof = token.proven.proof
         age = None if proof is None else now + self._slept - proof.as_of
+        if token.state is BookState.LIVE and limit is not None and age is not None and age <= limit:
+            overdue = "its own hash was to be tried by now: the program stood still"
+            detail = f"{detail}; {overdue}" if detail else overdue
         reason = Reason.STALE if token.state is BookState.LIVE and limit is not None else token.reason
         return NotLive(asset_id, token.state, reason, age, token.proven.epoch, limit, detail)
 
