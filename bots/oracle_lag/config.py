@@ -122,7 +122,7 @@ class BotSettings:
             (risk.max_trade, "risk.max_trade"),
             (risk.max_market, "risk.max_market"),
             (risk.max_daily_loss, "risk.max_daily_loss"),
-            (self.paper_cash, "paper_cash"),
+            (self.paper.cash, "paper.cash"),
         )
         less = f"less than {name}, {most}: the fee of the smallest order comes on top"
         yield "orders.size.min_money", size.min_money, size.min_money >= most, less
