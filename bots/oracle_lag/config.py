@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, field, frozen
 
 from bots.common.execution.live import LiveConfig
+from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
 from bots.common.operate.settings import NOTHING, Secret, from_environment
@@ -75,7 +76,6 @@ class BotSettings:
     """The address of the wallet to trade for; empty: the deposit wallet of the private key."""
     relayer_address: str = ""
     """The address that POLYMARKET_RELAYER_KEY belongs to; wallets other than a plain key's own redeem with them."""
-    paper_cash: Decimal = field(default=Decimal(1_000), validator=decimal_range("1", "1000000", "pUSD"))
     telegram_chat: str = ""
     """The chat that is told of trades; empty: nobody is. The bot's token is TELEGRAM_TOKEN in the environment."""
     save_every: int = field(default=30, validator=whole(1, 3_600, "seconds"))
@@ -87,6 +87,8 @@ class BotSettings:
     orders: OrderSettings = field(factory=OrderSettings)
     risk: RiskLimits = field(factory=RiskLimits)
     live: LiveConfig = field(factory=LiveConfig)
+    paper: PaperConfig = field(factory=PaperConfig)
+    """How the venue is imitated where no money is real; its cash is what the account begins with."""
     mirror: MirrorConfig = field(factory=MirrorConfig)
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
 
@@ -120,7 +122,7 @@ class BotSettings:
             (risk.max_trade, "risk.max_trade"),
             (risk.max_market, "risk.max_market"),
             (risk.max_daily_loss, "risk.max_daily_loss"),
-            (self.paper_cash, "paper_cash"),
+            (self.paper.cash, "paper.cash"),
         )
         less = f"less than {name}, {most}: the fee of the smallest order comes on top"
         yield "orders.size.min_money", size.min_money, size.min_money >= most, less

@@ -113,7 +113,6 @@ class ScriptedClient:
         # Times at which an order left, and what was asked, in order.
         self.left: list[float] = []
         self.asked: list[str] = []
-        self.flying = False
 
     async def prepare(self, order: Order) -> Prepared:
         await asyncio.sleep(0.01)
@@ -131,10 +130,6 @@ class ScriptedClient:
     async def look_up(self, order_id: str) -> OrderState | None:
         self.asked.append(f"order {order_id}")
         return self._next(self.states)
-
-    async def in_flight(self, order: Order) -> bool:
-        self.asked.append("in flight")
-        return self.flying
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> list[Trade]:
         self.asked.append("trades")
@@ -156,8 +151,8 @@ class ScriptedClient:
         return answer
 
 
-def matched(shares="20", money="10.40", order_id="0xa") -> Ack:
-    return Ack(order_id=order_id, status="matched", shares=d(shares), money=d(money))
+def matched(shares="20", order_id="0xa") -> Ack:
+    return Ack(order_id=order_id, status="matched", shares=d(shares))
 
 
 DELAYED = Ack(order_id="0xa", status="delayed")

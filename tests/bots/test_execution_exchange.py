@@ -24,7 +24,7 @@ from polymirror.simulator.orders.ledger import ONE_PUSD, Ledger
 from polymirror.simulator.virtual import VirtualVenue, run_virtual
 from tests.bots.execution_rig import CRYPTO, START_MS, buy, d
 
-QUICK = LiveConfig(min_interval=0.05, poll=0.25, resolve_within=60)
+QUICK = LiveConfig(poll=0.25, resolve_within=20)
 
 
 class AssetWorker:
@@ -165,7 +165,7 @@ def test_an_order_without_an_answer_is_unknown_and_then_found_out(lost):
         return first, await executor.resolve(order, None), await executor.holdings()
 
     first, second, holdings = desk.run(scene, timeout=2)
-    assert second.outcome is (Outcome.NO_MATCH if lost == "request_lost" else Outcome.FILLED)
+    assert second.outcome is (Outcome.UNKNOWN if lost == "request_lost" else Outcome.FILLED)
     assert second.order_id == first.order_id
     assert holdings.cash == 1000 + second.cash(Side.BUY)
     assert sum(holdings.positions.values()) == second.shares
@@ -182,8 +182,8 @@ def test_in_a_storm_no_order_is_sent_twice_and_the_books_balance():
                 view, dice.randint(5, 15), name=name, slack=dice.randint(-1, 4), tif=dice.choice(list(TimeInForce))
             )
             order, result = await trade(executor, mirror, make, dice.choice(mirror.tokens))
-            while not result.decided:
-                result = await executor.resolve(order, None)
+            for _ in range(3):
+                result = result if result.decided else await executor.resolve(order, None)
             results.append((order, result))
             await asyncio.sleep(dice.random())
         desk.faults.active = False
@@ -191,6 +191,10 @@ def test_in_a_storm_no_order_is_sent_twice_and_the_books_balance():
 
     holdings = desk.run(scene, timeout=2)
     assert {result.outcome for _, result in results} >= {Outcome.FILLED, Outcome.NO_MATCH, Outcome.REJECTED}
+    # What is unknown to the end never arrived or was refused in an answer that was lost: no look-up can tell.
+    unknown = {result.order_id for _, result in results if not result.decided}
+    assert unknown
+    assert not any(desk.broker.order(name) for name in unknown)
     assert holdings.cash == 1000 + sum(result.cash(Side.BUY) for _, result in results)
     for token in desk.exchange.tokens:
         held = sum(result.shares for order, result in results if order.token == token)
@@ -315,9 +319,8 @@ PAGE = "<html>no</html>"
     [
         (200, PAGE, "Unanswered"),
         (200, "[]", "Unanswered"),
-        (200, ACCEPTED % ("matched", "NaN", "1"), "Unanswered"),
-        (200, ACCEPTED % ("matched", "-1", "1"), "Unanswered"),
-        (200, ACCEPTED % ("", "1", "1"), "Unanswered"),
+        (200, ACCEPTED % ("matched", "1", "NaN"), "Unanswered"),
+        (200, ACCEPTED % ("matched", "1", "-1"), "Unanswered"),
         (200, '{"success":false,"errorMsg":"no orders found to match with FAK order"}', "NoMatch"),
         (200, '{"success":false,"errorMsg":"invalid nonce"}', "VenueRefused"),
         (400, '{"error":"order couldn\'t be fully filled. FOK orders are fully filled or killed."}', "NoMatch"),

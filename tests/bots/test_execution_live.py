@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bots.common.errors import BadCredentials, NoMatch, NotSent, Unanswered, VenueRefused
-from bots.common.execution.base import Ack, OrderState
+from bots.common.execution.base import Ack, ChainStatus, OrderState, Redeemed
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.orders.order import Outcome, TimeInForce
 from polymirror import ConfigError, Gate
@@ -17,6 +17,7 @@ from tests.bots.execution_rig import (
     HELD,
     KILLED,
     LOST,
+    START_MS,
     TOKEN,
     Books,
     ScriptedClient,
@@ -27,6 +28,7 @@ from tests.bots.execution_rig import (
     leased,
     matched,
     network,
+    sell,
 )
 
 FILL = [fill(buy())]
@@ -165,17 +167,22 @@ def many(count, client, config=None):
     return live(scene, client, config)
 
 
-def test_orders_of_a_wallet_leave_one_after_the_other_with_an_interval():
-    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.05)
-    many(3, client, LiveConfig(min_interval=0.2))
-    gaps = [later - earlier for earlier, later in zip(client.left, client.left[1:], strict=False)]
-    assert gaps == [pytest.approx(0.25), pytest.approx(0.25)]
+@pytest.mark.parametrize(("count", "slow"), [(4, 0.15), (4, 0.5), (16, 0.15), (16, 0.35)])
+def test_signals_that_come_together_all_leave_within_a_second(count, slow):
+    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=slow)
+    results = many(count, client)
+    assert {result.outcome for result in results} == {Outcome.FILLED}
+    assert len(client.left) == count
+    assert client.left[-1] - client.left[0] < 1
 
 
-def test_following_an_order_in_flight_keeps_no_other_waiting():
-    client = ScriptedClient(sends=[DELAYED], states=[HELD, HELD, HELD, DONE], trades=[FILL])
-    many(2, client, LiveConfig(min_interval=0.1, poll=0.2))
-    assert client.left[1] - client.left[0] == pytest.approx(0.1)
+def test_no_more_orders_leave_in_a_second_than_the_rate_says():
+    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.35)
+    results = many(16, client, LiveConfig(per_second=4, max_wait=1.9))
+    gone = [at - client.left[0] for at in client.left]
+    assert gone == [pytest.approx(0)] * 4 + [pytest.approx(0.25 * n) for n in range(1, 8)]
+    late = [result.detail for result in results if result.outcome is Outcome.REJECTED]
+    assert late == ["order: the wallet's lane was busy for 1.9 s"] * 5
 
 
 def test_the_kill_switch_stops_an_order_that_waits_for_its_turn():
@@ -188,26 +195,11 @@ def test_the_kill_switch_stops_an_order_that_waits_for_its_turn():
             second = await executor.submit(buy(client_id="c2"), lease, lambda: why[0] if why else None)
         return await first, second
 
-    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.6)
-    first, second = live(scene, client, LiveConfig(min_interval=0))
+    client = ScriptedClient(sends=[matched()], trades=[FILL])
+    first, second = live(scene, client, LiveConfig(per_second=1))
     assert (first.outcome, second.outcome) == (Outcome.FILLED, Outcome.REJECTED)
     assert second.detail == "order: the file STOP exists"
     assert len(client.left) == 1
-
-
-def test_an_order_that_would_wait_too_long_is_not_sent():
-    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.6)
-    results = many(4, client, LiveConfig(min_interval=0, max_wait=1.0))
-    late = [result for result in results if result.outcome is Outcome.REJECTED]
-    assert [result.detail for result in late] == ["order: the wallet's lane was busy for 1 s"] * 2
-    assert len(client.left) == 2
-
-
-def test_no_more_than_so_many_wait():
-    client = ScriptedClient(sends=[matched()], trades=[FILL], slow=0.1)
-    results = many(4, client, LiveConfig(min_interval=0, max_waiting=1))
-    late = [result for result in results if result.outcome is Outcome.REJECTED]
-    assert [("orders are waiting" in result.detail) for result in late] == [True, True]
 
 
 def test_a_wait_that_the_venue_asked_for_closes_the_lane():
@@ -286,10 +278,62 @@ def test_a_match_is_not_booked_before_its_fills_are_listed():
     assert (again.outcome, again.exact) == (Outcome.FILLED, True)
 
 
-def test_fills_that_are_never_listed_are_computed_in_the_end_and_marked_so():
-    result, _ = resolve(ScriptedClient(states=[DONE], trades=[LOST]), wait=300)
-    assert (result.outcome, result.shares, result.money, result.exact) == (Outcome.FILLED, d(20), d("10.40"), False)
-    assert result.fee == d("0.34944")
+def test_a_match_that_is_never_listed_is_never_booked():
+    result, _ = resolve(ScriptedClient(states=[DONE], trades=[[]]), wait=3_000)
+    assert (result.outcome, result.shares, result.order_id) == (Outcome.UNKNOWN, 0, "0xa")
+
+
+def test_a_match_without_a_size_is_not_taken_to_be_its_first_listed_fill():
+    silent, said = OrderState(status="MATCHED", shares=d(0)), Ack(order_id="0xa", status="matched")
+    first, whole = [fill(buy(), "8")], [fill(buy(), "8"), fill(buy(), "12", id="t2")]
+    result = submit(ScriptedClient(sends=[said], trades=[first]))
+    assert (result.outcome, result.detail) == (Outcome.UNKNOWN, "matched, and 8 shares are listed so far")
+    assert resolve(ScriptedClient(states=[silent], trades=[first]))[0].outcome is Outcome.UNKNOWN
+    assert resolve(ScriptedClient(states=[silent], trades=[first, whole]))[0].shares == 20
+    # Of a part of a FAK order only the venue's size says that it is all.
+    part = buy(tif=TimeInForce.FAK)
+    assert resolve(ScriptedClient(states=[silent], trades=[first]), order=part)[0].outcome is Outcome.UNKNOWN
+    sized = OrderState(status="MATCHED", shares=d(8))
+    result, _ = resolve(ScriptedClient(states=[silent, sized], trades=[first]), order=part)
+    assert (result.outcome, result.shares) == (Outcome.PARTIAL, 8)
+
+
+def test_trades_that_failed_on_the_chain_moved_nothing():
+    gone = [fill(buy(), status=ChainStatus.FAILED)]
+    result = submit(ScriptedClient(sends=[matched()], trades=[gone]))
+    assert (result.outcome, result.shares, result.money) == (Outcome.NO_MATCH, 0, 0)
+    assert "failed on the chain" in result.detail
+    half = [fill(buy(), "8", fee="0.14"), fill(buy(), "12", id="t2", status=ChainStatus.FAILED)]
+    result, _ = resolve(ScriptedClient(states=[DONE], trades=[half]))
+    assert (result.outcome, result.shares, result.money, result.fee) == (Outcome.PARTIAL, 8, d("4.16"), d("0.14"))
+    # One that failed accounts for its shares: nobody waits for them.
+    alone, _ = resolve(ScriptedClient(states=[DONE], trades=[half[1:]]), config=LiveConfig(resolve_within=1))
+    assert (alone.outcome, alone.detail) == (Outcome.UNKNOWN, "matched, and 12 of 20 shares are listed so far")
+
+
+@pytest.mark.parametrize(
+    ("order", "fills", "why"),
+    [
+        (buy(), [fill(buy(), price="0.53", shares="19")], "beyond the limit 0.52"),
+        (buy(), [fill(buy()), fill(buy(), "0.04", id="t2")], "its trades use 10.4208 pUSD of 10.40 offered"),
+        (buy(), [fill(buy(), "0")], "is of 0 shares"),
+        (buy(), [fill(buy(), "20", "0")], "at 0 for"),
+        (sell(), [fill(sell(), price="0.47")], "beyond the limit 0.48"),
+        (sell(), [fill(sell(), "20.02", "0.48")], "its trades use 20.02 shares of 20 offered"),
+    ],
+)
+def test_fills_beyond_their_order_are_told_and_never_booked(order, fills, why):
+    result, _ = resolve(ScriptedClient(states=[DONE], trades=[fills]), order=order)
+    assert (result.outcome, result.shares) == (Outcome.UNKNOWN, 0)
+    assert result.detail.startswith("not booked, because ")
+    assert why in result.detail
+
+
+def test_a_cent_more_than_offered_is_rounding_and_two_are_not():
+    within = [fill(buy(), "20", money=d("10.41"))]
+    assert resolve(ScriptedClient(states=[DONE], trades=[within]))[0].outcome is Outcome.FILLED
+    more = [fill(buy(), "20", money=d("10.42"))]
+    assert resolve(ScriptedClient(states=[DONE], trades=[more]))[0].outcome is Outcome.UNKNOWN
 
 
 def test_a_match_of_which_nothing_is_told_is_unknown():
@@ -337,36 +381,29 @@ def test_a_name_that_the_venue_told_is_remembered():
     assert set(client.asked) == {"order 0xa"}
 
 
-def test_an_order_is_absent_only_when_it_is_old_enough_and_two_looks_agree():
-    client = ScriptedClient(states=[None])
-    result, waited = resolve(client, config=LiveConfig(absent_after=15, poll=1))
-    assert result.outcome is Outcome.NO_MATCH
-    assert "knows neither" in result.detail
-    assert 15 <= waited <= 16
-    old, waited = resolve(client, wait=100, config=LiveConfig(absent_after=15, poll=1))
-    assert old.outcome is Outcome.NO_MATCH
-    assert waited == pytest.approx(1)
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("wait", [0, 15, 300, 3_000])
+def test_that_nothing_is_found_proves_nothing_however_late(named, wait):
+    client = ScriptedClient(states=[None], named=named)
+    result, waited = resolve(client, order_id=None, wait=wait, config=LiveConfig(resolve_within=20))
+    assert (result.outcome, result.order_id) == (Outcome.UNKNOWN, "0xa" if named else None)
+    assert "proves nothing" in result.detail
+    assert 20 <= waited < 25
+    assert len(client.asked) < 20
 
 
-def test_a_look_up_that_fails_proves_no_absence():
-    client = ScriptedClient(states=[None, LOST])
-    result, waited = resolve(client, wait=100, config=LiveConfig(resolve_within=5))
+def test_a_look_up_that_fails_says_so():
+    result, _ = resolve(ScriptedClient(states=[None, LOST]), wait=100, config=LiveConfig(resolve_within=5))
     assert (result.outcome, result.detail) == (Outcome.UNKNOWN, str(LOST))
-    assert 5 <= waited < 5.5
-
-
-def test_two_looks_agree_only_if_none_failed_between_them():
-    client = ScriptedClient(states=[None, LOST, None, DONE], trades=[[], [], FILL])
-    assert resolve(client, wait=100)[0].outcome is Outcome.FILLED
 
 
 def test_an_order_that_is_found_after_it_seemed_absent_is_found():
-    client = ScriptedClient(states=[None, DONE], trades=[[], FILL])
+    client = ScriptedClient(states=[None, LOST, None, DONE], trades=[[], [], [], FILL])
     assert resolve(client, wait=100)[0].outcome is Outcome.FILLED
 
 
 def test_without_a_name_a_fill_that_fits_is_the_orders():
-    client = ScriptedClient(trades=[[fill(buy(), order_id="0xq", price="0.51")]], named=False)
+    client = ScriptedClient(trades=[[fill(buy(), "20.39", order_id="0xq", price="0.51")]], named=False)
     result, _ = resolve(client, order_id=None)
     assert (result.outcome, result.order_id) == (Outcome.FILLED, "0xq")
 
@@ -388,16 +425,23 @@ def test_a_young_match_is_not_booked_from_a_part_of_its_fills():
 
 
 def test_shares_told_in_millionths_are_shares():
-    held = OrderState(status="MATCHED", shares=d(20_000_000))
-    assert resolve(ScriptedClient(states=[held], trades=[FILL]))[0].shares == 20
-    result, _ = resolve(ScriptedClient(states=[held]), wait=400, config=LiveConfig(resolve_within=1))
-    assert (result.outcome, result.shares) == (Outcome.FILLED, 20)
+    held = OrderState(status="MATCHED", shares=d(8_000_000))
+    half = [[fill(buy(), "8")]]
+    assert resolve(ScriptedClient(states=[held], trades=half))[0].shares == 8
 
 
-@pytest.mark.parametrize("other", [{"price": "0.53"}, {"shares": "20.01"}])
+@pytest.mark.parametrize("other", [{"price": "0.53"}, {"shares": "20.03"}, {"at_ms": START_MS - 121_000}])
 def test_without_a_name_a_fill_that_the_order_cannot_have_made_is_not_its_own(other):
     client = ScriptedClient(trades=[[fill(buy(), **other)]], named=False)
-    assert resolve(client, order_id=None, wait=100)[0].outcome is Outcome.NO_MATCH
+    assert resolve(client, order_id=None, wait=100)[0].outcome is Outcome.UNKNOWN
+
+
+def test_without_a_name_a_part_gives_the_name_and_the_look_up_the_rest():
+    part = [fill(buy(), "8", order_id="0xq")]
+    client = ScriptedClient(states=[OrderState(status="CANCELED", shares=d(8))], trades=[part], named=False)
+    result, _ = resolve(client, order_id=None, order=buy(tif=TimeInForce.FAK))
+    assert (result.outcome, result.order_id, result.shares) == (Outcome.PARTIAL, "0xq", 8)
+    assert client.asked == ["trades", "order 0xq", "trades"]
 
 
 def test_without_a_name_fills_that_are_accounted_for_are_left_out():
@@ -407,7 +451,8 @@ def test_without_a_name_fills_that_are_accounted_for_are_left_out():
         return await executor.resolve(buy(client_id="c2"), None)
 
     client = ScriptedClient(trades=[FILL], named=False)
-    assert live(scene, client).outcome is Outcome.NO_MATCH
+    result = live(scene, client)
+    assert (result.outcome, result.order_id) == (Outcome.UNKNOWN, None)
 
 
 def test_without_a_name_fills_of_two_orders_are_left_to_a_person():
@@ -415,13 +460,6 @@ def test_without_a_name_fills_of_two_orders_are_left_to_a_person():
     result, _ = resolve(client, order_id=None, config=LiveConfig(resolve_within=1))
     assert result.outcome is Outcome.UNKNOWN
     assert "0xa, 0xb" in result.detail
-
-
-def test_without_a_name_an_order_in_flight_is_not_absent():
-    client = ScriptedClient(named=False)
-    client.flying = True
-    result, _ = resolve(client, order_id=None, wait=100, config=LiveConfig(resolve_within=2))
-    assert (result.outcome, result.detail) == (Outcome.UNKNOWN, "an order on this token is in flight")
 
 
 def test_looking_up_sends_nothing():
@@ -434,24 +472,26 @@ def test_looking_up_sends_nothing():
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "money"),
+    ("answer", "outcome", "figures"),
     [
-        (d(20), Outcome.FILLED, d(20)),
-        (d(0), Outcome.NO_MATCH, d(0)),
-        (VenueRefused("redeem", 400, "market is not resolved"), Outcome.REJECTED, d(0)),
-        (NotSent("redeem", "ConnectError"), Outcome.REJECTED, d(0)),
-        (Unanswered("redeem", "ReadTimeout"), Outcome.UNKNOWN, d(0)),
+        (Redeemed(shares=d(20)), Outcome.FILLED, (20, 20, False)),
+        (Redeemed(shares=d(20), money=d(10)), Outcome.FILLED, (20, 10, True)),
+        (Redeemed(shares=d(20), money=d(0)), Outcome.FILLED, (20, 0, True)),
+        (Redeemed(shares=d(0)), Outcome.NO_MATCH, (0, 0, True)),
+        (VenueRefused("redeem", 400, "market is not resolved"), Outcome.REJECTED, (0, 0, True)),
+        (NotSent("redeem", "ConnectError"), Outcome.REJECTED, (0, 0, True)),
+        (Unanswered("redeem", "ReadTimeout"), Outcome.UNKNOWN, (0, 0, True)),
     ],
 )
-def test_redeeming_says_what_came_of_it(answer, outcome, money):
+def test_redeeming_says_what_came_of_it(answer, outcome, figures):
     async def scene(executor, books):
         return await executor.redeem("0xm", TOKEN)
 
     result = live(scene, ScriptedClient(redeems=[answer]))
-    assert (result.outcome, result.shares, result.money) == (outcome, money, money)
+    assert (result.outcome, (result.shares, result.money, result.exact)) == (outcome, figures)
 
 
-@pytest.mark.parametrize(("field", "value"), [("poll", 0), ("max_wait", 100), ("absent_after", 0.5)])
+@pytest.mark.parametrize(("field", "value"), [("poll", 0), ("max_wait", 100), ("per_second", 0)])
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises(ConfigError, match=field):
         LiveConfig(**{field: value})

@@ -43,7 +43,7 @@ MARKET = {
 }  # fmt: skip
 MATCHED = {
     "success": True, "errorMsg": "", "orderID": "0xa", "status": "matched", "makingAmount": "10.4",
-    "takingAmount": "20", "tradeIDs": ["t1"], "transactionsHashes": [],
+    "takingAmount": "20.235294", "tradeIDs": ["t1"], "transactionsHashes": [],
 }  # fmt: skip
 MAKER = {
     "order_id": "0xm", "asset_id": TOKEN, "maker_address": "0x1", "owner": "o", "side": "SELL", "price": "0.52",
@@ -51,11 +51,14 @@ MAKER = {
 }  # fmt: skip
 TRADE = {
     "id": "t1", "market": CONDITION, "asset_id": TOKEN, "owner": "k", "maker_address": ADDRESS, "side": "BUY",
-    "taker_order_id": "0xa", "trader_side": "TAKER", "price": "0.516", "size": "20", "outcome": "Up",
+    "taker_order_id": "0xa", "trader_side": "TAKER", "price": "0.514", "size": "20.235294", "outcome": "Up",
     "status": "TRADE_STATUS_MATCHED", "fee_rate_bps": "1000", "bucket_index": 0, "transaction_hash": "",
-    "maker_orders": [MAKER, {**MAKER, "asset_id": OTHER, "side": "BUY", "price": "0.49", "matched_amount": "12"}],
+    "maker_orders": [
+        MAKER, {**MAKER, "asset_id": OTHER, "side": "BUY", "price": "0.49", "matched_amount": "12.235294"},
+    ],
     "match_time": "1790000101", "last_update": "1790000101",
 }  # fmt: skip
+AT_MS = 1_790_000_101_000
 ORDER = {
     "id": "0xa", "market": CONDITION, "asset_id": TOKEN, "owner": "k", "maker_address": ADDRESS, "side": "BUY",
     "price": "0.52", "original_size": "20", "size_matched": "0", "outcome": "Up", "order_type": "FOK",
@@ -141,9 +144,7 @@ def an_order(**changes):
 async def submitted(client, order=None, books=None):
     order = order or an_order()
     books = books or Books(view_of(token=TOKEN))
-    executor = LiveExecutor(
-        client, Network(), LiveConfig(poll=0.01, fills_within=0.05, decide_within=0.1, min_interval=0)
-    )
+    executor = LiveExecutor(client, Network(), LiveConfig(poll=0.01, fills_within=0.05, decide_within=0.1))
     async with Gate(books).lease(TOKEN) as lease:
         return await executor.submit(order, lease)
 
@@ -161,10 +162,16 @@ async def test_what_is_sent_is_the_order_signed_and_with_credentials():
     assert len(order["signature"]) == 132
     assert headers["POLY_API_KEY"] == "the-key"
     assert {"POLY_ADDRESS", "POLY_SIGNATURE", "POLY_TIMESTAMP", "POLY_PASSPHRASE"} <= set(headers)
-    # Eight shares from a seller at 0.52, twelve made with a buyer of the other token at 0.49.
-    assert (result.outcome, result.shares, result.money) == (Outcome.FILLED, d(20), d("4.16") + d("6.12"))
-    assert result.fee == d("0.13978") + d("0.20992")
+    # Eight shares from a seller at 0.52, the rest of the money with a buyer of the other token at 0.49.
+    assert (result.outcome, result.shares) == (Outcome.FILLED, d("20.235294"))
+    assert result.money == d("4.16") + d("6.239999")
+    assert result.fee == d("0.13978") + d("0.21403")
     assert not result.exact
+
+
+async def test_the_user_channel_gets_the_credentials_that_the_sdk_has():
+    async with a_client() as (client, _):
+        assert client.login() == {"apiKey": "the-key", "secret": WALLET["api_secret"], "passphrase": "the-phrase"}
 
 
 async def test_signing_is_done_in_a_thread_of_its_own():
@@ -260,27 +267,28 @@ async def test_an_order_is_looked_up():
         assert (state.status, state.shares) == ("MATCHED", d(20))
         venue.answers["GET /data/order/0xa"] = (200, {**ORDER, "status": "ORDER_STATUS_CANCELED"})
         assert (await client.look_up("0xa")).status == "CANCELED"
-        assert not await client.in_flight(an_order())
-        venue.answers["GET /data/orders"] = (200, a_page(ORDER))
-        assert await client.in_flight(an_order())
 
 
 async def test_an_order_without_a_name_is_found_by_its_fills():
     async with a_client() as (client, _):
         executor = LiveExecutor(client, Network(), LiveConfig(poll=0.01))
         result = await executor.resolve(an_order(), None)
-    assert (result.outcome, result.order_id, result.shares) == (Outcome.FILLED, "0xa", d(20))
+    assert (result.outcome, result.order_id, result.shares) == (Outcome.FILLED, "0xa", d("20.235294"))
 
 
-async def test_trades_that_failed_or_that_we_did_not_take_are_no_fills():
+async def test_trades_say_how_far_the_chain_is_with_them_and_are_only_those_we_took():
     async with a_client() as (client, venue):
         failed, made = {**TRADE, "status": "FAILED"}, {**TRADE, "trader_side": "MAKER"}
-        venue.answers["GET /data/trades"] = (200, a_page(failed, made))
-        assert await client.trades(0) == []
+        mined = {**TRADE, "status": "TRADE_STATUS_MINED", "transaction_hash": "0x" + "7" * 64}
+        strange = {**TRADE, "status": "MATCHED_NOT_BROADCASTED"}
+        venue.answers["GET /data/trades"] = (200, a_page(failed, made, mined, strange))
+        found = await client.trades(0)
+        assert [fill.status.value for fill in found] == ["FAILED"] * 2 + ["MINED"] * 2 + ["MATCHED"] * 2
+        assert [fill.tx for fill in found[1:3]] == [None, "0x" + "7" * 64]
         odd = {**TRADE, "maker_orders": [MAKER]}
         venue.answers["GET /data/trades"] = (200, a_page(odd))
         (whole,) = await client.trades(0)
-    assert (whole.price, whole.shares, whole.side, whole.at_ms) == (d("0.516"), d(20), Side.BUY, 1_790_000_101_000)
+    assert (whole.price, whole.shares, whole.side, whole.at_ms) == (d("0.514"), d("20.235294"), Side.BUY, AT_MS)
 
 
 async def test_a_sale_is_signed_as_a_sale():

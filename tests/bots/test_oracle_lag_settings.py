@@ -26,7 +26,7 @@ from bots.oracle_lag.config import BotSettings
         ({"risk": {"max_trade": 1}}, "orders.size.min_money=1 is not allowed: it must be less than risk.max_trade, 1"),
         ({"risk": {"max_market": "0.5"}}, "orders.size.min_money=1 is not allowed"),
         ({"risk": {"max_daily_loss": "0.5"}}, "orders.size.min_money=1 is not allowed"),
-        ({"paper_cash": 1}, "orders.size.min_money=1 is not allowed: it must be less than paper_cash, 1"),
+        ({"paper": {"cash": 1}}, "orders.size.min_money=1 is not allowed: it must be less than paper.cash, 1"),
         ({"orders": {"size": {"min_shares": 2_500}}}, "orders.size.min_shares=2500 is not allowed: it must be less"),
         ({"orders": {"size": {"min_edge": "0.99"}}}, "orders.size.min_edge=0.99 is not allowed"),
         ({"oracle": {"kinds": ["spot"]}}, "oracle.kinds=('spot',) is not allowed: it must be with twap60"),

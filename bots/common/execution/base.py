@@ -10,6 +10,7 @@ embedded exchange.
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import Factory, frozen
@@ -21,9 +22,30 @@ if TYPE_CHECKING:
     from polymirror.gate import Lease
 
 
+class ChainStatus(Enum):
+    """How far the chain is with a trade (protocol.md 11). The value is the venue's word."""
+
+    MATCHED = "MATCHED"
+    """A claim: the chain has not settled it. Also what stands for a word that is not known."""
+    MINED = "MINED"
+    """In a block, which may still be undone."""
+    CONFIRMED = "CONFIRMED"
+    """Final: shares and money have moved."""
+    RETRYING = "RETRYING"
+    """The transaction did not get through and is sent again."""
+    FAILED = "FAILED"
+    """Final: neither shares nor money ever moved."""
+
+    @classmethod
+    def of(cls, word: str) -> ChainStatus:
+        """Read the venue's word, with or without its prefix. One that is not known is pending, never final."""
+        plain = word.upper().removeprefix("TRADE_STATUS_")
+        return cls(plain) if plain in cls.__members__ else cls.MATCHED
+
+
 @frozen(kw_only=True)
 class Trade:
-    """One fill of one of our taker orders. All numbers exact."""
+    """One fill of one of our taker orders. All numbers exact. It is a claim until it is CONFIRMED."""
 
     id: str
     """The venue's name for the trade; several fills of one match share it."""
@@ -39,6 +61,15 @@ class Trade:
     """When it matched, on the venue's clock, in ms since 1970."""
     fee: Decimal | None = None
     """pUSD that were charged; ``None`` where the venue does not tell, and the market's terms must be applied."""
+    status: ChainStatus = ChainStatus.MATCHED
+    """How far the chain is with it, when the list was read."""
+    tx: str | None = None
+    """The hash of its transaction, once it has one."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is certain that nothing moved."""
+        return self.status is ChainStatus.FAILED
 
 
 @frozen(kw_only=True)
@@ -57,16 +88,18 @@ class Venue(Protocol):
     async def resolve(self, order: Order, order_id: str | None) -> Result:
         """Find out what became of an order whose outcome is unknown, by looking it up. Never sends it again.
 
-        ``order_id`` is the venue's name for it, if it is known. The answer may be ``UNKNOWN`` once more.
+        ``order_id`` is the venue's name for it, if it is known. The answer is ``UNKNOWN`` until there is evidence, and
+        for ever if there never is any: that nothing is found proves nothing.
         """
         ...
 
     async def redeem(self, market: str, token: str) -> Result:
-        """Turn the shares of a settled market's winning token into pUSD, 1 each.
+        """Turn the shares of a settled market's token into pUSD.
 
-        ``FILLED`` with shares and money when it was done, ``NO_MATCH`` when there was nothing to redeem,
-        ``REJECTED`` when the market is not settled or the venue refuses, ``UNKNOWN`` when no answer came. Unlike
-        an order it may be repeated: a second time there is nothing left to redeem.
+        ``FILLED`` with shares and money when it was done (1 pUSD each and not ``exact`` where the venue does not tell),
+        ``NO_MATCH`` when there was nothing to redeem, ``REJECTED`` when the market is not settled or the venue
+        refuses, ``UNKNOWN`` when no answer came. Unlike an order it may be repeated: a second time there is nothing
+        left to redeem.
         """
         ...
 
@@ -75,7 +108,10 @@ class Venue(Protocol):
         ...
 
     async def trades(self, since_ms: int) -> Sequence[Trade]:
-        """Return the account's fills since then (unix ms), the oldest first. Raises TradingError."""
+        """Return the account's fills since then (unix ms), the oldest first, those that FAILED on the chain too.
+
+        Raises TradingError.
+        """
         ...
 
 
@@ -114,10 +150,9 @@ class Ack:
 
     order_id: str
     status: str
-    """``matched``, ``unmatched``, or a word for "in flight" such as ``delayed``."""
+    """``matched``, ``unmatched``, or any other word: then it is in flight."""
     shares: Decimal = Decimal(0)
-    money: Decimal = Decimal(0)
-    """Both 0 while it is in flight."""
+    """Shares that matched, as the venue says; 0 if it does not say. The list of trades decides."""
 
 
 @frozen(kw_only=True)
@@ -128,6 +163,15 @@ class OrderState:
     """In capitals: ``MATCHED``, ``UNMATCHED``, ``INVALID``, ``CANCELED`` and the like, or still in flight."""
     shares: Decimal
     """Shares traded so far."""
+
+
+@frozen(kw_only=True)
+class Redeemed:
+    """What one redemption did with the shares of one token."""
+
+    shares: Decimal
+    money: Decimal | None = None
+    """pUSD paid for them; ``None``: not told, and the market's payout has to be applied."""
 
 
 class TradingClient(Protocol):
@@ -151,21 +195,17 @@ class TradingClient(Protocol):
         ...
 
     async def look_up(self, order_id: str) -> OrderState | None:
-        """Return what the venue says of one order, or ``None`` if it knows none of that name (any more)."""
-        ...
-
-    async def in_flight(self, order: Order) -> bool:
-        """Say whether any order of the wallet on this order's token is not decided yet."""
+        """Return what the venue says of one order; ``None``: it shows none of that name, which proves nothing."""
         ...
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
-        """Return the wallet's taker fills since then, the oldest first."""
+        """Return the wallet's taker fills since then, the oldest first, those that FAILED on the chain too."""
         ...
 
     async def holdings(self) -> Holdings:
         """Return what the wallet owns."""
         ...
 
-    async def redeem(self, market: str, token: str) -> Decimal:
-        """Redeem the winning token of a settled market. Returns the shares redeemed; 0 if there were none."""
+    async def redeem(self, market: str, token: str) -> Redeemed:
+        """Redeem a token of a settled market; no shares if there were none."""
         ...

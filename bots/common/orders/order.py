@@ -67,7 +67,7 @@ class Outcome(Enum):
 
     FILLED = "filled"
     PARTIAL = "partial"
-    """A FAK order that traded less than it asked for; it is over."""
+    """It traded less than it offered, being FAK, or because some of its trades failed on the chain; it is over."""
     NO_MATCH = "no_match"
     """It traded nothing and never will."""
     REJECTED = "rejected"

@@ -278,7 +278,7 @@ def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:
     """Return the shares that trades in a token add up to, and the pUSD they cost, fees included."""
     shares, paid = ZERO, ZERO
     for trade in trades:
-        if trade.token == token:
+        if trade.token == token and not trade.failed:
             sign = 1 if trade.side is Side.BUY else -1
             shares = EXACT.add(shares, sign * trade.shares)
             paid = EXACT.add(paid, EXACT.add(sign * trade.money, trade.fee or ZERO))
