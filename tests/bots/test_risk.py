@@ -267,15 +267,15 @@ def test_a_platform_without_the_signal_is_told_and_goes_on(caplog):
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"version": 2}, "version"),
-        ({"profit": "x"}, "profit"),
-        ({"profit": 1.5}, "profit"),
-        ({"profit": "NaN"}, "profit"),
+        ({"version": 3}, "version"),
+        ({"days": {"1": "x"}}, "days"),
+        ({"days": {"one": "1.5"}}, "days"),
+        ({"days": {"1": "NaN"}}, "days"),
         ({"streak": True}, "streak"),
         ({"stopped": None}, "stopped"),
         ({"entered": {"a": "1"}}, "entered"),
         ({"entries": [{"client_id": "a"}]}, "market"),
-        ({"entries": ["a"]}, "client_id"),
+        ({"entries": ["a"]}, "entries"),
         ({"entries": [{}] * 1_001}, "entries"),
     ],
 )
