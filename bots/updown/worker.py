@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 from bots.common.errors import FeeUnknown
-from bots.common.orders.manager import Terms, Wish
+from bots.common.orders.intents import Terms, Wish
 from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
 from bots.updown.strike import find_strike
 from polymirror.core.states import BookState
@@ -144,7 +145,7 @@ class AssetWorker:
         self._open.pop(each.slug, None)
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
-        self._dealer.decide(market, winner)
+        self._dealer.decide(market, {winner: Decimal(1)})
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
