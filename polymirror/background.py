@@ -7,32 +7,32 @@ counts into the age of what was read. No other thread ever touches the mirror.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from inspect import iscoroutine, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec.structs import replace
 
-from polymirror.config import Endpoints, MirrorConfig, check_age, check_timeout
-from polymirror.core.events import Transition
+from polymirror.config import Endpoints, MirrorConfig, check_age
 from polymirror.core.states import BookState, Reason
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
-from polymirror.errors import ConfigError, LeaseLost, MirrorBusy, MirrorClosed, NotLive
+from polymirror.errors import ConfigError, LeaseLost, MirrorBusy, NotLive
 from polymirror.gate import Gate, JointLease, Lease
 from polymirror.mirror import Mirror
-from polymirror.shell.callbacks import check_callback
-from polymirror.shell.callers import Callers, Waiting
+from polymirror.shell.blocking import BlockingEvents, Updates
 from polymirror.shell.clocks import Clocks
+from polymirror.shell.handover import checked
 from polymirror.shell.loopthread import LoopThread
-from polymirror.shell.subscribers import Subscription, Update
+from polymirror.shell.toldinthreads import ToldInThreads
 from polymirror.status.health import MirrorStatus
 from polymirror.venue.market import Market
 from polymirror.venue.network import REAL
+
+__all__ = ["BackgroundLease", "BackgroundMirror", "BlockingEvents", "Updates"]
 
 log: logging.Logger = logging.getLogger("polymirror")
 
@@ -41,11 +41,11 @@ P = ParamSpec("P")
 Read = TypeVar("Read", BookView, Top)
 Leased = TypeVar("Leased")
 
-CALLED: Final = "a plain function of one argument, not an async one: it has a thread of its own, and may block"
+AN_ASYNC_FUNCTION: Final = "an async function that takes the mirror: call() is for plain ones"
 A_FUNCTION: Final = "a plain function that takes the mirror: run() is for async ones"
 
 
-class BackgroundMirror:
+class BackgroundMirror(ToldInThreads[Mirror]):
     """A :class:`~polymirror.mirror.Mirror` in a thread of its own. Use it with ``with``, or ``start`` and ``stop``.
 
     ``mirror`` is one that was not started and is used for nothing else. ``call_timeout`` is the number of seconds after
@@ -57,13 +57,8 @@ class BackgroundMirror:
     def __init__(self, mirror: Mirror, *, call_timeout: float = 5.0) -> None:
         if not isinstance(mirror, Mirror):
             raise ConfigError("mirror", mirror, "a Mirror to run: BackgroundMirror.for_slug(...) makes one")
-        self._mirror = mirror
         check_age("call_timeout", call_timeout)
-        self._call_timeout = call_timeout
-        self._thread = LoopThread(mirror)
-        self._callers = Callers()
-        # What waits for the callbacks of transitions, to be ended at the end.
-        self._waiting: list[Waiting[Transition]] = []
+        super().__init__(mirror, LoopThread(mirror), call_timeout)
         # Measures the way back of an answer, a sleep of the machine included.
         self._clocks = Clocks(REAL)
 
@@ -98,9 +93,7 @@ class BackgroundMirror:
         :meth:`updates` reach the end. Raises MirrorBusy if the thread does not end within 10 seconds.
         """
         self._thread.stop()
-        for waiting in self._waiting:
-            waiting.end()
-        self._callers.join()
+        self._stop_telling()
         atexit.unregister(self._stop_at_exit)
 
     def _stop_at_exit(self) -> None:
@@ -123,7 +116,7 @@ class BackgroundMirror:
         async def __aexit__(self, *_: object) -> NoReturn:
             raise NotImplementedError
 
-    # ---- Handing work over -------------------------------------------------------------------------
+    # ---- Whatever has no method here ---------------------------------------------------------------
 
     def call(self, work: Callable[Concatenate[Mirror, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``work(mirror, ...)``, done in the mirror's thread: for whatever has no method here.
@@ -151,26 +144,14 @@ class BackgroundMirror:
         """
         if not _is_function(work):
             raise ConfigError("work", work, "an async function that takes the mirror, not what it returns")
-        return self._run(_name(work), work, _checked(timeout))
 
-    def _do(self, what: str, work: Callable[[Mirror], T]) -> T:
-        """Do something quick in the mirror's thread; ``what`` is its name in errors."""
-        return self._thread.do(lambda: work(self._mirror), what, self._call_timeout)
+        async def awaited(mirror: Mirror) -> T:
+            result: object = work(mirror)
+            if not isawaitable(result):
+                raise ConfigError("work", work, AN_ASYNC_FUNCTION)
+            return cast("T", await result)
 
-    def _run(self, what: str, work: Callable[[Mirror], Awaitable[T]], limit: float | None) -> T:
-        return self._thread.run(lambda: work(self._mirror), what, limit)
-
-    def _look(self, what: str, work: Callable[[Mirror], T]) -> T:
-        """Look at something that a mirror has before its start and after its end, too."""
-        return work(self._mirror) if self._thread.is_over or not self._thread.was_started else self._do(what, work)
-
-    def _set_up(self, what: str, work: Callable[[Mirror], T]) -> T:
-        """Do what is possible before the start, too."""
-        return self._do(what, work) if self._thread.was_started else work(self._mirror)
-
-    def _within(self, timeout: float) -> float:
-        """For how long the calling thread waits for what ends by itself after ``timeout`` seconds."""
-        return _checked(timeout) + self._call_timeout
+        return self._run(_name(work), awaited, checked(timeout))
 
     # ---- Markets -----------------------------------------------------------------------------------
 
@@ -199,11 +180,11 @@ class BackgroundMirror:
 
     def add_slug(self, slug: str, timeout: float = 10.0) -> Market:
         """As :meth:`polymirror.mirror.Mirror.add_slug`, within ``timeout`` seconds (MirrorBusy)."""
-        return self._run("add_slug", lambda mirror: mirror.add_slug(slug), _checked(timeout))
+        return self._run("add_slug", lambda mirror: mirror.add_slug(slug), checked(timeout))
 
     def add_token(self, token: str, timeout: float = 10.0) -> Market:
         """As :meth:`polymirror.mirror.Mirror.add_token`, within ``timeout`` seconds (MirrorBusy)."""
-        return self._run("add_token", lambda mirror: mirror.add_token(token), _checked(timeout))
+        return self._run("add_token", lambda mirror: mirror.add_token(token), checked(timeout))
 
     def remove_market(self, condition_id: str) -> None:
         """As :meth:`polymirror.mirror.Mirror.remove_market`."""
@@ -331,111 +312,6 @@ class BackgroundMirror:
             raise refusal(view.token, BookState.LIVE, Reason.STALE, age, view.epoch, limit, detail)
         return view
 
-    # ---- Being told --------------------------------------------------------------------------------
-
-    def updates(self, *tokens: str, timeout: float | None = None) -> Updates:
-        """Iterate over changes of these tokens (default: all), blocking: always the newest, never a backlog.
-
-        Without a change within ``timeout`` seconds the iteration raises TimeoutError, and may go on after that. It ends
-        when the mirror stops. Made before the start, it misses nothing.
-        """
-        if timeout is not None:
-            check_age("timeout", timeout)
-        subscription = self._set_up("updates", lambda mirror: mirror.updates(*tokens))
-        limit = None if timeout is None else self._within(timeout)
-        return Updates(self._thread, subscription, timeout, limit)
-
-    def on_update(self, callback: Callable[[Update], object], *tokens: str) -> Callable[[], None]:
-        """Call back after changes of these tokens (default: all), in a thread of its own for each callback.
-
-        It may take its time: meanwhile changes are conflated, as for :meth:`updates`. What it raises is logged. Returns
-        a function that removes it.
-        """
-        check_callback(callback, CALLED)
-        updates = self.updates(*tokens)
-        self._callers.add("an update callback", updates, callback)
-        return updates.close
-
-    def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
-        """Call back with every change of a state, in order, in a thread of its own.
-
-        Up to 10,000 wait for a slow one; more are left out, and the log says so. Returns a function that removes it.
-        """
-        check_callback(callback, CALLED)
-        waiting: Waiting[Transition] = Waiting(self._callers.warnings)
-        remove = self._set_up("on_transition", lambda mirror: mirror.on_transition(waiting.put))
-        self._waiting.append(waiting)
-        self._callers.add("a transition callback", waiting, callback)
-
-        def forget() -> None:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
-                self._look("remove", lambda _: remove())
-                waiting.end()
-
-        return forget
-
-
-class Updates:
-    """A blocking iterator over changes, made by :meth:`BackgroundMirror.updates`.
-
-    Threads that share one take turns, each update going to one of them. For every thread to see all, make one for each.
-    """
-
-    def __init__(
-        self, thread: LoopThread, subscription: Subscription, timeout: float | None, limit: float | None
-    ) -> None:
-        self._thread = thread
-        self._subscription = subscription
-        self._timeout = timeout
-        # For how long an answer is waited for, a time-out being one.
-        self._limit = limit
-        self._turn = asyncio.Lock()
-        self._closed = False
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Update:
-        try:
-            update = self._thread.run(self._take, "updates", self._limit)
-        except MirrorClosed:
-            if not self._thread.was_stopped:
-                raise
-            raise StopIteration from None
-        if update is None:
-            if not self._closed:
-                self._thread.raise_failure()
-            raise StopIteration
-        return update
-
-    async def _take(self) -> Update | None:
-        try:
-            async with asyncio.timeout(self._timeout), self._turn:
-                return await anext(self._subscription, None)
-        except TimeoutError:
-            raise TimeoutError(f"no change within {self._timeout:g} s") from None
-
-    def close(self) -> None:
-        """End the iteration after what changed up to now."""
-        self._closed = True
-        if self._thread.was_started and not self._thread.is_over:
-            # Nobody waits for it: a thread that is busy closes it later.
-            self._thread.soon(self._subscription.close)
-        else:
-            self._subscription.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    if not TYPE_CHECKING:
-
-        def __aiter__(self) -> NoReturn:
-            raise TypeError("the updates of a BackgroundMirror block: 'for', or a Mirror and 'async for'")
-
 
 class BackgroundLease(Generic[Leased]):
     """The right to act on one book, or on several, for programs without asyncio; see :class:`polymirror.gate.Lease`.
@@ -463,11 +339,6 @@ class BackgroundLease(Generic[Leased]):
         Call it last thing before the wire. Their ages are those at which this thread has them.
         """
         return self._check()
-
-
-def _checked(timeout: float) -> float:
-    check_timeout("timeout", timeout)
-    return timeout
 
 
 def _is_function(work: object) -> bool:

@@ -12,7 +12,7 @@
     ├── UnknownToken           the token is not tracked by this mirror (also a KeyError)
     ├── MirrorClosed           the mirror was stopped, or was never started
     ├── WrongThread            a mirror belongs to one thread, and was used in another (also a RuntimeError)
-    ├── MirrorBusy             the thread of a BackgroundMirror did not answer in time (also a TimeoutError)
+    ├── MirrorBusy             the thread of a mirror did not answer another in time (also a TimeoutError)
     ├── MissingExtra           an optional dependency is not installed
     └── VenueError             the venue, or the way to it
         ├── MarketNotFound     no market under this slug or token
@@ -97,8 +97,8 @@ class NotLive(PolymirrorError):  # noqa: N818 - it states a fact about a book, a
         proven = "never proven" if age is None else f"proven {age:.3f} s ago"
         limit = "" if max_proof_age is None else f", allowed {max_proof_age:g} s"
         why = "" if reason is None else f" ({reason.name})"
-        more = f": {detail}" if detail else ""
-        super().__init__(f"{_shorten(token)} is {state.name}{why}, {proven}{limit}, epoch {epoch}{more}")
+        facts = f"is {state.name}{why}, {proven}{limit}, epoch {epoch}"
+        super().__init__(self._text(_shorten(token), facts, detail))
         self.token = token
         self.state = state
         self.reason = reason
@@ -107,9 +107,19 @@ class NotLive(PolymirrorError):  # noqa: N818 - it states a fact about a book, a
         self.max_proof_age = max_proof_age
         self.detail = detail
 
+    def _text(self, token: str, facts: str, detail: str) -> str:
+        return f"{token} {facts}{': ' + detail if detail else ''}"
+
 
 class LeaseLost(NotLive):
-    """The book left LIVE, or was replaced, while a lease on it was held: do not send the order."""
+    """The book left LIVE, was replaced or has changed while a lease on it was held: do not send the order.
+
+    ``state`` and the rest are the book's now, which may be LIVE: ``detail`` says what is wrong then.
+    """
+
+    def _text(self, token: str, facts: str, detail: str) -> str:
+        why = f"{detail}; " if detail else ""
+        return f"the lease on {token} is lost, do not send the order: {why}the book {facts}"
 
 
 class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact, not a fault
@@ -124,6 +134,8 @@ class UnknownToken(PolymirrorError, KeyError):  # noqa: N818 - as above: a fact,
         text = f"{_shorten(given)} is not tracked by this mirror: add it first"
         if isinstance(given, str) and (given.isdigit() or given.startswith("0x")):
             return text
+        if isinstance(given, (list, tuple, set, frozenset, dict)):
+            return f"{_shorten(given)} is no token: one is named at a time, by its text of digits, as in market.up.id"
         # A slug, an int, a Token: whatever was added, it would not be found under such a name.
         return f"{text}; tokens are named by text of digits, as in market.up.id, and markets by their condition_id"
 
@@ -138,15 +150,15 @@ class WrongThread(PolymirrorError, RuntimeError):  # noqa: N818
     def __init__(self, owner: str, caller: str) -> None:
         super().__init__(
             f"the mirror runs in thread {owner!r} and was called in thread {caller!r}: hand the call over with "
-            "loop.call_soon_threadsafe(...) or asyncio.run_coroutine_threadsafe(..., loop), or use a BackgroundMirror, "
-            "which any thread may call"
+            "mirror.ask(...), or an async one with asyncio.run_coroutine_threadsafe(..., loop), or use a "
+            "BackgroundMirror, which any thread may call"
         )
         self.owner = owner
         self.caller = caller
 
 
 class MirrorBusy(PolymirrorError, TimeoutError):  # noqa: N818
-    """The thread of a BackgroundMirror did not answer in time: something that runs in it takes too long.
+    """The thread of a mirror did not answer another one in time: something that runs in it takes too long.
 
     ``call`` is what was asked of it, ``limit`` the seconds that it had, ``where`` what it was doing instead.
     """

@@ -65,7 +65,10 @@ class _Held:
     def _look_at(self, leased: BookView) -> BookView:
         token = leased.token
         if self._ended:
-            raise LeaseLost(token, leased.state, leased.reason, None, leased.epoch, detail="the lease has ended")
+            raise LeaseLost(
+                token, leased.state, leased.reason, leased.verified_age, leased.epoch,
+                detail="its block has ended",
+            )  # fmt: skip
         try:
             view = self._books.live(token, self._max_proof_age)
         except NotLive as refusal:

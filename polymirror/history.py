@@ -100,8 +100,10 @@ class History:
         """Return the rows as a DataFrame of ``pandas`` or ``polars``, oldest first.
 
         Columns: ``at``, ``token``, ``state``, ``exchange_ms`` and ``verified_age`` as in :class:`Row`; ``bid`` and
-        ``ask`` in pUSD, ``bid_size`` and ``ask_size`` in shares: exact Decimals, with ``floats`` 64-bit floats. Raises
-        as :meth:`polymirror.core.view.BookView.to_frame` does.
+        ``ask`` in pUSD, ``bid_size`` and ``ask_size`` in shares: exact Decimals, with ``floats`` 64-bit floats. For any
+        thread: while a mirror runs have it made in another one, ``await asyncio.to_thread(history.to_frame)``, because
+        a million rows take seconds, and the first table imports the library. Raises as
+        :meth:`polymirror.core.view.BookView.to_frame` does.
         """
         rows = self.rows
         columns: dict[str, Sequence[object]] = {

@@ -1,17 +1,20 @@
 """Prometheus metrics of a mirror: states, proofs, resyncs, refused reads and lag.
 
 Needs the extra ``metrics``. Most numbers come from the mirror when Prometheus asks, so a mirror that is not
-scraped pays nothing for them; only transitions are counted as they happen. Token ids are never labels: 77 digits
+scraped pays nothing for them; only transitions are counted as they happen. They are gathered in the mirror's own
+thread, whichever thread asks: Prometheus' HTTP server has one for each scrape. Token ids are never labels: 77 digits
 each, and thousands of them, would be a series explosion.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.states import BookState
-from polymirror.errors import ConfigError, MissingExtra
+from polymirror.errors import ConfigError, MirrorBusy, MissingExtra
+from polymirror.shell.warnlog import WarnLog
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -59,8 +62,15 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
 """What only grows, likewise."""
 
 
+SCRAPE_SECONDS: Final = 1.0
+"""Seconds that a scrape waits for the mirror's thread; after that it has no numbers of it."""
+
+
 class MirrorMetrics(Collector):
     """Offers one mirror's numbers to a registry (default: the global one) until :meth:`close`.
+
+    Any thread may scrape. A mirror whose thread does not answer within a second has no samples in that scrape, so an
+    alert on their absence finds it; old ones would look as if all were well.
 
     A registry holds one mirror's metrics, once, because two of them under the same names could not be told apart.
     Raises ConfigError for a registry that has them already: close those first, or give each mirror a registry of its
@@ -75,6 +85,7 @@ class MirrorMetrics(Collector):
         self._untrusted: Counter[str] = Counter()
         # Books that left LIVE: when, and why.
         self._since: dict[str, tuple[float, str]] = {}
+        self._warnings = WarnLog()
         # The verdicts shown last.
         self._proofs: Counter[tuple[str, str]] = Counter()
         try:
@@ -84,7 +95,11 @@ class MirrorMetrics(Collector):
                 "registry", registry,
                 "one without a mirror's metrics: close() those, or give this mirror a CollectorRegistry of its own",
             ) from None  # fmt: skip
-        self._forget: Callable[[], None] | None = mirror.on_transition(self._note)
+        try:
+            self._forget: Callable[[], None] | None = mirror.on_transition(self._note)
+        except BaseException:
+            registry.unregister(self)
+            raise
 
     def close(self) -> None:
         """Stop counting and leave the registry. Does nothing the second time."""
@@ -98,8 +113,13 @@ class MirrorMetrics(Collector):
         return _families({})
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics, as they are now."""
-        return _families(self._samples())
+        """Yield all metrics, as they are now; without numbers if the mirror's thread does not answer."""
+        try:
+            samples = self._mirror.ask(lambda _: self._samples(), SCRAPE_SECONDS)
+        except MirrorBusy as error:
+            self._warnings.warn("a scrape has no numbers of the mirror", str(error), time.monotonic())
+            samples = {}
+        return _families(samples)
 
     def _note(self, event: Transition) -> None:
         self._transitions[event.old.name, event.new.name, event.reason.name] += 1
@@ -126,9 +146,9 @@ class MirrorMetrics(Collector):
             "polymirror_frames": [((), totals.frames)],
             "polymirror_ignored": _by_name(totals.ignored),
             "polymirror_malformed": _by_name(totals.malformed),
-            "polymirror_state_transitions": self._transitions.items(),
+            "polymirror_state_transitions": list(self._transitions.items()),
             "polymirror_book_untrusted_seconds": _by_name(self._untrusted_until(now)),
-            "polymirror_proofs": self._proofs.items(),
+            "polymirror_proofs": list(self._proofs.items()),
             "polymirror_hash_searches": [((), totals.searches)],
             "polymirror_hash_search_digests": [((), totals.search_digests)],
             "polymirror_resyncs": _by_name(totals.resyncs),

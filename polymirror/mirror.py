@@ -14,11 +14,11 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import evolve
 
-from polymirror.config import Endpoints, MirrorConfig, check_each, check_instance, check_timeout
+from polymirror.config import Endpoints, MirrorConfig, check_each, check_flag, check_instance, check_timeout
 from polymirror.core.engine import Engine
 from polymirror.core.states import BookState
 from polymirror.core.top import Top
@@ -42,6 +42,8 @@ from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 from polymirror.venue.windows import Interval
+
+T = TypeVar("T")
 
 PROVE_AGAIN = 1.0
 """Seconds after which a proof that was asked for is asked for again."""
@@ -228,6 +230,16 @@ class Mirror(Markets, Told):
                 # The body's own error must reach the caller as it is, not inside a group.
                 await stack.__aexit__(None, None, None)
 
+    def ask(self, work: Callable[[Self], T], timeout: float = 1.0) -> T:
+        """Return ``work(mirror)``, done in the mirror's own thread; for any thread, which it blocks meanwhile.
+
+        In that thread, before the start and after the end it is done at once. It must be quick: nothing is mirrored
+        meanwhile. Raises what ``work`` raises, and MirrorBusy if the thread does not begin with it within ``timeout``
+        seconds: then it is never done.
+        """
+        check_timeout("timeout", timeout)
+        return self._owner.ask(lambda: work(self), timeout)
+
     def _stop(self) -> None:
         self._stopped = True
         self._alarm.stop()
@@ -354,6 +366,7 @@ class Mirror(Markets, Told):
         """
         self._check_running()
         check_timeout("timeout", timeout)
+        check_flag("retired_ok", retired_ok)
 
         def refusals() -> Iterator[NotLive]:
             for name in tokens or (*self.engine.asset_ids, *self._listing.missing):
@@ -410,7 +423,8 @@ class Mirror(Markets, Told):
         Works before the start and after the end, too. Every number has its unit in its description.
         """
         running = self._group is not None and not self._stopped
-        known = self._records.known(self._listing.markets.values(), self.clob.budget_left if running else None)
+        left, trouble = (self.clob.budget_left, self.gamma.trouble) if running else (None, "")
+        known = self._records.known(self._listing.markets.values(), left, trouble)
         engine = self.engine.status(self.now(), known)
         return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
 

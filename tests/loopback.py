@@ -66,7 +66,7 @@ LOOPS = [
 one_loop = pytest.mark.parametrize("anyio_backend", LOOPS[:1], indirect=True)
 """For tests of decisions, in which the event loop has no part."""
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which something that should happen did not: with 18 busy processes on two cores 8 were too few."""
 
 BY_TIME = {Reason.STALE, Reason.APPLY_LAG}
@@ -102,8 +102,8 @@ def patient(**engine: float) -> MirrorConfig:
     given = settings(**engine)
     return evolve(
         given,
-        rest=evolve(given.rest, connect_timeout=60.0, read_timeout=60.0, total_timeout=60.0),
-        stream=evolve(given.stream, open_timeout=60.0, close_timeout=30.0),
+        rest=evolve(given.rest, connect_timeout=120.0, read_timeout=120.0, total_timeout=120.0),
+        stream=evolve(given.stream, open_timeout=120.0, close_timeout=30.0),
     )
 
 

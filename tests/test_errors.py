@@ -69,7 +69,7 @@ EXAMPLES = [
     ),
     (
         errors.LeaseLost("t", BookState.SUSPECT, Reason.DISCONNECT, 1.0, 2),
-        "t is SUSPECT (DISCONNECT), proven 1.000 s ago, epoch 2",
+        "the lease on t is lost, do not send the order: the book is SUSPECT (DISCONNECT), proven 1.000 s ago, epoch 2",
     ),
     (errors.UnknownToken(TOKEN), "123456789012..567890 is not tracked by this mirror: add it first"),
     (

@@ -55,7 +55,7 @@ async def test_a_lease_ends_with_its_block_whatever_ends_that() -> None:
         with pytest.raises(ZeroDivisionError):
             async with Gate(mirror).lease(up) as lease:
                 _ = 1 // 0
-        with pytest.raises(LeaseLost, match="the lease has ended"):
+        with pytest.raises(LeaseLost, match="is lost, do not send the order: its block has ended; the book is"):
             lease.check()
         mirror.live(up)
 

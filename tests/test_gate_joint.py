@@ -29,7 +29,7 @@ async def test_it_gives_all_books_in_the_order_of_their_names() -> None:
             assert tuple(view.token for view in views) == wanted
             for view in views:
                 assert venue.confirms(view, 2.0)
-        with pytest.raises(LeaseLost, match="the lease has ended"):
+        with pytest.raises(LeaseLost, match="its block has ended"):
             lease.check()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -120,6 +124,58 @@ def test_a_history_as_a_frame() -> None:
     assert list(other.columns) == names
     assert other["ask"].dropna().tolist() == [Decimal("0.53"), Decimal("0.53")]
     assert history.to_frame(floats=True)["ask"].max() == 0.53
+
+
+def test_a_frame_is_made_in_another_thread_while_rows_are_added() -> None:
+    books = Books()
+    history = History(books, "1", limit=50)
+    over = threading.Event()
+
+    def change() -> None:
+        for number in range(1_000_000):
+            if over.is_set():
+                return
+            books.change("1", (number % 97, 1, 9000, 1))
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for library in ("polars", "pandas") * 10:
+            frame = history.to_frame(library)
+            times = list(frame["at"])
+            assert len(times) <= 50
+            assert times == sorted(times)
+    finally:
+        over.set()
+        changing.join(60)
+
+
+FRESH = """
+import asyncio, sys, threading
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("pandas", "polars"):
+            print(name, threading.current_thread() is threading.main_thread())
+
+sys.meta_path.insert(0, Finder())
+from tests.core.builders import Exchange, Rig
+
+async def main():
+    view = Rig(Exchange()).engine.peek("11", 1000.0)
+    for library in ("pandas", "polars"):
+        await asyncio.to_thread(view.to_frame, library)
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_imports_a_library_before_a_table_is_asked_for_and_then_where_it_is() -> None:
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, check=True, timeout=100,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stdout.split() == ["pandas", "False", "polars", "False"]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_000_001, 1.0, True, "5", None])

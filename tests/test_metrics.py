@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
+from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
-from polymirror.errors import ConfigError
+from polymirror.errors import ConfigError, WrongThread
 from polymirror.metrics import MirrorMetrics
 from polymirror.mirror import Mirror
 from polymirror.simulator import Simulator
@@ -19,6 +23,8 @@ from tests.core.builders import Exchange, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from polymirror.core.status import Summary
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +118,59 @@ def test_a_counter_never_goes_back_while_a_batch_that_was_checked_goes_on() -> N
     assert matches() == before
     rig.settle()
     assert matches() == before == rig.verdicts("bbo")["match"]
+
+
+async def test_a_scrape_by_another_thread_is_answered_in_the_mirrors_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, threads = CollectorRegistry(), []
+    real = Engine.summary
+
+    def summary(self: Engine, now: float) -> Summary:
+        threads.append(threading.current_thread())
+        return real(self, now)
+
+    monkeypatch.setattr(Engine, "summary", summary)
+    mirror = Mirror()
+    MirrorMetrics(mirror, registry)
+    async with mirror:
+        # As prometheus_client.start_http_server does, which has a thread for each scrape.
+        text = (await asyncio.to_thread(generate_latest, registry)).decode()
+        assert threads == [threading.current_thread()]
+        assert 'polymirror_books{state="LIVE"} 0.0' in text
+    # What has ended may be looked at from anywhere, and so may what has not begun.
+    await asyncio.to_thread(generate_latest, registry)
+    assert threads[1] is not threading.current_thread()
+
+
+async def test_a_mirror_that_is_held_up_has_no_numbers_and_the_log_says_where(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("polymirror.metrics.SCRAPE_SECONDS", 0.05)
+    registry, texts = CollectorRegistry(), []
+    mirror = Mirror()
+    MirrorMetrics(mirror, registry)
+    async with mirror:
+        scrape = threading.Thread(target=lambda: texts.append(generate_latest(registry).decode()))
+        scrape.start()
+        # Blocks the event loop until the scrape is over.
+        scrape.join(60)
+        [text] = texts
+        assert "# TYPE polymirror_books gauge" in text
+        assert "polymirror_books{" not in text
+        assert re.search("a scrape has no numbers of the mirror: ask: not done within .* s; .* join", caplog.text)
+        # It is not done later.
+        reads = mirror.ask(lambda it: it.reads)
+        assert 'polymirror_books{state="LIVE"} 0.0' in (await asyncio.to_thread(generate_latest, registry)).decode()
+        assert reads == mirror.reads
+
+
+async def test_who_registers_in_another_thread_is_refused_and_not_registered() -> None:
+    registry = CollectorRegistry()
+    async with Mirror() as mirror:
+        with pytest.raises(WrongThread):
+            await asyncio.to_thread(MirrorMetrics, mirror, registry)
+        assert generate_latest(registry) == b""
+        await asyncio.to_thread(lambda: mirror.ask(lambda it: MirrorMetrics(it, registry)))
+        assert b"polymirror_books{" in generate_latest(registry)
 
 
 class Stub(Mirror):

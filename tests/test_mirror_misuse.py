@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
 
 from polymirror import ConfigError, Mirror, MirrorClosed, UnknownToken, Update, WrongThread
 from tests.loopback import LOOPS, PATIENCE, mirror_of, quiet_venue, settings, turns_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -222,3 +227,48 @@ async def test_the_number_of_callbacks_and_iterations_is_bounded() -> None:
         mirror.events()
     streams[0].close()
     mirror.events()
+
+
+async def _result(result: object) -> object:
+    return await result if iscoroutine(result) else result
+
+
+async def test_several_tokens_where_one_belongs_are_refused_with_how_to_name_one() -> None:
+    async with quiet_venue() as venue, mirror_of(venue) as mirror:
+        await mirror.wait_live(timeout=PATIENCE)
+        up, down = mirror.tokens
+        calls: list[Callable[[Any], Any]] = [
+            mirror.live, mirror.top, mirror.peek, mirror.market_of, mirror.resync, mirror.remove_market,
+            mirror.prove, mirror.wait_settled, mirror.wait_live,
+        ]  # fmt: skip
+        for given in ([up], [up, down], {up}, (up, down), {up: 1}):
+            for call in calls:
+                with pytest.raises(UnknownToken, match=r"no token: one is named at a time, .* as in market\.up\.id"):
+                    await _result(call(given))
+        for listen in (mirror.updates, partial(mirror.on_update, print), partial(mirror.on_trade, print)):
+            with pytest.raises(ConfigError, match=r"name them one by one, as in updates\(up, down\)"):
+                listen([up])
+
+
+async def test_a_flag_that_is_neither_true_nor_false_is_refused() -> None:
+    async with quiet_venue() as venue, mirror_of(venue) as mirror:
+        await mirror.wait_live(timeout=PATIENCE)
+        view = mirror.live(mirror.tokens[0])
+        for walk in (view.cost_to_buy, view.proceeds_of_selling, view.buy_with, view.sell_for):
+            for wrong in ("yes", "no", 1, None):
+                with pytest.raises(ConfigError, match=r"fees=.* is not allowed: it must be True or False"):
+                    walk(1, fees=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="floats='yes' is not allowed: it must be True or False"):
+            view.to_frame(floats="yes")  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="retired_ok=0 is not allowed: it must be True or False"):
+            await mirror.wait_live(retired_ok=0)  # type: ignore[arg-type]
+
+
+def test_what_people_call_an_asset_is_refused_with_its_short_name() -> None:
+    for asset, short in (("bitcoin", "btc"), ("Ethereum", "eth"), ("solana", "sol"), ("dogecoin", "doge")):
+        for call in (Mirror.for_windows, Mirror().follow):
+            for interval in ("15m", "1h"):
+                with pytest.raises(ConfigError, match=f"the short name of an asset: {short} for this one"):
+                    call(asset, interval)
+    with pytest.raises(ConfigError, match="the short name of an asset, such as btc"):
+        Mirror.for_windows(5, "15m")  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 def test_the_wheel_holds_the_library_its_types_and_its_licence_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
-    beside = {"pytest_polymirror.py", f"polymirror-{PROJECT['version']}.dist-info"}
+    beside = {"polymirror_command.py", "pytest_polymirror.py", f"polymirror-{PROJECT['version']}.dist-info"}
     assert {name.split("/")[0] for name in names} == {"polymirror", *beside}
     assert "polymirror/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
@@ -114,8 +114,8 @@ def test_pytest_finds_its_plugin_by_the_name_of_the_module_so_that_p_does_not_lo
 
 
 def test_the_command_is_a_callable_without_arguments() -> None:
-    assert PROJECT["scripts"] == {"polymirror": "polymirror.cli:main"}
-    code = "import sys; sys.argv = ['polymirror', '--help']; from polymirror.cli import main; main()"
+    assert PROJECT["scripts"] == {"polymirror": "polymirror_command:main"}
+    code = "import sys; sys.argv = ['polymirror', '--help']; from polymirror_command import main; main()"
     done = subprocess.run(  # noqa: S603 - fixed words
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
 from bots.common.execution.live import LiveConfig
+from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
 from bots.common.operate.settings import NOTHING, Secret, from_environment
@@ -19,9 +21,18 @@ from bots.common.ranges import decimal_range, one_of, some_of
 from bots.common.risk.limits import RiskLimits
 from bots.oracle_lag.signal import SignalSettings
 from bots.updown.oracles.factory import OracleSettings
-from bots.updown.rounds import RoundSettings
+from bots.updown.rounds import LENGTHS, RoundSettings
 from polymirror.config import MirrorConfig
 from polymirror.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TICK: Final = Decimal("0.01")
+"""The tick of every up/down market while its price is not near 0 or 1."""
+
+ORACLE_EVERY_MS: Final = 1_000
+"""So often an oracle tells a price, at best."""
 
 ASSETS = ("btc", "eth", "sol", "xrp", "doge", "bnb", "hype")
 """The assets that have up/down markets."""
@@ -65,7 +76,6 @@ class BotSettings:
     """The address of the wallet to trade for; empty: the deposit wallet of the private key."""
     relayer_address: str = ""
     """The address that POLYMARKET_RELAYER_KEY belongs to; wallets other than a plain key's own redeem with them."""
-    paper_cash: Decimal = field(default=Decimal(1_000), validator=decimal_range("1", "1000000", "pUSD"))
     telegram_chat: str = ""
     """The chat that is told of trades; empty: nobody is. The bot's token is TELEGRAM_TOKEN in the environment."""
     oracle: OracleSettings = field(factory=OracleSettings)
@@ -75,17 +85,49 @@ class BotSettings:
     orders: OrderSettings = field(factory=OrderSettings)
     risk: RiskLimits = field(factory=RiskLimits)
     live: LiveConfig = field(factory=LiveConfig)
+    paper: PaperConfig = field(factory=PaperConfig)
+    """How the venue is imitated where no money is real; its cash is what the account begins with."""
     mirror: MirrorConfig = field(factory=MirrorConfig)
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
 
     keys: Keys = field(factory=Keys)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a signal on a price that is not asked for: the bot would wait for it without a word."""
-        needed = {"twap60", self.signal.price}
-        if not needed <= set(self.oracle.kinds):
-            words = " and ".join(sorted(needed))
-            raise ConfigError("oracle.kinds", self.oracle.kinds, f"with {words}: the strike and signal.price need them")
+        """Refuse what can never trade: the bot would wait without a word."""
+        for field_name, value, wrong, allowed in self._hopeless():
+            if wrong:
+                raise ConfigError(field_name, value, allowed)
+
+    def _hopeless(self) -> Iterator[tuple[str, object, bool, str]]:
+        """Yield a key, its value, whether nothing could ever be bought with it, and what it must be instead."""
+        needed, kinds = {"twap60", self.signal.price}, self.oracle.kinds
+        words = " and ".join(sorted(needed))
+        yield "oracle.kinds", kinds, not needed <= set(kinds), f"with {words}: the strike and signal.price need them"
+        for name in ("max_silence_ms", "max_age_ms"):
+            value = getattr(self.oracle, name)
+            often = "more than 1000: every oracle tells one price a second, and all would count as stale"
+            yield f"oracle.{name}", value, value <= ORACLE_EVERY_MS, often
+        left = self.signal.min_left
+        for each in self.rounds.intervals:
+            longer = f"longer than signal.min_left, {left} s: a window of {each} never has more time left than that"
+            yield "rounds.intervals", each, LENGTHS[each] <= left, longer
+        cheapest = f"above {TICK}, the tick of these markets: no share costs less"
+        yield "signal.max_price", self.signal.max_price, self.signal.max_price <= TICK, cheapest
+        yield "orders.size.max_price", self.orders.size.max_price, self.orders.size.max_price < TICK, f"at least {TICK}"
+        size, risk = self.orders.size, self.risk
+        most, name = min(
+            (size.max_money, "orders.size.max_money"),
+            (risk.max_trade, "risk.max_trade"),
+            (risk.max_market, "risk.max_market"),
+            (risk.max_daily_loss, "risk.max_daily_loss"),
+            (self.paper.cash, "paper.cash"),
+        )
+        less = f"less than {name}, {most}: the fee of the smallest order comes on top"
+        yield "orders.size.min_money", size.min_money, size.min_money >= most, less
+        few = f"less than {most / TICK:f}: so many cost more than {name}, {most}, even at {TICK} each"
+        yield "orders.size.min_shares", size.min_shares, size.min_shares * TICK >= most, few
+        dear = f"below {1 - TICK}: no share is worth more than its price by so much"
+        yield "orders.size.min_edge", size.min_edge, size.min_edge >= 1 - TICK, dear
 
     @property
     def size_limits(self) -> SizeLimits:

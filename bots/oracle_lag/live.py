@@ -12,7 +12,7 @@ from attrs import evolve
 
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
-from bots.common.execution.paper import PaperConfig, PaperExecutor
+from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.ledger.database import Database, DiskThread
 from bots.common.operate import checks
@@ -142,7 +142,7 @@ async def run(
             await bot.run()
         finally:
             # It runs until somebody stops it, and the summary is wanted then, too.
-            tell("\n" + table(bot.summary(), "oracle_lag"))
+            tell("\n" + table(bot.summary(), "oracle_lag") + ("" if for_real else f"\n{CANNOT_KNOW}"))
     return report.exit_code
 
 
@@ -150,9 +150,9 @@ async def run(
 async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
     """Open an account on paper, which goes on where the bot's own books are."""
     owned = {held.token: held.shares for held in bot.account.positions.values()}
-    cash = settings.paper_cash + bot.account.totals.cash
+    cash = settings.paper.cash + bot.account.totals.cash
     holdings = Holdings(cash=cash, positions=owned)
-    yield PaperExecutor(bot, bot.world.network, PaperConfig(), bot.winner, holdings)
+    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings)
 
 
 @asynccontextmanager

@@ -17,11 +17,13 @@ from attrs import field, frozen
 from bots.common.ranges import decimal_range, one_of, whole
 from bots.updown.oracles.ticks import TickKind
 from bots.updown.strike import LOOKBACK_S
+from bots.updown.volatility import YEAR_S
+from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
     from bots.updown.strike import Strike
+    from bots.updown.volatility import Measured
 
-YEAR_S: Final = 31_557_600
 _CENT_OF_A_PERCENT: Final = Decimal("0.0001")
 
 
@@ -61,12 +63,28 @@ class SignalSettings:
     max_price: Decimal = field(default=Decimal("0.62"), validator=decimal_range("0.01", "0.99", "pUSD"))
     """A share must cost less than this."""
     volatility: Decimal = field(default=Decimal("0.5"), validator=decimal_range("0.01", "5", "a year"))
-    """How far the asset wanders (one standard deviation of its logarithm in a year), for the fair price."""
+    """How far an asset wanders (one standard deviation of its logarithm in a year), for the fair price: taken for each
+    asset until half an hour of its own ticks is measured."""
+    min_volatility: Decimal = field(default=Decimal("0.2"), validator=decimal_range("0.01", "5", "a year"))
+    """What is measured counts as no less than this: prices that hardly move make any lead look certain."""
+    max_volatility: Decimal = field(default=Decimal(3), validator=decimal_range("0.01", "5", "a year"))
+    """What is measured counts as no more than this."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a floor above the cap."""
+        if self.min_volatility > self.max_volatility:
+            raise ConfigError("min_volatility", self.min_volatility, f"at most max_volatility, {self.max_volatility}")
 
     @property
     def kind(self) -> TickKind:
         """The kind of tick that is compared."""
         return TickKind.SPOT if self.price == "spot" else TickKind.TWAP60
+
+    def believe(self, measured: Measured | None) -> Decimal:
+        """Return the volatility to reckon with: what was measured, between floor and cap, or the configured one."""
+        if measured is None:
+            return self.volatility
+        return min(max(measured.volatility, self.min_volatility), self.max_volatility)
 
 
 @frozen
@@ -76,12 +94,23 @@ class Signal:
     direction: Direction
     move: Decimal
     fair: Decimal
+    volatility: Decimal
+    """What ``fair`` was reckoned with."""
 
 
 def decide(
-    settings: SignalSettings, price: Decimal, strike: Strike | None, now_ms: int, start_ms: int, end_ms: int
+    settings: SignalSettings,
+    price: Decimal,
+    strike: Strike | None,
+    now_ms: int,
+    start_ms: int,
+    end_ms: int,
+    measured: Measured | None = None,
 ) -> Signal | Quiet:
-    """Compare the oracle's price with the strike, both in dollars; times in Unix milliseconds."""
+    """Compare the oracle's price with the strike, both in dollars; times in Unix milliseconds.
+
+    ``measured`` is how far the asset was seen to wander, if that is known.
+    """
     if not start_ms <= now_ms < end_ms:
         return Quiet.NOT_OPEN
     left_ms = end_ms - now_ms
@@ -93,10 +122,11 @@ def decide(
     if abs(move) <= settings.min_move:
         return Quiet.SMALL_MOVE
     direction = Direction.UP if move > 0 else Direction.DOWN
-    return Signal(direction, move, fair_price(settings, abs(move), left_ms))
+    volatility = settings.believe(measured)
+    return Signal(direction, move, fair_price(settings, abs(move), left_ms, volatility), volatility)
 
 
-def fair_price(settings: SignalSettings, lead: Decimal, left_ms: int) -> Decimal:
+def fair_price(settings: SignalSettings, lead: Decimal, left_ms: int, volatility: Decimal) -> Decimal:
     """Return the probability, cut to four decimals, that a lead of this share of the strike lasts to the end.
 
     The logarithm of the price is taken for a random walk. The average at the end varies less than the last
@@ -106,6 +136,6 @@ def fair_price(settings: SignalSettings, lead: Decimal, left_ms: int) -> Decimal
     """
     shorter = LOOKBACK_S / 3 if settings.kind is TickKind.TWAP60 else 2 * LOOKBACK_S / 3
     left = max(left_ms / 1000 - shorter, 1.0)
-    deviations = math.log1p(float(lead)) / (float(settings.volatility) * math.sqrt(left / YEAR_S))
+    deviations = math.log1p(float(lead)) / (float(volatility) * math.sqrt(left / YEAR_S))
     chance = 0.5 * (1 + math.erf(deviations / math.sqrt(2)))
     return (Decimal(chance) // _CENT_OF_A_PERCENT) * _CENT_OF_A_PERCENT

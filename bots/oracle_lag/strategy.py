@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bots.updown.oracles.ticks import Tick, TickKind
     from bots.updown.rounds import Round
     from bots.updown.strike import Strike
+    from bots.updown.volatility import Measured
 
 
 @frozen
@@ -30,13 +31,17 @@ class OracleLag:
         """The kind of price after which it is asked."""
         return self.settings.kind
 
-    def wish(self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, now_ms: int) -> Wish | str:
+    def wish(
+        self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, measured: Measured | None, now_ms: int
+    ) -> Wish | str:
         """Say what to buy in an open window, or in one word why nothing is wished for."""
-        found = decide(self.settings, tick.price, strike, now_ms, each.start_ms, each.end_ms)
+        found = decide(self.settings, tick.price, strike, now_ms, each.start_ms, each.end_ms, measured)
         if isinstance(found, Quiet):
             return found.name
         token = each.terms.up if found.direction is Direction.UP else each.terms.down
-        return Wish(token=token.id, terms=terms, fair=found.fair)
+        basis = {"move": f"{found.move:.6f}", "volatility": str(found.volatility)}
+        basis["volatility_from"] = "settings" if measured is None else f"{measured.samples} minutes"
+        return Wish(token=token.id, terms=terms, fair=found.fair, basis=basis)
 
 
 def plan_of(settings: BotSettings) -> Plan:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from contextlib import AsyncExitStack
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +36,7 @@ from polymirror.venue.gamma import Gamma
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from decimal import Decimal
 
     from bots.common.execution.base import Executor
     from bots.common.ledger.database import Offload
@@ -279,9 +279,9 @@ class Bot:
         for market, token in tokens.items():
             known = self._markets.get(market)
             window = None if known is None else window_of(known)
-            if known is not None and (winner := _winner(known)) is not None:
+            if known is not None and (payouts := _payouts(known)):
                 # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, {winner: Decimal(1)})
+                dealer.decide(market, payouts)
             if window is not None and window.asset in self.desks:
                 self.desks[window.asset].adopt(window)
             else:
@@ -301,8 +301,8 @@ class Bot:
         while dealer is not None:
             await self._find(gamma, market, token)
             found = self._markets.get(market)
-            if found is not None and (winner := _winner(found)) is not None:
-                dealer.decide(market, {winner: Decimal(1)})
+            if found is not None and (payouts := _payouts(found)):
+                dealer.decide(market, payouts)
                 return
             asked += 1
             if asked == 1:
@@ -362,7 +362,7 @@ class Bot:
         """Return the winning token of a market by its condition id, or None while it is not known."""
         known = self._markets.get(market)
         payouts = None if self.dealer is None else self.dealer.settler.payouts(market)
-        decided = None if payouts is None else max(payouts, key=lambda token: payouts[token], default=None)
+        decided = next((token for token, pays in (payouts or {}).items() if pays == 1), None)
         return decided or (None if known is None else _winner(known))
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
@@ -378,6 +378,10 @@ class Bot:
             if desk.mirror is not None and token in desk.mirror.tokens:
                 return await desk.mirror.wait_settled(token, max_proof_age, timeout)
         raise UnknownToken(token)
+
+
+def _payouts(market: Market) -> dict[str, Decimal]:
+    return dict(zip(market.token_ids, market.payouts, strict=False))
 
 
 def _winner(market: Market) -> str | None:

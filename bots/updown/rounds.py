@@ -9,20 +9,23 @@ to do about an event (to mirror a market, to trade, to redeem) is for the bot th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from decimal import Decimal
 from enum import Enum, unique
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define, field, frozen
 
-from bots.common.ranges import some_of, whole
-from bots.updown.strike import recognise
-from polymirror.errors import VenueError
-from polymirror.venue.windows import LONG_NAMES, UTC_GRID, Interval, Window, window_at, window_slugs
+from bots.common.ranges import decimal_range, whole
+from bots.updown.strike import MAX_GAP, recognise
+from polymirror.errors import ConfigError, VenueError
+from polymirror.venue.windows import UTC_GRID, Window, window_at, window_slugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from decimal import Decimal
+
+    from attrs import Attribute
 
     from polymirror.venue.market import Market
     from polymirror.venue.network import Network
@@ -33,13 +36,32 @@ MAX_ROUNDS: Final = 256
 LONGEST_SLEEP_MS: Final = 5_000
 """The clock is looked at no less often than this, so that one which was set is noticed."""
 
+LONGEST_GAP_MS: Final = 3_600_000
+"""However long a market is not settled, the venue is asked for it this often."""
+
+MAX_OVER: Final = 1_024
+"""Windows that are remembered as settled or refused, the newest: a clock that is set back begins none again."""
+
+SLEW_MS: Final = 1_000
+"""A window that ended by the clock runs again when the clock is set back further than this before its end."""
+
+LENGTHS: Final = {interval.value: seconds for interval, seconds in UTC_GRID.items()}
+"""Seconds of the windows that may be followed."""
+
+
+def _intervals(_self: object, attribute: Attribute[Any], value: object) -> None:
+    good = isinstance(value, tuple) and value and len(set(value)) == len(value) and not set(value) - LENGTHS.keys()
+    if not good:
+        longer = "longer windows settle by the candle of another exchange, which no oracle here tells"
+        raise ConfigError(attribute.name, value, f"different ones of {', '.join(LENGTHS)}, at least one; {longer}")
+
 
 @frozen(kw_only=True)
 class RoundSettings:
     """Which windows are followed, and when the venue is asked about them."""
 
-    intervals: tuple[str, ...] = field(default=("15m",), validator=some_of(*(each.value for each in Interval)))
-    """The lengths of the windows: 5m, 15m and 1h may run side by side."""
+    intervals: tuple[str, ...] = field(default=("15m",), validator=_intervals)
+    """The lengths of the windows: 5m and 15m may run side by side."""
     lead: int = field(default=120, validator=whole(10, 3_600, "seconds"))
     """A market is looked up and mirrored this long before its window opens."""
     ask_every: int = field(default=15, validator=whole(1, 600, "seconds"))
@@ -47,9 +69,11 @@ class RoundSettings:
     settle_after: int = field(default=45, validator=whole(0, 600, "seconds"))
     """From the end of a window to the first question who won. The venue takes one to eight minutes."""
     patience: int = field(default=1_200, validator=whole(60, 86_400, "seconds"))
-    """After this long without a winner the venue is asked ten times less often, and never given up."""
+    """A market that is not settled for longer than this is asked for less and less often, at least once an hour."""
     official_after: int = field(default=20, validator=whole(0, 600, "seconds"))
     """From the opening of a window to the first question for its official strike."""
+    max_strike_gap: Decimal = field(default=MAX_GAP, validator=decimal_range("0", "0.01", "of the strike"))
+    """A market whose official strike is further than this from our own tick at the boundary is not traded."""
 
 
 @unique
@@ -130,18 +154,27 @@ class RoundStarted:
 
 @frozen
 class RoundEnded:
-    """A window is over: from now on nothing is bought in it."""
+    """A window is over: nothing is bought in it, unless a clock that was wrong is set back and it starts again."""
 
     round: Round
     late_ms: int
 
 
+Payout = Mapping[str, Decimal]
+"""What one share of each token of a decided market pays in pUSD: 1 and 0, or 0.5 for both."""
+
+
 @frozen
 class RoundSettled:
-    """The venue named the winner, a token id: redeem, book, and mirror the market no more."""
+    """The venue decided the market: redeem, book, and mirror it no more."""
 
     round: Round
-    winner: str
+    payouts: Payout
+
+    @property
+    def winner(self) -> str | None:
+        """The token that pays 1; ``None`` where both pay a half."""
+        return next((token for token, pays in self.payouts.items() if pays == 1), None)
 
 
 @frozen
@@ -164,8 +197,8 @@ class Lifecycle:
         self.settings = settings
         # By slug, in the order in which they were noticed.
         self.rounds: dict[str, Round] = {}
-        # Windows up to here (their ends in Unix seconds, by interval) were noticed: none is begun twice.
-        self._noticed: dict[str, int] = {}
+        # Slugs of windows that are settled or refused: none of them is begun again.
+        self._over: OrderedDict[str, None] = OrderedDict()
         self._steps: deque[Step] = deque()
         self._now_ms = 0
 
@@ -178,8 +211,8 @@ class Lifecycle:
             self.rounds[window.slug] = Round(window, adopted=True)
 
     def advance(self, now_ms: int) -> None:
-        """Let the time be ``now_ms``. A clock that was set back repeats nothing."""
-        self._now_ms = now_ms
+        """Let the time be ``now_ms``. The clock may be set, both ways: what it says now holds."""
+        self._pass(now_ms)
         self._notice(now_ms)
         for each in tuple(self.rounds.values()):
             self._move(each, now_ms)
@@ -189,14 +222,12 @@ class Lifecycle:
 
     def learn(self, slug: str, market: Market | None, now_ms: int) -> None:
         """Take the venue's answer to an :class:`Ask`; ``None``: not listed, or no answer."""
+        self._pass(now_ms)
         each = self.rounds.get(slug)
-        if each is None:
+        if each is None or (market is not None and not self._accept(each, market)):
             return
-        self._now_ms = now_ms
-        if market is not None and not self._accept(each, market):
-            return
-        if market is not None and market.winner is not None and now_ms >= each.end_ms:
-            self._settle(each, market, market.winner, now_ms)
+        if market is not None and market.payouts and now_ms >= each.end_ms:
+            self._settle(each, market, now_ms)
             return
         self._move(each, now_ms)
         each.ask_at_ms = self._next_question(each, now_ms)
@@ -218,35 +249,61 @@ class Lifecycle:
 
     # ---- The machine ---------------------------------------------------------------------------------
 
+    def _pass(self, now_ms: int) -> None:
+        """Let the time be ``now_ms``; after a clock ran ahead and was set right, take back what it led to."""
+        if now_ms < self._now_ms:
+            for each in tuple(self.rounds.values()):
+                if each.phase is Phase.AWAITED and not each.adopted and each.start_ms - self._lead_ms > now_ms:
+                    del self.rounds[each.slug]
+                    continue
+                if each.phase is Phase.ENDED and now_ms < each.end_ms - SLEW_MS and not each.adopted:
+                    each.phase = Phase.TRACKED
+                if each.ask_at_ms is not None:
+                    # A wait that was reckoned from a later time would last as long as the clock was ahead.
+                    due = self._next_question(each, now_ms)
+                    each.ask_at_ms = each.ask_at_ms if due is None else min(each.ask_at_ms, due)
+        self._now_ms = now_ms
+
+    @property
+    def _lead_ms(self) -> int:
+        return self.settings.lead * 1000
+
     def _windows(self, interval: str, now_ms: int) -> Iterable[Window]:
         """Name the current window and, once the lead is reached, the next."""
         current, following = window_slugs(self.asset, interval, now_ms / 1000, ahead=1)
         yield current
-        if following.start * 1000 - now_ms <= self.settings.lead * 1000:
+        if following.start * 1000 - now_ms <= self._lead_ms:
             yield following
 
     def _next_notices(self) -> Iterable[int]:
         for interval in self.settings.intervals:
             for window in window_slugs(self.asset, interval, self._now_ms / 1000, ahead=2)[1:]:
-                yield (window.start - self.settings.lead) * 1000
+                yield window.start * 1000 - self._lead_ms
 
     def _notice(self, now_ms: int) -> None:
         for interval in self.settings.intervals:
             for window in self._windows(interval, now_ms):
-                if window.end <= self._noticed.get(interval, 0):
+                if window.slug in self._over or window.slug in self.rounds:
                     continue
-                self._noticed[interval] = window.end
-                if window.slug in self.rounds:
-                    # Adopted after a restart, and running still: it is traded on as well.
-                    self.rounds[window.slug].adopted = False
-                elif len(self.rounds) >= MAX_ROUNDS:
-                    self._steps.append(RoundSkipped(window.slug, f"{MAX_ROUNDS} rounds are open already"))
+                if len(self.rounds) >= MAX_ROUNDS:
+                    self._skip(window.slug, f"{MAX_ROUNDS} rounds are open already")
                 else:
                     self.rounds[window.slug] = Round(window)
+
+    def _finish(self, slug: str) -> None:
+        self.rounds.pop(slug, None)
+        self._over[slug] = None
+        if len(self._over) > MAX_OVER:
+            self._over.popitem(last=False)
+
+    def _skip(self, slug: str, why: str) -> None:
+        self._finish(slug)
+        self._steps.append(RoundSkipped(slug, why))
 
     def _move(self, each: Round, now_ms: int) -> None:
         """Pass the boundaries of the window that lie behind."""
         if each.phase is Phase.AWAITED and not each.adopted and now_ms >= each.end_ms:
+            # Not over for good: the clock may be wrong.
             del self.rounds[each.slug]
             self._steps.append(RoundSkipped(each.slug, "its market was not listed before its end"))
         if each.phase is Phase.TRACKED and now_ms >= each.start_ms:
@@ -260,10 +317,13 @@ class Lifecycle:
 
     def _accept(self, each: Round, market: Market) -> bool:
         """Believe the venue's description, or drop the round because it does not fit."""
-        why = _misfit(each, market) or (recognise(market, each.window) if each.market is None else "")
+        why = _misfit(each, market)
+        if each.market is None and not why:
+            why = "its market is closed" if market.closed else recognise(market, each.window)
+            # One that rests on a position of an earlier run and can be traded still is traded on as well.
+            each.adopted = each.adopted and (bool(why) or self._now_ms >= each.end_ms)
         if why and each.market is None and not each.adopted:
-            del self.rounds[each.slug]
-            self._steps.append(RoundSkipped(each.slug, why))
+            self._skip(each.slug, why)
             return False
         if why and not each.adopted:
             # A later answer that contradicts the first is no answer.
@@ -279,12 +339,12 @@ class Lifecycle:
         if not each.adopted:
             self._steps.append(event)
 
-    def _settle(self, each: Round, market: Market, label: str, now_ms: int) -> None:
+    def _settle(self, each: Round, market: Market, now_ms: int) -> None:
         each.market = market
         self._move(each, now_ms)
-        winner = next(token.id for token in market.tokens if token.outcome == label)
-        del self.rounds[each.slug]
-        self._steps.append(RoundSettled(each, winner))
+        self._finish(each.slug)
+        payouts = dict(zip(market.token_ids, market.payouts, strict=True))
+        self._steps.append(RoundSettled(each, payouts))
 
     def _next_question(self, each: Round, now_ms: int) -> int | None:
         settings = self.settings
@@ -293,11 +353,10 @@ class Lifecycle:
         soon = now_ms + settings.ask_every * 1000
         if each.phase is Phase.OPEN:
             return max(soon, each.start_ms + settings.official_after * 1000)
-        if each.phase is Phase.AWAITED:
-            return soon
-        if now_ms > each.end_ms + settings.patience * 1000:
-            return now_ms + settings.ask_every * 10_000
-        return max(soon, each.end_ms + settings.settle_after * 1000)
+        late_ms = now_ms - each.end_ms
+        if late_ms > settings.patience * 1000:
+            return max(soon, now_ms + min(late_ms // 10, LONGEST_GAP_MS))
+        return soon if each.phase is Phase.AWAITED else max(soon, each.end_ms + settings.settle_after * 1000)
 
 
 def _misfit(each: Round, market: Market) -> str:
@@ -310,18 +369,12 @@ def _misfit(each: Round, market: Market) -> str:
 
 
 def window_of(market: Market) -> Window | None:
-    """Return the window that a market's slug stands for, or None when it is not one of the up/down windows."""
-    name = market.slug.partition("-")[0]
-    assets = {name, *(short for short, long in LONG_NAMES.items() if long == name)}
-    for asset in assets:
-        for interval in Interval:
-            if market.window_start is None or not asset.isalnum():
-                continue
-            if interval not in UTC_GRID and asset not in LONG_NAMES:
-                continue
-            window = window_at(asset, interval, market.window_start)
-            if window.slug == market.slug:
-                return window
+    """Return the window that a market's slug stands for, or None when it is not one of the up/down windows here."""
+    asset = market.slug.partition("-")[0]
+    for interval in UTC_GRID if market.window_start is not None and asset.isalnum() and asset.isascii() else ():
+        window = window_at(asset, interval, market.window_start or 0)
+        if window.slug == market.slug:
+            return window
     return None
 
 

@@ -3,22 +3,23 @@
 Since 14 August 2026 the venue settles 5 and 15 minute windows on a 60-second time-weighted average: up if the
 average at the end is at least the one at the start. A market that does not say exactly this is not traded.
 The start price (the strike) is believed from our own feed only when a tick lies at the boundary itself;
-otherwise the bot waits for the venue's official value. Bots call :func:`find_strike` until it answers.
+otherwise the bot waits for the venue's official value. Where both are there they must agree: a market whose strike is
+in doubt is not traded. Bots call :func:`find_strike` until it answers.
 """
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from bots.updown.oracles.base import sound_price
 from bots.updown.oracles.ticks import TickKind
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from bots.updown.oracles.buffer import OracleBuffer
     from polymirror.venue.market import Market
     from polymirror.venue.windows import Window
@@ -30,6 +31,13 @@ LOOKBACK_S: Final = 60
 
 BOUNDARY_MS: Final = 500
 """A tick further from the boundary than this is not the strike (protocol notes: trusted at half a second)."""
+
+MAX_GAP: Final = Decimal("0.0001")
+"""The venue's strike and our tick at the boundary may differ by this share of it: they were equal to the last digit
+wherever both were recorded (protocol notes)."""
+
+MAX_DRIFT: Final = Decimal("0.1")
+"""Without a tick at the boundary the venue's strike is held against our newest price, and may differ by this share."""
 
 _SOURCE: Final = re.compile(r"https://data\.chain\.link/streams/([a-z0-9]+)-usd-twap-60s-streams/?")
 
@@ -50,6 +58,13 @@ class Strike:
 
     price: Decimal
     source: StrikeSource
+
+
+@frozen
+class StrikeRefusal:
+    """The strike is in doubt, with the numbers that say why: the market is not to be traded any more."""
+
+    why: str
 
 
 def recognise(market: Market, window: Window) -> str:
@@ -74,9 +89,26 @@ def recognise(market: Market, window: Window) -> str:
     return ""
 
 
-def find_strike(buffer: OracleBuffer, asset: str, start_ms: int, official: Decimal | None) -> Strike | None:
-    """Return the strike of the window that starts at ``start_ms`` (Unix milliseconds), or None: not known yet."""
-    if official is not None:
-        return Strike(official, StrikeSource.OFFICIAL)
+def find_strike(
+    buffer: OracleBuffer, asset: str, start_ms: int, official: Decimal | None, max_gap: Decimal = MAX_GAP
+) -> Strike | StrikeRefusal | None:
+    """Return the strike of the window that starts at ``start_ms`` (Unix milliseconds), or None: not known yet.
+
+    ``official`` is the venue's word, in dollars, if it has spoken. It is refused when it is no price of anything, when
+    it is further than ``max_gap`` (a share) from our tick at the boundary, or without one far from our newest price.
+    """
     tick = buffer.nearest(asset, start_ms, TickKind.TWAP60, BOUNDARY_MS)
-    return None if tick is None else Strike(tick.price, StrikeSource.BOUNDARY_TICK)
+    if official is None:
+        return None if tick is None else Strike(tick.price, StrikeSource.BOUNDARY_TICK)
+    try:
+        sound_price(official)
+    except ValueError as error:
+        return StrikeRefusal(f"the official strike: {error}")
+    ours, allowed = (tick, max_gap) if tick is not None else (buffer.latest(asset, TickKind.TWAP60), MAX_DRIFT)
+    if ours is not None and abs(official - ours.price) > allowed * ours.price:
+        apart = abs(official - ours.price) / ours.price
+        where = "our tick at the boundary" if tick is not None else "our newest price"
+        return StrikeRefusal(
+            f"the official strike {official} is {apart:.4%} from {where}, {ours.price}: over {allowed:%}"
+        )
+    return Strike(official, StrikeSource.OFFICIAL)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
+
+from attrs import evolve
 
 from bots.common.errors import FeeUnknown
 from bots.common.orders.intents import Terms, Wish
 from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
-from bots.updown.strike import find_strike
+from bots.updown.strike import StrikeRefusal, find_strike
+from bots.updown.volatility import Volatility
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
 from polymirror.mirror import Mirror
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from bots.common.orders.manager import OrderManager
     from bots.updown.oracles.base import Oracle
     from bots.updown.oracles.ticks import Tick, TickKind
-    from bots.updown.rounds import Event, Round, RoundSettings
+    from bots.updown.rounds import Event, Payout, Round, RoundSettings
     from bots.updown.stats import RunStats
     from bots.updown.strike import Strike
+    from bots.updown.volatility import Measured
     from polymirror.config import MirrorConfig
     from polymirror.venue.network import Network
     from polymirror.venue.windows import Window
@@ -45,8 +48,13 @@ class Strategy(Protocol):
         """The kind of price after which it is asked."""
         ...
 
-    def wish(self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, now_ms: int) -> Wish | str:
-        """Say what to buy in an open window, or in one word why nothing is wished for."""
+    def wish(
+        self, each: Round, terms: Terms, tick: Tick, strike: Strike | None, measured: Measured | None, now_ms: int
+    ) -> Wish | str:
+        """Say what to buy in an open window, or in one word why nothing is wished for.
+
+        ``measured``: how far the asset wanders, once enough of its ticks was seen.
+        """
         ...
 
 
@@ -75,6 +83,7 @@ class AssetWorker:
         self._oracle = oracle
         self._dealer = dealer
         self._tally = tally
+        self._volatility = Volatility(asset, strategy.kind)
         # Windows that are not settled yet, by slug: a new run goes on with them.
         self._unsettled: dict[str, Window] = {}
         # Running windows, and the terms of markets, by slug.
@@ -122,8 +131,8 @@ class AssetWorker:
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
                 self._tally.ended(each, late_ms)
-            case RoundSettled(each, winner):
-                self._settle(each, winner)
+            case RoundSettled(each, payouts):
+                self._settle(each, payouts)
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
                 self._tally.counts["rounds skipped"] += 1
@@ -140,12 +149,12 @@ class AssetWorker:
             else:
                 return
 
-    def _settle(self, each: Round, winner: str) -> None:
+    def _settle(self, each: Round, payouts: Payout) -> None:
         self._unsettled.pop(each.slug, None)
         self._open.pop(each.slug, None)
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
-        self._dealer.decide(market, {winner: Decimal(1)})
+        self._dealer.decide(market, payouts)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
@@ -154,6 +163,7 @@ class AssetWorker:
 
     def _hear_tick(self, tick: Tick) -> None:
         if tick.asset == self.asset and tick.kind is self._strategy.kind:
+            self._volatility.hear(tick)
             self._ticked.set()
 
     async def _trade(self) -> None:
@@ -173,10 +183,20 @@ class AssetWorker:
             return "NO_TERMS"
         if tick is None or oracle.stale(self.asset, self._network.monotonic(), kind):
             return "STALE_ORACLE"
-        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official)
-        found = self._strategy.wish(each, terms, tick, strike, int(self._network.wall() * 1000))
+        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.max_strike_gap)
+        if isinstance(strike, StrikeRefusal):
+            log.warning("%s is not traded any more: %s", each.slug, strike.why)
+            self._open.pop(each.slug, None)
+            self._tally.counts["strikes refused"] += 1
+            return "STRIKE_REFUSED"
+        now_ms = int(self._network.wall() * 1000)
+        found = self._strategy.wish(each, terms, tick, strike, self._volatility.measured, now_ms)
+        basis = {"oracle_price": str(tick.price), "oracle_age_ms": str(now_ms - tick.at_ms)}
+        if strike is not None:
+            basis |= {"strike": str(strike.price), "strike_from": strike.source.name}
         if isinstance(found, str):
+            self._dealer.note_quiet(terms, found, basis)
             return found
         self._tally.counts["signals"] += 1
-        self._dealer.consider(mirror, found)
+        self._dealer.consider(mirror, evolve(found, basis={**basis, **found.basis}))
         return ""

@@ -310,7 +310,7 @@ def torture(
     from polymirror.simulator.faults.catalogue import check_ids  # noqa: PLC0415 - startup
 
     only = tuple(fault or ())
-    check_ids(only, over_sockets=sockets)
+    check_ids(only, over_sockets=sockets, field="--fault")
     if sockets:
         _refuse_options("without", seeds=seeds, start=start, minutes=minutes, hedge=hedge)
         from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup

@@ -47,6 +47,14 @@ WIDE: Final = 100
 ROOMY: Final = 150
 """Columns from which names are shown in full."""
 
+LONG_NAME: Final = 24
+"""Characters of a name that are shown below that, if there is room for as many."""
+
+LEAST_NAME: Final = 12
+"""Characters of a name that are shown at the least, rather than the whole reason; fewer where it is narrow."""
+
+LEAST_NAME_NARROW: Final = 7
+
 SHORT: Final = 20
 """Lines below which there are no blank ones and one line of counts."""
 
@@ -164,7 +172,11 @@ def _reason(row: BookRow) -> Text:
 
 def _offer(row: BookRow) -> Text:
     """The prices of a book that has some, else the reason why not."""
-    return Text(f"{row.bid} {row.ask}") if row.state is BookState.LIVE else _reason(row)
+    return Text(_prices(row)) if row.state is BookState.LIVE else _reason(row)
+
+
+def _prices(row: BookRow) -> str:
+    return f"{row.bid} {row.ask}"
 
 
 def _age(row: BookRow) -> Text:
@@ -178,13 +190,13 @@ def _resyncs(row: BookRow) -> Text:
 
 COLUMNS: Final = (
     Column("since", lambda row: Text(format_age(row.since), style="dim"), 110, 7),
-    Column("proven", _age, 0, 6),
+    Column("proven", _age, 40, 6),
     Column("by", lambda row: Text(row.proof, style="dim"), 72, 5, "left"),
-    Column("bid size", lambda row: row.bid_size, 120, 10),
+    Column("bid size", lambda row: row.bid_size, 132, 10),
     Column("bid", lambda row: row.bid, NARROW, 4),
     Column("ask", lambda row: row.ask, NARROW, 4),
-    Column("ask size", lambda row: row.ask_size, 120, 10),
-    Column("levels", lambda row: row.levels, 130, 8),
+    Column("ask size", lambda row: row.ask_size, 132, 10),
+    Column("levels", lambda row: row.levels, 142, 8),
     Column("epoch", lambda row: Text(str(row.epoch), style="dim"), 80, 5),
     Column("resyncs", _resyncs, 80, 7),
 )
@@ -199,30 +211,53 @@ def books_table(rows: Sequence[BookRow], room: int, width: int, first: int = 0) 
     # The longest reason just fits into 80 columns with a single space between all of them.
     wide = width >= WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, int(wide)), expand=not wide, show_edge=False)
-    longest = 64 if width >= ROOMY else 24
-    table.add_column("book", no_wrap=True, overflow="ellipsis", min_width=7, max_width=longest)
-    table.add_column("state", no_wrap=True, min_width=10 if width < NARROW else 11)
+    shown, first = fitting(rows, room - TABLE_HEAD, first)
     columns = [column for column in COLUMNS if width >= column.width]
     if width < NARROW:
-        told = Column("bid  ask", _offer, 0, 11, "left")
+        # Prices are never cut off: they would be read as others.
+        offered = max((len(_prices(row)) for row in shown if row.state is BookState.LIVE), default=0)
+        told = Column("bid  ask", _offer, 0, max(11, offered), "left")
         columns.append(told)
     else:
         told = Column("reason", _reason, 0, 20 if wide else 6, "left")
         columns.insert(0, told)
-    for column in columns:
+    state = Column("state", lambda row: state_text(row.state, width), 0, 6 if width < NARROW else 11, "left")
+    longest = _room_for_names(shown, [state, *columns], told, width)
+    table.add_column("book", no_wrap=True, min_width=LEAST_NAME_NARROW)
+    for column in (state, *columns):
         whole = column is told and not wide
         table.add_column(
             column.heading, no_wrap=True, overflow="ellipsis", justify=column.justify, min_width=column.least,
             ratio=1 if whole else None,
         )  # fmt: skip
-    shown, first = fitting(rows, room - TABLE_HEAD, first)
     for row in shown:
-        table.add_row(row.name, state_text(row.state, width), *(column.cell(row) for column in columns))
+        table.add_row(Text(shortened(row.name, longest)), *(column.cell(row) for column in (state, *columns)))
     if len(shown) < len(rows):
         hidden = [row for row in rows if row not in shown]
         told_of = f"+ {len(hidden)} more" if not first else f"{first} above, {len(hidden) - first} below"
         table.add_row(Text(told_of, style="dim"), _counted(hidden, width), *[""] * len(columns))
     return table
+
+
+def _room_for_names(rows: Sequence[BookRow], columns: Sequence[Column], told: Column, width: int) -> int:
+    """How long names may be, so that whatever stands behind them has its place."""
+    if width >= ROOMY:
+        return 64
+    between = 2 if width >= WIDE else 1
+    taken = 0
+    for column in columns:
+        cells = [] if column is told and width < NARROW else [len(column.cell(row)) for row in rows]
+        taken += max(column.least, len(column.heading), *cells, 0) + between
+    least = LEAST_NAME_NARROW if width < NARROW else LEAST_NAME
+    return min(LONG_NAME, max(least, width - taken))
+
+
+def shortened(name: str, room: int) -> str:
+    """Cut a name in the middle, if need be, to at most ``room`` characters: its end tells which token it is."""
+    if len(name) <= room:
+        return name
+    start = max(3, (room - 1) // 2 - 1)
+    return f"{name[:start].rstrip()}…{name[len(name) - (room - 1 - start) :].lstrip()}"
 
 
 def fitting(rows: Sequence[BookRow], room: int, first: int) -> tuple[list[BookRow], int]:
@@ -250,7 +285,7 @@ def moments_panel(moments: Sequence[Moment], height: int, width: int = WIDE) -> 
     narrow = width < NARROW
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True, min_width=8)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=10 if narrow else 24)
+    table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for moment in list(reversed(moments))[: height - 2]:
@@ -260,7 +295,8 @@ def moments_panel(moments: Sequence[Moment], height: int, width: int = WIDE) -> 
             why.append(f"  {moment.detail}", style="dim")
         at = clock(moment.at)[: 8 if narrow else None]
         arrow = Text.assemble(old, "→ ", (moment.new.name, SIGNS[moment.new][1]))
-        table.add_row(Text(at, style="dim"), moment.name, arrow, why)
+        name = shortened(moment.name, 10 if narrow else LONG_NAME)
+        table.add_row(Text(at, style="dim"), Text(name), arrow, why)
     title = Text("transitions, newest first", style="dim")
     return Panel(table, title=title, title_align="left", height=height, border_style="dim", padding=(0, 1))
 

@@ -12,8 +12,9 @@ from typing import Literal
 
 from attrs import frozen
 
+from polymirror.core.level import Priced
 from polymirror.core.states import BookState, Reason
-from polymirror.core.units import price_to_decimal, price_to_wire, size_to_decimal, size_to_wire
+from polymirror.core.units import price_to_decimal
 
 
 @frozen
@@ -46,7 +47,7 @@ class Warned:
 
 
 @frozen
-class Traded:
+class Traded(Priced):
     """The venue announced a trade. It may do so some ms after the book shows it, late, twice or never; it has no id.
 
     What you trade on is the book; this is what others did.
@@ -65,18 +66,8 @@ class Traded:
     transaction_hash: str | None = None
     """The transaction that settles it; None: not announced."""
 
-    @property
-    def price(self) -> Decimal:
-        """The price in pUSD, exact."""
-        return price_to_decimal(self.price_e4)
-
-    @property
-    def size(self) -> Decimal:
-        """The size in shares, exact."""
-        return size_to_decimal(self.size_e6)
-
     def __str__(self) -> str:
-        return f"{self.token} {self.side or 'traded'} {price_to_wire(self.price_e4)} x {size_to_wire(self.size_e6)}"
+        return f"{self.token} {self.side or 'traded'} {Priced.__str__(self)}"
 
 
 @frozen

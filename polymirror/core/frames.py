@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from polymirror.config import check_flag
 from polymirror.core.units import price_to_decimal, size_to_decimal
 from polymirror.errors import ConfigError, MissingExtra
 
@@ -33,6 +34,7 @@ def make_frame(
     :data:`SIZE`. These become Decimals (pandas: objects; polars: its Decimal), with ``floats`` the nearest 64-bit
     floats. Raises ConfigError for another library, and MissingExtra for one that is not installed.
     """
+    check_flag("floats", floats)
     table = {name: _read(values, decimals.get(name), floats=floats) for name, values in columns.items()}
     try:
         if library == "pandas":

@@ -66,7 +66,11 @@ class Reads(Surface):
 
     def _readable(self, asset_id: str, now: float, max_proof_age: float | None) -> Token:
         """Return a token whose book may be read for execution: the one check that every such read passes (P1)."""
-        token = self.tokens.get(asset_id)
+        try:
+            token = self.tokens.get(asset_id)
+        except TypeError:
+            # A list of tokens, for one: it cannot be looked up.
+            token = None
         if token is None:
             raise UnknownToken(asset_id)
         limit = self.config.max_proof_age
@@ -97,6 +101,9 @@ class Reads(Surface):
             detail = f"{trouble}; {detail}" if detail else trouble
         proof = token.proven.proof
         age = None if proof is None else now + self._slept - proof.as_of
+        if token.state is BookState.LIVE and limit is not None and age is not None and age <= limit:
+            overdue = "its own hash was to be tried by now: the program stood still"
+            detail = f"{detail}; {overdue}" if detail else overdue
         reason = Reason.STALE if token.state is BookState.LIVE and limit is not None else token.reason
         return NotLive(asset_id, token.state, reason, age, token.proven.epoch, limit, detail)
 
@@ -130,10 +137,7 @@ class Reads(Surface):
         )  # fmt: skip
 
     def _token(self, asset_id: str) -> Token:
-        token = self.tokens.get(asset_id)
-        if token is None:
-            raise UnknownToken(asset_id)
-        return token
+        return self._tracked(asset_id)
 
     def states(self) -> Iterable[tuple[str, BookState]]:
         """Yield every token with its state."""

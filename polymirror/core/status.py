@@ -127,7 +127,8 @@ class RestStatus(Struct, frozen=True, kw_only=True, gc=False):
     budget_left: int | None
     """Calls that could be made at once before the rate budget is spent. Only a mirror that runs has one."""
     trouble: str
-    """Why the last request for books had no answer, or not for all of them. Empty: it was answered."""
+    """Why the last request for books had no answer, or not for all of them; then, after ``look-ups:``, why the last
+    look-up of a market had none. Empty: both were answered."""
 
 
 class ClockStatus(Struct, frozen=True, kw_only=True, gc=False):
@@ -214,6 +215,8 @@ class Known:
     names: Mapping[str, tuple[str, str]] = Factory(dict)
     """Slug and outcome of each token."""
     budget_left: int | None = None
+    look_ups: str = ""
+    """Why the last look-up of a market had no answer. Empty: it was answered."""
 
 
 class Standing(NamedTuple):
@@ -255,7 +258,7 @@ class Surface:
                 under_way=self.requests.under_way,
                 waiting=len(self.outbox.books),
                 budget_left=None if known is None else known.budget_left,
-                trouble=self.requests.trouble,
+                trouble=_rest_trouble(self.requests.trouble, "" if known is None else known.look_ups),
             ),
             clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
             totals=self._totals(each),
@@ -359,7 +362,9 @@ class Surface:
         return self._tracked(asset_id).settled
 
     def _tracked(self, asset_id: str) -> Token:
-        token = self.tokens.get(asset_id)
+        given: object = asset_id
+        # A list of tokens, for one, cannot be looked up.
+        token = self.tokens.get(given) if isinstance(given, str) else None
         if token is None:
             raise UnknownToken(asset_id)
         return token
@@ -385,3 +390,7 @@ def _token(token: Token, now: float, slept: float, known: Known | None, refused:
 
 def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items()))
+
+
+def _rest_trouble(books: str, look_ups: str) -> str:
+    return "; ".join(filter(None, (books, look_ups and f"look-ups: {look_ups}")))

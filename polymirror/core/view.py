@@ -11,6 +11,7 @@ from bisect import bisect_left
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
+from polymirror.config import check_flag
 from polymirror.core.book import Levels
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill, Walk
@@ -154,6 +155,7 @@ class BookView(Best, frozen=True, eq=False, gc=False):
         return self._walk(self.bids, buys=False, fees=fees).for_money(decimal_to_units("money", money, 10))
 
     def _walk(self, levels: Sequence[Level], *, buys: bool, fees: bool) -> Walk:
+        check_flag("fees", fees)
         if not fees:
             return Walk(levels, None, buys=buys)
         fee = self.fee
@@ -199,7 +201,9 @@ class BookView(Best, frozen=True, eq=False, gc=False):
 
         First the bids, then the asks (``bid`` and ``ask`` in ``side``), each best first. Prices in pUSD and sizes in
         shares are exact Decimals; with ``floats`` they are 64-bit floats, good for statistics and not for money.
-        Raises ConfigError for another library, and MissingExtra, with the command that installs it.
+        The first table imports the library, which takes up to seconds: on an event loop have it made in another thread,
+        ``await asyncio.to_thread(view.to_frame)``, or import the library before the mirror starts. Raises ConfigError
+        for another library, and MissingExtra, with the command that installs it.
         """
         bids, asks = self.bids, self.asks
         columns: dict[str, Sequence[object]] = {

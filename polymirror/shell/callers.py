@@ -34,20 +34,35 @@ JOIN_SECONDS: Final = 5.0
 """Seconds that the end waits for callbacks to return."""
 
 
-class Waiting(Generic[T]):
-    """What waits for one callback, in order: filled by one thread, iterated over by another, bounded."""
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Of those whose size is known; the item that comes first may be as large as it is."""
 
-    def __init__(self, warnings: WarnLog) -> None:
+
+class Waiting(Generic[T]):
+    """What waits for one callback, in order: filled by one thread, iterated over by another, bounded.
+
+    ``size`` is how many bytes an item has, if that varies; ``named`` says what an item is that is left out.
+    """
+
+    def __init__(
+        self, warnings: WarnLog, size: Callable[[T], int] = lambda _: 0, named: Callable[[T], str] = str
+    ) -> None:
         self._queue: SimpleQueue[T | None] = SimpleQueue()
         self._warnings = warnings
+        self._size = size
+        self._named = named
+        # Bytes that were put in by the one thread, and taken out by the other: no lock, since each writes its own.
+        self._put = self._taken = 0
         self._ended = False
 
     def put(self, item: T) -> None:
         """Add an item, unless too many wait already: that is logged."""
-        if self._queue.qsize() < MAX_WAITING:
+        count, size, waiting = self._queue.qsize(), self._size(item), self._put - self._taken
+        if count < MAX_WAITING and (not waiting or waiting + size <= MAX_WAITING_BYTES):
+            self._put += size
             self._queue.put(item)
         else:
-            detail = f"{MAX_WAITING} wait already: it is not told of {item}"
+            detail = f"{count} wait already: it is not told of {self._named(item)}"
             self._warnings.warn("a callback is too slow", detail, time.monotonic())
 
     def end(self) -> None:
@@ -63,6 +78,7 @@ class Waiting(Generic[T]):
         item = self._queue.get()
         if item is None:
             raise StopIteration
+        self._taken += self._size(item)
         return item
 
 

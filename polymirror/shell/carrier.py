@@ -25,6 +25,7 @@ from polymirror.core.effects import (
 from polymirror.core.messages import subscription, subscription_change
 from polymirror.errors import VenueError, VenueUnavailable
 from polymirror.shell.rawframes import RawFrame
+from polymirror.venue.losslog import LossLog
 from polymirror.venue.pieces import cut_array
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
 
@@ -85,6 +86,8 @@ class Carrier:
         self._markets = markets
         # By socket: its connections, one for each lane.
         self._streams: dict[int, list[tuple[Stream, asyncio.Task[None]]]] = {}
+        # All are lost together, as a rule.
+        self._losses = LossLog()
         # Whether the last call came to no answer at all.
         self._away = False
         # When to look for a gap again while frames come.
@@ -193,6 +196,7 @@ class Carrier:
             rng=self._rng,
             name=name,
             network=self._network,
+            losses=self._losses,
         )
         return stream, self._hooks.spawn(stream.run(), name)
 

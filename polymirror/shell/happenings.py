@@ -111,10 +111,20 @@ class Events:
                 await self._waiter
             finally:
                 self._waiter = None
+        return self._take()
+
+    def _take(self) -> Happening | Missed:
         if self._missed:
             missed, self._missed = Missed(self._missed_at, self._missed), 0
             return missed
         return self._waiting.popleft()
+
+    def left(self) -> Happening | Missed | None:
+        """Return what waits next without waiting; None if nothing does. Once the mirror has ended, for any thread."""
+        try:
+            return self._take()
+        except IndexError:
+            return None
 
     async def __aenter__(self) -> Self:
         return self

@@ -35,13 +35,14 @@ from polymirror.venue.pages import check_token, event_of, slug_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from polymirror.core.engine import Engine
     from polymirror.shell.teller import Teller
     from polymirror.venue.gamma import Gamma
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 PAIR: Final = 2
 """Tokens of a market."""
@@ -135,7 +136,7 @@ class Listing:
 
     def market_of(self, token: str) -> Market:
         """Return the market of a token. Raises NotLive while it is looked for, and UnknownToken."""
-        market = self._of_token.get(token)
+        market = _named(self._of_token, token)
         if market is None:
             raise self.refusal(token) or UnknownToken(token)
         return market
@@ -170,7 +171,7 @@ class Listing:
 
     def refusal(self, name: str) -> NotLive | None:
         """Return the error for what is still looked for, which tells why it is not found."""
-        wanted = self._wanted.get(name)
+        wanted = _named(self._wanted, name)
         return None if wanted is None or not wanted.missing else self._refusal(name, wanted)
 
     def _refusal(self, name: str, wanted: Wanted) -> NotLive:
@@ -219,9 +220,10 @@ class Listing:
 
     def remove(self, condition_id: str) -> None:
         """Stop to mirror a market, whoever holds it. Raises UnknownToken if it is not mirrored."""
-        market = self.markets.pop(condition_id, None)
+        market = _named(self.markets, condition_id)
         if market is None:
             raise UnknownToken(condition_id)
+        del self.markets[condition_id]
         self._engine.untrack(condition_id, self._now())
         del self._holders[condition_id]
         if self._of_slug.get(market.slug) is market:
@@ -356,6 +358,11 @@ class Listing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if rest == float("inf") else rest):
                     await self._news.wait()
+
+
+def _named(known: Mapping[str, V], name: object) -> V | None:
+    """What has this name; None for whatever could be none, such as a list of names."""
+    return known.get(name) if isinstance(name, str) else None
 
 
 def _event_name(slug: str) -> str:

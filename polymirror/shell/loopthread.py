@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
-import traceback
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from pathlib import PurePath
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from polymirror.errors import MirrorBusy, MirrorClosed
 from polymirror.shell.helpers import Helpers
+from polymirror.shell.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -42,9 +40,6 @@ system interrupts no wait."""
 
 STOP_SECONDS: Final = 10.0
 """Seconds that a stop waits for the thread to end."""
-
-FRAMES: Final = 3
-"""Innermost frames of the thread that an error shows: where it is held up."""
 
 
 class Call(Generic[T]):
@@ -182,12 +177,13 @@ class LoopThread:
         if self.is_here:
             raise RuntimeError("stop() would wait for the thread that it is called in: call it in another one")
         self.soon(self._end)
-        if not self._wait_end():
+        if not self.wait_end():
             raise MirrorBusy("stop", STOP_SECONDS, self._where())
         if thread.ident is not None:
             thread.join()
 
-    def _wait_end(self) -> bool:
+    def wait_end(self) -> bool:
+        """Wait until the thread has ended, as somebody asked it to, for 10 seconds at most; return whether it has."""
         end = time.monotonic() + STOP_SECONDS
         while not self._over and time.monotonic() < end:
             with suppress(Empty):
@@ -198,7 +194,7 @@ class LoopThread:
     def raise_failure(self) -> None:
         """Raise MirrorClosed if the thread ends, and nobody asked for it."""
         if self._thread is not None and not self._stopping.is_set():
-            self._wait_end()
+            self.wait_end()
             raise self._closed()
 
     def _run(self) -> None:
@@ -336,8 +332,4 @@ class LoopThread:
         return error
 
     def _where(self) -> str:
-        """Say where the thread is, innermost last."""
-        ident = None if self._thread is None else self._thread.ident
-        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001 - there is no other way to see it
-        stack = traceback.extract_stack(frame)[-FRAMES:] if frame is not None else []
-        return " > ".join(f"{PurePath(at.filename).name}:{at.lineno} {at.name}" for at in stack) or "nowhere"
+        return whereabouts(None if self._thread is None else self._thread.ident)

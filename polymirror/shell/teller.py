@@ -48,6 +48,7 @@ class Teller:
         self._closed = False
         # Set while changes of trust wait to be summed up.
         self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
         guard = Guard(self._warnings, records, now)
         self._subscribers = Subscribers(limit, guard)
         self._happenings = Happenings(limit)
@@ -126,9 +127,7 @@ class Teller:
         events = self._engine.events()
         if not self._closed:
             self._trust.tell(event for event in events if isinstance(event, Transition))
-        if self._timer is None and (due := self._trust.due()) is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, due - self._now()), self._sum_up)
+        self._set_timer()
         for event in events:
             self._tell(event)
 
@@ -151,6 +150,16 @@ class Teller:
             self._timer.cancel()
             self._timer = None
         self._trust.sum_up(self._now() if now is None else now)
+        if not self._closed and now is None:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self._trust.due()
+        if due is not None and (self._timer is None or due < self._due):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - self._now()), self._sum_up)
 
     def _describe(self, token: str, conflated: int) -> Update | None:
         # None: removed while somebody waits for it.

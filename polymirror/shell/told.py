@@ -6,6 +6,7 @@ Who is told of what is checked here, at the call; :mod:`polymirror.shell.teller`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from polymirror.config import check_each
 from polymirror.core.events import Traded, Transition
@@ -17,6 +18,8 @@ from polymirror.shell.rawframes import RawFrame
 from polymirror.shell.subscribers import Subscription, Update
 from polymirror.shell.teller import Teller
 from polymirror.status.health import Records
+
+ONE_BY_ONE: Final = "; name them one by one, as in updates(up, down), or updates(*mirror.tokens)"
 
 
 class Told:
@@ -85,7 +88,7 @@ class Told:
     def _told_of(self, tokens: tuple[str, ...]) -> tuple[str, ...]:
         """Check who wants to be told, and of which tokens; return these."""
         self._owner.check()
-        for token in check_each("tokens", tokens, str):
+        for token in check_each("tokens", tokens, str, ONE_BY_ONE):
             if not self._listing.knows(token):
                 raise UnknownToken(token)
         return tokens

@@ -1,8 +1,9 @@
 """The log of trust: a line for each loss, recovery and end, and few lines for many of them.
 
 A loss of trust is a warning, all else is information. Up to four of a kind are told in a line each within ten seconds;
-when more come at once or after that, one line sums them up, at once or when the ten seconds are over, so that nothing
-is left out and nobody is flooded. Pure but for the logger; :mod:`polymirror.shell.teller` has the timer.
+when more come at once or after that, one line sums them up, so that nothing is left out and nobody is flooded. A book
+that was not told of in these ten seconds is told at once, or within a second of the last line; what repeats of the
+others, when the ten seconds are over. Pure but for the logger; :mod:`polymirror.shell.teller` has the timer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("polymirror")
 
 INTERVAL: Final = 10.0
-"""Seconds for which what exceeds :data:`MAX_TOLD` is only counted."""
+"""Seconds for which what exceeds :data:`MAX_TOLD` is only counted, where books are told of already."""
+
+SOON: Final = 1.0
+"""Seconds between two lines of one kind that tell of other books, beyond :data:`MAX_TOLD`."""
 
 MAX_TOLD: Final = 4
 """Lines of one kind within the interval, and names in a line that sums up."""
@@ -55,7 +59,18 @@ class Kind:
 
     began: float = _NEVER
     lines: int = 0
+    spoke: float = _NEVER
+    """When the last line was."""
+    known: set[str] = field(factory=set)
+    """The books that were told of: at most all there are."""
     waiting: list[Told] = field(factory=list)
+    hurry: bool = False
+    """Whether a book waits that is not known."""
+
+    @property
+    def due(self) -> float:
+        """When to sum up what waits."""
+        return min(self.began + INTERVAL, self.spoke + SOON) if self.hurry else self.began + INTERVAL
 
 
 class TrustLog:
@@ -83,35 +98,45 @@ class TrustLog:
             kind = self._kinds.setdefault(key, Kind())
             if at - kind.began >= INTERVAL and not kind.waiting:
                 kind.began, kind.lines = at, 0
+                kind.known.clear()
             if kind.waiting or kind.lines + len(group) > MAX_TOLD:
                 kind.waiting += group
-                if not kind.lines:
-                    self._sum_up(kind)
+                kind.hurry = kind.hurry or any(told.name not in kind.known for told in group)
+                if not kind.lines or at >= kind.due:
+                    self._sum_up(kind, at)
             else:
                 kind.lines += len(group)
+                kind.spoke = at
                 for told in group:
+                    kind.known.add(told.name)
                     log.log(told.level, "%s", one_line(told.line))
 
     def due(self) -> float | None:
         """Return when to sum up what is only counted yet; None: nothing is."""
-        return min((kind.began + INTERVAL for kind in self._kinds.values() if kind.waiting), default=None)
+        return min((kind.due for kind in self._kinds.values() if kind.waiting), default=None)
 
     def sum_up(self, now: float) -> None:
         """Sum up what is due; infinity: everything."""
         for kind in self._kinds.values():
-            if kind.waiting and now >= kind.began + INTERVAL:
-                kind.began = min(now, kind.began + INTERVAL)
-                self._sum_up(kind)
+            if kind.waiting and now >= kind.due:
+                self._sum_up(kind, now)
 
     def forget(self, tokens: Sequence[str]) -> None:
         """Drop what is known about tokens that are mirrored no more."""
         for token in tokens:
             self._lost.pop(token, None)
 
-    def _sum_up(self, kind: Kind) -> None:
+    def _sum_up(self, kind: Kind, now: float) -> None:
         waiting, kind.waiting = kind.waiting, []
-        kind.lines = MAX_TOLD
+        if now >= kind.began + INTERVAL:
+            kind.began = min(now, kind.began + INTERVAL)
+            kind.known.clear()
+        kind.lines, kind.spoke, kind.hurry = MAX_TOLD, now, False
+        kind.known.update(told.name for told in waiting)
         first, count = waiting[0], len(waiting)
+        if count == 1:
+            log.log(first.level, "%s", one_line(first.line))
+            return
         seconds = max((told.seconds for told in waiting if told.seconds is not None), default=None)
         names = list(dict.fromkeys(told.name for told in waiting))
         among = ", ".join(names[:MAX_TOLD]) + (f" and {len(names) - MAX_TOLD} more" if len(names) > MAX_TOLD else "")

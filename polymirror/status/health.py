@@ -58,7 +58,7 @@ class Records:
         # Calls of users' callbacks that raised.
         self.failed_callbacks = 0
 
-    def known(self, markets: Iterable[Market], budget_left: int | None) -> Known:
+    def known(self, markets: Iterable[Market], budget_left: int | None, look_ups: str = "") -> Known:
         """Return what the engine's status is to be filled in with."""
         names = {token.id: (market.slug, token.outcome) for market in markets for token in market.tokens}
-        return Known(names=names, budget_left=budget_left)
+        return Known(names=names, budget_left=budget_left, look_ups=look_ups)

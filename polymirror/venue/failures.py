@@ -27,6 +27,14 @@ MAX_CAUSE: Final = 200
 MAX_CHAIN: Final = 16
 """Errors behind an error that are looked at."""
 
+MAX_HEAD: Final = 4_096
+"""Bytes of a page in which its title is looked for."""
+
+MAX_TITLE: Final = 80
+"""Characters of it that are told."""
+
+TITLE: Final = re.compile(r"<title[^<>]{0,200}>([^<]{1,1000})", re.IGNORECASE)
+
 MAX_ADDRESS: Final = 2_000
 """Characters of an address that a redirect may lead to."""
 
@@ -197,3 +205,18 @@ def wish(headers: Iterable[str], wall_now: float) -> float | None:
 def printable(text: str, limit: int = MAX_CAUSE) -> str:
     """Return text of a peer as one that can be logged, printed and encoded, of at most ``limit`` characters."""
     return "".join(each if each.isprintable() else "?" for each in text[:limit])
+
+
+def page_in(body: bytes) -> str:
+    """Say that a body looks like a page of HTML, and what its title is; the empty text for one that does not.
+
+    Looks at the first 4 KiB: a page is what somebody between us and the venue sends, and its title is who that is.
+    """
+    head = body[:MAX_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n").decode("utf-8", "replace")
+    if not head.startswith("<") or head[:5].lower() == "<?xml":
+        return ""
+    from html import unescape  # noqa: PLC0415 - hardly ever needed
+
+    found = TITLE.search(head)
+    title = printable(" ".join(unescape(found[1]).split()), MAX_TITLE) if found else ""
+    return f"looks like HTML, titled {title!r}" if title else "looks like HTML"

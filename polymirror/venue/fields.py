@@ -13,6 +13,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from polymirror.errors import BadResponse
+from polymirror.venue.failures import page_in
 from polymirror.venue.pieces import is_light
 
 MAX_TEXT: Final = 4_000
@@ -41,8 +42,9 @@ def parse_json(body: bytes, call: str, status: int | None = None) -> Any:
         return json.loads(body, parse_int=_integer, parse_float=_decimal, parse_constant=_refuse)
     except (ValueError, RecursionError, ArithmeticError) as error:
         # The last: an exponent that no decimal can have.
-        kind = "HTML" if body.lstrip()[:1] == b"<" else f"{len(body)} bytes"
-        raise BadResponse(call, f"not JSON but {kind}: {error}"[:200], status) from error
+        page = page_in(body)
+        detail = f"not JSON: {page}" if page else f"not JSON but {len(body)} bytes: {error}"
+        raise BadResponse(call, detail[:200], status) from error
 
 
 def _integer(text: str) -> int:

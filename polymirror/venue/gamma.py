@@ -84,6 +84,8 @@ class Gamma:
         network: Network = REAL,
     ) -> None:
         self._http = Http(endpoints.gamma, config, rng=rng, network=network)
+        # Why the last question had no answer; empty once one is answered.
+        self.trouble: str = ""
 
     @property
     def counters(self) -> HttpCounters:
@@ -229,9 +231,17 @@ class Gamma:
             return content
 
         try:
-            return await self._http.call(name, path, decode, query=query)
+            found = await self._http.call(name, path, decode, query=query)
         except NotFound:
-            return []
+            found = []
+        except VenueError as error:
+            self.trouble = str(error)
+            raise
+        except asyncio.CancelledError:
+            self.trouble = self.trouble or f"{name}: no answer in time"
+            raise
+        self.trouble = ""
+        return found
 
 
 def _found(answer: Market | VenueError) -> Market:

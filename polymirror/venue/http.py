@@ -27,6 +27,7 @@ from polymirror.venue.failures import (
     REDIRECTS,
     explain_status,
     follow,
+    page_in,
     printable,
     unavailable,
     wish,
@@ -279,7 +280,8 @@ class Http:
         locations = response.headers.get_list("Location")
         if status in REDIRECTS and locations:
             return VenueUnavailable(name, status, explain_status(status, locations, str(response.request.url)))
-        detail = error or HINTS.get(status, "no JSON error")
+        # A front server, a portal or somebody's firewall answers with a page: that is not the service's own word.
+        detail = error or "; ".join(filter(None, (HINTS.get(status), page_in(body)))) or "no JSON error"
         if passing or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return VenueUnavailable(name, status, detail, retry_after)
         if status == HTTPStatus.NOT_FOUND and error is not None:

@@ -26,6 +26,8 @@ DOWN_LABELS: Final = ("down", "no")
 MAX_SLUG: Final = 80
 """Characters of a slug in a message."""
 
+HALF: Final = Decimal("0.5")
+
 LATEST: Final = 253_370_764_800
 """Unix seconds at which the year 9999 begins, the last that a calendar here has."""
 
@@ -82,6 +84,9 @@ class Market:
     """The official strike; appears late."""
     final_price: Decimal | None
     """The official settlement price; appears later still."""
+    payouts: tuple[Decimal, ...] = ()
+    """What one share of each token pays in pUSD, in the order of :attr:`tokens`: 1 for the winner and 0 for the others,
+    or 0.5 for both where the market was decided for nobody. Empty until it is closed and settled."""
 
     @property
     def token_ids(self) -> tuple[str, ...]:
@@ -171,6 +176,7 @@ def parse_market(raw: Any, call: str, event: Reader | None = None) -> Market:
     closed = reader.flag("closed")
     tokens = _tokens(reader, slug)
     fees_enabled = reader.flag("feesEnabled", default=False)
+    payouts = _payouts(reader, len(tokens)) if closed else ()
     return Market(
         slug=slug,
         question=reader.text("question"),
@@ -187,9 +193,10 @@ def parse_market(raw: Any, call: str, event: Reader | None = None) -> Market:
         active=reader.flag("active"),
         closed=closed,
         accepting_orders=reader.flag("acceptingOrders", default=False),
-        winner=_winner(reader, tokens) if closed else None,
+        winner=next((token.outcome for token, pays in zip(tokens, payouts, strict=False) if pays == 1), None),
         price_to_beat=metadata.optional_decimal("priceToBeat"),
         final_price=metadata.optional_decimal("finalPrice"),
+        payouts=payouts,
     )
 
 
@@ -269,11 +276,18 @@ def _oracle(reader: Reader, event: Reader | None) -> Oracle:
     )
 
 
-def _winner(reader: Reader, tokens: tuple[Token, ...]) -> str | None:
-    """Find the outcome that pays 1 while all others pay 0: the state of a settled market."""
-    prices = [
+def _payouts(reader: Reader, count: int) -> tuple[Decimal, ...]:
+    """Find what the tokens of a closed market pay; empty while that is not stated beyond doubt.
+
+    One that pays 1 while all others pay 0 is the state of a settled market. Two halves are that, too, but also the
+    last prices of one that nobody traded: they count only where the description says that it is resolved.
+    """
+    prices = tuple(
         Reader(reader.call, {"outcomePrices": text}).decimal("outcomePrices") for text in reader.texts("outcomePrices")
-    ]
-    if len(prices) != len(tokens) or sorted(prices) != [Decimal(0)] * (len(prices) - 1) + [Decimal(1)]:
-        return None
-    return tokens[prices.index(Decimal(1))].outcome
+    )
+    if len(prices) != count:
+        return ()
+    if sorted(prices) == [Decimal(0)] * (count - 1) + [Decimal(1)]:
+        return prices
+    resolved = reader.fields.get("umaResolutionStatus") == "resolved"
+    return prices if resolved and prices == (HALF, HALF) else ()

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from polymirror.core.messages import Snapshot, decode_books
 from polymirror.errors import BadResponse, DecodeError, MarketNotFound, VenueError
 from polymirror.venue.body import UNREADABLE
+from polymirror.venue.failures import page_in
 from polymirror.venue.fields import Reader, parse_json
 from polymirror.venue.http import Answer, Http, HttpCounters, NotFound
 from polymirror.venue.market import ClobMarket, parse_clob_market
@@ -191,7 +192,8 @@ async def _decode_books(name: str, body: bytes) -> list[Snapshot]:
     if not body.strip():
         _unreadable(name, "an empty body")
     if head not in {b"{", b"["}:
-        _unreadable(name, "HTML" if head == b"<" else "neither an object nor an array")
+        page = page_in(body)
+        _unreadable(name, f"not JSON: {page}" if page else "neither an object nor an array")
     pieces = (body,) if len(body) <= LARGE_BODY else cut_books(body)
     found: list[Snapshot] = []
     decoded = 0

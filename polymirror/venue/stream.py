@@ -10,7 +10,6 @@ at once. What happens inside one connection is in :mod:`polymirror.venue.connect
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 from polymirror.errors import ConfigError, VenueUnavailable
@@ -18,6 +17,7 @@ from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, StreamCounters, cause_of
 from polymirror.venue.failures import printable
 from polymirror.venue.groups import first_of
+from polymirror.venue.losslog import LossLog
 from polymirror.venue.network import REAL
 from polymirror.venue.pieces import keep_whole
 from polymirror.venue.watchdog import is_json_data
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from polymirror.venue.wires import AnyWire
 
 __all__ = ["CloseCause", "CloseKind", "Stream", "StreamCounters", "is_json_data"]
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 PING: Final = "PING"
 """The heartbeat that the venue's documentation asks for, as a text frame every ten seconds."""
@@ -62,7 +60,8 @@ class Stream:
     for none. ``headers()`` gives the handshake's extra headers, anew for each attempt since a signature may
     age. ``rng`` draws the jitter. ``cut(data)`` divides a frame of more than 64 KiB into what is handed on piece by
     piece, so that other work gets its turn between; by default nothing is divided. ``network`` opens the sockets
-    and has the clocks: the real one by default.
+    and has the clocks: the real one by default. ``losses`` tells how connections end; streams that are lost together
+    share one.
     """
 
     def __init__(
@@ -82,6 +81,7 @@ class Stream:
         ping: str | None = PING,
         headers: Callable[[], Mapping[str, str]] | None = None,
         network: Network = REAL,
+        losses: LossLog | None = None,
     ) -> None:
         self.name = name
         self.counters: StreamCounters = StreamCounters()
@@ -101,6 +101,9 @@ class Stream:
         self._sleep = network.sleep
         # The wait for the next attempt, while there is one.
         self._rest: asyncio.Future[None] | None = None
+        self._losses = losses or LossLog()
+        # Attempts that failed since the last connection opened.
+        self._failed = 0
         self._jitter = FullJitter(config.backoff_base, config.backoff_cap, rng)
         # The connection that takes texts to send; None while there is none, or its first frame is not known yet.
         self._connection: Connection | None = None
@@ -246,7 +249,8 @@ class Stream:
                 return cause
             self._open = True
             self.counters.connects += 1
-            logger.info("%s: connected to %s", self.name, self._url)
+            self._losses.opened(self.name, self._url, self._failed, self._clock())
+            self._failed = 0
             self._on_open(self._clock())
             cause = await connection.serve()
             return cause
@@ -263,7 +267,7 @@ class Stream:
         self.counters.last_cause = cause
         if cause.kind is CloseKind.OPEN_FAILED:
             self.counters.failures += 1
+            self._failed += 1
             if self._on_failed is not None:
                 self._on_failed(self._clock(), cause.reason)
-        level = logging.INFO if cause.kind in {CloseKind.STOPPED, CloseKind.REQUESTED} else logging.WARNING
-        logger.log(level, "%s: %s", self.name, cause)
+        self._losses.lost(self.name, cause, self._clock())

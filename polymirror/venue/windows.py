@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LONG_NAMES: Final = {"btc": "bitcoin", "eth": "ethereum", "sol": "solana", "xrp": "xrp"}
 """The assets' names in hourly and daily slugs, as far as they were seen."""
 
+SHORT_NAMES: Final = {"bitcoin": "btc", "ethereum": "eth", "solana": "sol", "ripple": "xrp", "dogecoin": "doge"}
+"""What people call the assets: no slug of these windows begins so, and one that did would be looked for in vain."""
+
 MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -67,9 +70,12 @@ def window_at(asset: str, interval: str | Interval, now: float) -> Window:
     long name is not known when the slug needs it.
     """
     length = _interval(interval)
-    name = asset.lower()
+    given: object = asset
+    name = given.lower() if isinstance(given, str) else ""
     if not name.isalnum() or not name.isascii():
         raise ConfigError("asset", asset, "the short name of an asset, such as btc")
+    if name in SHORT_NAMES:
+        raise ConfigError("asset", asset, f"the short name of an asset: {SHORT_NAMES[name]} for this one")
     if length in UTC_GRID:
         seconds = UTC_GRID[length]
         start = int(now // seconds) * seconds

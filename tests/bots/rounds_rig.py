@@ -48,6 +48,12 @@ def market_of(window: Window, **changes: Any) -> Market:
     return evolve(market, **changes)
 
 
+def decided(winner: str | None) -> dict[str, Any]:
+    """What changes in a description once the market is settled; ``None``: both tokens pay a half."""
+    pays = {"Up": ("1", "0"), "Down": ("0", "1"), None: ("0.5", "0.5")}[winner]
+    return {"winner": winner, "closed": True, "payouts": tuple(map(Decimal, pays))}
+
+
 def window(start: int = START, asset: str = "btc", interval: str = "15m") -> Window:
     return window_at(asset, interval, start)
 
@@ -67,15 +73,25 @@ class Driver:
     def run(self, until_ms: int) -> Driver:
         while True:
             self.life.advance(self.now_ms)
-            while steps := self.life.take():
-                for step in steps:
-                    self._carry_out(step)
-                self.life.advance(self.now_ms)
+            self.carry_out()
             due = self.life.next_ms()
             if due > until_ms:
                 self.now_ms = until_ms
                 return self
             self.now_ms = due
+
+    def carry_out(self) -> None:
+        """Do what the lifecycle asks for until it asks for nothing more at this moment."""
+        while steps := self.life.take():
+            for step in steps:
+                self._carry_out(step)
+            self.life.advance(self.now_ms)
+
+    def settle_before(self, true_ms: int) -> None:
+        """Have the venue decide every market whose window is over by the true time."""
+        for slug, market in self.listed.items():
+            if (market.window_end or 0) * 1000 <= true_ms and not market.closed:
+                self.change(slug, **decided("Up"))
 
     def _carry_out(self, step: Step) -> None:
         if not isinstance(step, Ask):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bots.common.errors import BadCredentials, NoMatch, NotSent, Unanswered, VenueRefused
-from bots.common.execution.base import Ack, ChainStatus, OrderState
+from bots.common.execution.base import Ack, ChainStatus, OrderState, Redeemed
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.orders.order import Outcome, TimeInForce
 from polymirror import ConfigError, Gate
@@ -472,21 +472,23 @@ def test_looking_up_sends_nothing():
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "money"),
+    ("answer", "outcome", "figures"),
     [
-        (d(20), Outcome.FILLED, d(20)),
-        (d(0), Outcome.NO_MATCH, d(0)),
-        (VenueRefused("redeem", 400, "market is not resolved"), Outcome.REJECTED, d(0)),
-        (NotSent("redeem", "ConnectError"), Outcome.REJECTED, d(0)),
-        (Unanswered("redeem", "ReadTimeout"), Outcome.UNKNOWN, d(0)),
+        (Redeemed(shares=d(20)), Outcome.FILLED, (20, 20, False)),
+        (Redeemed(shares=d(20), money=d(10)), Outcome.FILLED, (20, 10, True)),
+        (Redeemed(shares=d(20), money=d(0)), Outcome.FILLED, (20, 0, True)),
+        (Redeemed(shares=d(0)), Outcome.NO_MATCH, (0, 0, True)),
+        (VenueRefused("redeem", 400, "market is not resolved"), Outcome.REJECTED, (0, 0, True)),
+        (NotSent("redeem", "ConnectError"), Outcome.REJECTED, (0, 0, True)),
+        (Unanswered("redeem", "ReadTimeout"), Outcome.UNKNOWN, (0, 0, True)),
     ],
 )
-def test_redeeming_says_what_came_of_it(answer, outcome, money):
+def test_redeeming_says_what_came_of_it(answer, outcome, figures):
     async def scene(executor, books):
         return await executor.redeem("0xm", TOKEN)
 
     result = live(scene, ScriptedClient(redeems=[answer]))
-    assert (result.outcome, result.shares, result.money) == (outcome, money, money)
+    assert (result.outcome, (result.shares, result.money, result.exact)) == (outcome, figures)
 
 
 @pytest.mark.parametrize(("field", "value"), [("poll", 0), ("max_wait", 100), ("per_second", 0)])

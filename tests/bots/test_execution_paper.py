@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from attrs import evolve
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from bots.common.execution.base import Holdings
+from bots.common.execution.base import ChainStatus, Holdings
+from bots.common.execution.fates import beyond
 from bots.common.execution.paper import PaperConfig, PaperExecutor
+from bots.common.money.amounts import keeps_price, shares_for
 from bots.common.orders.order import Outcome, Side, TimeInForce
 from polymirror import ConfigError, Gate
 from polymirror.core.fees import charged_fee
@@ -37,21 +42,133 @@ def submit(order, books=None, **options):
 def test_a_fill_takes_each_level_at_its_own_price_and_fee():
     order = buy("33.00", "0.60")
     result, holdings, trades = submit(order)
-    # 50.5 at 0.52, and the rest of the 55 shares at 0.55.
-    assert (result.outcome, result.shares) == (Outcome.FILLED, d(55))
-    assert result.money == d("50.5") * d("0.52") + d("4.5") * d("0.55")
-    assert result.fee == charged_fee(CRYPTO, d("0.52"), d("50.5")) + charged_fee(CRYPTO, d("0.55"), d("4.5"))
-    assert holdings == Holdings(cash=100 - result.money - result.fee, positions={TOKEN: d(55)})
-    assert [(trade.price, trade.shares) for trade in trades] == [(d("0.52"), d("50.5")), (d("0.55"), d("4.5"))]
+    # 50.5 at 0.52, and the rest of the 33 pUSD at 0.55: more than the 55 shares of the limit.
+    rest = d("12.254545")
+    assert (result.outcome, result.shares, result.money) == (Outcome.FILLED, d("50.5") + rest, 33)
+    assert result.fee == charged_fee(CRYPTO, d("0.52"), d("50.5")) + charged_fee(CRYPTO, d("0.55"), rest)
+    assert holdings == Holdings(cash=100 - result.money - result.fee, positions={TOKEN: result.shares})
+    assert [(trade.price, trade.shares) for trade in trades] == [(d("0.52"), d("50.5")), (d("0.55"), rest)]
     assert sum(trade.money for trade in trades) == result.money
     assert sum(trade.fee for trade in trades) == result.fee
     assert {trade.order_id for trade in trades} == {result.order_id}
 
 
+@pytest.mark.parametrize(
+    ("size", "tif", "outcome", "shares", "money"),
+    [
+        ("100", TimeInForce.FOK, Outcome.FILLED, "26", "10.40"),
+        ("100", TimeInForce.FAK, Outcome.FILLED, "26", "10.40"),
+        ("20", TimeInForce.FOK, Outcome.NO_MATCH, "0", "0"),
+        ("20", TimeInForce.FAK, Outcome.PARTIAL, "20", "8"),
+    ],
+)
+def test_a_purchase_spends_its_money_and_fok_kills_what_cannot(size, tif, outcome, shares, money):
+    result, *_ = submit(buy("10.40", "0.52", tif=tif), Books(view_of([("0.40", size)])))
+    assert (result.outcome, result.shares, result.money) == (outcome, d(shares), d(money))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 99), st.integers(1, 90_000_000)), min_size=1, max_size=8, unique_by=lambda at: at[0]
+    ),
+    st.integers(100, 9_000),
+    st.integers(1, 99),
+    st.sampled_from(TimeInForce),
+)
+def test_paper_fills_never_go_beyond_their_order(levels, cents, limit, tif):
+    asks = [(str(d(price).scaleb(-2)), str(d(size).scaleb(-6))) for price, size in sorted(levels, reverse=True)]
+    money, price = d(cents).scaleb(-2), d(limit).scaleb(-2)
+    assume(keeps_price(money, shares_for(money, price, d("0.01")), price))
+    order = buy(str(money), str(price), tif=tif)
+    result, holdings, trades = submit(order, Books(view_of(asks, [])), config=PaperConfig(cash=d(1_000_000)))
+    there = sum(d(each) * d(size) for each, size in asks if d(each) <= price)
+    assert beyond(order, trades) == ""
+    assert (result.money, result.fee) == (sum(t.money for t in trades), sum(t.fee for t in trades))
+    assert holdings.cash == 1_000_000 - result.money - result.fee
+    if there >= money:
+        assert (result.outcome, result.money) == (Outcome.FILLED, money)
+    elif tif is TimeInForce.FOK and there < money - d("0.00001"):
+        assert (result.outcome, result.shares) == (Outcome.NO_MATCH, 0)
+    elif tif is TimeInForce.FAK:
+        assert there - d("0.00001") < result.money <= there
+
+
+def test_trades_pass_the_stages_of_the_chain():
+    async def scene(executor, books):
+        await leased(executor, buy(), books)
+        seen = []
+        for _ in range(25):
+            (trade,) = await executor.trades(0)
+            seen.append((trade.status, trade.tx is None))
+            await asyncio.sleep(1)
+        return seen, await executor.holdings()
+
+    seen, holdings = on_paper(scene)
+    stages = [(ChainStatus.MATCHED, True), (ChainStatus.MINED, False), (ChainStatus.CONFIRMED, False)]
+    assert list(dict.fromkeys(seen)) == stages
+    assert seen.count(stages[0]) == 4
+    assert seen.count(stages[1]) == 16
+    assert holdings.positions == {TOKEN: d(20)}
+
+
+def test_a_trade_that_fails_on_the_chain_is_booked_back():
+    async def scene(executor, books):
+        await leased(executor, buy(), books)
+        seen, cash = [], []
+        for _ in range(125):
+            (trade,) = await executor.trades(0)
+            seen.append(trade.status)
+            cash.append((await executor.holdings()).cash)
+            await asyncio.sleep(1)
+        return seen, cash, await executor.redeem("0xm", TOKEN), await executor.holdings()
+
+    seen, cash, redeemed, holdings = on_paper(scene, config=evolve(CONFIG, fail_share=d(1)), winner=lambda _: TOKEN)
+    assert list(dict.fromkeys(seen)) == [ChainStatus.MATCHED, ChainStatus.RETRYING, ChainStatus.FAILED]
+    assert seen.index(ChainStatus.FAILED) == 120
+    assert cash[119] < 89.6
+    assert cash[120] == 100
+    assert redeemed.outcome is Outcome.NO_MATCH
+    assert (holdings.cash, holdings.positions) == (100, {})
+
+
+def test_what_is_not_final_is_not_redeemed():
+    async def scene(executor, books):
+        await leased(executor, buy(), books)
+        first = await executor.redeem("0xm", TOKEN)
+        await asyncio.sleep(20)
+        return first, await executor.redeem("0xm", TOKEN)
+
+    first, second = on_paper(scene, winner=lambda _: TOKEN)
+    assert (first.outcome, second.outcome, second.money) == (Outcome.REJECTED, Outcome.FILLED, 20)
+
+
+def test_about_the_configured_share_fails_and_a_new_process_goes_on_with_the_same():
+    config = PaperConfig(cash=d(100_000), fail_share=d("0.25"))
+
+    async def scene(executor, books):
+        for number in range(200):
+            await leased(executor, buy(client_id=f"c{number}"), books)
+        await asyncio.sleep(10)
+        return await executor.trades(0), await executor.holdings()
+
+    past, holdings = on_paper(scene, config=config)
+    retrying = {trade.id for trade in past if trade.status is ChainStatus.RETRYING}
+    assert 30 < len(retrying) < 70
+
+    async def later(executor, books):
+        await asyncio.sleep(120)
+        return await executor.trades(0), await executor.holdings()
+
+    waiting = [trade for trade in past if trade.status is not ChainStatus.CONFIRMED]
+    trades, left = on_paper(later, config=config, holdings=holdings, past=waiting)
+    assert {trade.id for trade in trades if trade.failed} == retrying
+    assert left.cash - holdings.cash == sum(trade.money + trade.fee for trade in trades if trade.failed)
+
+
 def test_a_fok_order_that_is_not_there_in_full_takes_nothing():
     result, holdings, trades = submit(buy("27.04", "0.52"))
     assert (result.outcome, result.shares) == (Outcome.NO_MATCH, d(0))
-    assert result.detail == "50.5 of 52 shares were there at 0.52"
+    assert result.detail == "26.260000 of 27.04 pUSD could be spent at 0.52"
     assert (holdings.cash, dict(holdings.positions), trades) == (100, {}, [])
 
 
@@ -66,7 +183,7 @@ def test_an_order_below_the_best_price_matches_nothing(tif):
     assert result.outcome is Outcome.NO_MATCH
 
 
-@pytest.mark.parametrize(("delayed", "seconds"), [(True, 0.29), (False, 0.04)])
+@pytest.mark.parametrize(("delayed", "seconds"), [(True, 0.19), (False, 0.04)])
 def test_the_book_that_counts_is_the_one_after_the_takers_delay(delayed, seconds):
     async def scene(executor, books):
         loop = asyncio.get_running_loop()
@@ -167,7 +284,7 @@ def test_an_order_that_was_given_up_while_in_flight_does_not_trade_after_all():
 def test_what_cannot_be_paid_is_rejected():
     result, holdings, _ = submit(buy("26.00", "0.52"), config=PaperConfig(cash=d("26.50")))
     assert result.outcome is Outcome.REJECTED
-    assert result.detail == "26.873600 pUSD are needed and 26.50 are there"
+    assert result.detail == "26.87360 pUSD are needed and 26.50 are there"
     assert holdings.cash == d("26.50")
 
 

@@ -33,6 +33,7 @@ from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.faults.catalogue import FAULTS
 from polymirror.simulator.feeds.faults import LateTick, ZombieFeed
 from polymirror.simulator.settings import DEFAULT_START_MS, QUARTER_MS, RoundsConfig
+from polymirror.simulator.surface import gamma
 from polymirror.simulator.virtual import run_virtual
 
 SETTINGS = BotSettings()
@@ -198,11 +199,11 @@ class Recording(OracleLag):
         object.__setattr__(self, "asked", [])
         object.__setattr__(self, "fails_for", fails_for)
 
-    def wish(self, each, terms, tick, strike, now_ms):
+    def wish(self, each, terms, tick, strike, measured, now_ms):
         self.asked.append((each.window.asset, now_ms))
         if each.window.asset == self.fails_for:
             raise RuntimeError("a bug in the strategy")
-        return super().wish(each, terms, tick, strike, now_ms)
+        return super().wish(each, terms, tick, strike, measured, now_ms)
 
 
 def test_no_signal_comes_from_a_relay_that_answers_and_tells_nothing():
@@ -229,6 +230,17 @@ def test_no_signal_comes_from_prices_that_arrive_long_after_they_were_observed()
     assert [at for at in asked if at < late_from]
     assert [at for at in asked if at > late_from + 6_000] == []
     assert bot.tally.quiet["STALE_ORACLE"] > 0
+
+
+def test_a_market_whose_official_strike_is_not_ours_is_stopped_and_told(monkeypatch, caplog):
+    logging.disable(logging.NOTSET)
+    told = gamma._metadata
+    monkeypatch.setattr(gamma, "_metadata", lambda market: {key: v * 1.0009 for key, v in told(market).items()})
+    strategy = Recording(ONE.signal)
+    bot, _ = play(ONE, strategy=strategy, minutes=6)
+    assert 10_000 < max(at for _, at in strategy.asked) - (START_MS + 90_000) < 60_000
+    assert bot.tally.counts["strikes refused"] == bot.tally.quiet["STRIKE_REFUSED"] == 1
+    assert "0.0900% from our tick at the boundary" in caplog.text
 
 
 def test_a_bug_in_one_asset_stops_that_asset_alone():

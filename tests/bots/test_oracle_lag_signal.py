@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bots.oracle_lag.signal import Direction, Quiet, Signal, SignalSettings, decide, fair_price
 from bots.updown.strike import Strike, StrikeSource
+from bots.updown.volatility import Measured
 from polymirror.errors import ConfigError
 
 START_MS = 1_790_000_100_000
@@ -58,7 +59,7 @@ def test_without_a_strike_there_is_no_signal():
 
 
 def test_a_lead_of_nothing_is_a_coin_toss():
-    assert fair_price(SETTINGS, Decimal(0), 600_000) == Decimal("0.5")
+    assert fair_price(SETTINGS, Decimal(0), 600_000, Decimal("0.5")) == Decimal("0.5")
 
 
 @given(
@@ -69,10 +70,27 @@ def test_a_lead_of_nothing_is_a_coin_toss():
 )
 def test_a_larger_lead_and_less_time_are_worth_more_and_never_more_than_one(lead, more, left_ms, price):
     settings = SignalSettings(price=price)
-    fair = fair_price(settings, lead, left_ms)
-    assert Decimal("0.5") <= fair <= fair_price(settings, lead + more, left_ms) <= 1
-    assert fair >= fair_price(settings, lead, left_ms + 60_000)
+    half = Decimal("0.5")
+    fair = fair_price(settings, lead, left_ms, half)
+    assert half <= fair <= fair_price(settings, lead + more, left_ms, half) <= 1
+    assert fair >= fair_price(settings, lead, left_ms + 60_000, half)
+    assert fair >= fair_price(settings, lead, left_ms, Decimal("0.6"))
     assert fair == fair.quantize(Decimal("0.0001"))
+
+
+@pytest.mark.parametrize(
+    ("measured", "believed"), [(None, "0.5"), ("0.7", "0.7"), ("0.01", "0.2"), ("0", "0.2"), ("9", "3")]
+)
+def test_what_is_measured_counts_between_floor_and_cap_and_the_setting_until_then(measured, believed):
+    told = None if measured is None else Measured(Decimal(measured), 60)
+    found = decide(SETTINGS, Decimal(50_100), STRIKE, START_MS, START_MS, END_MS, told)
+    assert found.volatility == Decimal(believed)
+    assert found.fair == fair_price(SETTINGS, Decimal("0.002"), 900_000, Decimal(believed))
+
+
+def test_a_floor_above_the_cap_is_refused():
+    with pytest.raises(ConfigError, match="min_volatility"):
+        SignalSettings(min_volatility=Decimal(2), max_volatility=Decimal(1))
 
 
 @given(st.decimals("1", "100000", places=8), st.decimals("1", "100000", places=8))

@@ -21,7 +21,7 @@ from tests.bots.oracle_rig import ASSETS, CLOB_KEYS, PRICES
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up; nothing waits for them when all is well."""
 
 

@@ -3,128 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from decimal import Decimal
 
 import pytest
 
 from bots.common.errors import BadCredentials, Unanswered
-from bots.common.execution.base import ChainStatus, Holdings, Trade
-from bots.common.ledger.account import Account
+from bots.common.execution.base import ChainStatus
 from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
 from bots.common.orders.order import Outcome, Result, Side
-from bots.common.orders.reconcile import Patience, Reconciler
-from bots.common.orders.settling import TELL_AFTER, Settler
-from bots.common.risk.follow import RiskFollower
-from bots.common.risk.limits import Risk
-from tests.bots.crash_rig import FEE, LIMITS, START, UP, Clock, a_sale, an_order, drive
+from bots.common.orders.reconcile import Reconciler
+from tests.bots.books_rig import FILLED, LOST, NO_MATCH, UNKNOWN, Scripted, World, a_trade
+from tests.bots.crash_rig import UP, Clock, a_sale, an_order, drive
 
 pytestmark = pytest.mark.anyio
-
-FILLED = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(6), fee=FEE, order_id="0xa")
-UNKNOWN = Result(outcome=Outcome.UNKNOWN)
-NO_MATCH = Result(outcome=Outcome.NO_MATCH)
-REFUSED = Result(outcome=Outcome.REJECTED, detail="relayer: HTTP 401 invalid key")
-WON = {UP: Decimal(1)}
-LOST = {"102": Decimal(1)}
-HALF = {UP: Decimal("0.5"), "102": Decimal("0.5")}
-
-
-class Scripted:
-    """A venue that answers each question from a list, and the last answer ever after."""
-
-    def __init__(self, **answers):
-        self.answers = {"resolve": [NO_MATCH], "redeem": [NO_MATCH], "holdings": [{}], "trades": [[]], **answers}
-        self.asked = []
-        self.cash = Decimal(1000)
-
-    def _next(self, name, *about):
-        self.asked.append((name, *about))
-        answers = self.answers[name]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def resolve(self, order, order_id):
-        return self._next("resolve", order.client_id, order_id)
-
-    async def redeem(self, market, token):
-        return self._next("redeem", market, token)
-
-    async def holdings(self):
-        held = self._next("holdings")
-        return Holdings(cash=self.cash, positions={token: Decimal(shares) for token, shares in held.items()})
-
-    async def trades(self, since_ms):
-        return self._next("trades")
-
-    def names(self):
-        return [name for name, *_ in self.asked]
-
-
-class World:
-    """One life of a bot's books, on a clock that is moved by hand."""
-
-    def __init__(self, store=None, **answers):
-        self.clock = Clock()
-        self.venue = Scripted(**answers)
-        self.store = store or Database()
-        self.account, self.risk = Account(), Risk(LIMITS)
-        self.told, self.settled = [], []
-        follower = RiskFollower(self.risk, self.account)
-        network = self.clock.network()
-        self.ledger = Ledger(self.store, network, account=self.account, followers=(follower,))
-        drive(self.ledger.open())
-        patience = Patience(quiet=5, pause=0, attempts=3)
-        self.reconciler = Reconciler(self.ledger, self.venue, network, self.told.append, patience)
-        self.settler = Settler(
-            self.ledger, self.venue, self.reconciler, network, Counter(), self.book, self.settled.append,
-            self.told.append,
-        )  # fmt: skip
-
-    async def book(self, order, result, final):
-        await self.ledger.finish(order.client_id, result, final=final)
-
-    def begin(self, order, result=None, *, final=False):
-        drive(self.ledger.begin(order, asset="btc", reserves=[order.money + FEE]))
-        if result is not None:
-            drive(self.ledger.finish(order.client_id, result, final=final))
-            self.venue.cash += result.cash(order.side)
-
-    def start(self, *, later=60):
-        self.clock.seconds += later
-        return drive(self.reconciler.start())
-
-    def check(self, times=1, every=45):
-        for _ in range(times):
-            drive(self.reconciler.check())
-            self.clock.seconds += every
-
-    def settle(self, payouts, *, seconds=0.0, market="0xm1"):
-        """Tell what a market pays, and look every five seconds for so long."""
-        self.settler.decide(market, payouts)
-        ends = self.clock.seconds + seconds
-        while True:
-            drive(self.settler.look())
-            if self.clock.seconds >= ends:
-                return
-            self.clock.seconds += 5
-
-    @property
-    def profit_today(self):
-        return self.risk.profit_today(int(self.clock.seconds * 1000))
-
-
-def a_trade(shares="10", money="6", side=Side.BUY, fee="0.0175", status=ChainStatus.CONFIRMED, order_id="0xa", **rest):
-    return Trade(
-        **{
-            "id": "t", "order_id": order_id, "market": "0xm1", "token": UP, "side": side, "price": Decimal("0.6"),
-            "shares": Decimal(shares), "money": Decimal(money), "at_ms": int(START * 1000) + 500,
-            "fee": None if fee is None else Decimal(fee), "status": status, **rest,
-        }
-    )  # fmt: skip
 
 
 # The start.
@@ -357,141 +249,6 @@ def test_money_that_nothing_explains_is_told_and_kept_as_moved():
     assert ["250 more than our books explain" in line for line in world.told] == [True]
     assert world.account.totals.moved == 1250
     assert world.store.read("SELECT kind FROM cash") == [("opening",), ("unexplained",)]
-
-
-# Decided markets.
-
-
-@pytest.mark.parametrize(
-    ("payouts", "paid", "profit"), [(WON, 10, "3.9825"), (LOST, None, "-6.0175"), (HALF, 5, "-1.0175")]
-)
-def test_a_decided_position_is_booked_by_what_its_token_pays(payouts, paid, profit):
-    redeemed = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))
-    world = World(holdings=[{UP: "10"}], redeem=[redeemed])
-    world.begin(an_order(), FILLED, final=True)
-    world.settle(payouts)
-    assert world.account.positions == {}
-    assert world.account.totals.profit == world.profit_today == Decimal(profit)
-    assert ("redeem" in world.venue.names()) is (paid is not None)
-    assert world.settler.payouts("0xm1") is None
-
-
-def test_a_refused_redemption_is_tried_with_growing_waits_and_told_after_ten_minutes_and_once_a_day():
-    world = World(holdings=[{UP: "10"}], redeem=[REFUSED])
-    world.begin(an_order(), FILLED, final=True)
-    world.settle(WON, seconds=12 * 3600)
-    assert 10 <= world.venue.names().count("redeem") <= 30
-    assert len(world.told) == 1
-    assert "401 invalid key" in world.told[0]
-    assert world.settler.stuck
-    world.settle(WON, seconds=30 * 3600)
-    assert len(world.told) == 2
-    # And when it is mended it is booked within the hour.
-    world.venue.answers["redeem"] = [Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))]
-    world.settle(WON, seconds=3700)
-    assert world.account.totals.profit == Decimal("3.9825")
-    assert not world.settler.stuck
-
-
-@pytest.mark.parametrize("days", [0, 4, 60])
-def test_a_redemption_by_hand_is_booked_as_paid_however_long_ago(days):
-    world = World(holdings=[{UP: "10"}])
-    world.start()
-    world.begin(an_order(), FILLED, final=True)
-    again = World(world.store)
-    again.clock.seconds = world.clock.seconds + days * 86_400
-    again.venue.cash = world.venue.cash + 10
-    again.settler.decide("0xm1", WON)
-    again.start()
-    again.settle(WON)
-    assert again.account.totals.profit == Decimal("3.9825")
-    assert again.told == []
-    assert again.store.read("SELECT how FROM redemptions") == [("found redeemed",)]
-
-
-def test_shares_that_are_gone_without_their_money_are_told_and_not_booked_as_a_loss():
-    world = World(holdings=[{}])
-    world.start()
-    world.begin(an_order(), FILLED, final=True)
-    world.settle(WON, seconds=1_000)
-    assert world.account.positions[UP].shares == 10
-    assert len(world.told) == 1
-    assert "not to be seen" in world.told[0]
-
-
-@pytest.mark.parametrize("payouts", [WON, LOST])
-def test_a_purchase_that_the_chain_has_not_confirmed_is_neither_won_nor_lost(payouts):
-    world = World(trades=[[]], holdings=[{}])
-    world.begin(an_order(), FILLED)
-    world.settle(payouts, seconds=300)
-    assert world.account.positions[UP].shares == 10
-    assert world.account.totals.profit == 0
-    world.venue.answers["trades"] = [[a_trade(status=ChainStatus.FAILED)]]
-    world.settle(payouts, seconds=600)
-    assert (world.account.positions, world.account.totals.profit) == ({}, 0)
-    assert world.settler.payouts("0xm1") is None
-
-
-def test_shares_held_long_after_their_market_was_decided_were_bought_whatever_the_list_says():
-    world = World(trades=[[a_trade(status=ChainStatus.MATCHED)]], holdings=[{UP: "10"}])
-    world.begin(an_order(), FILLED)
-    world.settle(LOST, seconds=TELL_AFTER + 700)
-    assert world.account.totals.profit == Decimal("-6.0175")
-
-
-# Orders that stayed unknown end by what the wallet says once their market is decided.
-
-
-def unknown_world(**answers):
-    world = World(**answers)
-    world.start()
-    world.begin(an_order(), UNKNOWN)
-    return world
-
-
-def test_an_unknown_order_ends_as_nothing_when_nothing_is_held_and_no_money_is_missing():
-    world = unknown_world()
-    world.settle(WON, seconds=20)
-    assert world.account.open, "two readings must agree"
-    world.settle(WON, seconds=120)
-    assert world.account.open == {}
-    assert (world.account.totals.profit, world.risk.entries) == (0, ())
-    assert "ended by settlement" in world.told[0]
-
-
-def test_an_unknown_order_ends_as_a_trade_when_its_shares_are_there():
-    paid = Result(outcome=Outcome.FILLED, shares=Decimal("10.5"), money=Decimal("10.5"))
-    world = unknown_world(holdings=[{UP: "10.5"}], redeem=[paid])
-    world.venue.cash -= Decimal("6.01")
-    world.settle(WON, seconds=120)
-    assert world.account.open == {}
-    assert world.account.totals.fees == Decimal("0.01")
-    assert world.account.totals.profit == Decimal("10.5") - Decimal("6.01")
-
-
-def test_an_unknown_order_stays_open_while_money_is_missing_without_shares_and_a_person_is_told():
-    world = unknown_world()
-    world.venue.cash -= 6
-    world.settle(WON, seconds=900)
-    assert list(world.account.open) == ["buy:0xm1"]
-    assert world.risk.open_money == Decimal("6.0175")
-    assert any("is not settled" in line for line in world.told)
-
-
-def test_more_shares_than_an_order_could_buy_end_it_as_nothing_of_the_kind():
-    world = unknown_world(holdings=[{UP: "5000"}])
-    world.settle(WON, seconds=120)
-    assert list(world.account.open) == ["buy:0xm1"]
-
-
-def test_nothing_is_settled_while_an_order_on_it_is_unknown():
-    world = World(holdings=[{UP: "20"}])
-    world.start()
-    world.begin(an_order(), FILLED, final=True)
-    world.begin(an_order(client_id="second"), UNKNOWN)
-    world.venue.cash -= 40
-    world.settle(LOST, seconds=20)
-    assert world.settled == []
 
 
 # The risk hears of all of it.

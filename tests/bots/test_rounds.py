@@ -8,8 +8,12 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bots.updown.rounds import (
+    MAX_ROUNDS,
+    SLEW_MS,
     Ask,
     Lifecycle,
     Phase,
@@ -25,7 +29,7 @@ from polymirror.errors import ConfigError, MarketNotFound, VenueUnavailable
 from polymirror.simulator.virtual import run_virtual
 from polymirror.venue.market import Oracle, Token
 from polymirror.venue.network import Network
-from tests.bots.rounds_rig import QUARTER_MS, START, START_MS, Driver, market_of, window
+from tests.bots.rounds_rig import QUARTER_MS, START, START_MS, Driver, decided, market_of, window
 
 LEAD_MS = RoundSettings().lead * 1000
 
@@ -51,7 +55,7 @@ def test_each_event_of_a_round_is_told_once_and_in_order():
     driver = Driver().run(START_MS + QUARTER_MS)
     slug = window(START + 900).slug
     driver.run(START_MS + 2 * QUARTER_MS)
-    driver.change(slug, winner="Down", closed=True)
+    driver.change(slug, **decided("Down"))
     driver.run(START_MS + 3 * QUARTER_MS)
     kinds = [type(event) for _, event in driver.told if getattr(event, "round", None) and event.round.slug == slug]
     assert kinds == [RoundListed, RoundStarted, RoundEnded, RoundSettled]
@@ -59,16 +63,17 @@ def test_each_event_of_a_round_is_told_once_and_in_order():
 
 def test_the_winner_is_told_as_a_token():
     driver = Driver().run(START_MS + QUARTER_MS)
-    driver.change(window().slug, winner="Down", closed=True)
+    driver.change(window().slug, **decided("Down"))
     driver.run(START_MS + 2 * QUARTER_MS)
     ((_, settled),) = driver.events(RoundSettled)
     assert settled.winner == f"btc-{START}-down"
+    assert settled.payouts == {f"btc-{START}-up": 0, f"btc-{START}-down": 1}
     assert window().slug not in driver.life.rounds
 
 
 def test_a_winner_named_before_the_end_is_not_believed():
-    driver = Driver()
-    driver.listed[window().slug] = market_of(window(), winner="Up", closed=True)
+    driver = Driver().run(START_MS + 1_000)
+    driver.change(window().slug, **decided("Up"))
     driver.run(START_MS + QUARTER_MS - 1)
     assert driver.events(RoundSettled) == []
     driver.run(START_MS + QUARTER_MS + 60_000)
@@ -135,7 +140,7 @@ def test_a_market_with_other_times_than_its_slug_is_not_traded():
 
 def test_a_later_answer_with_other_tokens_is_not_believed():
     driver = Driver().run(START_MS + QUARTER_MS)
-    driver.change(window().slug, tokens=(Token("x", "Up"), Token("y", "Down")), winner="Up", closed=True)
+    driver.change(window().slug, tokens=(Token("x", "Up"), Token("y", "Down")), **decided("Up"))
     driver.run(START_MS + QUARTER_MS + 120_000)
     assert driver.events(RoundSettled) == []
 
@@ -156,8 +161,9 @@ def test_an_unsettled_round_is_asked_for_ever_but_less_and_less_often():
     settings = RoundSettings(patience=60)
     driver = Driver(Lifecycle("btc", settings)).run(START_MS + QUARTER_MS + 3_600_000)
     asked = [at for at, slug in driver.asked if slug == window().slug and at > START_MS + QUARTER_MS]
-    late = [b - a for a, b in itertools.pairwise(asked)][-5:]
-    assert late == [150_000] * 5
+    gaps = [b - a for a, b in itertools.pairwise(asked)]
+    assert gaps == sorted(gaps)
+    assert len([at for at in asked if at > START_MS + QUARTER_MS + 600_000]) < 20
     assert driver.life.rounds[window().slug].phase is Phase.ENDED
 
 
@@ -166,8 +172,8 @@ def test_a_position_of_an_earlier_run_is_followed_to_its_settlement_without_othe
     driver = Driver()
     driver.life.adopt(old)
     driver.run(START_MS + 1000)
-    driver.change(old.slug, winner="Up", closed=True)
-    driver.run(START_MS + 200_000)
+    driver.change(old.slug, **decided("Up"))
+    driver.run(START_MS + 400_000)
     events = [event for _, event in driver.told if getattr(event, "round", None) and event.round.slug == old.slug]
     assert [type(event) for event in events] == [RoundSettled]
 
@@ -181,13 +187,151 @@ def test_a_window_adopted_while_it_runs_is_traded_on():
 
 def test_a_clock_set_back_repeats_nothing():
     driver = Driver().run(START_MS + QUARTER_MS)
-    driver.change(window().slug, winner="Up", closed=True)
+    driver.change(window().slug, **decided("Up"))
     driver.run(START_MS + QUARTER_MS + 60_000)
     assert len(driver.events(RoundSettled)) == 1
     for back in (QUARTER_MS, 120_000, 5_000):
         driver.life.advance(driver.now_ms - back)
         assert [step for step in driver.life.take() if not isinstance(step, Ask)] == []
         assert window().slug not in driver.life.rounds
+
+
+def test_a_market_that_pays_both_sides_a_half_is_settled_and_asked_for_no_more():
+    driver = Driver().run(START_MS + QUARTER_MS)
+    driver.change(window().slug, **decided(None))
+    driver.run(START_MS + 2 * QUARTER_MS)
+    ((_, settled),) = driver.events(RoundSettled)
+    assert settled.winner is None
+    assert settled.payouts == {f"btc-{START}-up": Decimal("0.5"), f"btc-{START}-down": Decimal("0.5")}
+    asked = [slug for at, slug in driver.asked if slug == window().slug and at > START_MS + QUARTER_MS + 60_000]
+    assert asked == []
+
+
+def test_a_market_that_is_never_settled_is_asked_for_some_hundred_times_on_the_first_day_and_hourly_then():
+    life, market, now_ms, asked = Lifecycle("btc", RoundSettings()), market_of(window()), START_MS + QUARTER_MS, []
+    life.adopt(window())
+    while now_ms < START_MS + 3 * 86_400_000:
+        life.advance(now_ms)
+        asked += [now_ms for step in life.take() if step == Ask(window().slug)]
+        life.learn(window().slug, market, now_ms)
+        now_ms = life.rounds[window().slug].ask_at_ms
+    assert 50 < len([at for at in asked if at < START_MS + 86_400_000]) < 200
+    assert 40 < len([at for at in asked if at >= START_MS + 86_400_000]) < 60
+
+
+def test_a_market_that_is_not_listed_keeps_no_other_from_being_followed():
+    driver = Driver(list_all=False)
+    old, lost = window(START - 1800), window(START - 3600)
+    driver.life.adopt(old)
+    driver.life.adopt(lost)
+    driver.listed[old.slug] = market_of(old, **decided("Up"))
+    for each in (window(), window(START + 900)):
+        driver.listed[each.slug] = market_of(each)
+    driver.run(START_MS + 2 * QUARTER_MS - 1)
+    assert [event.round.slug for _, event in driver.events(RoundSettled)] == [old.slug]
+    assert len(driver.events(RoundStarted)) == 2
+    assert driver.life.rounds[lost.slug].phase is Phase.AWAITED
+    assert len([slug for _, slug in driver.asked if slug == lost.slug]) < 140
+
+
+def test_a_position_in_a_market_that_cannot_be_traded_is_still_followed():
+    driver = Driver(now_ms=START_MS + 100_000)
+    driver.life.adopt(window())
+    driver.listed[window().slug] = market_of(window(), oracle=Oracle(None))
+    driver.run(START_MS + 200_000)
+    assert driver.events(RoundSkipped) == driver.events(RoundListed) == []
+    driver.change(window().slug, **decided("Up"))
+    driver.run(START_MS + QUARTER_MS + 60_000)
+    assert [event.round.slug for _, event in driver.events(RoundSettled)] == [window().slug]
+
+
+def test_a_market_that_is_closed_already_is_not_begun():
+    driver = Driver()
+    driver.listed[window().slug] = market_of(window(), closed=True)
+    driver.run(START_MS + 100_000)
+    ((_, skipped),) = driver.events(RoundSkipped)
+    assert skipped.why == "its market is closed"
+
+
+# A clock that is set.
+
+
+def test_a_clock_that_was_hours_ahead_once_keeps_no_round_from_being_noticed():
+    """The next round is noticed at once when the clock is right again, and the running one is traded on."""
+    driver = Driver().run(START_MS + 60_000)
+    driver.now_ms += 3 * 3_600_000
+    driver.run(driver.now_ms)
+    driver.now_ms = START_MS + 65_000
+    driver.run(START_MS + 70_000)
+    assert driver.life.rounds[window().slug].phase is Phase.OPEN
+    mine = [event for _, event in driver.told if event.round.slug == window().slug]
+    assert [type(event) for event in mine] == [RoundListed, RoundStarted, RoundEnded, RoundStarted]
+    driver.run(START_MS + QUARTER_MS)
+    started = [(at, event.round.slug) for at, event in driver.events(RoundStarted)]
+    assert started[-1] == (START_MS + QUARTER_MS, window(START + 900).slug)
+
+
+def test_a_question_put_off_while_the_clock_was_ahead_is_asked_in_time():
+    driver = Driver().run(START_MS + QUARTER_MS + 30_000)
+    driver.now_ms += 3 * 3_600_000
+    driver.run(driver.now_ms + 1_000)
+    driver.now_ms = START_MS + QUARTER_MS + 40_000
+    driver.change(window().slug, **decided("Up"))
+    driver.run(driver.now_ms + 30_000)
+    assert len(driver.events(RoundSettled)) == 1
+
+
+def test_a_clock_years_ahead_leaves_nothing_behind():
+    driver = Driver(list_all=False)
+    driver.listed[window().slug] = market_of(window())
+    driver.run(START_MS + 60_000)
+    for years in range(1, 300):
+        driver.life.advance(START_MS + years * 31_536_000_000)
+        driver.life.take()
+        driver.life.advance(START_MS + 70_000)
+    assert list(driver.life.rounds) == [window().slug]
+
+
+@given(
+    st.lists(st.tuples(st.integers(-6 * 3_600_000, 6 * 3_600_000), st.integers(0, 900_000)), min_size=1, max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_however_the_clock_is_set_the_rounds_are_right_once_it_is(steps, venue_settles):
+    """Each step sets the clock off by some time and lets time pass; in the end it is right."""
+    driver, true_ms = Driver(), START_MS
+    for off_ms, passes_ms in [*steps, (0, 0)]:
+        if venue_settles:
+            driver.settle_before(true_ms)
+        driver.now_ms = true_ms + off_ms
+        driver.run(driver.now_ms + passes_ms)
+        true_ms += passes_ms
+        assert len(driver.life.rounds) <= MAX_ROUNDS
+    current = window(true_ms // 900_000 * 900)
+    last_second = current.end * 1000 - true_ms <= SLEW_MS
+    assert driver.life.rounds[current.slug].phase is Phase.OPEN or last_second
+    started = [event.round.slug for _, event in driver.events(RoundStarted)]
+    driver.run(true_ms + QUARTER_MS)
+    following = driver.life.rounds[window(current.end).slug]
+    assert following.phase is Phase.OPEN
+    assert (
+        driver.life.rounds[current.slug].phase is Phase.ENDED if current.slug in driver.life.rounds else venue_settles
+    )
+    assert current.slug in started
+    settled = [event.round.slug for _, event in driver.events(RoundSettled)]
+    assert len(settled) == len(set(settled))
+    for slug in settled:
+        after = [event for _, event in driver.told[self_index(driver, slug) + 1 :]]
+        assert not [event for event in after if getattr(event, "round", None) and event.round.slug == slug]
+
+
+def self_index(driver: Driver, slug: str) -> int:
+    """Where a round's settlement stands among what was told."""
+    return next(
+        number
+        for number, (_, event) in enumerate(driver.told)
+        if isinstance(event, RoundSettled) and event.round.slug == slug
+    )
 
 
 def test_several_lengths_run_side_by_side():
@@ -199,10 +343,16 @@ def test_several_lengths_run_side_by_side():
     assert sorted(starts) == ["15m"] * 2 + ["5m"] * 4
 
 
-@pytest.mark.parametrize("intervals", [(), ("15m", "15m"), ("7m",)])
+@pytest.mark.parametrize("intervals", [(), ("15m", "15m"), ("7m",), "15m"])
 def test_unknown_or_repeated_lengths_are_refused(intervals):
     with pytest.raises(ConfigError, match="intervals"):
         RoundSettings(intervals=intervals)
+
+
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+def test_lengths_that_no_oracle_settles_are_refused_with_the_reason(interval):
+    with pytest.raises(ConfigError, match="settle by the candle of another exchange"):
+        RoundSettings(intervals=("15m", interval))
 
 
 class Venue:

@@ -14,7 +14,17 @@ import attrs
 import pytest
 from attrs import field, frozen
 
-from bots.common.operate.settings import NOTHING, Secret, SettingsError, build, from_environment, load, secrets_of
+from bots.common.operate.settings import (
+    NOTHING,
+    PREFIX,
+    Secret,
+    SettingsError,
+    build,
+    from_environment,
+    load,
+    secrets_of,
+    variable_of,
+)
 from bots.common.ranges import decimal_range, some_of, whole
 from polymirror.errors import ConfigError
 
@@ -146,6 +156,54 @@ def test_overrides_win_over_the_file_and_are_checked_alike():
     assert (settings.inner.tries, settings.limit, settings.chat.chat_id) == (5, 9.0, "7")
     with pytest.raises(SettingsError, match=r"inner\.tries=50"):
         build(Settings, {}, {}, {"inner.tries": 50})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("assets", "eth, btc", ("eth", "btc")),
+        ("assets", "eth", ("eth",)),
+        ("assets", '["btc"]', ("btc",)),
+        ("folder", "x/y", Path("x/y")),
+        ("limit", "2", 2.0),
+        ("limit", "2.5", 2.5),
+        ("market", "7", "7"),
+        ("inner.stake", "0.10", Decimal("0.1")),
+        ("inner.tries", " 5 ", 5),
+        ("inner.color", "blue", Color.BLUE),
+        ("chat.chat_id", "-100123", "-100123"),
+    ],
+)
+def test_every_setting_may_come_from_the_environment_which_wins_over_the_file(key, text, value):
+    settings = build(Settings, {"inner": {"tries": 4}, "limit": 9}, {variable_of(key): text})
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    assert settings == value
+
+
+def test_overrides_win_over_the_environment_and_an_empty_variable_is_none():
+    variables = {"POLYMIRROR_BOT_INNER_TRIES": "5", "POLYMIRROR_BOT_LIMIT": ""}
+    settings = build(Settings, {"limit": 9}, variables, {"inner.tries": 6})
+    assert (settings.inner.tries, settings.limit) == (6, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("INNER_TRIES", "11", "inner.tries=11 is not allowed: it must be a whole number between 1 and 10"),
+        ("INNER_TRIES", "many", "inner.tries='many' is not allowed: it must be a whole number"),
+        ("INNER_TRIES", "3\nlive = true", "inner.tries='3\\nlive = true' is not allowed"),
+        ("LIVE", "yes", "live='yes' is not allowed: it must be true or false"),
+        ("ASSETS", "doge", "assets=('doge',) is not allowed"),
+        ("INNER_TRYS", "3", "POLYMIRROR_BOT_INNER_TRYS sets nothing: did you mean POLYMIRROR_BOT_INNER_TRIES?"),
+        ("CHAT_KEY", "s3cret", "POLYMIRROR_BOT_CHAT_KEY sets nothing: did you mean"),
+    ],
+)
+def test_a_wrong_variable_is_told_by_key_or_name(name, text, problem):
+    found = problems({}, Settings, **{PREFIX + name: text})
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+    assert "s3cret" not in found[0]
 
 
 def test_a_secret_in_a_file_is_refused_without_being_shown():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import pytest
 from attrs import evolve
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bots.common.errors import FeeUnknown, OrderInvalid
 from bots.common.money.amounts import TICKS, is_multiple
+from bots.common.money.fees import affordable, highest_cost
 from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal, Stake, edge, size_buy
 from bots.common.orders.order import Order
 from polymirror.core.fees import FeeSchedule, charged_fee, exact_fee, highest_fee
@@ -41,12 +42,20 @@ def situations(draw):
     return view_of(asks, [], str(tick)), fair, fee, limits
 
 
-def fills_of(view, shares):
-    left = shares
-    for price, size in view.asks:
-        if left > 0:
-            yield price, min(left, size)
-            left -= min(left, size)
+def spent_on(asks, money):
+    """What the venue makes of an order to buy for this money, best price first: prices and shares."""
+    for price, size in asks:
+        shares = min(size, (money / price).quantize(d("0.000001"), ROUND_FLOOR))
+        money -= price * shares
+        if shares:
+            yield price, shares
+
+
+@st.composite
+def paths(draw):
+    """Prices up to any limit, as parts of it, with the part of what is left of the money that each one takes."""
+    part = st.integers(1, 10_000).map(lambda number: Decimal(number).scaleb(-4))
+    return draw(st.lists(st.tuples(part, part), min_size=1, max_size=30))
 
 
 @settings(max_examples=300)
@@ -57,13 +66,15 @@ def test_a_stake_keeps_every_limit_and_is_worth_more_than_it_costs(situation):
     event(stake.reason.name if isinstance(stake, SizeRefusal) else "bought")
     if not isinstance(stake, Stake):
         return
-    fills = list(fills_of(view, stake.shares))
+    fills = list(spent_on(view.asks, stake.money))
     # All of it is there, at the limit or better.
-    assert sum(shares for _, shares in fills) == stake.shares
+    bought = sum(shares for _, shares in fills)
+    assert bought >= stake.shares
     assert all(price <= stake.price <= limits.max_price for price, _ in fills)
     # It is never more than allowed, however the venue rounds.
     cost = sum(price * shares for price, shares in fills)
-    assert cost == stake.cost <= stake.money
+    assert cost == stake.cost
+    assert stake.money - d("0.000001") < cost <= stake.money
     assert cost + sum(highest_fee(fee, price, shares) for price, shares in fills) <= stake.reserve <= limits.max_money
     assert stake.money >= limits.min_money
     assert stake.shares >= limits.min_shares
@@ -71,8 +82,64 @@ def test_a_stake_keeps_every_limit_and_is_worth_more_than_it_costs(situation):
     # No share is bought that is not worth its own price and fee, and neither is the whole.
     assert all(edge(fair, fee, price) >= limits.min_edge for price, _ in fills)
     charged = sum(charged_fee(fee, price, shares) for price, shares in fills)
-    assert fair * stake.shares - cost - charged >= stake.value > 0
+    assert fair * bought - cost - charged >= stake.value > 0
     assert fair * stake.shares - stake.money - exact_fee(fee, stake.price, stake.shares) >= stake.worst_value > 0
+
+
+@settings(max_examples=300)
+@given(situations(), paths())
+def test_no_path_of_prices_costs_more_than_the_reserve(situation, path):
+    view, fair, fee, limits = situation
+    stake = size_buy(view, fair, fee, limits)
+    if not isinstance(stake, Stake):
+        return
+    left, cost = stake.money, Decimal(0)
+    for of_limit, of_money in [*path, (Decimal(1), Decimal(1))]:
+        price = max((stake.price * of_limit).quantize(d("0.0001"), ROUND_FLOOR), d("0.0001"))
+        # Rounded up: not even a venue that gives a unit too much may make it more.
+        shares = (left * of_money / price).quantize(d("0.000001"), ROUND_CEILING)
+        cost += left * of_money + highest_fee(fee, price, shares)
+        left -= left * of_money
+    assert left == 0
+    assert cost <= stake.reserve <= limits.max_money
+
+
+@pytest.mark.parametrize("limit", ["0.0001", "0.05", "0.3", "0.4285", "0.62", "0.9999"])
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 8])
+@pytest.mark.parametrize("rate", ["0", "0.07", "1"])
+def test_the_highest_cost_is_that_of_the_dearest_price_of_all(limit, exponent, rate):
+    fee, money = FeeSchedule(d(rate), exponent), d(25)
+    every = [Decimal(number).scaleb(-4) for number in range(1, int(d(limit) * 10_000) + 1)]
+    dearest = max(money + exact_fee(fee, price, money / price) for price in every)
+    highest = highest_cost(fee, d(limit), money)
+    assert dearest <= highest
+    # It is not much more either: rounding, and what a peak between two prices of the grid is higher.
+    assert highest - dearest < d("0.0101")
+    assert affordable(fee, d(limit), highest, d("0.01")) == money
+    assert affordable(fee, d(limit), highest - d("0.000001"), d("0.01")) == money - d("0.01")
+
+
+def test_cheaper_fills_do_not_cost_more_than_the_limit_on_money():
+    """Money-bound fills pay ``rate * (1 - price)`` for each pUSD: more, the better the price."""
+    view = view_of([("0.61", "1000"), ("0.30", "20"), ("0.25", "10")], [])
+    stake = size_buy(view, d("0.90"), CRYPTO, LIMITS)
+    assert isinstance(stake, Stake)
+    assert stake.price == d("0.61")
+    assert stake.reserve <= 25
+    assert stake.money > d("23.3")
+    for price in map(d, ("0.50", "0.30", "0.10", "0.0001")):
+        assert stake.money + charged_fee(CRYPTO, price, stake.money / price) <= stake.reserve
+
+
+def test_what_is_bought_is_judged_by_the_money_spent():
+    stake = size_buy(view_of([("0.52", "100"), ("0.40", "20")], []), d("0.70"), CRYPTO, evolve(LIMITS, max_money=d(12)))
+    assert isinstance(stake, Stake)
+    assert stake.price == d("0.52")
+    assert stake.money - d("0.000001") < stake.cost <= stake.money
+    # Twenty at 0.40, and the rest of the money at 0.52: more than the limit's shares.
+    bought = 20 + (stake.money - 8) / d("0.52")
+    assert stake.shares < 23 < bought
+    assert stake.value == pytest.approx(d("0.70") * bought - stake.money - stake.fee, abs=d("0.00001"))
 
 
 @given(situations())
@@ -94,8 +161,8 @@ def test_the_depth_that_is_worth_it_is_taken_up_to_the_money():
     assert isinstance(stake, Stake)
     # 50.5 at 0.52 and 20 at 0.55 cost 37.26 before fees; 0.60 is still worth it at 0.70.
     assert stake.price == d("0.60")
-    assert d(38) < stake.reserve <= d(40)
-    assert stake.cost < stake.money
+    assert d("39.98") < stake.reserve <= d(40)
+    assert stake.money - d("0.000001") < stake.cost <= stake.money
 
 
 def test_the_walk_ends_where_the_next_level_is_not_worth_its_price_and_fee():
@@ -113,8 +180,8 @@ def test_the_walk_ends_at_the_price_limit():
 
 
 def test_a_cent_is_given_back_when_rounding_the_fee_would_pass_the_limit():
-    # 10.01 pUSD and the exact fee of 0.336336 are just allowed; the venue's five decimals make it 0.33634.
-    stake = size_buy(view_of(), d("0.6"), CRYPTO, evolve(LIMITS, max_money=d("10.346336")))
+    # 10.01 pUSD, the exact fee of 0.70062993 at 0.0001 and a cent for rounding are just allowed; five decimals are not.
+    stake = size_buy(view_of(), d("0.6"), CRYPTO, evolve(LIMITS, max_money=d("10.72061993")))
     assert isinstance(stake, Stake)
     assert stake.money == d("10.00")
 

@@ -8,7 +8,7 @@ import pytest
 
 from bots.updown.oracles.buffer import OracleBuffer
 from bots.updown.oracles.ticks import Tick, TickKind
-from bots.updown.strike import StrikeSource, find_strike, recognise
+from bots.updown.strike import StrikeRefusal, StrikeSource, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window
 
@@ -40,8 +40,47 @@ def test_a_tick_counts_only_within_half_a_second_of_the_boundary(ticks, price):
 
 
 def test_the_venues_own_value_is_believed_before_ours():
-    found = find_strike(buffer_of((0, "2")), "btc", START_MS, Decimal("2.5"))
-    assert (found.price, found.source) == (Decimal("2.5"), StrikeSource.OFFICIAL)
+    found = find_strike(buffer_of((0, "2")), "btc", START_MS, Decimal("2.0001"))
+    assert (found.price, found.source) == (Decimal("2.0001"), StrikeSource.OFFICIAL)
+
+
+@pytest.mark.parametrize(
+    ("official", "good"),
+    [
+        ("64000.1234", True),
+        ("64006.4123", True),  # exactly 0.01 %
+        ("64006.5", False),
+        ("63993.5", False),
+        ("64057.6", False),  # 0.09 %
+        ("0", False),
+        ("-64000", False),
+        ("1e30", False),
+        ("NaN", False),
+        ("6400", False),
+    ],
+)
+def test_a_strike_on_which_the_venue_and_our_tick_do_not_agree_is_refused_with_the_numbers(official, good):
+    found = find_strike(buffer_of((0, "64000.0123"), (1000, "64057.6")), "btc", START_MS, Decimal(official))
+    assert isinstance(found, StrikeRefusal) is not good
+    if not good:
+        assert str(Decimal(official)) in found.why
+
+
+@pytest.mark.parametrize(("official", "good"), [("65000", True), ("57601", True), ("57599", False), ("640", False)])
+def test_without_a_tick_at_the_boundary_an_absurd_strike_is_refused_all_the_same(official, good):
+    found = find_strike(buffer_of((60_000, "64000")), "btc", START_MS, Decimal(official))
+    assert isinstance(found, StrikeRefusal) is not good
+
+
+def test_without_any_tick_only_what_no_asset_costs_is_refused():
+    assert find_strike(buffer_of(), "btc", START_MS, Decimal(5)).price == 5
+    assert isinstance(find_strike(buffer_of(), "btc", START_MS, Decimal("1e10")), StrikeRefusal)
+
+
+def test_how_far_the_two_may_be_apart_can_be_set():
+    official, buffer = Decimal("64006.5"), buffer_of((0, "64000"))
+    assert find_strike(buffer, "btc", START_MS, official, Decimal("0.001")).price == official
+    assert isinstance(find_strike(buffer, "btc", START_MS, official, Decimal(0)), StrikeRefusal)
 
 
 def test_the_last_price_and_other_assets_are_no_strike():

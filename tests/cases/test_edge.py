@@ -10,7 +10,8 @@ import httpx
 import pytest
 from attrs import evolve
 
-from polymirror import Endpoints, Mirror, NotLive
+from polymirror import Endpoints, MarketNotFound, Mirror, NotLive
+from polymirror.errors import VenueUnavailable
 from polymirror.venue.network import Network
 from polymirror.venue.stream import Stream
 from tests.loopback import PATIENCE, SETTINGS, mirror_of, nothing_left, quiet_venue, until
@@ -160,6 +161,32 @@ async def test_rest_that_fails_is_told_in_the_status_until_it_answers():
         client.send = whole
         await mirror.prove(mirror.tokens[0], timeout=PATIENCE)
         assert mirror.status().trouble == ""
+
+
+async def test_look_ups_that_fail_are_told_in_the_status_until_they_are_answered():
+    async def fail(*_arguments, **_options):
+        raise httpx.ConnectError("x") from ConnectionRefusedError(111, "refused")
+
+    async with quiet_venue() as venue, mirror_of(venue) as mirror:
+        await mirror.wait_live(timeout=PATIENCE)
+        client = mirror.gamma._http._client
+        whole, client.send = client.send, fail
+        with pytest.raises(VenueUnavailable):
+            await mirror.add_slug("another")
+        assert mirror.status().rest.trouble == "look-ups: GET /markets: no answer: connection refused"
+        assert mirror.status().trouble == "REST: look-ups: GET /markets: no answer: connection refused"
+        client.send = whole
+        with pytest.raises(MarketNotFound):
+            await mirror.add_slug("another")
+        assert mirror.status().trouble == ""
+        # One that is given up before there is an answer.
+        never = asyncio.Event()
+        client.send = lambda *_arguments, **_options: never.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await mirror.add_slug("another")
+        assert mirror.status().rest.trouble == "look-ups: GET /markets: no answer in time"
+        client.send = whole
 
 
 @pytest.mark.parametrize("group", [ExceptionGroup, BaseExceptionGroup])

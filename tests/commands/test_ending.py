@@ -247,3 +247,40 @@ def test_an_output_that_is_closed_is_no_mistake():
     script = 'exec "$0" -m polymirror torture --seeds 1 --minutes 1 --tokens 2 >&-'
     done = subprocess.run(["sh", "-c", script, sys.executable], stderr=subprocess.PIPE, timeout=PATIENCE, check=False)  # noqa: S603, S607
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# ---- Before it has begun -------------------------------------------------------------------------------
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["polymirror", "faults"]
+from polymirror_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["polymirror", "msgspec", "polymirror.core.token", "polymirror.commands.app", "typer"]
+)
+def test_ctrl_c_while_the_library_is_imported_is_quiet(module):
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-W", "error", "-c", INTERRUPTED.format(module=module)],
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "")
+
+
+def test_a_command_in_the_background_of_a_script_goes_on_while_it_is_imported():
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + INTERRUPTED.format(module="msgspec")
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout != ""

@@ -19,6 +19,7 @@ from polymirror.commands.tables import (
     format_age,
     moments_panel,
     proofs_table,
+    shortened,
     states_line,
 )
 from polymirror.core.states import BookState, Reason
@@ -88,6 +89,31 @@ def test_at_any_width_a_row_has_its_name_its_state_its_age_and_its_prices(width)
     assert "hash misma" in lines[3]
 
 
+@pytest.mark.parametrize("width", [36, 40, 60, 80, 100, 120, 132, 142, 200])
+@pytest.mark.parametrize("name", ["BTC 14:15 up", "BTC 14:15 down", "will-the-fe..-2026 yes"])
+@pytest.mark.parametrize("other", BookState)
+def test_a_long_name_costs_no_price_at_any_width(width, name, other):
+    rows = [row(name=name, bid="0.9985", ask="0.9995"), row(other, Reason.COMPLEMENT_MISMATCH, name=name)]
+    lines = drawn(books_table(rows, 10, width), width)
+    assert max(map(len, lines)) <= width
+    # Both ends of the name: the asset, and the side.
+    assert lines[2].startswith(name[:3])
+    start, state, rest = lines[2].partition(" ● LIVE ")
+    assert state
+    assert start.rstrip().endswith(name[-3:])
+    for said in (*(["12 ms"] if width >= 40 else []), "0.9985", "0.9995"):
+        assert said in rest
+    word = "RESYNC" if other is BookState.RESYNCING else other.name
+    assert word in lines[3]
+
+
+def test_a_name_is_shortened_in_the_middle():
+    assert shortened("BTC 14:15 up", 12) == "BTC 14:15 up"
+    assert shortened("BTC 14:15 up", 9) == "BTC…15 up"
+    assert shortened("BTC 14:15 down", 8) == "BTC…down"
+    assert all(len(shortened("BTC 14:15 down", room)) <= room for room in range(7, 20))
+
+
 def test_a_wide_table_has_what_a_narrow_one_leaves_out():
     one = row(bid_size="185.00", ask_size="50.00", levels="38 53", since=125.0)
     wide, narrow = drawn(books_table([one], 10, 200), 200)[-1], drawn(books_table([one], 10, 80))[-1]
@@ -115,6 +141,8 @@ def test_transitions_have_the_time_of_the_clock():
     assert wide.split()[1:8] == ["03:02:01.23", "BTC", "up", "LIVE", "→", "SUSPECT", "stale"]
     narrow = drawn(moments_panel([moment], 4, 40), 40)[1]
     assert narrow.split()[1:7] == ["03:02:01", "BTC", "up", "→", "SUSPECT", "stale"]
+    long = Moment(at=at, name="BTC 14:15 up", old=BookState.LIVE, new=BookState.SUSPECT, reason=Reason.STALE)
+    assert "BTC…:15 up → SUSPECT stale" in drawn(moments_panel([long], 4, 40), 40)[1]
 
 
 @pytest.mark.parametrize(

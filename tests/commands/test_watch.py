@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -22,19 +23,70 @@ from polymirror.commands.books import Watched
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
 from polymirror.mirror import Mirror
+from tests.commands.conftest import Served
 
 PATIENCE = 60.0
 """Seconds after which a test gives up; no verdict depends on them."""
+
+BOTH = {"BTC up", "BTC down"}
 
 
 def at(venue) -> list[str]:
     return ["--venue", venue.endpoints.clob]
 
 
-def test_json_is_an_object_a_line_as_things_happen_and_a_summary_last(venue, capsys):
-    assert run(["watch", venue.slugs[0], "--seconds", "1.5", "--json", *at(venue)]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
+@pytest.fixture
+def watch_until(venue, capsys, monkeypatch):
+    """Runs the command until something holds of what it has said and of what it watches, however long that takes.
+
+    Returns the exit code, and what was said on both outputs.
+    """
+    tell_all = command._tell_all
+
+    def watch(holds, *arguments):
+        said = ["", ""]
+
+        def hear() -> None:
+            for number, text in enumerate(capsys.readouterr()):
+                said[number] += text
+
+        async def tell(session, watched, mirror, heard) -> None:
+            task = asyncio.current_task()
+
+            async def look() -> None:
+                while not holds(said[0], watched):
+                    await asyncio.sleep(0.01)
+                    hear()
+                task.cancel()  # as the end of its time does
+
+            looking = asyncio.create_task(look())
+            try:
+                await tell_all(session, watched, mirror, heard)
+            except asyncio.CancelledError:
+                if not looking.done():
+                    raise
+                task.uncancel()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(command, "_tell_all", tell)
+            code = run(["watch", *arguments, "--seconds", str(PATIENCE), *at(venue)])
+        hear()
+        return code, *said
+
+    return watch
+
+
+def live(_, watched) -> bool:
+    return watched.states() == {"LIVE": 2}
+
+
+def test_json_is_an_object_a_line_as_things_happen_and_a_summary_last(venue, watch_until):
+    def both_told(said, _) -> bool:
+        told = [json.loads(line) for line in said.splitlines()]
+        return {each["name"] for each in told if each["type"] == "book" and each["state"] == "LIVE"} == BOTH
+
+    code, out, err = watch_until(both_told, venue.slugs[0], "--json")
+    assert (code, err) == (0, "")
     objects = [json.loads(line) for line in out.splitlines()]
     kinds = [each["type"] for each in objects]
     assert kinds[-1] == "summary"
@@ -43,20 +95,26 @@ def test_json_is_an_object_a_line_as_things_happen_and_a_summary_last(venue, cap
     # Those of the start, too: they are counted from before it.
     assert [(each["old"], each["new"]) for each in moves[:2]] == [("UNPRIMED", "LIVE")] * 2
     books = [each for each in objects if each["type"] == "book"]
-    assert {each["name"] for each in books} == {"BTC up", "BTC down"}
-    live = next(each for each in books if each["state"] == "LIVE")
-    assert live["best_bid"] < live["best_ask"]
-    assert float(live["bid_size"]) > 0
+    assert {each["name"] for each in books} == BOTH
+    first = next(each for each in books if each["state"] == "LIVE")
+    assert first["best_bid"] < first["best_ask"]
+    assert float(first["bid_size"]) > 0
     times = [each["at"] for each in objects[:-1]]
     assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each) for each in times)
     assert objects[-1]["transitions"] == len(moves)
-    assert objects[-1]["books"][0]["state"] == "LIVE"
+    assert {each["name"] for each in objects[-1]["books"]} == BOTH
+    assert sum(objects[-1]["states"].values()) == 2
 
 
-def test_a_pipe_gets_a_line_with_the_time_for_each_transition(venue, capsys):
-    assert run(["watch", venue.slugs[0], "--seconds", "0.5", *at(venue)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    told = [line for line in lines if re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d\d  ", line)]
+def test_it_ends_when_its_time_is_over(venue, capsys):
+    assert run(["watch", venue.slugs[0], "--seconds", "0.3", "--json", *at(venue)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["seconds"] >= 0.3
+
+
+def test_a_pipe_gets_a_line_with_the_time_for_each_transition(venue, watch_until):
+    code, out, _ = watch_until(live, venue.slugs[0])
+    assert code == 0
+    told = [line for line in out.splitlines() if re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d\d  ", line)]
     assert [line.split("  ")[1] for line in told[:2]] == [
         "BTC up: UNPRIMED -> LIVE, proven",
         "BTC down: UNPRIMED -> LIVE, proven",
@@ -80,38 +138,43 @@ def test_a_book_that_is_not_one_is_refused_with_those_there_are(name, venue, cap
     assert err.count("\n") == 1
 
 
-def test_a_book_is_waited_for_as_long_as_not_all_markets_are_found(venue, capsys):
+def test_a_book_is_waited_for_as_long_as_not_all_markets_are_found(venue, watch_until):
     assert Watched(Mirror()).find("up") is None
-    options = ["--seconds", "0.5", "--book", "ETH up", *at(venue)]
     # It may be a book of the market that is not found yet.
-    assert run(["watch", venue.slugs[0], "no-such-market", *options]) == 0
-    assert run(["watch", venue.slugs[0], *options]) == 2
-    assert "BTC up, BTC down" in capsys.readouterr().err
+    assert watch_until(live, venue.slugs[0], "no-such-market", "--book", "ETH up")[0] == 0
+    code, _, err = watch_until(live, venue.slugs[0], "--book", "ETH up")
+    assert code == 2
+    assert "BTC up, BTC down" in err
 
 
-def test_a_market_that_is_not_found_is_told_and_keeps_nothing_else_waiting(venue, capsys):
-    assert run(["watch", "no-such-market", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_a_market_that_is_not_found_is_told_and_keeps_nothing_else_waiting(venue, watch_until):
+    # That the other one's books are live is waited for.
+    code, out, _ = watch_until(live, "no-such-market", venue.slugs[0], "--json")
+    summary = json.loads(out.splitlines()[-1])
+    assert (code, summary["tokens"]) == (0, 2)
     assert summary["missing"] == {"no-such-market": "no market with slug no-such-market (yet)"}
-    assert summary["live"] == 2
 
 
-def test_without_any_book_a_pipe_is_told_what_is_missing(venue, capsys, monkeypatch):
+def test_without_any_book_a_pipe_is_told_what_is_missing(watch_until, monkeypatch):
     monkeypatch.setattr(command, "PROGRESS_INTERVAL", 0.0)
-    assert run(["watch", "no-such-market", "--seconds", "0.3", *at(venue)]) == 0
-    assert "no books yet; not found yet: no-such-market; 0 transitions" in capsys.readouterr().out
+    code, out, _ = watch_until(lambda said, _: "no books yet" in said, "no-such-market")
+    assert code == 0
+    assert "no books yet; not found yet: no-such-market; 0 transitions" in out
 
 
-def test_more_transitions_than_can_be_told_are_counted(venue, capsys, monkeypatch):
+def test_more_transitions_than_can_be_told_are_counted(venue, watch_until, monkeypatch):
     monkeypatch.setattr(command, "MAX_HEARD", 1)
-    assert run(["watch", venue.slugs[0], "--seconds", "0.5", "--json", *at(venue)]) == 0
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    code, out, _ = watch_until(live, venue.slugs[0], "--json")
+    assert code == 0
+    objects = [json.loads(line) for line in out.splitlines()]
     missed = sum(each["transitions"] for each in objects if each["type"] == "missed")
     assert missed > 0
     assert missed + sum(each["type"] == "transition" for each in objects) == objects[-1]["transitions"]
 
 
 def test_transitions_are_counted_as_they_happen_and_no_more_after_the_close():
+    begun = time.time()
+
     class Stub(Mirror):
         def __init__(self):
             super().__init__()
@@ -127,7 +190,8 @@ def test_transitions_are_counted_as_they_happen_and_no_more_after_the_close():
     for old, new in ((BookState.LIVE, BookState.SUSPECT), (BookState.SUSPECT, BookState.LIVE)):
         mirror.told[0](Transition("11", mirror.now() - 2.0, old, new, Reason.STALE, 0))
     assert watched.transitions == len(watched.moments) == len(heard) == 2
-    assert heard[0][1] == pytest.approx(time.time() - 2.0, abs=1.0)
+    # Each was told two seconds after it happened.
+    assert begun - 2.1 <= heard[0][1] <= time.time() - 1.9
     watched.close()
     assert mirror.told == []
 
@@ -218,6 +282,23 @@ def test_keys_scroll_sort_show_a_book_and_end_it(venue):
         screen.press(b"q")
         assert screen.wait() == 0
         assert termios.tcgetattr(screen.theirs) == screen.before
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_names_of_two_windows_leave_room_for_both_prices(columns):
+    with Served(seed=7, markets=8) as venue:
+        # The eighth market is the next window of the first asset, so names have the time of day.
+        slugs = venue.slugs[0], venue.slugs[7]
+        with Screen(columns, 14, "watch", *slugs, *at(venue)) as screen:
+            screen.read_until("4 LIVE")
+            shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.read_until("transitions"))
+            rows = [line.strip() for line in shown.splitlines() if "●" in line and "→" not in line]
+            screen.press(b"q")
+            assert screen.wait() == 0
+    assert len(rows) >= 4
+    for line in rows[:4]:
+        assert re.match(r"BTC \d\d:\d\d (up|down) +● LIVE ", line), line
+        assert len(re.findall(r"(?<![\d.…])0\.\d\d(?![\d…])", line)) == 2, line
 
 
 def test_a_market_that_is_not_found_stands_in_the_picture(venue):

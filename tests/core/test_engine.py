@@ -78,6 +78,8 @@ def test_a_token_that_is_not_tracked_is_unknown(rig):
     for call in (rig.engine.live, rig.engine.peek, rig.engine.prove, rig.engine.resync, rig.engine.refusal):
         with pytest.raises(UnknownToken):
             call("99", rig.now)
+        with pytest.raises(UnknownToken):
+            call(["11"], rig.now)
     with pytest.raises(UnknownToken):
         rig.engine.peek_state("99")
     with pytest.raises(UnknownToken):

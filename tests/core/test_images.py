@@ -100,7 +100,7 @@ def test_after_a_stall_it_is_not_read_before_its_hash_was_tried(rig, exchange):
     send(rig, exchange, "8", spoil="0" * 40)
     rig.now += 1.0
     # The program stood still, and reads before it does what is due.
-    with pytest.raises(NotLive):
+    with pytest.raises(NotLive, match=r"LIVE .*its own hash was to be tried by now: the program stood still"):
         rig.live_view("22")
     assert rig.live_view("11").last_proof.kind is ProofKind.HASH
     rig.advance(0.0)

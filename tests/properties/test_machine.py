@@ -29,11 +29,20 @@ from tests.properties.test_scenarios import flood, hunt_a_ghost, traffic
 
 STEPS = 30
 
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=100, stateful_step_count=STEPS, deadline=None, print_blob=True,
+SEARCH = settings(
+    max_examples=40, stateful_step_count=STEPS, deadline=None, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )  # fmt: skip
+
+TestMachine = Machine.TestCase
+TestMachine.settings = SEARCH
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_a_longer_search_finds_nothing_either():
+    run_state_machine_as_test(Machine, settings=settings(SEARCH, max_examples=120))
+
 
 HUNT = settings(
     max_examples=200, stateful_step_count=STEPS, deadline=None, derandomize=True, database=None,
@@ -185,6 +194,7 @@ MUTANTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mutant", "hunt", "promise"), MUTANTS, ids=lambda each: getattr(each, "__name__", ""))
 def test_an_engine_without_this_guard_is_found_out(mutant, hunt, promise, monkeypatch):
     mutant(monkeypatch)

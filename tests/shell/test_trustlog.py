@@ -9,7 +9,7 @@ import pytest
 
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
-from polymirror.shell.trustlog import INTERVAL, MAX_TOLD, TrustLog
+from polymirror.shell.trustlog import INTERVAL, MAX_TOLD, SOON, TrustLog
 
 LIVE, SUSPECT, RESYNCING = BookState.LIVE, BookState.SUSPECT, BookState.RESYNCING
 UP = "48388091485466084032"
@@ -82,21 +82,69 @@ def test_more_within_ten_seconds_are_counted_and_summed_up_when_these_are_over(l
         trust.tell([lost(number, 5.0 + number / 100)])
         trust.tell([back(number, 5.005 + number / 100)])
     assert [line.split()[0] for line in logged()] == ["WARNING", "INFO"] * MAX_TOLD
-    assert trust.due() == pytest.approx(5.0 + INTERVAL)
-    trust.sum_up(5.0 + INTERVAL - 0.001)
+    # None of the other books was told of yet: a second after the last line.
+    assert trust.due() == pytest.approx(5.03 + SOON)
+    trust.sum_up(5.03 + SOON - 0.001)
     assert logged() == []
-    trust.sum_up(5.1 + INTERVAL)
+    trust.sum_up(5.035 + SOON)
     losses, recoveries = logged()
     assert losses.startswith("WARNING lost trust in 96 books: STALE, oldest proof 100.000 s: m4 ")
     assert recoveries.startswith("INFO trust again in 96 books: was STALE, longest outage 0.005 s: m4 ")
     assert trust.due() is None
+    # Those are known: what repeats waits until the ten seconds are over.
+    trust.tell([lost(7, 8.0)])
+    trust.tell([lost(8, 14.0)])
+    assert trust.due() == 5.0 + INTERVAL
+    trust.sum_up(5.0 + INTERVAL - 0.001)
+    assert logged() == []
+    trust.sum_up(5.0 + INTERVAL)
+    assert [line[:40] for line in logged()] == ["WARNING lost trust in 2 books: STALE, ol"]
     # The next interval begins with its own allowance only when this one is over, too.
     trust.tell([lost(7, 16.0)])
     assert logged() == []
     trust.sum_up(inf)
-    assert [line[:38] for line in logged()] == ["WARNING lost trust in 1 book: STALE, o"]
+    assert logged() == ["WARNING lost trust in m7 (000000..0007): STALE, proven 8.000 s ago, epoch 2"]
     trust.tell([lost(8, 40.0)])
     assert len(logged()) == 1
+
+
+def test_the_first_loss_of_a_book_waits_for_no_summary_of_others(logged) -> None:
+    trust = TrustLog(lambda token: f"m{int(token)}")
+    # One book that comes and goes uses up the lines of the ten seconds, again and again.
+    for turn in range(150):
+        now = 5.0 + turn / 10
+        trust.tell([lost(1, now)])
+        trust.tell([back(1, now + 0.05)])
+        if (trust.due() or inf) <= now:
+            trust.sum_up(now)
+    told = logged()
+    assert len(told) < 14
+    assert "m2" not in "".join(told)
+    trust.tell([lost(2, 20.0)])
+    (line,) = logged()
+    assert line.startswith("WARNING lost trust in ")
+    assert "m2 (000000..0002)" in line
+    # The next one comes in the same second: it waits for the rest of that.
+    trust.tell([lost(3, 20.4)])
+    assert logged() == []
+    assert trust.due() == 20.0 + SOON
+    trust.sum_up(21.0)
+    assert logged() == ["WARNING lost trust in m3 (000000..0003): STALE, proven 4.000 s ago, epoch 2"]
+
+
+def test_a_storm_is_at_most_a_line_a_second(logged) -> None:
+    trust = TrustLog(lambda token: f"m{int(token)}")
+    lines = []
+    for number in range(2_000):
+        now = 5.0 + number / 100
+        trust.tell([lost(number, now)])
+        if (trust.due() or inf) <= now:
+            trust.sum_up(now)
+        lines += logged()
+    trust.sum_up(inf)
+    lines += logged()
+    assert len(lines) <= 4 + 21
+    assert sum(int(line.split()[4]) if line.split()[4].isdigit() else 1 for line in lines) == 2_000
 
 
 def test_a_book_that_flaps_is_told_as_one_book_and_how_often(logged) -> None:

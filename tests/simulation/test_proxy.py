@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 HOST = "127.0.0.1"
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds after which a test gives up; no verdict depends on them."""
+
+ENDLESS = 3_600.0
+"""Seconds that no test waits."""
 
 
 @pytest.fixture(params=LOOPS)
@@ -112,27 +116,41 @@ async def test_latency_and_jitter_hold_in_both_directions_and_end_when_switched_
     async with through_a_proxy() as (_, proxy), client_of(proxy) as (reader, writer):
         await echoed(reader, writer, b"x")
         proxy.toxics = Toxics(latency=0.05, jitter=0.02)
-        assert 0.1 <= await echoed(reader, writer, b"x") < 1
+        took = await echoed(reader, writer, b"x")
+        assert took >= 0.1
         now = time.monotonic()
-        assert 0.05 <= proxy.lateness.worst(now - 1, now) < 0.5
+        # What one direction held up is part of what both took.
+        assert 0.05 <= proxy.lateness.worst(now - took, now) < took
         proxy.toxics = Toxics(latency=0.1, up=False)
-        assert 0.1 <= await echoed(reader, writer, b"x") < 0.19
-        proxy.toxics = Toxics(latency=60.0)
+        assert await echoed(reader, writer, b"x") >= 0.1
+
+
+@pytest.mark.parametrize("up", [True, False])
+async def test_latency_holds_where_it_is_wanted_until_it_is_switched_off(up: bool) -> None:
+    async with through_a_proxy() as (echo, proxy), client_of(proxy) as (reader, writer):
+        proxy.toxics = Toxics(latency=ENDLESS, up=up)
         writer.write(b"y")
+        if not up:
+            await turns_until(lambda: bytes(echo.received) == b"y")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await reader.readexactly(1)
+        assert bytes(echo.received) == (b"" if up else b"y")
         proxy.toxics = NONE
         assert await reader.readexactly(1) == b"y"
-        assert await echoed(reader, writer, b"x") < 0.05
+        await echoed(reader, writer, b"x")
 
 
 async def test_a_bandwidth_limit_lets_so_many_bytes_pass_in_a_second() -> None:
     async with through_a_proxy() as (_, proxy), client_of(proxy) as (reader, writer):
         proxy.toxics = Toxics(bandwidth=100_000, up=False)
-        assert 0.2 < await echoed(reader, writer, bytes(30_000)) < 1.0
+        assert await echoed(reader, writer, bytes(30_000)) > 0.2
+        # This would take hours.
+        proxy.toxics = Toxics(bandwidth=1, up=False)
+        writer.write(bytes(30_000))
         proxy.toxics = NONE
-        assert await echoed(reader, writer, bytes(30_000)) < 0.2
+        await reader.readexactly(30_000)
+        await echoed(reader, writer, bytes(30_000))
 
 
 async def test_a_hanging_connection_is_neither_closed_nor_served_until_it_heals() -> None:
@@ -233,16 +251,15 @@ async def test_there_is_a_limit_to_connections(monkeypatch) -> None:
         assert proxy.counters.turned_away == 1
 
 
-@pytest.mark.parametrize("toxics", [NONE, Toxics(hang=True), Toxics(latency=60), Toxics(refuse=True)])
+@pytest.mark.parametrize("toxics", [NONE, Toxics(hang=True), Toxics(latency=ENDLESS), Toxics(refuse=True)])
 async def test_the_end_is_quick_and_complete_whatever_it_does_at_the_time(toxics: Toxics) -> None:
     async with nothing_left(), through_a_proxy() as (_, proxy), client_of(proxy) as (reader, writer):
         await echoed(reader, writer, b"x")
         proxy.toxics = toxics
         writer.write(bytes(1_000_000))
         await asyncio.sleep(0)
-        began = time.monotonic()
+        # It waits for nothing: what is held up would take longer than this test may.
         await proxy.__aexit__(None, None, None)
-        assert time.monotonic() - began < 20
         assert proxy.connections == 0
 
 

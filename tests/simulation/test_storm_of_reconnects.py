@@ -40,6 +40,7 @@ def live(world: World) -> int:
     return world.states().get(BookState.LIVE, 0)
 
 
+@pytest.mark.slow
 def test_five_thousand_tokens_that_lose_their_sockets_at_once_come_back_without_a_flood() -> None:
     storm = world()
     storm.run(5)

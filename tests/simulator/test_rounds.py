@@ -281,6 +281,7 @@ def test_the_same_seed_gives_the_same_frames() -> None:
     assert len(first) > 2_000
 
 
+@pytest.mark.slow
 def test_who_reacts_before_the_makers_buys_below_what_it_is_worth() -> None:
     """The rule of the reference bot: 0.07 % from the strike, 5 minutes left, the leading token below 0.62."""
     gains = gains_of_leaders(lag_s=55.0)

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -32,23 +33,29 @@ from tests.simulator.naive import NaiveClient
 
 pytestmark = pytest.mark.anyio
 
+PATIENCE = 60.0
+"""Seconds after which a test gives up; no verdict depends on them."""
+
+ROOMY: dict[str, Any] = {"max_size": 2**23, "max_queue": None}
+"""A client that stops reading before it closes would wait for the answer to its closing in vain."""
+
 
 def subscription(venue: Simulator) -> str:
     return json.dumps({"assets_ids": list(venue.tokens), "type": "market"})
 
 
 async def read_to_the_end(socket: ClientConnection) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             await socket.recv()
 
 
 async def test_a_naive_client_follows_the_venue_over_a_real_socket() -> None:
-    async with Simulator(seed=7, rate=300) as venue, connect(venue.endpoints.stream) as socket:
+    async with Simulator(seed=7, rate=300) as venue, connect(venue.endpoints.stream, **ROOMY) as socket:
         await socket.send(subscription(venue))
         client = NaiveClient()
         while client.seen["batches"] < 100:
-            client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+            client.feed(str(await asyncio.wait_for(socket.recv(), PATIENCE)))
     assert client.seen["top_right"] == client.seen["top"] > 0
     assert client.seen["complement_right"] == client.seen["complement"] > 0
     assert client.seen["hash_right"] >= 0.9 * client.seen["hash"] > 0
@@ -60,16 +67,18 @@ def as_seen(client: NaiveClient, token: str) -> list[list[Level]]:
 
 
 async def test_the_levels_a_client_holds_were_true_a_moment_ago() -> None:
-    async with Simulator(seed=3, rate=100) as venue, connect(venue.endpoints.stream) as socket:
+    async with Simulator(seed=3, rate=100) as venue, connect(venue.endpoints.stream, **ROOMY) as socket:
+        since_ms = venue.wall_ms()
         await socket.send(subscription(venue))
         client = NaiveClient()
         while client.seen["price_change"] < 30:
-            client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+            client.feed(str(await asyncio.wait_for(socket.recv(), PATIENCE)))
         for token in venue.tokens:
             bids, asks = as_seen(client, token)
-            since_ms = venue.wall_ms() - 5_000
             assert venue.exchange.was_true(token, bids, asks, since_ms)
-            assert not venue.exchange.was_true(token, bids[1:], asks, since_ms)
+            # No order of this flow is for a fraction like that.
+            altered = Level(bids[0].price, bids[0].size + Decimal("0.000001"))
+            assert not venue.exchange.was_true(token, [altered, *bids[1:]], asks, since_ms)
 
 
 async def test_rest_and_discovery_answer_under_the_endpoints_given() -> None:
@@ -86,17 +95,16 @@ async def test_stopping_waits_for_no_client_and_leaves_no_task_even_with_open_on
     before = asyncio.all_tasks()
     venue = Simulator(seed=1, rate=200, markets=3)
     async with venue:
-        sockets = [await connect(venue.endpoints.stream) for _ in range(3)]
+        sockets = [await connect(venue.endpoints.stream, **ROOMY) for _ in range(3)]
         for socket in sockets:
             await socket.send(subscription(venue))
             await socket.recv()
-        started = time.monotonic()
-    assert time.monotonic() - started < 20
+    # None of them has closed, nor reads.
     for socket in sockets:
         with pytest.raises(ConnectionClosed):
             await read_to_the_end(socket)
         await socket.wait_closed()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         # The clients' own tasks are cancelled by now, and need a turn to end.
         while asyncio.all_tasks() != before:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0)
@@ -105,7 +113,7 @@ async def test_stopping_waits_for_no_client_and_leaves_no_task_even_with_open_on
 async def test_it_can_be_started_again() -> None:
     venue = Simulator(seed=1)
     for _ in range(2):
-        async with venue, connect(venue.endpoints.stream) as socket:
+        async with venue, connect(venue.endpoints.stream, **ROOMY) as socket:
             await socket.send(subscription(venue))
             assert len(json.loads(await socket.recv())) == 2
     with pytest.raises(RuntimeError):
@@ -113,7 +121,7 @@ async def test_it_can_be_started_again() -> None:
 
 
 async def test_a_ping_before_the_subscription_is_closed_as_the_venue_closes_it() -> None:
-    async with Simulator() as venue, connect(venue.endpoints.stream) as socket:
+    async with Simulator() as venue, connect(venue.endpoints.stream, **ROOMY) as socket:
         await socket.send("PING")
         with pytest.raises(ConnectionClosedError) as closed:
             await socket.recv()
@@ -123,7 +131,7 @@ async def test_a_ping_before_the_subscription_is_closed_as_the_venue_closes_it()
 
 async def test_settlement_closes_the_socket_and_removes_the_books() -> None:
     async with Simulator(seed=2, rate=50) as venue, httpx.AsyncClient(trust_env=False) as http:
-        async with connect(venue.endpoints.stream) as socket:
+        async with connect(venue.endpoints.stream, **ROOMY) as socket:
             await socket.send(subscription(venue))
             await socket.recv()
             venue.exchange.settle(resolve_delay_ms=20)
@@ -138,7 +146,7 @@ async def test_settlement_closes_the_socket_and_removes_the_books() -> None:
 
 async def test_a_reset_arrives_without_a_close_frame() -> None:
     fault = Disconnect(Plan(share=1.0))
-    async with Simulator(seed=2, rate=50, faults=[fault]) as venue, connect(venue.endpoints.stream) as socket:
+    async with Simulator(seed=2, rate=50, faults=[fault]) as venue, connect(venue.endpoints.stream, **ROOMY) as socket:
         await socket.send(subscription(venue))
         with pytest.raises(ConnectionClosedError) as closed:
             await read_to_the_end(socket)
@@ -150,9 +158,9 @@ async def test_a_refused_attempt_to_connect_ends_with_an_http_error() -> None:
     fault = make_faults(["refused_connection"], plan=Plan())[0]
     async with Simulator(seed=2, faults=[fault]) as venue:
         with pytest.raises(InvalidStatus, match="403"):
-            await connect(venue.endpoints.stream)
+            await connect(venue.endpoints.stream, **ROOMY)
         fault.plan = Plan(end_ms=0)
-        async with connect(venue.endpoints.stream) as socket:
+        async with connect(venue.endpoints.stream, **ROOMY) as socket:
             await socket.send(subscription(venue))
             assert await socket.recv()
     assert fault.injected == 1
@@ -160,13 +168,11 @@ async def test_a_refused_attempt_to_connect_ends_with_an_http_error() -> None:
 
 async def test_every_fault_on_the_wire_runs_over_real_sockets() -> None:
     wanted = sorted(i for i, kind in FAULTS.items() if kind.over_sockets and not issubclass(kind, VenueFault))
-    # A client that stops reading before it closes would wait for the answer to its closing in vain.
-    roomy: dict[str, Any] = {"max_size": 2**23, "max_queue": None}
     async with Simulator(seed=2, rate=200) as venue, httpx.AsyncClient(trust_env=False) as http:
         for fault_id in wanted:
             venue.line.faults = make_faults([fault_id], plan=Plan(share=0.5, length_ms=50))
             with suppress(WebSocketException, OSError, TimeoutError):
-                async with connect(venue.endpoints.stream, **roomy) as socket, asyncio.timeout(0.03):
+                async with connect(venue.endpoints.stream, **ROOMY) as socket, asyncio.timeout(0.03):
                     await socket.send(subscription(venue))
                     await socket.send("PING")
                     while True:
@@ -175,11 +181,11 @@ async def test_every_fault_on_the_wire_runs_over_real_sockets() -> None:
                 await http.get(f"{venue.endpoints.clob}/book", params={"token_id": venue.tokens[0]}, timeout=0.03)
         # Nothing of it is left: the venue serves the next client as if nothing had been.
         venue.line.faults = ()
-        async with connect(venue.endpoints.stream) as socket:
+        async with connect(venue.endpoints.stream, **ROOMY) as socket:
             await socket.send(subscription(venue))
             client = NaiveClient()
             while client.seen["batches"] < 20:
-                client.feed(str(await asyncio.wait_for(socket.recv(), 5)))
+                client.feed(str(await asyncio.wait_for(socket.recv(), PATIENCE)))
     assert client.seen["top_right"] == client.seen["top"] > 0
 
 
@@ -188,21 +194,28 @@ class Hang(Fault):
 
     id = "hang"
 
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.heard = asyncio.Event()
+
     def answer(self, call: Call, answer: Answer, now_ms: int) -> Answer:
+        if call.path == "/book":
+            self.heard.set()
         return answer._replace(hangs=call.path == "/book", delay_ms=40)
 
 
 async def test_a_hanging_call_does_not_keep_the_venue_from_stopping() -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http, asyncio.TaskGroup() as tasks:
-        async with Simulator(seed=1, faults=[Hang(Plan())]) as venue:
-            started = time.monotonic()
-            assert (await http.get(f"{venue.endpoints.clob}/time")).status_code == 200
-            assert time.monotonic() - started >= 0.04
-            call = tasks.create_task(expect_no_answer(http, f"{venue.endpoints.clob}/book"))
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(call), 0.1)
-            started = time.monotonic()
-        assert time.monotonic() - started < 20
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
+        asyncio.TaskGroup() as tasks,
+        Simulator(seed=1, faults=[hang := Hang(Plan())]) as venue,
+    ):
+        started = time.monotonic()
+        assert (await http.get(f"{venue.endpoints.clob}/time")).status_code == 200
+        assert time.monotonic() - started >= 0.04
+        tasks.create_task(expect_no_answer(http, f"{venue.endpoints.clob}/book"))
+        async with asyncio.timeout(PATIENCE):
+            await hang.heard.wait()
 
 
 async def expect_no_answer(http: httpx.AsyncClient, url: str) -> None:
@@ -244,10 +257,10 @@ async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
 
 async def test_lost_deltas_make_a_naive_book_wrong_and_the_truth_says_so() -> None:
     fault = LostDelta(Plan(share=0.5))
-    async with Simulator(seed=2, rate=200, faults=[fault]) as venue, connect(venue.endpoints.stream) as socket:
+    async with Simulator(seed=2, rate=200, faults=[fault]) as venue, connect(venue.endpoints.stream, **ROOMY) as socket:
         await socket.send(subscription(venue))
         client = NaiveClient()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             # A book that comes whole after a trade is right again until the next loss.
             def is_true(token: str) -> bool:
                 return venue.exchange.was_true(token, *as_seen(client, token), 0)

@@ -85,6 +85,7 @@ async def live_through(seconds: float, faults: tuple[str, ...], seed: int) -> tu
 # ---- The real mirror -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_hour_of_faults_takes_seconds_and_every_granted_read_was_true() -> None:
     began = time.monotonic()
     transitions, truth, venue = run_virtual(lambda: live_through(3_600, STORM, seed=1))

@@ -18,7 +18,7 @@ from polymirror.venue.network import Network
 from polymirror.venue.rest import Clob
 from polymirror.venue.stream import CloseCause, Stream
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test with a real socket gives up; nothing waits for them when all is well."""
 
 

@@ -17,8 +17,11 @@ from polymirror.venue.wire import Wire, hang_up, open_wire
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = StreamConfig(open_timeout=2.0, close_timeout=0.1)
-ONCE = RestConfig(attempts=1, read_timeout=2.0, total_timeout=4.0)
+LATE = 60.0
+"""Seconds after which something has no end; no verdict depends on them."""
+
+QUICK = StreamConfig(open_timeout=LATE, close_timeout=0.1)
+ONCE = RestConfig(attempts=1, connect_timeout=LATE, read_timeout=LATE, total_timeout=LATE)
 
 
 class Hostile:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 
 import pytest
+from attrs import evolve
 
 from polymirror.config import RestConfig, StreamConfig
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.stream import CloseKind
 from polymirror.venue.wire import hang_up
-from tests.venue.hostile import UPGRADE, Hostile, caught
+from tests.venue.hostile import LATE, UPGRADE, Hostile, caught
 
 pytestmark = pytest.mark.anyio
 
@@ -20,9 +21,6 @@ GAP = 0.005
 
 SHORT = StreamConfig(open_timeout=0.15, close_timeout=0.1)
 CALL = RestConfig(attempts=3, read_timeout=5, total_timeout=0.15)
-
-LATE = 60.0
-"""Seconds after which something has no end. Nothing here takes a second of them."""
 
 
 class Dribble(Hostile):
@@ -130,7 +128,7 @@ async def test_a_closing_handshake_that_is_never_answered_ends_in_its_time(rig, 
 
 async def test_hanging_up_politely_on_a_peer_that_never_reads_ends_in_its_time():
     async with Dribble(UPGRADE, b"").running() as peer, asyncio.timeout(LATE):
-        wire = await peer.open(SHORT)
+        wire = await peer.open(evolve(SHORT, open_timeout=LATE))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.1):
                 await wire.send("x" * (16 * 2**20))

@@ -17,7 +17,16 @@ from websockets.http11 import Response
 
 from polymirror.config import Endpoints, RestConfig
 from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueUnavailable
-from polymirror.venue.failures import MAX_CAUSE, MAX_REDIRECTS, explain, explain_status, follow, printable, wish
+from polymirror.venue.failures import (
+    MAX_CAUSE,
+    MAX_REDIRECTS,
+    explain,
+    explain_status,
+    follow,
+    page_in,
+    printable,
+    wish,
+)
 from polymirror.venue.groups import first_of
 from polymirror.venue.rest import Clob
 from polymirror.venue.wire import open_wire
@@ -358,3 +367,43 @@ def test_an_address_that_cannot_be_looked_up_is_an_error_of_the_settings():
     for host in ("a" * 64 + ".test", "a..b"):
         with pytest.raises(ConfigError):
             Endpoints(stream=f"wss://{host}/ws")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!DOCTYPE html><html><head><title>Just a moment...</title>", "looks like HTML, titled 'Just a moment...'"),
+        (b"\xef\xbb\xbf\n <html><TITLE lang=en>\n 503  Busy\nnow </title>", "looks like HTML, titled '503 Busy now'"),
+        (b"<html><title>Tom &amp; \x1b[2J", "looks like HTML, titled 'Tom & ?[2J'"),
+        (b"<html><title>" + b"x" * 5_000, f"looks like HTML, titled {'x' * 80!r}"),
+        (b"<html><title></title>", "looks like HTML"),
+        (b"<" * 100_000, "looks like HTML"),
+        (b"<html>" + b" " * 10_000 + b"<title>late</title>", "looks like HTML"),
+        (b'<?xml version="1.0"?><title>no page</title>', ""),
+        (b'{"error": "<title>"}', ""),
+        (b"", ""),
+    ],
+)  # fmt: skip
+def test_a_page_is_told_by_its_title(body, said):
+    assert page_in(body) == said
+
+
+async def test_a_page_instead_of_an_answer_is_told_by_its_title(desk):
+    page = b"<!DOCTYPE html><title>Sign in to the network</title>"
+    async with desk(httpx.Response(200, content=page)).clob() as clob:
+        with pytest.raises(BadResponse, match="GET /clob-markets: not JSON: looks like HTML, titled 'Sign in to the"):
+            await clob.clob_market("0x1")
+        with pytest.raises(
+            BadResponse, match=r"POST /books .*: not JSON: looks like HTML, titled 'Sign in to the netw"
+        ):
+            await clob.books(["1"])
+    async with desk(httpx.Response(503, content=page)).clob() as clob:
+        with pytest.raises(VenueUnavailable, match="HTTP 503: looks like HTML, titled 'Sign in"):
+            await clob.clob_market("0x1")
+    async with desk(httpx.Response(403, content=page)).gamma() as gamma:
+        with pytest.raises(BadResponse, match=r"HTTP 403: region refused\?; looks like HTML, titled 'Sign in"):
+            await gamma.market("x")
+    # Whoever sends pages is not the service: its 404 says nothing about a market.
+    async with desk(httpx.Response(404, content=page)).gamma() as gamma:
+        with pytest.raises(BadResponse, match="HTTP 404"):
+            await gamma.market("x")

@@ -11,7 +11,7 @@ from attrs import evolve
 from polymirror.config import StreamConfig
 from polymirror.venue.stream import CloseKind
 from polymirror.venue.wire import MAX_PARTS, MAX_UNSENT, READ_SLICE, open_wire
-from tests.venue.hostile import UPGRADE, Hostile
+from tests.venue.hostile import LATE, UPGRADE, Hostile
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def test_pings_of_a_peer_that_reads_are_answered(rig):
     async with rig.peer.running(compression=None), rig.running(rig.stream(config=QUIET)):
         server = await rig.opened()
         for _ in range(50):
-            await asyncio.wait_for(await server.ping(), 2)
+            await asyncio.wait_for(await server.ping(), LATE)
     assert [cause.kind for cause in rig.consumer.causes] == [CloseKind.STOPPED]
 
 
@@ -119,7 +119,7 @@ async def test_a_flood_right_behind_the_handshake_is_bounded_too(anyio_backend):
         peer.port = server.sockets[0].getsockname()[1]
         wire, worst = await peer.open(), 0
         closed = asyncio.ensure_future(wire.wait_closed())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LATE):
             while not closed.done():
                 worst = max(worst, wire.transport.get_write_buffer_size())
                 await asyncio.sleep(0)

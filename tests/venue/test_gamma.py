@@ -185,6 +185,26 @@ def test_a_winner_is_named_only_when_the_market_is_settled(prices, closed, winne
 
 
 @pytest.mark.parametrize(
+    ("prices", "closed", "status", "payouts"),
+    [
+        ('["1", "0"]', True, ..., ("1", "0")),
+        ('["0", "1"]', True, "resolved", ("0", "1")),
+        ('["1", "0"]', False, "resolved", ()),
+        ('["0.5", "0.5"]', True, "resolved", ("0.5", "0.5")),
+        ('["0.50", "0.5"]', True, "resolved", ("0.5", "0.5")),
+        ('["0.5", "0.5"]', True, "proposed", ()),  # the last prices of a market that nobody traded
+        ('["0.5", "0.5"]', True, ..., ()),
+        ('["0.505", "0.495"]', True, "resolved", ()),
+        ('["0", "0"]', True, "resolved", ()),
+    ],
+)
+def test_what_each_token_pays_is_stated_only_when_the_market_is_settled(prices, closed, status, payouts):
+    market = parse(outcomePrices=prices, closed=closed, umaResolutionStatus=status)
+    assert market.payouts == tuple(map(Decimal, payouts))
+    assert (market.winner is None) == (Decimal(1) not in market.payouts)
+
+
+@pytest.mark.parametrize(
     ("field", "values"),
     [
         ("slug", [..., "", 5]),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http
+import logging
 import socket
 
 import pytest
@@ -303,6 +304,31 @@ async def test_failed_attempts_back_off_with_full_jitter_up_to_the_cap(rig):
     assert len(set(rig.time.slept)) == len(rig.time.slept)
     assert max(rig.time.slept) > 1
     assert rig.consumer.log == []
+
+
+async def test_a_venue_that_is_away_for_hours_is_a_few_lines_with_what_was_left_out(rig, caplog):
+    caplog.set_level(logging.INFO)
+    rig.peer.port = port = free_port()
+    stream = rig.stream(config=StreamConfig(backoff_base=0.25, backoff_cap=4, close_timeout=0.2))
+    async with rig.running(stream):
+        start = rig.time.clock()
+        while rig.time.clock() < start + 1_000:
+            rig.time.advance(await rig.time.asleep())
+            await asyncio.sleep(0)
+        lines = [record.getMessage() for record in caplog.records if "OPEN_FAILED" in record.getMessage()]
+        failures = stream.counters.failures
+        assert failures > 200
+        # Four in the first ten seconds, then one for each interval that is twice as long.
+        assert len(lines) <= 4 + 7
+        assert lines[0].startswith("stream: OPEN_FAILED: ")
+        assert not any("more of this kind" in line for line in lines[:4])
+        left_out = sum(int(line.split("(")[-1].split()[0]) for line in lines[4:])
+        assert failures // 4 < left_out + len(lines) <= failures
+        rig.peer.port = port
+        async with rig.peer.running():
+            rig.time.advance(await rig.time.asleep())
+            await rig.consumer.until(lambda: rig.consumer.opens == 1)
+    assert f"connected to {rig.peer.url}, after {stream.counters.failures} attempts that failed" in caplog.text
 
 
 async def drop_after(rig, seconds: float, attempts: int) -> list[float]:

@@ -94,11 +94,12 @@ class Venue(Protocol):
         ...
 
     async def redeem(self, market: str, token: str) -> Result:
-        """Turn the shares of a settled market's winning token into pUSD, 1 each.
+        """Turn the shares of a settled market's token into pUSD.
 
-        ``FILLED`` with shares and money when it was done, ``NO_MATCH`` when there was nothing to redeem,
-        ``REJECTED`` when the market is not settled or the venue refuses, ``UNKNOWN`` when no answer came. Unlike
-        an order it may be repeated: a second time there is nothing left to redeem.
+        ``FILLED`` with shares and money when it was done (1 pUSD each and not ``exact`` where the venue does not tell),
+        ``NO_MATCH`` when there was nothing to redeem, ``REJECTED`` when the market is not settled or the venue
+        refuses, ``UNKNOWN`` when no answer came. Unlike an order it may be repeated: a second time there is nothing
+        left to redeem.
         """
         ...
 
@@ -164,6 +165,15 @@ class OrderState:
     """Shares traded so far."""
 
 
+@frozen(kw_only=True)
+class Redeemed:
+    """What one redemption did with the shares of one token."""
+
+    shares: Decimal
+    money: Decimal | None = None
+    """pUSD paid for them; ``None``: not told, and the market's payout has to be applied."""
+
+
 class TradingClient(Protocol):
     """A connection to a venue for one wallet. Every method raises :class:`~bots.common.errors.TradingError`."""
 
@@ -196,6 +206,6 @@ class TradingClient(Protocol):
         """Return what the wallet owns."""
         ...
 
-    async def redeem(self, market: str, token: str) -> Decimal:
-        """Redeem the winning token of a settled market. Returns the shares redeemed; 0 if there were none."""
+    async def redeem(self, market: str, token: str) -> Redeemed:
+        """Redeem a token of a settled market; no shares if there were none."""
         ...

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import json
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 from attrs import field, frozen
 
 from bots.common.errors import NotSent, Unanswered, shorten
-from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import MAX_PAGES, STATUS_PREFIX, Departure, refusal, said_no
+from bots.common.execution.base import Ack, Holdings, Prepared, Redeemed
+from bots.common.execution.reading import decimal, objects, state_of, taker_fills, text
+from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS
 from bots.common.orders.order import Side
 from polymirror.errors import ConfigError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from bots.common.execution.base import OrderState, Trade
     from bots.common.orders.order import Order
     from polymirror.venue.network import Network
 
@@ -125,20 +126,15 @@ class ExchangeClient:
             raise said_no("order", str(raw.get("errorMsg", "")))
         shares = "takingAmount" if prepared.order.side is Side.BUY else "makingAmount"
         return Ack(
-            order_id=_text(raw, "order", "orderID"),
+            order_id=text(raw, "order", "orderID"),
             status=str(raw.get("status")),
-            shares=_decimal(raw, "order", shares, empty="0"),
+            shares=decimal(raw, "order", shares, empty="0"),
         )
 
     async def look_up(self, order_id: str) -> OrderState | None:
         """Return what the exchange says of an order, or ``None`` for a 404 or ``null``."""
         raw = await self._call("GET", f"/data/order/{order_id}", missing=True)
-        if not raw:
-            return None
-        return OrderState(
-            status=str(raw.get("status")).upper().removeprefix(STATUS_PREFIX),
-            shares=_decimal(raw, "order look-up", "size_matched"),
-        )
+        return state_of(raw.get("status"), decimal(raw, "order look-up", "size_matched")) if raw else None
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
         """Return our taker fills since then, the oldest first."""
@@ -146,7 +142,7 @@ class ExchangeClient:
         found: list[Trade] = []
         for _ in range(MAX_PAGES):
             page = await self._call("GET", "/data/trades", query=query)
-            found += [_trade(raw) for raw in _list(page, "trades") if raw.get("trader_side", "TAKER") == "TAKER"]
+            found += taker_fills(objects(page, "trades"))
             cursor = page.get("next_cursor")
             if not isinstance(cursor, str) or cursor in {"", LAST_PAGE}:
                 return sorted(found, key=lambda trade: trade.at_ms)
@@ -158,18 +154,24 @@ class ExchangeClient:
         cash = await self._call("GET", "/balance-allowance", query={"asset_type": "COLLATERAL", "signature_type": "0"})
         held = await self._call("GET", "/data/positions")
         positions = {
-            _text(raw, "positions", "asset_id"): _decimal(raw, "positions", "size") for raw in _list(held, "positions")
+            text(raw, "positions", "asset_id"): decimal(raw, "positions", "size") for raw in objects(held, "positions")
         }
-        balance = _decimal(cash, "balance", "balance") / BASE_UNITS
+        balance = decimal(cash, "balance", "balance") / BASE_UNITS
         return Holdings(cash=balance, positions={token: size for token, size in positions.items() if size})
 
-    async def redeem(self, market: str, token: str) -> Decimal:
-        """Redeem the market; return the winner's shares, which is what is paid for them."""
+    async def redeem(self, market: str, token: str) -> Redeemed:
+        """Redeem the market; return what became of this token's shares."""
         raw = await self._call("POST", "/redeem", body=json.dumps({"market": market}, separators=(",", ":")))
-        redeemed = _list(raw, "redeem", "redeemed")
-        return sum(
-            (_decimal(each, "redeem", "payout") for each in redeemed if each.get("asset_id") == token), Decimal(0)
+        ours = [each for each in objects(raw, "redeem", "redeemed") if each.get("asset_id") == token]
+        shares, money = (
+            sum((decimal(each, "redeem", name) for each in ours), Decimal(0)) for name in ("size", "payout")
         )
+        return Redeemed(shares=shares, money=money)
+
+    def login(self) -> dict[str, str]:
+        """Return the credentials as the user channel wants them."""
+        made = self._account
+        return {"apiKey": made.key, "secret": made.secret, "passphrase": made.passphrase}
 
     async def authorised(self) -> None:
         """Make the cheapest call that needs credentials. Raises BadCredentials or another TradingError."""
@@ -250,51 +252,3 @@ def _json(response: httpx.Response) -> dict[str, Any] | None:
     except ValueError:
         return None
     return raw if isinstance(raw, dict) else None
-
-
-def _text(raw: Mapping[str, Any], call: str, name: str) -> str:
-    value = raw.get(name)
-    if not isinstance(value, str) or not value:
-        raise Unanswered(call, f"{name} is {shorten(repr(value), 60)}, not a text")
-    return value
-
-
-def _decimal(raw: Mapping[str, Any], call: str, name: str, *, empty: str | None = None) -> Decimal:
-    value = raw.get(name)
-    if value == "" and empty is not None:
-        value = empty
-    if isinstance(value, str):
-        with contextlib.suppress(InvalidOperation):
-            number = Decimal(value)
-            if number.is_finite() and number >= 0:
-                return number
-    raise Unanswered(call, f"{name} is {shorten(repr(value), 60)}, not a decimal string of at least 0")
-
-
-def _list(raw: Mapping[str, Any], call: str, name: str = "data") -> list[dict[str, Any]]:
-    value = raw.get(name)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise Unanswered(call, f"{name} is not a list of objects")
-    return value
-
-
-def _trade(raw: Mapping[str, Any]) -> Trade:
-    price, shares = _decimal(raw, "trades", "price"), _decimal(raw, "trades", "size")
-    at = raw.get("match_time_ms")
-    side = _text(raw, "trades", "side")
-    if side not in {"BUY", "SELL"}:
-        raise Unanswered("trades", f"side is {shorten(side, 20)}")
-    return Trade(
-        id=_text(raw, "trades", "id"),
-        order_id=_text(raw, "trades", "taker_order_id"),
-        market=_text(raw, "trades", "market"),
-        token=_text(raw, "trades", "asset_id"),
-        side=Side(side),
-        price=price,
-        shares=shares,
-        money=_decimal(raw, "trades", "money"),
-        fee=_decimal(raw, "trades", "fee"),
-        at_ms=at if isinstance(at, int) else int(_decimal(raw, "trades", "match_time")) * 1000,
-        status=ChainStatus.of(str(raw.get("status"))),
-        tx=raw.get("transaction_hash") or None,
-    )

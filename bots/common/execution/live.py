@@ -151,16 +151,18 @@ class LiveExecutor:
             pause = min(2 * pause, MAX_POLL)
 
     async def redeem(self, market: str, token: str) -> Result:
-        """Redeem the winning shares. See :class:`~bots.common.execution.base.Executor`."""
+        """Redeem the shares. See :class:`~bots.common.execution.base.Executor`."""
         try:
-            shares = await self._client.redeem(market, token)
+            done = await self._client.redeem(market, token)
         except (NotSent, VenueRefused) as error:
             return Result(outcome=Outcome.REJECTED, detail=str(error))
         except TradingError as error:
             return Result(outcome=Outcome.UNKNOWN, detail=str(error))
-        if not shares:
+        if not done.shares:
             return Result(outcome=Outcome.NO_MATCH, detail="there is nothing to redeem")
-        return Result(outcome=Outcome.FILLED, shares=shares, money=shares, detail="redeemed")
+        if done.money is None:
+            return Result(outcome=Outcome.FILLED, shares=done.shares, money=done.shares, detail="redeemed", exact=False)
+        return Result(outcome=Outcome.FILLED, shares=done.shares, money=done.money, detail="redeemed")
 
     async def holdings(self) -> Holdings:
         """Return what the wallet owns. Raises TradingError."""

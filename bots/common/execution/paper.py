@@ -1,22 +1,25 @@
-"""Orders on paper: filled against the real books, as those are when a real order would match.
+"""Orders on paper: filled against the real books, as those are when a real order would match, by the venue's rules.
 
 A paper order waits the venue's taker delay like a real one and then takes what is there: from a book that is LIVE
-and settled at that moment, at the limit or better, level by level, with the fee of each. A book that is not LIVE
-then decides the order the safe way: no fill, and the result says why. The account is exact.
-What it cannot know is told in docs/bots.md: other takers who come first, and makers who see an order coming.
+and settled at that moment, at the limit or better, level by level, with the fee of each. A purchase spends its money,
+so better prices bring more shares. A book that is not LIVE then decides the order the safe way: no fill, and the
+result says why. The account is exact. Its trades go the way of the chain: MATCHED, MINED, CONFIRMED, or FAILED, and
+what failed is booked back. What it cannot know is :data:`CANNOT_KNOW`, which belongs under every summary of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bots.common.errors import NotSent
-from bots.common.execution.base import Holdings, Trade
+from bots.common.execution.base import ChainStatus, Holdings, Trade
+from bots.common.execution.fates import account
 from bots.common.money.amounts import EXACT, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.ranges import decimal_range, whole
@@ -24,12 +27,19 @@ from polymirror.core.fees import charged_fee
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bots.common.orders.order import Order
     from polymirror.core.view import BookView
     from polymirror.gate import Books, Lease
     from polymirror.venue.network import Network
+
+CANNOT_KNOW: Final = (
+    "On paper only. Not known: who takes the same shares first, and which makers withdraw before an order matches;\n"
+    "the venue's delay in each market (configured), and how often trades fail on the chain (configured);\n"
+    "refusals, lost answers and limits of the venue, which paper never meets."
+)
+"""What makes results on paper better than real ones would be, for people."""
 
 MAX_ORDERS: Final = 4_096
 """Results of paper orders that are remembered for look-ups, the newest."""
@@ -44,19 +54,29 @@ class PaperConfig:
 
     cash: Decimal = field(default=Decimal(1_000), validator=decimal_range("0", "1000000", "pUSD"))
     """What the account begins with."""
-    taker_delay_ms: int = field(default=250, validator=whole(0, 60_000, "ms"))
-    """How long the venue holds taker orders back where the market says so (protocol.md 7.3)."""
+    taker_delay_ms: int = field(default=150, validator=whole(0, 60_000, "ms"))
+    """How long the venue holds taker orders back where the market says so: 250 from June 2026, 50 from 17 August, 150
+    from 4 September (protocol.md 11). It changes, and the venue tells only that there is one."""
     latency_ms: int = field(default=50, validator=whole(0, 60_000, "ms"))
     """The way to the venue."""
     settle_ms: int = field(default=50, validator=whole(0, 10_000, "ms"))
     """How long to wait for the book's newest change to be proven, once the order matches."""
+    fail_share: Decimal = field(default=Decimal(0), validator=decimal_range("0", "1", "of the orders"))
+    """The share of matched orders whose trades fail on the chain."""
+    mine_ms: int = field(default=4_000, validator=whole(0, 3_600_000, "ms"))
+    """From the match to the block, or to the first attempt that fails."""
+    confirm_ms: int = field(default=20_000, validator=whole(0, 3_600_000, "ms"))
+    """From the match to the end of a trade that does not fail."""
+    fail_ms: int = field(default=120_000, validator=whole(0, 3_600_000, "ms"))
+    """From the match to the end of one that does."""
 
 
 class PaperExecutor:
     """An account that is nowhere but here. ``books`` is the mirror.
 
     ``holdings`` is what the account owns at the start, as the bot's own books have it; left out, it is
-    ``config.cash`` and nothing else. An order that the bot's books do not know as filled never traded.
+    ``config.cash`` and nothing else. An order that the bot's books do not know as filled never traded. ``past`` are
+    trades of an earlier process that are in those holdings and were not final: they begin their way again.
     ``winner`` gives the winning token of a settled market's condition id, or ``None`` while it is not known.
     """
 
@@ -67,6 +87,7 @@ class PaperExecutor:
         config: PaperConfig | None = None,
         winner: Callable[[str], str | None] = lambda _: None,
         holdings: Holdings | None = None,
+        past: Iterable[Trade] = (),
     ) -> None:
         self._books = books
         self._network = network
@@ -77,18 +98,17 @@ class PaperExecutor:
         self._positions: dict[str, Decimal] = {} if holdings is None else dict(holdings.positions)
         # Results by client id, the oldest first.
         self._results: OrderedDict[str, Result] = OrderedDict()
-        # All fills, the oldest first.
-        self._trades: list[Trade] = []
-        # Orders made so far: the number is part of an order's id.
-        self._count = 0
+        # All fills by id, the oldest first.
+        self._trades: dict[str, Trade] = {trade.id: trade for trade in past}
+        # When those that are not final matched, on the monotonic clock.
+        self._matched_at = dict.fromkeys(self._trades, network.monotonic())
 
     async def submit(self, order: Order, lease: Lease, stopped: Callable[[], str | None] = lambda: None) -> Result:
         """Trade on paper. See :class:`~bots.common.execution.base.Executor`."""
         refused = self._refuse(order, lease, stopped)
         if refused is not None:
             return refused
-        self._count += 1
-        order_id = f"paper-{self._count}"
+        order_id = f"paper-{order.client_id}"
         # Until it is decided a look-up must find it; a second submit of it must not trade.
         self._keep(order, Result(outcome=Outcome.UNKNOWN, order_id=order_id, detail="in flight"))
         delay = self._config.latency_ms + (self._config.taker_delay_ms if order.taker_delay else 0)
@@ -117,6 +137,9 @@ class PaperExecutor:
         winner = self._winner(market)
         if winner is None:
             return Result(outcome=Outcome.REJECTED, detail="the winner is not known yet")
+        self._settle()
+        if any(self._trades[each].token == token for each in self._matched_at):
+            return Result(outcome=Outcome.REJECTED, detail="a trade in it is not final on the chain yet")
         shares = self._positions.pop(token, Decimal(0))
         if not shares:
             return Result(outcome=Outcome.NO_MATCH, detail="there is nothing to redeem")
@@ -126,11 +149,13 @@ class PaperExecutor:
 
     async def holdings(self) -> Holdings:
         """Return what the paper account owns."""
+        self._settle()
         return Holdings(cash=self._cash, positions=dict(self._positions))
 
     async def trades(self, since_ms: int) -> Sequence[Trade]:
-        """Return the paper fills since then, the oldest first."""
-        return [trade for trade in self._trades if trade.at_ms >= since_ms]
+        """Return the paper fills since then, the oldest first, each as far as the chain is with it now."""
+        self._settle()
+        return [trade for trade in self._trades.values() if trade.at_ms >= since_ms]
 
     def _refuse(self, order: Order, lease: Lease, stopped: Callable[[], str | None]) -> Result | None:
         """Say why the order does not leave, if so, as the live executor would."""
@@ -150,40 +175,40 @@ class PaperExecutor:
 
     def _match(self, order: Order, order_id: str, view: BookView) -> Result:
         """Take what is there at the limit or better."""
-        taken, left = self._take(order, view)
-        traded = EXACT.subtract(order.shares, left)
+        self._settle()
+        taken, left = _take(order, view)
         if not taken or (left > 0 and order.tif is TimeInForce.FOK):
-            there = f"{traded} of {order.shares} shares were there at {order.price}"
+            what = "pUSD could be spent" if order.side is Side.BUY else "shares could be sold"
+            there = f"{EXACT.subtract(order.offered, left)} of {order.offered} {what} at {order.price}"
             return Result(outcome=Outcome.NO_MATCH, order_id=order_id, detail=there)
-        money = fee = Decimal(0)
-        for price, shares in taken:
-            money = EXACT.add(money, _cut(EXACT.multiply(price, shares)))
-            fee = EXACT.add(fee, charged_fee(order.fee, price, shares))
-        if refused := self._cannot_pay(order, traded, EXACT.add(money, fee)):
+        now_ms = int(self._network.wall() * 1000)
+        fills = [
+            Trade(
+                id=f"{order_id}-{number}",
+                order_id=order_id,
+                market=order.market,
+                token=order.token,
+                side=order.side,
+                price=price,
+                shares=shares,
+                money=money,
+                fee=charged_fee(order.fee, price, shares),
+                at_ms=now_ms,
+            )
+            for number, (price, shares, money) in enumerate(taken)
+        ]
+        result = account(order, order_id, fills, sum((fill.shares for fill in fills), Decimal(0)))
+        if refused := self._cannot_pay(order, result.shares, result.money + result.fee):
             return Result(outcome=Outcome.REJECTED, order_id=order_id, detail=refused)
-        result = Result(
-            outcome=Outcome.PARTIAL if left > 0 else Outcome.FILLED,
-            shares=traded,
-            money=money,
-            fee=fee,
-            order_id=order_id,
-            detail=f"matched on paper at {len(taken)} price{'s' if len(taken) > 1 else ''}",
-        )
-        self._book(order, result, taken)
+        for fill in fills:
+            self._trades[fill.id] = fill
+            self._matched_at[fill.id] = self._network.monotonic()
+            self._book(fill, 1)
+        while len(self._trades) > MAX_TRADES:
+            oldest = next(iter(self._trades))
+            del self._trades[oldest]
+            self._matched_at.pop(oldest, None)
         return result
-
-    @staticmethod
-    def _take(order: Order, view: BookView) -> tuple[list[tuple[Decimal, Decimal]], Decimal]:
-        """Walk the other side of the book: prices and shares taken, and what stays unfilled."""
-        buying = order.side is Side.BUY
-        left, taken = order.shares, []
-        for price, size in view.asks if buying else view.bids:
-            if left <= 0 or (price > order.price if buying else price < order.price):
-                break
-            shares = min(left, size)
-            taken.append((price, shares))
-            left = EXACT.subtract(left, shares)
-        return taken, left
 
     def _cannot_pay(self, order: Order, shares: Decimal, cost: Decimal) -> str:
         if order.side is Side.BUY:
@@ -191,30 +216,40 @@ class PaperExecutor:
         held = self._positions.get(order.token, Decimal(0))
         return f"{shares} shares are offered and {held} are held" if shares > held else ""
 
-    def _book(self, order: Order, result: Result, taken: list[tuple[Decimal, Decimal]]) -> None:
-        """Move the money and the shares, and remember the fills."""
-        self._cash = EXACT.add(self._cash, result.cash(order.side))
-        change = result.shares if order.side is Side.BUY else -result.shares
-        held = EXACT.add(self._positions.pop(order.token, Decimal(0)), change)
+    def _book(self, fill: Trade, sign: int) -> None:
+        """Move the money and the shares of a fill (1), or move them back (-1)."""
+        direction = sign if fill.side is Side.BUY else -sign
+        spent = EXACT.add(direction * fill.money, sign * (fill.fee or Decimal(0)))
+        self._cash = EXACT.subtract(self._cash, spent)
+        held = EXACT.add(self._positions.pop(fill.token, Decimal(0)), direction * fill.shares)
         if held:
-            self._positions[order.token] = held
-        now_ms = int(self._network.wall() * 1000)
-        self._trades += [
-            Trade(
-                id=f"{result.order_id}-{number}",
-                order_id=result.order_id or "",
-                market=order.market,
-                token=order.token,
-                side=order.side,
-                price=price,
-                shares=shares,
-                money=_cut(EXACT.multiply(price, shares)),
-                fee=charged_fee(order.fee, price, shares),
-                at_ms=now_ms,
-            )
-            for number, (price, shares) in enumerate(taken)
-        ]
-        del self._trades[:-MAX_TRADES]
+            self._positions[fill.token] = held
+
+    # The chain.
+
+    def _settle(self) -> None:
+        """Bring every trade as far as the chain would be with it now, and book back what failed."""
+        now = self._network.monotonic()
+        for name, since in tuple(self._matched_at.items()):
+            trade = self._trades[name]
+            status = self._status(trade.order_id, (now - since) * 1000)
+            if status in {ChainStatus.MINED, ChainStatus.CONFIRMED}:
+                trade = evolve(trade, tx="0x" + hashlib.sha256(name.encode()).hexdigest())
+            self._trades[name] = evolve(trade, status=status)
+            if status is ChainStatus.FAILED:
+                self._book(trade, -1)
+            if status in {ChainStatus.FAILED, ChainStatus.CONFIRMED}:
+                del self._matched_at[name]
+
+    def _status(self, order_id: str, age_ms: float) -> ChainStatus:
+        """Say how far a trade is at its age. Whether it fails follows from its order's name, in every process."""
+        drawn = int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:6], "big")
+        fails = drawn < self._config.fail_share * 2**48
+        if age_ms < self._config.mine_ms:
+            return ChainStatus.MATCHED
+        if age_ms < (self._config.fail_ms if fails else self._config.confirm_ms):
+            return ChainStatus.RETRYING if fails else ChainStatus.MINED
+        return ChainStatus.FAILED if fails else ChainStatus.CONFIRMED
 
     def _keep(self, order: Order, result: Result) -> Result:
         self._results[order.client_id] = result
@@ -224,5 +259,23 @@ class PaperExecutor:
         return result
 
 
-def _cut(money: Decimal) -> Decimal:
-    return money.quantize(MONEY_UNIT, ROUND_FLOOR, EXACT)
+def _take(order: Order, view: BookView) -> tuple[list[tuple[Decimal, Decimal, Decimal]], Decimal]:
+    """Walk the other side of the book: prices, shares and money of the fills, and what stays unspent or unsold.
+
+    A purchase spends its money to the last unit, a sale is of shares; what a whole level costs is cut to units.
+    """
+    buying = order.side is Side.BUY
+    left, taken = order.offered, []
+    for price, size in view.asks if buying else view.bids:
+        if left <= 0 or (price > order.price if buying else price < order.price):
+            break
+        shares = min(size, _cut(EXACT.divide(left, price)) if buying else left)
+        ends = buying and shares < size
+        money = left if ends else _cut(EXACT.multiply(price, shares))
+        taken.append((price, shares, money))
+        left = EXACT.subtract(left, money if buying else shares)
+    return taken, left
+
+
+def _cut(amount: Decimal) -> Decimal:
+    return amount.quantize(MONEY_UNIT, ROUND_FLOOR, EXACT)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -19,9 +19,10 @@ import httpx
 from attrs import field, frozen
 
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
-from bots.common.execution.base import Ack, ChainStatus, Holdings, OrderState, Prepared, Trade
-from bots.common.execution.wire import MAX_PAGES, STATUS_PREFIX, Departure, refusal, said_no
-from bots.common.money.amounts import BASE_UNITS, EXACT, MONEY_UNIT
+from bots.common.execution.base import Ack, ChainStatus, Holdings, Prepared, Redeemed, Trade
+from bots.common.execution.reading import fills, state_of
+from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
+from bots.common.money.amounts import BASE_UNITS, EXACT
 from bots.common.orders.order import Side
 from polymirror.errors import ConfigError, MissingExtra, NotLive
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from bots.common.execution.base import OrderState
     from bots.common.orders.order import Order
 
 T = TypeVar("T")
@@ -211,14 +213,14 @@ class SdkClient:
             if error.status == httpx.codes.NOT_FOUND:
                 return None
             raise
-        return OrderState(status=str(found.status).upper().removeprefix(STATUS_PREFIX), shares=found.size_matched)
+        return state_of(found.status, found.size_matched)
 
     async def trades(self, since_ms: int, *, market: str | None = None) -> Sequence[Trade]:
         """Return our taker fills since then, the oldest first, those that failed on the chain too."""
         pages = self._sender.list_account_trades(market=market, after=str(since_ms // 1000))
         found = await self._ask("trades", _items(pages))
-        fills = [fill for trade in found if trade.trader_side == "TAKER" for fill in _fills(trade)]
-        return sorted(fills, key=lambda fill: fill.at_ms)
+        taken = [fill for trade in found if trade.trader_side == "TAKER" for fill in _fills(trade)]
+        return sorted(taken, key=lambda fill: fill.at_ms)
 
     async def holdings(self) -> Holdings:
         """Return the wallet's pUSD, and its positions as the venue's index has them, which lags some seconds."""
@@ -231,12 +233,12 @@ class SdkClient:
                 positions[token] = positions.get(token, Decimal(0)) + each.current_size
         return Holdings(cash=Decimal(cash.balance) / BASE_UNITS, positions=positions)
 
-    async def redeem(self, market: str, token: str) -> Decimal:
+    async def redeem(self, market: str, token: str) -> Redeemed:
         """Redeem a settled market on the chain and wait until that is certain, in a thread."""
         question = self._sender.get_balance_allowance(asset_type="CONDITIONAL", token_id=token)
         balance = await self._ask("balance", question)
         if not balance.balance:
-            return Decimal(0)
+            return Redeemed(shares=Decimal(0))
 
         def redeem_and_wait() -> None:
             self._signer.redeem_positions(condition_id=market).wait()
@@ -246,7 +248,12 @@ class SdkClient:
                 await asyncio.get_running_loop().run_in_executor(self._redeeming, redeem_and_wait)
         except Exception as error:  # noqa: BLE001 - sorted by what it means
             raise _translated(self._wallet, "redeem", error) from None
-        return Decimal(balance.balance) / BASE_UNITS
+        return Redeemed(shares=Decimal(balance.balance) / BASE_UNITS)
+
+    def login(self) -> dict[str, str]:
+        """Return the credentials as the user channel wants them."""
+        made = self._sender.credentials
+        return {"apiKey": str(made.key), "secret": str(made.secret), "passphrase": str(made.passphrase)}
 
     async def authorised(self) -> None:
         """Make a cheap call that needs credentials. Raises BadCredentials or another TradingError."""
@@ -349,28 +356,18 @@ async def _items(pages: Any) -> list[Any]:
 
 
 def _fills(trade: Any) -> list[Trade]:
-    """Take a trade apart into fills at one price each: the fee goes by each fill's own price."""
-    parts = [
-        (each.price if each.asset_id == trade.asset_id else 1 - each.price, each.matched_amount)
-        for each in trade.maker_orders
-    ]
-    # A maker on the other token of the market sells us ours at the complement. If the parts do not add up to the
-    # trade, its own price and size are what is certain.
-    if sum((shares for _, shares in parts), Decimal(0)) != trade.size:
-        parts = [(trade.price, trade.size)]
-    return [
-        Trade(
-            id=str(trade.id),
-            order_id=str(trade.taker_order_id),
-            market=str(trade.condition_id),
-            token=str(trade.asset_id),
-            side=Side(str(trade.side)),
-            price=price,
-            shares=shares,
-            money=EXACT.multiply(price, shares).quantize(MONEY_UNIT, ROUND_FLOOR, EXACT),
-            at_ms=int(trade.matched_at.timestamp() * 1000),
-            status=ChainStatus.of(str(trade.status)),
-            tx=trade.transaction_hash or None,
-        )
-        for price, shares in parts
-    ]
+    """Take a trade of the SDK apart."""
+    whole = Trade(
+        id=str(trade.id),
+        order_id=str(trade.taker_order_id),
+        market=str(trade.condition_id),
+        token=str(trade.asset_id),
+        side=Side(str(trade.side)),
+        price=trade.price,
+        shares=trade.size,
+        money=Decimal(0),
+        at_ms=int(trade.matched_at.timestamp() * 1000),
+        status=ChainStatus.of(str(trade.status)),
+        tx=trade.transaction_hash or None,
+    )
+    return fills(whole, [(str(each.asset_id), each.price, each.matched_amount) for each in trade.maker_orders])

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 MAX_PAGES: Final = 50
 """Pages of one list that are read; a longer one is an error, not a cut."""
 
-STATUS_PREFIX: Final = "ORDER_STATUS_"
-"""Orders come with the plain word or, as the venue's API reference has it, with this before it."""
-
 NO_MATCH_WORDS: Final = (
     "fully filled or killed",  # FOK
     "no orders found to match",  # FAK

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import logging
 import time
 from collections import deque
@@ -43,11 +44,11 @@ from bots.common.ledger.rows import (
     to_e6,
     to_row,
 )
-from bots.common.money.amounts import MONEY_UNIT
+from bots.common.money.amounts import MONEY_UNIT, decimal_of
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
 
@@ -114,6 +115,19 @@ class Grounds:
     oracle_age_ms: int | None = None
     book_age_ms: int | None = None
     proof: str = ""
+    basis: str = ""
+
+    @classmethod
+    def of(cls, basis: Mapping[str, str], **more: Any) -> Grounds:
+        """Take ``strike``, ``oracle_price`` and ``oracle_age_ms`` from what a strategy states; all of it is kept."""
+        price, strike, age = (basis.get(name) for name in ("oracle_price", "strike", "oracle_age_ms"))
+        return cls(
+            price=None if price is None else decimal_of("oracle_price", price),
+            strike=None if strike is None else decimal_of("strike", strike),
+            oracle_age_ms=None if age is None else int(age),
+            basis=json.dumps(dict(basis)) if basis else "",
+            **more,
+        )
 
 
 NO_GROUNDS: Final = Grounds()
@@ -361,6 +375,7 @@ class Ledger:
             oracle_age_ms=grounds.oracle_age_ms,
             book_age_ms=grounds.book_age_ms,
             proof=grounds.proof,
+            basis=grounds.basis,
             repeats=0 if last is None else last.more,
         )
 

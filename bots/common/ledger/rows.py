@@ -149,6 +149,8 @@ class Decision(Row):
     """The age of the book's proof."""
     proof: str
     """The kind of that proof; empty: the book was not read."""
+    basis: str
+    """All that the strategy stated, as JSON."""
     repeats: int
     """Decisions like the one before it that were not written, before this one."""
 

@@ -38,7 +38,7 @@ CREATE TABLE corrections ({_ROW}, market TEXT NOT NULL, token TEXT NOT NULL, {_e
 CREATE TABLE cash ({_ROW}, {_e6("amount")}, kind TEXT NOT NULL, detail TEXT NOT NULL, {_e6("profit")});
 CREATE TABLE decisions ({_ROW}, market TEXT NOT NULL, slug TEXT NOT NULL, token TEXT NOT NULL, verdict TEXT NOT NULL,
     detail TEXT NOT NULL, fair_e6 INTEGER, strike_e6 INTEGER, price_e6 INTEGER, oracle_age_ms INTEGER,
-    book_age_ms INTEGER, proof TEXT NOT NULL, repeats INTEGER NOT NULL);
+    book_age_ms INTEGER, proof TEXT NOT NULL, basis TEXT NOT NULL, repeats INTEGER NOT NULL);
 CREATE TABLE risk_events ({_ROW}, kind TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE differences ({_ROW}, what TEXT NOT NULL, market TEXT NOT NULL, token TEXT NOT NULL,
     {_e6("ours", "theirs")}, detail TEXT NOT NULL);

@@ -2,7 +2,8 @@
 
 The value of a purchase is judged on the levels that are actually there, after the fee of each fill: no share is
 bought whose own price and fee leave less than the wanted edge, and the order as a whole must be worth more than it
-costs even if every share is paid at its limit. Called by strategies; says nothing about whether one may trade at
+costs even if every share is paid at its limit. The venue spends an order's money, so its cost is bounded over all
+prices that it may meet. Called by strategies; says nothing about whether one may trade at
 all, which is :mod:`bots.common.risk.limits`.
 """
 
@@ -16,7 +17,7 @@ from attrs import field, frozen
 
 from bots.common.errors import OrderInvalid
 from bots.common.money.amounts import EXACT, MONEY_STEP, ceil_to, check_price, floor_to, keeps_price, shares_for
-from bots.common.money.fees import believable
+from bots.common.money.fees import MAX_FILLS, ONE, affordable, believable, highest_cost
 from bots.common.ranges import decimal_range
 from polymirror.core.fees import exact_fee, highest_fee
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_LEVELS: Final = 1_000
 """Levels that are looked at. A book has a few hundred at most; a deeper one is simply not walked further."""
-
-ONE: Final = Decimal(1)
 
 
 @frozen(kw_only=True)
@@ -78,18 +77,18 @@ class Stake:
     money: Decimal
     """What the order offers, in whole cents, without the fee."""
     shares: Decimal
-    """What the order asks for: all of them are there at ``price`` or better."""
+    """What the order asks for at least; at better prices its money buys more."""
     tick: Decimal
     reserve: Decimal
-    """The most the order can cost, fee included: every share at the limit, every rounding against us."""
+    """The most the order can cost, fee included, over all prices up to the limit that it may meet."""
     fee: Decimal
     """The fee on the depth that is there, each level's rounded up."""
     cost: Decimal
-    """What the shares cost on the depth that is there, without the fee."""
+    """What is spent on the depth that is there, without the fee: the money, but for a rest too small to buy with."""
     value: Decimal
-    """What the shares are worth beyond cost and fee on that depth: above 0."""
+    """What is bought on that depth is worth so much beyond its cost and fee: above 0."""
     worst_value: Decimal
-    """The same if every share is paid at the limit: above 0 too."""
+    """The same if every share is paid at the limit, which no other book makes worse: above 0 too."""
 
 
 def edge(fair: Decimal, fee: FeeSchedule, price: Decimal) -> Decimal:
@@ -121,36 +120,21 @@ def size_buy(view: BookView, fair: Decimal, fee: FeeSchedule, limits: SizeLimits
         return SizeRefusal(NoSize.NO_EDGE, f"{best} and its fee against a fair value of {fair:.4f}")
 
     depth = Decimal(0)
-    chosen: tuple[Decimal, Decimal, int] | None = None
-    for count, (price, size) in enumerate(asks, start=1):
+    chosen: tuple[Decimal, Decimal] | None = None
+    for price, size in asks:
         # A level between two ticks is older than the tick size: only the next price up can be asked for.
         limit = ceil_to(price, tick)
         if limit > ceiling or edge(fair, fee, limit) < limits.min_edge:
             break
         depth = EXACT.add(depth, EXACT.multiply(price, size))
         there = floor_to(EXACT.multiply(depth, limits.max_depth), MONEY_STEP)
-        affordable = _affordable(limits.max_money, limit, fee, count)
-        chosen = limit, min(there, affordable), count
-        if affordable <= there:
+        most = affordable(fee, limit, limits.max_money, MONEY_STEP)
+        chosen = limit, min(there, most)
+        if most <= there:
             break
     if chosen is None:
         return SizeRefusal(NoSize.NO_EDGE, f"{best} is no price of the tick {tick}, and the next one is too dear")
     return _judge(view, fair, fee, limits, tick, *chosen)
-
-
-def _affordable(most: Decimal, limit: Decimal, fee: FeeSchedule, fills: int) -> Decimal:
-    """Return the largest offer in whole cents that costs no more than ``most`` with its fee at the limit."""
-    spare = EXACT.subtract(most, highest_fee(fee, limit, Decimal(0), fills))
-    with_fee = EXACT.add(ONE, EXACT.divide(exact_fee(fee, limit, ONE), limit))
-    money = floor_to(EXACT.divide(max(spare, Decimal(0)), with_fee), MONEY_STEP)
-    # The fee is rounded up on its own grid: at most one cent has to be given back for that.
-    while money > 0 and _reserve(money, limit, fee, fills) > most:
-        money -= MONEY_STEP
-    return money
-
-
-def _reserve(money: Decimal, limit: Decimal, fee: FeeSchedule, fills: int) -> Decimal:
-    return EXACT.add(money, highest_fee(fee, limit, EXACT.divide(money, limit), fills))
 
 
 def _judge(
@@ -161,7 +145,6 @@ def _judge(
     tick: Decimal,
     limit: Decimal,
     money: Decimal,
-    fills: int,
 ) -> Stake | SizeRefusal:
     """Make the order's amounts and look at the whole once more, as it would trade."""
     check_price(limit, tick)
@@ -170,12 +153,12 @@ def _judge(
     if not enough or not keeps_price(money, shares, limit):
         wanted = f"{limits.min_money} pUSD and {limits.min_shares} shares, and enough of both to state a price"
         return SizeRefusal(NoSize.TOO_SMALL, f"{money} pUSD for {shares} shares against {wanted}")
-    fill = view.cost_to_buy(shares)
-    worth = EXACT.multiply(fair, shares)
-    reserve = _reserve(money, limit, fee, fills)
-    paid = _fees_on_depth(view, shares, fee)
+    fill = view.buy_with(money)
+    worth = EXACT.multiply(fair, fill.shares)
+    paid = _fees_on_depth(view, fill.shares, fee)
     value = EXACT.subtract(EXACT.subtract(worth, fill.money), paid)
-    worst = EXACT.subtract(worth, reserve)
+    at_limit = EXACT.add(money, highest_fee(fee, limit, EXACT.divide(money, limit), MAX_FILLS))
+    worst = EXACT.subtract(EXACT.multiply(fair, shares), at_limit)
     if not fill.complete or fill.worst is None or fill.worst > limit or value <= 0 or worst <= 0:
         return SizeRefusal(NoSize.NO_EDGE, f"{shares} shares at {limit} are worth {worst:.6f} after the fee")
     return Stake(
@@ -183,7 +166,7 @@ def _judge(
         money=money,
         shares=shares,
         tick=tick,
-        reserve=reserve,
+        reserve=highest_cost(fee, limit, money),
         fee=paid,
         cost=fill.money,
         value=value,

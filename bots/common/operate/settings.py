@@ -2,8 +2,9 @@
 
 :func:`load` builds any tree of attrs classes by their annotations; what a value may be is said by the classes' own
 validators, which raise :class:`~polymirror.errors.ConfigError`. Every problem is told at once, each by the full key
-and the allowed range. Secrets come from the environment alone: a file that holds one is refused, and
-:class:`Secret` shows its value to nobody who does not ask for it by name. Which settings there are is a bot's own.
+and the allowed range. Every key may come from the environment, which wins over the file: :func:`variable_of`.
+Secrets come from the environment alone: a file that holds one is refused, and :class:`Secret` shows its value to
+nobody who does not ask for it by name. Which settings there are is a bot's own.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from bots.common.errors import BotError, shorten
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 2**20
+PREFIX: Final = "POLYMIRROR_BOT_"
+"""With this begins the environment variable of every setting that is no secret."""
+
 ENVIRONMENT: Final = "polymirror.environment"
 """The key of a field's metadata that names its environment variable."""
 
@@ -91,6 +95,11 @@ def from_environment(variable: str) -> dict[str, str]:
     return {ENVIRONMENT: variable}
 
 
+def variable_of(key: str) -> str:
+    """Return the environment variable of a full key: ``oracle.source`` is ``POLYMIRROR_BOT_ORACLE_SOURCE``."""
+    return PREFIX + key.replace(".", "_").upper()
+
+
 def load(
     kind: type[T],
     path: Path | None,
@@ -99,7 +108,8 @@ def load(
 ) -> T:
     """Read a file, or no file, and the environment into ``kind``. Raises SettingsError.
 
-    ``overrides`` are values by full key (``"risk.max_trade"``), as a file would give them; they win over it.
+    The environment wins over the file. An empty variable counts as none; a list is written ``btc,eth`` or as in TOML.
+    ``overrides`` are values by full key (``"risk.max_trade"``), as a file would give them; they win over both.
     """
     return build(kind, {} if path is None else read(path), environment, overrides)
 
@@ -126,9 +136,16 @@ def build(
     overrides: Mapping[str, Any] | None = None,
 ) -> T:
     """Build ``kind`` from nested dicts, as TOML gives them. Raises SettingsError."""
-    builder = _Builder(os.environ if environment is None else environment)
-    merged = _merge(values, overrides or {})
-    built = builder.structure(kind, merged, "")
+    environment = os.environ if environment is None else environment
+    builder = _Builder(environment)
+    hints = dict(keys_of(kind))
+    variables = {variable_of(key): key for key in hints}
+    for name in environment:
+        if name.startswith(PREFIX) and name not in variables:
+            builder.problems.append(f"{shorten(name)} sets nothing: {_nearest(name, variables)}")
+    given = {key: text for name, key in variables.items() if (text := environment.get(name, "").strip())}
+    from_environment = {key: _raw(hints[key], text) for key, text in given.items()}
+    built = builder.structure(kind, _merge(_merge(values, from_environment), overrides or {}), "")
     if builder.problems:
         raise SettingsError(tuple(builder.problems))
     return typing.cast("T", built)
@@ -186,9 +203,7 @@ class _Builder:
         for name in values:
             if name not in fields:
                 key = f"{path}.{name}" if path else name
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'nothing to set'}"
-                self.problems.append(f"{shorten(key)} is no setting: {hint}")
+                self.problems.append(f"{shorten(key)} is no setting: {_nearest(name, known)}")
 
     def _convert(self, hint: Any, value: object, key: str) -> Any:
         if attrs.has(hint):
@@ -256,6 +271,37 @@ def _decimal(text: str) -> Decimal | None:
         return Decimal(text)
     except ArithmeticError:
         return None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Say what somebody may have meant."""
+    names = tuple(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {near[0]}?" if near else f"there is {', '.join(names) or 'nothing to set'}"
+
+
+def keys_of(kind: type[Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the full key and the type of every setting that is no secret."""
+    hints = typing.get_type_hints(kind)
+    for each in attrs.fields(kind):
+        key = f"{path}.{each.name}" if path else each.name
+        if attrs.has(hints[each.name]):
+            yield from keys_of(hints[each.name], key)
+        elif each.init and ENVIRONMENT not in each.metadata:
+            yield key, hints[each.name]
+
+
+def _raw(hint: Any, text: str) -> Any:
+    """Return what a file would give for the text of an environment variable; the text itself when that fits nothing."""
+    if hint is str or (str in typing.get_args(hint) and typing.get_origin(hint) in {Union, types.UnionType}):
+        return text
+    if typing.get_origin(hint) is tuple and not text.startswith("["):
+        return [_raw(typing.get_args(hint)[0], part.strip()) for part in text.split(",")]
+    try:
+        parsed = tomllib.loads(f"value = {text}", parse_float=Decimal)
+        return parsed["value"] if len(parsed) == 1 else text
+    except ValueError:
+        return text
 
 
 def _merge(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
-from bots.common.ledger.ledger import NO_GROUNDS
 from bots.common.money.fees import schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
 from bots.common.orders.order import Order, Side, TimeInForce
 from polymirror.gate import JointLease, Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from bots.common.ledger.ledger import Grounds
     from bots.common.money.sizing import SizeLimits
     from polymirror.core.fees import FeeSchedule
     from polymirror.core.view import BookView
@@ -108,7 +106,9 @@ class Intent:
     """Seconds after which no leg leaves any more."""
     unwind: Decimal | None = None
     """When a leg trades nothing, what others bought is sold at this price or better; ``None``: it is kept."""
-    grounds: Grounds = NO_GROUNDS
+    fair: Decimal | None = None
+    basis: Mapping[str, str] = field(factory=dict)
+    """What it rests on, by name, for the record; see :meth:`~bots.common.ledger.ledger.Grounds.of`."""
 
 
 @frozen(kw_only=True)
@@ -118,13 +118,12 @@ class Wish:
     token: str
     terms: Terms
     fair: Decimal
-    grounds: Grounds = NO_GROUNDS
-    """What the strategy knew; token and fair value are filled in."""
+    basis: Mapping[str, str] = field(factory=dict)
+    """What the value rests on, by name, for the record."""
 
     def intent(self) -> Intent:
         """Make the intent of one leg."""
-        grounds = evolve(self.grounds, token=self.token, fair=self.fair)
-        return Intent(terms=self.terms, tokens=(self.token,), size=self._size, grounds=grounds)
+        return Intent(terms=self.terms, tokens=(self.token,), size=self._size, fair=self.fair, basis=self.basis)
 
     def _size(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
         stake = size_buy(views[0], self.fair, self.terms.fee, limits)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import evolve
 
 from bots.common.errors import BotError
+from bots.common.ledger.ledger import Grounds
 from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.orders.intents import Intent, Leg, leases_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from bots.common.execution.base import Executor
     from bots.common.ledger.account import Account
-    from bots.common.ledger.ledger import Grounds, Ledger
+    from bots.common.ledger.ledger import Ledger
     from bots.common.ledger.rows import Begun, Settled
     from bots.common.orders.intents import Terms, Wish
     from bots.common.orders.order import Order
@@ -126,6 +127,10 @@ class OrderManager:
     def consider(self, books: Provable, wish: Wish) -> bool:
         """Begin to buy if nothing that is known already speaks against it; return whether that is under way."""
         return self.enter(books, wish.intent())
+
+    def note_quiet(self, terms: Terms, why: str, basis: Mapping[str, str]) -> None:
+        """Keep that a strategy wished for nothing, and why in a word."""
+        self.ledger.decide(terms.market, terms.slug, why, grounds=Grounds.of(basis))
 
     def enter(self, books: Provable, intent: Intent) -> bool:
         """Begin to trade if nothing that is known already speaks against it; return whether that is under way.
@@ -353,12 +358,13 @@ class OrderManager:
 
     def _decide(self, intent: Intent, verdict: str, detail: str, views: Sequence[BookView]) -> None:
         """Keep what was decided, with the age and the kind of the oldest proof it rests on."""
-        grounds: Grounds = intent.grounds
+        more: dict[str, Any] = {"token": intent.tokens[0], "fair": intent.fair}
         if views:
             oldest = max(views, key=lambda view: view.verified_age)
-            age: dict[str, Any] = {"book_age_ms": round(oldest.verified_age * 1000)}
             proof = oldest.last_proof
-            grounds = evolve(grounds, proof="" if proof is None else proof.kind.name, **age)
+            more["book_age_ms"] = round(oldest.verified_age * 1000)
+            more["proof"] = "" if proof is None else proof.kind.name
+        grounds = Grounds.of(intent.basis, **more)
         self.ledger.decide(intent.terms.market, intent.terms.slug, verdict, detail, grounds)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:

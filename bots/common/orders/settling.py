@@ -160,7 +160,7 @@ class Settler:
             self._on_settled(await self._ledger.settle(position, ZERO, "worthless"))
             return ""
         result = await self._venue.redeem(position.market, position.token)
-        payout, how = _cut(EXACT.multiply(result.shares, rate)), "redeemed"
+        payout, how = result.money if result.exact else _cut(EXACT.multiply(result.shares, rate)), "redeemed"
         if result.outcome is Outcome.NO_MATCH:
             payout, how = _cut(EXACT.multiply(position.shares, rate)), "found redeemed"
             if why := await self._unexplained(position, payout, case):

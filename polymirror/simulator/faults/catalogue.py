@@ -80,10 +80,13 @@ def make_faults(ids: Iterable[str], *, seed: int = 0, plan: Plan | None = None) 
     return tuple(FAULTS[fault](plan, seed=seed) for fault in wanted)
 
 
-def check_ids(ids: Iterable[str], *, over_sockets: bool = False) -> None:
-    """Raise :class:`~polymirror.errors.ConfigError` for a fault that does not exist, or not over real sockets."""
+def check_ids(ids: Iterable[str], *, over_sockets: bool = False, field: str = "faults") -> None:
+    """Raise :class:`~polymirror.errors.ConfigError` for a fault that does not exist, or not over real sockets.
+
+    ``field`` is what the caller calls them.
+    """
     for wanted in ids:
         if wanted not in FAULTS:
-            raise ConfigError("faults", wanted, one_of(wanted, FAULTS, LISTED_BY))
+            raise ConfigError(field, wanted, one_of(wanted, FAULTS, LISTED_BY))
         if over_sockets and not FAULTS[wanted].over_sockets:
-            raise ConfigError("faults", wanted, "one that real sockets have: this one is of virtual time")
+            raise ConfigError(field, wanted, "one that real sockets have: this one is of virtual time")

@@ -148,7 +148,10 @@ class Hub:
         feed = self.feeds[websocket.url.path]
         session = feed.open(dict(websocket.headers), dict(websocket.query_params), int(self._clock() * 1000))
         if isinstance(session, int):
-            await websocket.send_denial_response(Response(status_code=session))
+            refusal = Response(status_code=session)
+            # The server adds its own; some versions of uvicorn then send both, which no client accepts.
+            del refusal.headers["Content-Length"]
+            await websocket.send_denial_response(refusal)
             return
         await self._converse(websocket, Connection(session, None))
 

@@ -14,22 +14,10 @@ from pathlib import Path
 import pytest
 
 from polymirror import BackgroundMirror, ConfigError, Gate, Mirror, MirrorBusy, MirrorClosed
-from tests.background_rig import InThread, held_up, own_threads, until, venue_of
+from tests.background_rig import InThread, held_up, until
 from tests.loopback import PATIENCE
 
-REPOSITORY = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    yield
-    until(lambda: own_threads() == [])
-
-
-@pytest.fixture(scope="module")
-def quiet():
-    with venue_of() as venue:
-        yield venue
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -235,6 +223,13 @@ def test_a_mirror_that_fails_says_so_in_the_log_and_in_each_call(quiet, caplog):
         next(updates)
     assert isinstance(closed.value.__cause__, ZeroDivisionError)
     mirror.stop()
+
+
+def test_a_plain_function_for_run_is_told_of_call(mirror):
+    for plain in (lambda it: it.tokens, print):
+        with pytest.raises(ConfigError, match=r"an async function that takes the mirror: call\(\) is for plain ones"):
+            mirror.run(plain)
+    assert mirror.run(lambda it: it.wait_live(timeout=PATIENCE)) is None
 
 
 # ---- Programs that end

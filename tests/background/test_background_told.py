@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from itertools import pairwise
 
 import pytest
 
-from polymirror import BookState, MirrorClosed, Transition
-from polymirror.simulator import Simulator
-from tests.background_rig import InThread, own_threads, until, venue_of
+from polymirror import BookState, ConfigError, MirrorClosed, Missed, RawFrame, Reason, Traded, Transition, UnknownToken
+from polymirror.shell.callers import Waiting
+from polymirror.shell.warnlog import WarnLog
+from tests.background_rig import InThread, own_threads, until
 from tests.loopback import PATIENCE
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    yield
-    until(lambda: own_threads() == [])
-
-
-@pytest.fixture(scope="module")
-def quiet():
-    with venue_of() as venue:
-        yield venue
-
-
-@pytest.fixture(scope="module")
-def busy():
-    with venue_of(Simulator(seed=3, rate=100)) as venue:
-        yield venue
-
 
 # ---- Updates
 
@@ -99,7 +82,122 @@ def test_one_that_nobody_holds_is_forgotten(quiet):
         assert mirror.call(lambda it: len(it._teller._subscribers._subscriptions)) == 0
 
 
+# ---- Events
+
+
+def test_events_come_in_order_and_only_those_that_are_asked_for(busy):
+    mirror = busy.background()
+    moves = mirror.events(Transition, timeout=PATIENCE)
+    with mirror:
+        trades = mirror.events(Traded, timeout=PATIENCE)
+        mirror.wait_live(timeout=PATIENCE)
+        first = next(moves)
+        assert (first.old, first.new) == (BookState.UNPRIMED, BookState.LIVE)
+        told = [next(trades) for _ in range(3)]
+        assert all(isinstance(each, Traded) for each in told)
+        assert [each.at for each in told] == sorted(each.at for each in told)
+        up = mirror.tokens[0]
+        mirror.resync(up)
+        # The thread that waits is another than the one that asked.
+        move = InThread(lambda: next(each for each in moves if each.reason is Reason.REQUESTED)).outcome()
+        assert (move.token, move.new) == (up, BookState.SUSPECT)
+    # What happened up to the end is told after it; and then it is over.
+    assert BookState.RESYNCING in {each.new for each in moves}
+    assert all(isinstance(each, Traded) for each in trades)
+    assert list(moves) == list(trades) == []
+
+
+def test_without_an_event_in_time_it_says_so_and_goes_on(quiet):
+    with quiet.background() as mirror:
+        mirror.wait_live(timeout=PATIENCE)
+        with mirror.events(Transition, timeout=0.05) as events:
+            with pytest.raises(TimeoutError, match=r"nothing happened within 0\.05 s"):
+                list(events)
+            mirror.resync(mirror.tokens[0])
+            assert next(events).reason is Reason.REQUESTED
+        until(lambda: mirror.call(lambda it: len(it._teller._happenings._iterators)) == 0)
+
+
+def test_events_that_are_left_out_are_counted(quiet, monkeypatch):
+    monkeypatch.setattr("polymirror.shell.happenings.MAX_WAITING", 2)
+    with quiet.background() as mirror:
+        mirror.wait_live(timeout=PATIENCE)
+        events = mirror.events(Transition, timeout=PATIENCE)
+        for _ in range(3):
+            mirror.resync(mirror.tokens[0])
+            mirror.wait_live(timeout=PATIENCE)
+        missed = next(events)
+        assert isinstance(missed, Missed)
+        assert missed.count >= 3
+        assert isinstance(next(events), Transition)
+
+
+def test_what_is_no_kind_of_event_is_refused(quiet):
+    mirror = quiet.background()
+    with pytest.raises(ConfigError, match=r"kinds=.*one of Transition"):
+        mirror.events(int)
+    with mirror, pytest.raises(ConfigError, match=r"kinds=.*one of Transition"):
+        mirror.events(int)
+
+
 # ---- Callbacks
+
+
+def test_trades_are_told_in_order_and_only_of_the_tokens_asked_for(busy):
+    trades: list[Traded] = []
+    of_one: list[Traded] = []
+    threads = set()
+    mirror = busy.background()
+
+    def keep(trade: Traded) -> None:
+        threads.add(threading.current_thread().name)
+        trades.append(trade)
+
+    with mirror:
+        mirror.wait_live(timeout=PATIENCE)
+        up = mirror.tokens[0]
+        with pytest.raises(UnknownToken):
+            mirror.on_trade(print, "1")
+        remove = mirror.on_trade(keep)
+        mirror.on_trade(of_one.append, up)
+        until(lambda: len(of_one) >= 3 and len({trade.token for trade in trades}) == 2)
+        remove()
+        assert threads == {"polymirror callback"}
+        assert mirror.call(lambda it: len(it._teller._trades)) == 1
+    assert {trade.token for trade in of_one} == {up}
+    same = [trade for trade in trades if trade.token == up]
+    assert same == of_one[: len(same)]
+    assert [trade.at for trade in trades] == sorted(trade.at for trade in trades)
+
+
+def test_every_frame_is_handed_over_as_it_was_received(quiet):
+    frames: list[RawFrame] = []
+    mirror = quiet.background()
+    mirror.on_frame(frames.append)
+    with mirror:
+        mirror.wait_live(timeout=PATIENCE)
+        remove = mirror.on_frame(lambda _: 1 // 0)
+        mirror.resync(mirror.tokens[0])
+        mirror.wait_live(timeout=PATIENCE)
+        remove()
+        counted = mirror.call(lambda it: it.engine.frames)
+    assert len(frames) >= counted > 0
+    assert all(json.loads(frame.data) is not None for frame in frames)
+    assert [frame.received_at for frame in frames] == sorted(frame.received_at for frame in frames)
+
+
+def test_frames_that_wait_are_bounded_by_their_bytes(monkeypatch, caplog):
+    monkeypatch.setattr("polymirror.shell.callers.MAX_WAITING_BYTES", 100)
+    waiting = Waiting(WarnLog(), lambda frame: len(frame.data), lambda frame: f"{len(frame.data)} bytes")
+    for size in (150, 1, 60, 60):
+        waiting.put(RawFrame(0, 0, b"x" * size, 0.0))
+    # The first may be as large as it is; then there is no room until it is taken.
+    assert len(next(waiting).data) == 150
+    assert "1 wait already: it is not told of 1 bytes" in caplog.text
+    for size in (60, 60, 40):
+        waiting.put(RawFrame(0, 0, b"x" * size, 0.0))
+    waiting.end()
+    assert [len(each.data) for each in waiting] == [60, 40]
 
 
 def test_a_callback_runs_in_a_thread_of_its_own_and_holds_up_nobody(busy):
@@ -169,7 +267,7 @@ def test_what_a_callback_raises_is_logged_once_for_a_while_and_stops_nothing(qui
             mirror.wait_live(timeout=PATIENCE)
             mirror.resync(mirror.tokens[0])
         until(lambda: len(calls) >= 5)
-    [record] = [record for record in caplog.records if "callback" in record.getMessage()]
+    [record] = [record for record in caplog.records if "callback failed" in record.getMessage()]
     assert record.getMessage().startswith("a transition callback failed: ")
     assert record.getMessage().endswith("careless raised ZeroDivisionError: a bug")
     assert record.exc_info[0] is ZeroDivisionError
