@@ -65,7 +65,7 @@ def test_only_some_days_are_kept():
     risk = risk_with()
     for day in range(100):
         risk.closed(NOON + day * DAY_MS, "a", d(-1))
-    assert len(risk.snapshot()["days"]) == 8
+    assert risk.profit_today(0) == -8
 
 
 # What people are told.
@@ -158,11 +158,10 @@ def test_what_ends_while_something_else_goes_on_is_told_with_that():
 
 
 def test_a_bot_that_starts_again_tells_how_things_stand():
-    before = risk_with()
-    before.stop("a person")
-    lose(before, "a", "1")
-    lose(before, "b", "1")
-    risk = Risk.restore(LIMITS, before.snapshot())
+    risk = risk_with()
+    risk.stop("a person")
+    lose(risk, "a", "1")
+    lose(risk, "b", "1")
     risk.closed(NOON, "c", d(1))
     told = told_by(risk)
     risk.advance(NOON + 1_000)
