@@ -169,6 +169,11 @@ async def test_what_is_sent_is_the_order_signed_and_with_credentials():
     assert not result.exact
 
 
+async def test_the_user_channel_gets_the_credentials_that_the_sdk_has():
+    async with a_client() as (client, _):
+        assert client.login() == {"apiKey": "the-key", "secret": WALLET["api_secret"], "passphrase": "the-phrase"}
+
+
 async def test_signing_is_done_in_a_thread_of_its_own():
     async with a_client() as (client, _):
         names = []

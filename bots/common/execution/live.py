@@ -18,6 +18,7 @@ from attrs import field, frozen
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
 from bots.common.execution.fates import MATCHED, account, could_be, is_dead, told_shares
 from bots.common.execution.lane import MAX_PAUSE, Lane
+from bots.common.execution.userchannel import Gap, OrderTold
 from bots.common.orders.order import Outcome, Result
 from bots.common.ranges import whole
 from polymirror.errors import ConfigError, NotLive
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from bots.common.execution.base import Ack, Holdings, OrderState, Trade, TradingClient
+    from bots.common.execution.userchannel import UserEvent
     from bots.common.orders.order import Order
     from polymirror.core.view import BookView
     from polymirror.gate import Lease
@@ -97,6 +99,8 @@ class LiveExecutor:
         self._names: dict[str, str] = {}
         # What the venue said when it refused this region, until the end of the process; "" while it has not.
         self._shut_out = ""
+        # Wakes whoever waits for the next look-up of an order, by the venue's name for it.
+        self._waiting: dict[str, asyncio.Event] = {}
 
     async def submit(self, order: Order, lease: Lease, stopped: Callable[[], str | None] = lambda: None) -> Result:
         """Send the order once and follow it. See :class:`~bots.common.execution.base.Executor`."""
@@ -131,6 +135,16 @@ class LiveExecutor:
         for order_id in order_ids:
             self._remember(order_id)
 
+    def hear(self, event: UserEvent) -> None:
+        """Take what the user channel tells as a reason to look at once; what is looked up decides."""
+        if isinstance(event, OrderTold):
+            names: Iterable[str] = (event.order_id,)
+        else:
+            names = tuple(self._waiting) if isinstance(event, Gap) else (fill.order_id for fill in event.fills)
+        for name in names:
+            if name in self._waiting:
+                self._waiting[name].set()
+
     async def resolve(self, order: Order, order_id: str | None) -> Result:
         """Look the order up until there is evidence of what it did. Never sends anything.
 
@@ -147,7 +161,7 @@ class LiveExecutor:
             if result.decided or self._network.monotonic() >= ends:
                 return result
             order_id = self._name(order, result.order_id)
-            await asyncio.sleep(pause)
+            await self._rest(order_id, pause)
             pause = min(2 * pause, MAX_POLL)
 
     async def redeem(self, market: str, token: str) -> Result:
@@ -198,7 +212,7 @@ class LiveExecutor:
         ends = self._network.monotonic() + self._config.decide_within
         result = Result(outcome=Outcome.UNKNOWN, order_id=ack.order_id, detail=f"in flight ({ack.status})")
         while not result.decided and self._network.monotonic() < ends:
-            await asyncio.sleep(self._config.poll)
+            await self._rest(ack.order_id, self._config.poll)
             try:
                 state = await self._client.look_up(ack.order_id)
             except TradingError as error:
@@ -248,7 +262,18 @@ class LiveExecutor:
                 result = Result(outcome=Outcome.UNKNOWN, order_id=order_id, detail=detail)
             if result.decided or self._network.monotonic() >= ends:
                 return result
-            await asyncio.sleep(self._config.poll)
+            await self._rest(order_id, self._config.poll)
+
+    async def _rest(self, order_id: str | None, seconds: float) -> None:
+        """Wait until it is time for the next look-up of the order, or something is told of it."""
+        woken = self._waiting.setdefault(order_id or "", asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.pop(order_id or "", None)
 
     async def _fills(self, order: Order, order_id: str | None) -> list[Trade]:
         """Return the fills of the order, or, without its name, those that can be its own and no other's."""

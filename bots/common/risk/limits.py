@@ -1,41 +1,41 @@
-"""Whether one may trade at all: limits, counters and a stop. Pure: times come in, refusals go out.
+"""Whether one may trade at all: limits, counters and a stop. Pure: times come in, refusals and changes go out.
 
-Every open position and every undecided order counts as if all its money were lost, so no trade that was allowed
-can break the daily limit, whatever becomes of it. A bot calls :meth:`Risk.enter` before an order leaves, then
-:meth:`Risk.filled` or :meth:`Risk.dropped`, and :meth:`Risk.closed` at settlement; an order whose fate is unknown
-stays reserved until it is known. :meth:`Risk.snapshot` is what the state file keeps. The kill switch's file and
-signal are in :mod:`bots.common.risk.switch`.
+Every open position and every undecided order counts at its worst (:mod:`bots.common.risk.groups`), so nothing that was
+allowed can break the daily limit, whatever becomes of it. A bot calls :meth:`Risk.enter_group` before orders leave,
+then :meth:`Risk.filled` or :meth:`Risk.dropped` for each, and :meth:`Risk.closed` at settlement; an order whose fate is
+unknown stays reserved until it is known. :meth:`Risk.advance` once a second lets pauses end, and the kill switch be
+noticed, while nothing is traded. Nothing here is kept anywhere: whoever stops a bot writes that down first, and calls
+:meth:`Risk.stop` then. The kill switch's file and signal are in :mod:`bots.common.risk.switch`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from enum import Enum, unique
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import evolve, field, frozen
 
-from bots.common.errors import StateInvalid, shorten
+from bots.common.errors import shorten
 from bots.common.money.amounts import EXACT
 from bots.common.ranges import decimal_range, whole
+from bots.common.risk.days import Days, zone, zone_of
+from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 DAY_MS: Final = 86_400_000
 
 MAX_ENTRIES: Final = 1_000
-"""Open positions and undecided orders that a snapshot may hold."""
+"""Open positions and undecided orders at once."""
 
 MAX_REMEMBERED: Final = 4_096
 """Markets whose entry is remembered, the newest of them: a market of 15 minutes is over long before."""
 
 MAX_ASSETS: Final = 256
-
-VERSION: Final = 1
-
-T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -43,23 +43,26 @@ class RiskLimits:
     """What may be risked. Raises ConfigError, which names the field."""
 
     max_trade: Decimal = field(default=Decimal(25), validator=decimal_range("0.01", "1000000", "pUSD"))
-    """The most that one order may cost in pUSD, fee included."""
+    """The most that one order, or one group of orders, may lose in pUSD, fee included."""
     max_market: Decimal = field(default=Decimal(25), validator=decimal_range("0.01", "1000000", "pUSD"))
-    """The most that all orders in one market may cost together."""
+    """The most that all orders in one market may lose together."""
     max_positions: int = field(default=8, validator=whole(1, MAX_ENTRIES, "markets"))
     """Markets with an open position or an undecided order at the same time."""
     max_daily_loss: Decimal = field(default=Decimal(100), validator=decimal_range("0.01", "1000000", "pUSD"))
-    """The most that may be lost on one UTC day, everything that is open counted as lost."""
+    """The most that may be lost on one day, everything that is open counted at its worst."""
+    day_zone: str = field(default="UTC", validator=zone)
+    """The time zone in which a day begins at midnight: UTC, or an IANA name such as Europe/Berlin."""
     max_losses_in_a_row: int = field(default=5, validator=whole(1, 1_000, "losses"))
     """So many settled losses, one after the other, and trading pauses."""
     pause_ms: int = field(default=3_600_000, validator=whole(0, 7 * DAY_MS, "ms"))
     """How long it pauses then."""
     cooldown_ms: int = field(default=60_000, validator=whole(0, DAY_MS, "ms"))
-    """The least time between two orders on the same asset, whatever became of the first."""
+    """The least time between two orders on the same asset, whatever became of the first; a group counts as one."""
     second_entry: bool = False
-    """Whether a market may be entered again after a fill."""
+    """Whether a market may be entered again after a fill, by another group than the first."""
 
 
+@unique
 class RiskReason(Enum):
     """Why a trade is not allowed."""
 
@@ -67,7 +70,7 @@ class RiskReason(Enum):
     PAUSED = "too many losses in a row"
     COOLDOWN = "the last order on this asset is too recent"
     SECOND_ENTRY = "this market was entered before"
-    TRADE = "one order may not cost so much"
+    TRADE = "one order or group may not cost so much"
     MARKET = "orders in one market may not cost so much together"
     POSITIONS = "too many markets are open"
     DAILY_LOSS = "the daily loss could pass its limit"
@@ -84,43 +87,67 @@ class RiskRefusal:
         return f"{self.reason.value}: {self.detail}"
 
 
-@frozen
-class Entry:
-    """Money at risk: an order that is not decided yet, or what it bought."""
+@unique
+class RiskChange(Enum):
+    """What people are told, once each: from when on nothing is bought, and from when on it is again."""
 
-    client_id: str
-    market: str
-    asset: str
-    money: Decimal
-    """pUSD that are lost in the worst case, fee included."""
-    filled: bool
-    """False while the order is undecided."""
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    LIMIT_REACHED = "daily limit reached"
+    RESUMED = "resumed"
+
+
+class Told(NamedTuple):
+    """What keeps the bot from buying, and since when or until when: told again only when it is another one."""
+
+    which: str
+    detail: str
+
+
+class Mark(NamedTuple):
+    """When something was last begun, in Unix milliseconds, and by which group."""
+
+    at_ms: int
+    group_id: str
+
+    def by(self, group_id: str) -> bool:
+        """Whether it was that very group."""
+        return bool(group_id) and self.group_id == group_id
 
 
 class Risk:
     """The limits, and what has been used of them.
 
-    ``switch`` is asked before every trade: it returns why trading must stop, or ``None``.
+    ``switch`` is asked before every trade: it returns why trading must stop, or ``None``. ``on_change`` is told what
+    people should know, once each; while it is ``None``, nothing counts as told: a bot that reads back what it did sets
+    it afterwards, and :meth:`advance` tells how things stand.
     """
 
-    def __init__(self, limits: RiskLimits, switch: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limits: RiskLimits,
+        switch: Callable[[], str | None] = lambda: None,
+        on_change: Callable[[RiskChange, str], None] | None = None,
+    ) -> None:
         self.limits = limits
+        self.on_change = on_change
         self._switch = switch
-        # Why trading was stopped from within or by a signal; "" while it is not. Survives a restart.
+        # Why trading was stopped from within or by a person; "" while it is not.
         self._stopped = ""
         # What may still be lost, by the client id of the order that risked it.
         self._entries: dict[str, Entry] = {}
         # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
-        self._entered: OrderedDict[str, int] = OrderedDict()
+        self._entered: OrderedDict[str, Mark] = OrderedDict()
         # When an order on each asset was last begun.
-        self._last_order: dict[str, int] = {}
-        # The UTC day that the profit below belongs to, in days since 1970. It never goes back.
-        self._day = 0
-        # Settled profit of that day, negative for a loss.
-        self._profit = Decimal(0)
-        # Settled losses one after the other.
+        self._last_order: dict[str, Mark] = {}
+        self._days = Days(zone_of(limits.day_zone))
+        # Settled losses one after the other, and what followed from them.
         self._streak = 0
         self._paused_until_ms = 0
+        # What a group would have cost that could not be afforded any more for what was lost; 0 while that is not so.
+        self._too_much = ZERO
+        self._now_ms = 0
+        self._told: dict[RiskChange, Told] = {}
 
     # What is so.
 
@@ -136,52 +163,77 @@ class Risk:
 
     @property
     def open_money(self) -> Decimal:
-        """What is lost in pUSD if everything open is lost."""
-        return self._sum(self._entries.values())
+        """What is lost in pUSD if everything open ends as badly as it can."""
+        return worst_case(self._entries.values())
 
     def profit_today(self, now_ms: int) -> Decimal:
-        """Return the settled profit of the UTC day in pUSD, negative for a loss."""
-        return self._profit if now_ms // DAY_MS <= self._day else Decimal(0)
+        """Return the settled profit of the day in pUSD, negative for a loss."""
+        return self._days.since(now_ms)
+
+    def allow_group(self, now_ms: int, group: Group) -> RiskRefusal | None:
+        """Say whether all orders of a group may leave now. Reserves nothing.
+
+        A group that was entered before is no second entry, heeds no cooldown and no pause: its further orders
+        complete what was begun.
+        """
+        self.advance(now_ms)
+        refusal = self._refuse_always(now_ms, group) or self._refuse_markets(now_ms, group) or self._refuse_money(group)
+        self._tell()
+        return refusal
 
     def allow(self, now_ms: int, *, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
-        """Say whether an order that costs at most ``money`` pUSD, fee included, may leave now; change nothing."""
-        return (
-            self._refuse_always(now_ms)
-            or self._refuse_market(now_ms, market, asset)
-            or self._refuse_money(now_ms, market, money)
-        )
+        """Ask :meth:`allow_group` for an order alone that costs at most ``money`` pUSD, fee included."""
+        leg = Leg(client_id="", market=market, asset=asset, money=money)
+        return self.allow_group(now_ms, Group(group_id="", legs=(leg,)))
 
     def refuse_stopped(self) -> RiskRefusal | None:
         """Look at the kill switch alone: for an order that was allowed, right before it leaves."""
+        self._tell()
         return None if (why := self.stopped) is None else RiskRefusal(RiskReason.STOPPED, why)
 
     # What happens.
 
-    def enter(self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
-        """Ask :meth:`allow`, and if nothing speaks against the order, count its money as lost from now on."""
-        refusal = self.allow(now_ms, market=market, asset=asset, money=money)
+    def advance(self, now_ms: int) -> None:
+        """Let the time be ``now_ms``, in Unix milliseconds, and tell what has changed with it.
+
+        A clock that was ahead and is set back makes no wait longer than it is meant to be.
+        """
+        self._now_ms = now_ms
+        self._paused_until_ms = min(self._paused_until_ms, now_ms + self.limits.pause_ms)
+        for asset, mark in self._last_order.items():
+            if mark.at_ms > now_ms:
+                self._last_order[asset] = mark._replace(at_ms=now_ms)
+        self._tell()
+
+    def enter_group(self, now_ms: int, group: Group) -> RiskRefusal | None:
+        """Ask :meth:`allow_group`, and if nothing speaks against it, count its worst case as lost from now on."""
+        refusal = self.allow_group(now_ms, group)
         if refusal is None:
-            self.adopt(now_ms, client_id=client_id, market=market, asset=asset, money=money, filled=False)
+            for leg in group.legs:
+                self.hold(now_ms, Entry.of(leg, group.group_id))
         return refusal
 
-    def adopt(
-        self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal, filled: bool = True
-    ) -> None:
-        """Count an order or position that exists whether it was allowed or not, as found when reconciling."""
-        self._entries[client_id] = Entry(client_id, market, asset, money, filled)
-        self._entered[market] = now_ms
-        self._entered.move_to_end(market)
+    def hold(self, now_ms: int, entry: Entry) -> None:
+        """Count an order or position that exists whether it was allowed or not."""
+        self._entries[entry.client_id] = entry
+        mark = Mark(now_ms, entry.group_id)
+        self._entered[entry.market] = mark
+        self._entered.move_to_end(entry.market)
         while len(self._entered) > MAX_REMEMBERED:
             self._entered.popitem(last=False)
-        self._last_order[asset] = now_ms
+        self._last_order[entry.asset] = mark
         if len(self._last_order) > MAX_ASSETS:
             self._last_order.pop(min(self._last_order, key=lambda name: self._last_order[name]))
 
-    def filled(self, client_id: str, cost: Decimal) -> None:
-        """Tell that an order traded: ``cost`` pUSD, fee included, are at risk instead of what was reserved."""
+    def filled(self, client_id: str, cost: Decimal, shares: Decimal = ZERO, *, final: bool = False) -> None:
+        """Tell that an order traded: ``cost`` pUSD, fee included, are at risk instead of what was reserved.
+
+        ``shares`` are what it brought; without them no gain on one token makes up for the other. ``final``: the chain
+        has confirmed it; call this again then. One that failed on the chain is :meth:`dropped`, or filled for less.
+        """
         entry = self._entries.get(client_id)
         if entry is not None:
-            self._entries[client_id] = evolve(entry, money=cost, filled=True)
+            self._entries[client_id] = evolve(entry, money=cost, shares=shares, filled=True, final=final)
 
     def dropped(self, client_id: str) -> None:
         """Tell that an order is over and bought nothing. The market may be entered again; the cooldown stays."""
@@ -190,17 +242,15 @@ class Risk:
             self._entered.pop(entry.market, None)
 
     def closed(self, now_ms: int, market: str, profit: Decimal) -> None:
-        """Tell that the position in a market is settled or sold, for this profit in pUSD (negative: a loss).
+        """Tell that the position in a market is settled, merged or sold, for this profit in pUSD (negative: a loss).
 
-        Undecided orders in that market stay reserved.
+        Decide its orders before: one that is undecided stays reserved, its loss set off against nothing any more.
+        What is left of a position is told by :meth:`hold`.
         """
         self._entries = {
             client_id: entry for client_id, entry in self._entries.items() if entry.market != market or not entry.filled
         }
-        day = now_ms // DAY_MS
-        if day > self._day:
-            self._day, self._profit = day, Decimal(0)
-        self._profit = EXACT.add(self._profit, profit)
+        self._days.book(now_ms, profit)
         if profit > 0:
             self._streak = 0
         elif profit < 0:
@@ -208,133 +258,100 @@ class Risk:
             if self._streak >= self.limits.max_losses_in_a_row:
                 self._streak = 0
                 self._paused_until_ms = max(self._paused_until_ms, now_ms + self.limits.pause_ms)
+        self._now_ms = max(self._now_ms, now_ms)
+        self._tell()
 
     def stop(self, why: str) -> None:
-        """Stop all further trading, across restarts, until :meth:`resume`. The first reason is kept."""
+        """Stop all further trading until :meth:`resume`. The first reason is kept. Nothing is written down here."""
         self._stopped = self._stopped or shorten(why) or "stopped"
+        self._tell()
 
     def resume(self) -> None:
         """Take back :meth:`stop`. A kill switch that is a file stays on while the file exists."""
         self._stopped = ""
-
-    # What is kept.
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything that must survive a restart, as dicts and lists of str, int and bool."""
-        return {
-            "version": VERSION,
-            "stopped": self._stopped,
-            "day": self._day,
-            "profit": str(self._profit),
-            "streak": self._streak,
-            "paused_until_ms": self._paused_until_ms,
-            "entered": dict(self._entered),
-            "last_order": dict(self._last_order),
-            "entries": [
-                {
-                    "client_id": entry.client_id,
-                    "market": entry.market,
-                    "asset": entry.asset,
-                    "money": str(entry.money),
-                    "filled": entry.filled,
-                }
-                for entry in self._entries.values()
-            ],
-        }
-
-    @classmethod
-    def restore(
-        cls, limits: RiskLimits, snapshot: Mapping[str, Any], switch: Callable[[], str | None] = lambda: None
-    ) -> Risk:
-        """Go on from a :meth:`snapshot`. Raises StateInvalid, which names the field: nothing is assumed."""
-        if snapshot.get("version") != VERSION:
-            raise StateInvalid("risk.version", snapshot.get("version"), str(VERSION))
-        risk = cls(limits, switch)
-        risk._stopped = _take(snapshot, "stopped", str)
-        risk._day = _take(snapshot, "day", int)
-        risk._profit = _decimal(snapshot, "profit")
-        risk._streak = _take(snapshot, "streak", int)
-        risk._paused_until_ms = _take(snapshot, "paused_until_ms", int)
-        risk._entered = OrderedDict(_times(snapshot, "entered", MAX_REMEMBERED))
-        risk._last_order = _times(snapshot, "last_order", MAX_ASSETS)
-        entries = _take(snapshot, "entries", list)
-        if len(entries) > MAX_ENTRIES:
-            raise StateInvalid("risk.entries", f"{len(entries)} of them", f"at most {MAX_ENTRIES}")
-        for raw in entries:
-            entry = Entry(
-                client_id=_take(raw, "client_id", str),
-                market=_take(raw, "market", str),
-                asset=_take(raw, "asset", str),
-                money=_decimal(raw, "money"),
-                filled=_take(raw, "filled", bool),
-            )
-            risk._entries[entry.client_id] = entry
-        return risk
+        self._tell()
 
     # Each check looks at one kind of limit.
 
-    def _refuse_always(self, now_ms: int) -> RiskRefusal | None:
+    def _refuse_always(self, now_ms: int, group: Group) -> RiskRefusal | None:
         if (refusal := self.refuse_stopped()) is not None:
             return refusal
-        if now_ms < self._paused_until_ms:
+        begun = any(group.group_id and entry.group_id == group.group_id for entry in self._entries.values())
+        if now_ms < self._paused_until_ms and not begun:
             return RiskRefusal(RiskReason.PAUSED, f"for another {(self._paused_until_ms - now_ms) // 1000} s")
-        if len(self._entries) >= MAX_ENTRIES:
-            return RiskRefusal(RiskReason.POSITIONS, f"{len(self._entries)} orders and positions are open")
+        if len(self._entries) + len(group.legs) > MAX_ENTRIES:
+            return RiskRefusal(RiskReason.POSITIONS, f"{len(self._entries)} of {MAX_ENTRIES} orders and positions")
         return None
 
-    def _refuse_market(self, now_ms: int, market: str, asset: str) -> RiskRefusal | None:
-        if market in self._entered and not self.limits.second_entry:
-            return RiskRefusal(RiskReason.SECOND_ENTRY, f"{(now_ms - self._entered[market]) // 1000} s ago")
-        open_markets = {entry.market for entry in self._entries.values()}
-        if market not in open_markets and len(open_markets) >= self.limits.max_positions:
-            return RiskRefusal(RiskReason.POSITIONS, f"{len(open_markets)} of {self.limits.max_positions}")
-        last = self._last_order.get(asset)
-        if last is not None and now_ms - last < self.limits.cooldown_ms:
-            return RiskRefusal(RiskReason.COOLDOWN, f"{asset}: {now_ms - last} of {self.limits.cooldown_ms} ms")
-        return None
-
-    def _refuse_money(self, now_ms: int, market: str, money: Decimal) -> RiskRefusal | None:
+    def _refuse_markets(self, now_ms: int, group: Group) -> RiskRefusal | None:
         limits = self.limits
-        if not money.is_finite() or not 0 < money <= limits.max_trade:
-            return RiskRefusal(RiskReason.TRADE, f"{money} against {limits.max_trade} pUSD")
-        in_market = EXACT.add(self._sum(e for e in self._entries.values() if e.market == market), money)
-        if in_market > limits.max_market:
-            return RiskRefusal(RiskReason.MARKET, f"{in_market} against {limits.max_market} pUSD")
-        # What was won today does not widen the limit: it would let one lose more than the limit from the peak.
-        lost = max(Decimal(0), -self.profit_today(now_ms))
-        worst = EXACT.add(EXACT.add(lost, self.open_money), money)
-        if worst > limits.max_daily_loss:
-            return RiskRefusal(RiskReason.DAILY_LOSS, f"{worst} against {limits.max_daily_loss} pUSD if all is lost")
+        for leg in group.legs:
+            entered = self._entered.get(leg.market)
+            if entered is not None and not limits.second_entry and not entered.by(group.group_id):
+                return RiskRefusal(RiskReason.SECOND_ENTRY, f"{(now_ms - entered.at_ms) // 1000} s ago")
+            last = self._last_order.get(leg.asset)
+            if last is not None and now_ms - last.at_ms < limits.cooldown_ms and not last.by(group.group_id):
+                waited = f"{leg.asset}: {now_ms - last.at_ms} of {limits.cooldown_ms} ms"
+                return RiskRefusal(RiskReason.COOLDOWN, waited)
+        before = {entry.market for entry in self._entries.values()}
+        after = before | {leg.market for leg in group.legs}
+        if len(after) > max(len(before), limits.max_positions):
+            return RiskRefusal(RiskReason.POSITIONS, f"{len(before)} of {limits.max_positions} are open")
         return None
 
-    @staticmethod
-    def _sum(entries: Any) -> Decimal:
-        total = Decimal(0)
-        for entry in entries:
-            total = EXACT.add(total, entry.money)
-        return total
+    def _refuse_money(self, group: Group) -> RiskRefusal | None:
+        limits = self.limits
+        if not group.legs or any(not leg.money.is_finite() or leg.money <= 0 for leg in group.legs):
+            amounts = ", ".join(str(leg.money) for leg in group.legs) or "nothing"
+            return RiskRefusal(RiskReason.TRADE, f"{amounts} against {limits.max_trade} pUSD")
+        if group.worst > limits.max_trade:
+            return RiskRefusal(RiskReason.TRADE, f"{group.worst} against {limits.max_trade} pUSD")
+        entries = list(self._entries.values())
+        wanted = [*entries, *(Entry.of(leg, group.group_id) for leg in group.legs)]
+        for market in dict.fromkeys(leg.market for leg in group.legs):
+            before, after = (worst_case(e for e in each if e.market == market) for each in (entries, wanted))
+            if after > limits.max_market and after > before:
+                return RiskRefusal(RiskReason.MARKET, f"{after} against {limits.max_market} pUSD")
+        # What was won today does not widen the limit: it would let one lose more than the limit from the peak.
+        lost = max(ZERO, -self.profit_today(self._now_ms))
+        before, after = worst_case(entries), worst_case(wanted)
+        worst = EXACT.add(lost, after)
+        if worst > limits.max_daily_loss and after > before:
+            if EXACT.add(lost, group.worst) > limits.max_daily_loss:
+                self._too_much = group.worst
+            found = f"{worst} against {limits.max_daily_loss} pUSD at worst, {lost} of it lost today"
+            return RiskRefusal(RiskReason.DAILY_LOSS, found)
+        return None
 
+    # Telling.
 
-def _take(raw: Any, name: str, kind: type[T]) -> T:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    if type(value) is not kind:
-        raise StateInvalid(f"risk.{name}", value, f"of type {kind.__name__}")
-    return value
+    def _tell(self) -> None:
+        """Tell what has begun to keep the bot from buying since the last time, and what has ended to."""
+        if (tell := self.on_change) is None:
+            return
+        found = self._hindrances()
+        ended = [kind for kind in self._told if kind not in found]
+        begun = [kind for kind, what in found.items() if kind not in self._told or self._told[kind].which != what.which]
+        self._told = found
+        still = "".join(f", still {kind.value}" for kind in found)
+        for kind in ended:
+            tell(RiskChange.RESUMED, f"no longer {kind.value}{still}")
+        for kind in begun:
+            tell(kind, found[kind].detail)
 
-
-def _decimal(raw: Any, name: str) -> Decimal:
-    text = _take(raw, name, str)
-    try:
-        value = Decimal(text)
-    except ArithmeticError:
-        value = Decimal("NaN")
-    if not value.is_finite():
-        raise StateInvalid(f"risk.{name}", text, "a decimal number")
-    return value
-
-
-def _times(raw: Any, name: str, most: int) -> dict[str, int]:
-    values: dict[Any, Any] = _take(raw, name, dict)
-    if len(values) > most or not all(type(k) is str and type(v) is int for k, v in values.items()):
-        raise StateInvalid(f"risk.{name}", f"{len(values)} entries", f"at most {most} names with times in ms")
-    return dict(values)
+    def _hindrances(self) -> dict[RiskChange, Told]:
+        limits, found = self.limits, {}
+        if (why := self.stopped) is not None:
+            found[RiskChange.STOPPED] = Told(why, why)
+        if self._now_ms < self._paused_until_ms:
+            until = datetime.fromtimestamp(self._paused_until_ms // 1000, UTC)
+            words = f"{limits.max_losses_in_a_row} in a row lost: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
+            found[RiskChange.PAUSED] = Told("", words)
+        lost = max(ZERO, -self.profit_today(self._now_ms))
+        if EXACT.add(lost, self._too_much) > limits.max_daily_loss:
+            more = f": another {self._too_much} could pass it" if self._too_much else ""
+            words = f"{lost} of {limits.max_daily_loss} pUSD are lost on {self._days.name(self._now_ms)}{more}"
+            found[RiskChange.LIMIT_REACHED] = Told("", words)
+        else:
+            self._too_much = ZERO
+        return found
