@@ -17,7 +17,7 @@ from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
 from bots.common.operate.settings import NOTHING, Secret, from_environment
-from bots.common.ranges import decimal_range, one_of, some_of, whole
+from bots.common.ranges import decimal_range, one_of, some_of
 from bots.common.risk.limits import RiskLimits
 from bots.oracle_lag.signal import SignalSettings
 from bots.updown.oracles.factory import OracleSettings
@@ -69,7 +69,7 @@ class BotSettings:
 
     assets: tuple[str, ...] = field(default=("btc", "eth", "sol", "xrp"), validator=some_of(*ASSETS))
     folder: Path = Path("oracle_lag_files")
-    """Where the intent log and the state file are. A file named STOP in it keeps the bot from buying."""
+    """Where the ledgers are, one for each mode and wallet. A file named STOP in it keeps the bot from buying."""
     confirm_live: str = ""
     """Live trading wants these words here, besides ``--live``: I may lose this money."""
     wallet: str = ""
@@ -78,8 +78,6 @@ class BotSettings:
     """The address that POLYMARKET_RELAYER_KEY belongs to; wallets other than a plain key's own redeem with them."""
     telegram_chat: str = ""
     """The chat that is told of trades; empty: nobody is. The bot's token is TELEGRAM_TOKEN in the environment."""
-    save_every: int = field(default=30, validator=whole(1, 3_600, "seconds"))
-    """How often the state file is written."""
     oracle: OracleSettings = field(factory=OracleSettings)
     """Where the prices come from; its assets are those above."""
     signal: SignalSettings = field(factory=SignalSettings)

@@ -1,4 +1,4 @@
-"""The bot on the real feed: on paper, or with real orders. Its files are on the disk, its checks come first."""
+"""The bot on the real feed: on paper, or with real orders. Its ledger is on the disk, its checks come first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor
 from bots.common.execution.sdk import SdkClient, Wallet
-from bots.common.ledger.files import open_files
+from bots.common.ledger.database import Database, DiskThread
 from bots.common.operate import checks
 from bots.common.operate.notifications import Silent, Telegram, TelegramApi
 from bots.common.operate.settings import SettingsError, secrets_of
@@ -91,9 +91,11 @@ async def run(
     """Check everything, then trade until cancelled; return the exit code of a preflight that failed."""
     keys, network, endpoints = settings.keys, REAL, settings.mirror.endpoints
     async with AsyncExitStack() as stack:
-        disk, thread = open_files(settings.folder)
+        wallet = (settings.wallet or _signer(keys)) if for_real else ""
+        database = Database.of(settings.folder, "live" if for_real else "paper", wallet)
+        stack.callback(database.close)
+        thread = DiskThread()
         stack.callback(thread.close)
-        stack.callback(disk.unlock)
         chat = Telegram(keys.telegram_token, settings.telegram_chat, network) if settings.telegram_chat else None
         oracle = make_oracle(
             evolve(settings.oracle, assets=settings.assets),
@@ -108,7 +110,7 @@ async def run(
                 oracle=oracle,
                 assets=settings.assets,
                 interval=settings.rounds.intervals[0],
-                files=disk,
+                store=database,
                 offload=thread,
                 geoblock=geoblock,
                 telegram=TelegramApi(keys.telegram_token, network) if chat is not None else None,
@@ -127,7 +129,7 @@ async def run(
             network=network,
             endpoints=endpoints,
             oracle=oracle,
-            files=disk,
+            store=database,
             offload=thread,
             open_executor=partial(live, settings, environment) if for_real else partial(paper, settings),
             notifier=Aloud(tell, chat or Silent()),
@@ -176,6 +178,13 @@ async def _account(settings: BotSettings, environment: Any) -> AsyncIterator[Sdk
     )
     async with await SdkClient.open(wallet, environment=environment) as client:
         yield client
+
+
+def _signer(keys: Keys) -> str:
+    """Return the address of the private key: wallets that are not named go by the key that signs for them."""
+    from eth_account import Account  # noqa: PLC0415 - an optional dependency
+
+    return str(Account.from_key(keys.private_key.reveal()).address)
 
 
 def _clob_keys(keys: Keys) -> ClobKeys | None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from bots.common.ledger.files import inline
+from bots.common.ledger.database import Database, inline
 from bots.oracle_lag.strategy import plan_of
-from bots.testing.mortality import MortalFiles, live_and_die
+from bots.testing.mortality import live_and_die
 from bots.testing.stage import Stage
 from bots.updown.bot import Aloud, Bot, World
 from bots.updown.oracles.factory import make_oracle
@@ -26,7 +26,7 @@ from polymirror.venue.windows import UTC_GRID, Interval
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bots.common.ledger.files import Files
+    from bots.common.ledger.ledger import Store
     from bots.oracle_lag.config import BotSettings
 
 EARLY_MS: Final = 90_000
@@ -45,12 +45,12 @@ def simulate(
     seed: int,
     storm: bool = False,
     kills: int = 0,
-    files: Files | None = None,
+    store: Store | None = None,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
     """Play ``rounds`` rounds and return the summary, with what judge and ledger say of it.
 
-    ``files`` outlive the bot; by default they are in memory.
+    ``store`` is where the ledger lies, which outlives the bot; by default it is in memory.
     """
     start_ms = DEFAULT_START_MS + QUARTER_MS - EARLY_MS
     windows = [UTC_GRID.get(Interval(each), HOUR_S) for each in settings.rounds.intervals]
@@ -63,7 +63,7 @@ def simulate(
 
         rng = random.Random(f"bot:{seed}")  # noqa: S311 - repeatable
 
-        async def live(files: MortalFiles) -> dict[str, Any]:
+        async def live(store: Store) -> dict[str, Any]:
             network = stage.venue.network
             telegram = stage.notifier(network, rng)
             oracle = make_oracle(stage.oracle_settings(settings.oracle), network, rng=rng)
@@ -71,7 +71,7 @@ def simulate(
                 network=network,
                 endpoints=stage.venue.endpoints,
                 oracle=oracle,
-                files=files,
+                store=store,
                 offload=inline,
                 open_executor=lambda _bot: stage.executor(network, settings.live),
                 notifier=Aloud(tell, telegram),
@@ -82,8 +82,9 @@ def simulate(
             return await Bot(plan_of(settings), world, tally).run()
 
         async with stage.venue:
-            found, killed = await live_and_die(live, kills=kills, seed=seed, within=length, kept=files)
+            found, killed = await live_and_die(live, kills=kills, seed=seed, within=length, kept=kept)
         return found | stage.findings(found["pnl"]) | {"seed": seed, "kills": killed}
 
+    kept = Database() if store is None else store
     settings = evolve(settings, oracle=evolve(settings.oracle, assets=settings.assets))
     return run_virtual(play, start_ms=start_ms, limit=float(length + max(windows) + LATE_S))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from bots.common.orders.manager import Wish
+from bots.common.orders.intents import Wish
 from bots.common.orders.order import TimeInForce
 from bots.oracle_lag.signal import Direction, Quiet, SignalSettings, decide
 from bots.updown.bot import Plan
 
 if TYPE_CHECKING:
-    from bots.common.orders.manager import Terms
+    from bots.common.orders.intents import Terms
     from bots.oracle_lag.config import BotSettings
     from bots.updown.oracles.ticks import Tick, TickKind
     from bots.updown.rounds import Round
@@ -55,5 +55,4 @@ def plan_of(settings: BotSettings) -> Plan:
         size=settings.size_limits,
         tif=TimeInForce(settings.orders.kind),
         max_proof_age=float(settings.orders.max_proof_age),
-        save_every=float(settings.save_every),
     )

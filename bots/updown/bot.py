@@ -1,7 +1,7 @@
-"""A running bot: files, account, risk, executor, dealer, one desk per asset, and a supervisor over all of them.
+"""A running bot: ledger, risk, executor, order manager, one worker per asset, and a supervisor over all of them.
 
 :meth:`Bot.run` reads what an earlier run left, settles with the venue what became of it, and only then trades.
-Where the prices come from, where orders go and where files lie is a :class:`World`: the real one, paper on the
+Where the prices come from, where orders go and where the ledger lies is a :class:`World`: the real one, paper on the
 real feed, or the embedded exchange. A bot's own package brings the settings and the strategy.
 """
 
@@ -11,20 +11,20 @@ import asyncio
 import logging
 import random
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
 
-from bots.common.errors import BadCredentials, BotError, TradingError, shorten
+from bots.common.errors import BadCredentials, TradingError, shorten
 from bots.common.ledger.account import Account
-from bots.common.ledger.intents import IntentLog
-from bots.common.ledger.state import StateFile, StateKeeper
-from bots.common.operate.health import Health, books, orders, saved, tasks
+from bots.common.ledger.ledger import Ledger
+from bots.common.operate.health import Health, books, money, orders, tasks, written
 from bots.common.operate.supervise import Supervisor
 from bots.common.orders.manager import OrderManager
 from bots.common.orders.order import Outcome
 from bots.common.orders.reconcile import Reconciler
-from bots.common.risk.follow import RiskFollower
+from bots.common.risk.follow import RESUME, STOP, RiskFollower
 from bots.common.risk.limits import Risk
 from bots.updown.rounds import window_of
 from bots.updown.stats import RunStats, summarise
@@ -36,10 +36,12 @@ from polymirror.venue.gamma import Gamma
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
+    from decimal import Decimal
 
     from bots.common.execution.base import Executor
-    from bots.common.ledger.files import Files, Offload
-    from bots.common.ledger.records import Settled
+    from bots.common.ledger.database import Offload
+    from bots.common.ledger.ledger import Store
+    from bots.common.ledger.rows import Settled
     from bots.common.money.sizing import SizeLimits
     from bots.common.operate.notifications import Notifier
     from bots.common.orders.order import Order, Result, TimeInForce
@@ -65,6 +67,12 @@ START_ATTEMPTS: Final = 30
 START_PAUSE: Final = 5.0
 """Seconds between two attempts to learn from the venue what became of an earlier run's orders."""
 
+LISTEN_EVERY: Final = 1.0
+"""Seconds between two looks for what another process asks of this one."""
+
+ASK_AGAIN: Final = 60.0
+"""Seconds between two questions for a market of an earlier run that nobody follows."""
+
 
 @frozen(kw_only=True)
 class Plan:
@@ -79,8 +87,6 @@ class Plan:
     tif: TimeInForce
     max_proof_age: float
     """No order rests on a book that was proven longer ago, in seconds."""
-    save_every: float
-    """Seconds between two writings of the state file."""
     health_every: float = 60.0
     """Seconds between two looks at how all parts are."""
 
@@ -92,7 +98,8 @@ class World:
     network: Network
     endpoints: Endpoints
     oracle: Oracle
-    files: Files
+    store: Store
+    """Where the ledger lies."""
     offload: Offload
     open_executor: Callable[[Bot], AbstractAsyncContextManager[Executor]]
     notifier: Notifier
@@ -125,65 +132,67 @@ class Bot:
         self.world = world
         self.tally = RunStats() if tally is None else tally
         self.account = Account()
+        self.risk = Risk(plan.risk, world.switch)
+        self.ledger = Ledger(
+            world.store,
+            world.network,
+            offload=world.offload,
+            account=self.account,
+            followers=(RiskFollower(self.risk, self.account),),
+        )
         self.desks: dict[str, AssetWorker] = {}
-        # Set once the files are read, and once the venue was asked.
-        self.risk: Risk | None = None
+        # Set once the venue was asked.
         self.dealer: OrderManager | None = None
         # Slugs of markets with an open position, by condition id.
         self._names: dict[str, str] = {}
         # Markets of earlier runs' positions, by condition id.
         self._markets: dict[str, Market] = {}
+        # Stops that are on their way to the disk.
+        self._stops: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[str, Any]:
         """Trade until cancelled, or until the limited rounds are settled; return the summary."""
         world, plan = self.world, self.plan
         async with AsyncExitStack() as stack:
-            store = StateFile(world.files, offload=world.offload)
-            state = await store.load()
-            self.risk = risk = Risk(plan.risk, world.switch)
-            if state is not None:
-                self.account = Account.restore(state.account)
-                self.risk = risk = Risk.restore(plan.risk, state.parts.get("risk", {}), world.switch)
-            intents = IntentLog(
-                world.files,
-                self.account,
-                world.network,
-                offload=world.offload,
-                followers=(RiskFollower(risk, self.account),),
-            )
-            await intents.open()
+            await self.ledger.open()
+            stack.push_async_callback(self._write_rest)
             executor = await stack.enter_async_context(world.open_executor(self))
             gamma = await stack.enter_async_context(
                 Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
             )
-            keeper = StateKeeper(
-                store, intents, world.network, lambda: {"risk": risk.snapshot()}, every=plan.save_every
-            )
-            await self._reconcile(intents, executor, gamma)
+            reconciler = Reconciler(self.ledger, executor, world.network, self.tell)
             self.dealer = dealer = OrderManager(
                 executor=executor,
-                intents=intents,
-                risk=risk,
+                ledger=self.ledger,
+                risk=self.risk,
                 limits=plan.size,
                 network=world.network,
                 max_proof_age=plan.max_proof_age,
+                reconciler=reconciler,
                 tif=plan.tif,
                 counts=self.tally.orders,
                 on_result=self._tell_result,
                 on_settled=self._tell_settled,
+                on_trouble=self.tell,
             )
             self._make_desks(dealer)
+            left = await self._find_earlier(gamma, dealer)
+            await self._reconcile(reconciler)
             async with Supervisor(world.network, rng=world.rng) as supervisor:
                 supervisor.keep("oracle", world.oracle.run)
                 supervisor.keep("dealer", dealer.run, vital=True)
-                supervisor.keep("state", keeper.run, vital=True)
+                supervisor.keep("ledger", self.ledger.run, vital=True)
+                supervisor.keep("requests", lambda: self._listen(reconciler))
+                for market, token in left.items():
+                    supervisor.keep(f"market {market[:12]}", partial(self._follow_earlier, gamma, market, token))
                 health = Health(
                     (
                         tasks(supervisor),
                         prices(world.oracle, plan.assets, world.network),
                         books(self._count_books),
-                        saved(keeper, 4 * plan.save_every),
-                        orders(intents, world.network),
+                        written(self.ledger),
+                        orders(self.ledger, world.network),
+                        money(dealer.settler, reconciler),
                     ),
                     world.network,
                     world.notifier,
@@ -193,9 +202,8 @@ class Bot:
                 for name, run in (*world.tasks.items(), *((asset, desk.run) for asset, desk in self.desks.items())):
                     supervisor.keep(name, run)
                 # Nobody tells when the last of a limited run's rounds is booked, so it is looked at.
-                while self.account.positions or self.account.open or not self.tally.done(dealer.now_ms()):  # noqa: ASYNC110
+                while self._is_busy() or not self.tally.done(dealer.now_ms()):  # noqa: ASYNC110
                     await asyncio.sleep(1.0)
-            await keeper.save()
             return self.summary()
 
     def summary(self) -> dict[str, Any]:
@@ -204,39 +212,103 @@ class Bot:
         return summarise(self.tally, self.account, unresolved)
 
     def stop(self, why: str) -> None:
-        """Buy nothing any more, across restarts; positions are still settled."""
-        if self.risk is not None:
-            self.risk.stop(why)
+        """Buy nothing any more, across restarts, until a resume; positions are still settled. Told once it is durable.
+
+        May be called by a signal's handler, on the event loop.
+        """
+        self.risk.stop(why)
+        task = asyncio.get_running_loop().create_task(self._note_risk(STOP, why))
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+    def tell(self, text: str) -> None:
+        """Tell a person, and keep it in the outbox."""
+        self.ledger.notify("notice", text)
+        self.world.notifier.notify(text)
+
+    def _is_busy(self) -> bool:
+        return bool(self.account.positions or self.account.open or self.account.claims)
+
+    async def _note_risk(self, kind: str, why: str) -> None:
+        await self.ledger.note_risk(kind, why)
+        self.tell(f"trading is {'stopped' if kind == STOP else 'resumed'}: {why}")
+
+    async def _listen(self, reconciler: Reconciler) -> None:
+        """Do what other processes ask for, such as the commands of this bot."""
+        while True:
+            for kind, why in await self.ledger.requests():
+                if kind in {STOP, RESUME}:
+                    await self._note_risk(kind, why)
+                else:
+                    await reconciler.check()
+                    self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
+            await asyncio.sleep(LISTEN_EVERY)
+
+    async def _write_rest(self) -> None:
+        try:
+            await self.ledger.flush()
+        except OSError as error:
+            log.error("the last %d rows could not be written: %s", self.ledger.waiting, error)  # noqa: TRY400 - expected
 
     # ---- The start -----------------------------------------------------------------------------------
 
-    async def _reconcile(self, intents: IntentLog, executor: Executor, gamma: Gamma) -> None:
-        """Learn what became of an earlier run's orders and positions. Raises when the venue does not tell."""
-        tokens = {held.market: held.token for held in self.account.positions.values()}
-        tokens |= {begun.order.market: begun.order.token for begun in intents.open_intents()}
-
-        async def winner_of(market: str) -> str | None:
-            if market not in self._markets:
-                self._markets[market] = await gamma.market_of_token(tokens[market])
-            return _winner(self._markets[market])
-
-        reconciler = Reconciler(intents, executor, winner_of, self.world.network)
+    async def _reconcile(self, reconciler: Reconciler) -> None:
+        """Learn what became of an earlier run's orders. Raises when the venue does not tell what is held."""
         for attempt in range(START_ATTEMPTS):
             try:
-                found = await reconciler.run()
-                for market in tokens:
-                    await winner_of(market)
+                found = await reconciler.start()
             except BadCredentials:
                 raise
-            except (TradingError, VenueError) as error:
+            except TradingError as error:
                 log.warning("the venue does not tell yet what we hold: %s", error)
                 if attempt == START_ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(START_PAUSE)
             else:
                 for line in found.lines():
-                    self.world.notifier.notify(line)
+                    self.tell(line)
                 return
+
+    async def _find_earlier(self, gamma: Gamma, dealer: OrderManager) -> dict[str, str]:
+        """Find the markets of an earlier run's orders and positions; return those that no worker follows now."""
+        tokens = {held.market: held.token for held in self.account.positions.values()}
+        tokens |= {begun.order.market: begun.order.token for begun in self.account.open.values()}
+        tokens |= {claim.begun.order.market: claim.begun.order.token for claim in self.account.claims.values()}
+        await asyncio.gather(*(self._find(gamma, market, token) for market, token in tokens.items()))
+        left = {}
+        for market, token in tokens.items():
+            known = self._markets.get(market)
+            window = None if known is None else window_of(known)
+            if known is not None and (payouts := _payouts(known)):
+                # Its shares may be gone already: the wallet is not held against them.
+                dealer.decide(market, payouts)
+            if window is not None and window.asset in self.desks:
+                self.desks[window.asset].adopt(window)
+            else:
+                left[market] = token
+        return left
+
+    async def _find(self, gamma: Gamma, market: str, token: str) -> None:
+        try:
+            self._markets[market] = await gamma.market_of_token(token)
+        except VenueError as error:
+            log.warning("market %s of an earlier run is not found yet: %s", market[:18], error)
+
+    async def _follow_earlier(self, gamma: Gamma, market: str, token: str) -> None:
+        """Ask about a market that no worker follows until it is decided. What is not listed blocks only itself."""
+        dealer = self.dealer
+        asked = 0
+        while dealer is not None:
+            await self._find(gamma, market, token)
+            found = self._markets.get(market)
+            if found is not None and (payouts := _payouts(found)):
+                dealer.decide(market, payouts)
+                return
+            asked += 1
+            if asked == 1:
+                why = "is not listed" if found is None else "is followed for its settlement alone"
+                self.tell(f"market {market[:12]} of an earlier run {why}: it is asked about every minute")
+            await asyncio.sleep(ASK_AGAIN)
 
     def _make_desks(self, dealer: OrderManager) -> None:
         world, plan = self.world, self.plan
@@ -255,11 +327,6 @@ class Bot:
                 dealer=dealer,
                 tally=self.tally,
             )
-        for market in self._markets.values():
-            window = window_of(market)
-            if window is None or window.asset not in self.desks:
-                raise BotError(f"an earlier run holds {market.slug}, and no desk is for it: add its asset to assets")
-            self.desks[window.asset].adopt(window)
 
     # ---- Telling -------------------------------------------------------------------------------------
 
@@ -271,13 +338,13 @@ class Bot:
         if not result.traded:
             why = f" ({shorten(result.detail, 60)})" if result.detail else ""
             said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
-        self.world.notifier.notify(f"{name}: {said}")
+        self.tell(f"{name}: {said}")
 
     def _tell_settled(self, settled: Settled) -> None:
         earlier = self._markets.get(settled.market)
         name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
         profit = settled.payout - settled.cost
-        self.world.notifier.notify(f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD")
+        self.tell(f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD")
 
     def _side(self, token: str) -> str:
         """Name the side of a market that a token stands for."""
@@ -294,7 +361,8 @@ class Bot:
     def winner(self, market: str) -> str | None:
         """Return the winning token of a market by its condition id, or None while it is not known."""
         known = self._markets.get(market)
-        decided = None if self.dealer is None else self.dealer.winner(market)
+        payouts = None if self.dealer is None else self.dealer.settler.payouts(market)
+        decided = next((token for token, pays in (payouts or {}).items() if pays == 1), None)
         return decided or (None if known is None else _winner(known))
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
@@ -310,6 +378,10 @@ class Bot:
             if desk.mirror is not None and token in desk.mirror.tokens:
                 return await desk.mirror.wait_settled(token, max_proof_age, timeout)
         raise UnknownToken(token)
+
+
+def _payouts(market: Market) -> dict[str, Decimal]:
+    return dict(zip(market.token_ids, market.payouts, strict=False))
 
 
 def _winner(market: Market) -> str | None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from bots.common.execution.base import Holdings
-    from bots.common.ledger.files import Files, Offload
+    from bots.common.ledger.database import Offload
+    from bots.common.ledger.ledger import Store
     from bots.common.operate.notifications import TelegramApi
     from bots.common.operate.settings import Secret
     from bots.updown.oracles.base import Oracle
@@ -71,7 +72,7 @@ class Outside:
     assets: tuple[str, ...]
     interval: str
     """The length of the window whose books are tried."""
-    files: Files
+    store: Store
     offload: Offload
     geoblock: str = checks.GEOBLOCK
     telegram: TelegramApi | None = None
@@ -99,7 +100,7 @@ async def preflight(outside: Outside) -> Report:
         questions = [
             Check("region", partial(checks.region, network, outside.geoblock)),
             Check("clock", partial(checks.clock, clob.time, network), 4.0),
-            Check("files", partial(checks.disk, outside.files, outside.offload)),
+            Check("ledger", partial(checks.disk, outside.store, outside.offload)),
             Check("prices", partial(check_prices, outside.oracle, outside.assets, network, LIVELY), LIVELY + 1),
             Check("books", partial(_books, outside), LIVELY + 1),
         ]

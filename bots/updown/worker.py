@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import evolve
 
 from bots.common.errors import FeeUnknown
-from bots.common.orders.manager import Terms, Wish
+from bots.common.orders.intents import Terms, Wish
 from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
 from bots.updown.strike import StrikeRefusal, find_strike
 from bots.updown.volatility import Volatility
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bots.common.orders.manager import OrderManager
     from bots.updown.oracles.base import Oracle
     from bots.updown.oracles.ticks import Tick, TickKind
-    from bots.updown.rounds import Event, Round, RoundSettings
+    from bots.updown.rounds import Event, Payout, Round, RoundSettings
     from bots.updown.stats import RunStats
     from bots.updown.strike import Strike
     from bots.updown.volatility import Measured
@@ -131,8 +131,8 @@ class AssetWorker:
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
                 self._tally.ended(each, late_ms)
-            case RoundSettled(each) as settled:
-                self._settle(each, settled.winner)
+            case RoundSettled(each, payouts):
+                self._settle(each, payouts)
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
                 self._tally.counts["rounds skipped"] += 1
@@ -149,13 +149,12 @@ class AssetWorker:
             else:
                 return
 
-    def _settle(self, each: Round, winner: str | None) -> None:
+    def _settle(self, each: Round, payouts: Payout) -> None:
         self._unsettled.pop(each.slug, None)
         self._open.pop(each.slug, None)
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
-        if winner is not None:
-            self._dealer.decide(market, winner)
+        self._dealer.decide(market, payouts)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
@@ -192,11 +191,12 @@ class AssetWorker:
             return "STRIKE_REFUSED"
         now_ms = int(self._network.wall() * 1000)
         found = self._strategy.wish(each, terms, tick, strike, self._volatility.measured, now_ms)
-        if isinstance(found, str):
-            return found
-        self._tally.counts["signals"] += 1
-        basis = {"oracle_price": str(tick.price), "oracle_age_ms": str(now_ms - tick.at_ms), **found.basis}
+        basis = {"oracle_price": str(tick.price), "oracle_age_ms": str(now_ms - tick.at_ms)}
         if strike is not None:
             basis |= {"strike": str(strike.price), "strike_from": strike.source.name}
-        self._dealer.consider(mirror, evolve(found, basis=basis))
+        if isinstance(found, str):
+            self._dealer.note_quiet(terms, found, basis)
+            return found
+        self._tally.counts["signals"] += 1
+        self._dealer.consider(mirror, evolve(found, basis={**basis, **found.basis}))
         return ""

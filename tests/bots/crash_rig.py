@@ -6,17 +6,20 @@ pass one before and one after everything they do, and an append passes some more
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from collections import Counter
+from contextlib import suppress
 from decimal import Decimal
 
 from attrs import define, field
 
-from bots.common.execution.base import Holdings, Trade
-from bots.common.ledger import intents as intents_module
+from bots.common.execution.base import ChainStatus, Holdings, Trade
 from bots.common.ledger.account import Account
-from bots.common.ledger.intents import IntentLog
-from bots.common.ledger.state import StateFile, StateKeeper
+from bots.common.ledger.ledger import Ledger
 from bots.common.orders.order import Order, Outcome, Result, Side
-from bots.common.orders.reconcile import Patience, Reconciler, settle
+from bots.common.orders.reconcile import Patience, Reconciler
+from bots.common.orders.settling import Settler
 from bots.common.risk.follow import RiskFollower
 from bots.common.risk.limits import Risk, RiskLimits
 from polymirror.venue.network import Network
@@ -50,37 +53,29 @@ class Fate:
 
 
 class Doomed:
-    """Files of a process that is going to be killed. What reached ``disk`` before is what the next process finds."""
+    """The ledger's file in a process that is going to be killed. What was committed is what the next process finds."""
 
     def __init__(self, disk, fate):
         self.disk = disk
         self.fate = fate
 
-    def read(self, name):
+    def read(self, sql, values=()):
         self.fate.pass_one()
-        return self.disk.read(name)
+        return self.disk.read(sql, values)
 
-    def append(self, name, data):
-        for written in (0, 1, len(data) // 2, len(data) - 1):
-            if written and self.fate.is_next():
-                self.disk.append(name, data[:written])
-            self.fate.pass_one()
-        self.disk.append(name, data)
+    def write(self, statements):
+        rows = list(statements)
+        self.fate.pass_one()
+        if self.fate.is_next():
+            # In the middle of the transaction: what was written of it is no part of the file.
+            with suppress(sqlite3.Error):
+                self.disk.write([*rows, ("SELECT no_such_column", ())])
+        self.fate.pass_one()
+        self.disk.write(rows)
         self.fate.pass_one()
 
-    def replace(self, name, data):
-        self._do(lambda: self.disk.replace(name, data))
-
-    def cut(self, name, size):
-        self._do(lambda: self.disk.cut(name, size))
-
-    def remove(self, name):
-        self._do(lambda: self.disk.remove(name))
-
-    def _do(self, act):
-        self.fate.pass_one()
-        act()
-        self.fate.pass_one()
+    def copy_of_day(self, day):
+        return None
 
 
 @define
@@ -129,6 +124,7 @@ class Venue:
             Trade(
                 id=order.client_id, order_id=order.client_id, market=order.market, token=order.token, side=order.side,
                 price=order.price, shares=answer.shares, money=answer.money, at_ms=order.created_ms, fee=answer.fee,
+                status=ChainStatus.CONFIRMED,
             )
             for order, answer in self.fills
         ]  # fmt: skip
@@ -138,7 +134,7 @@ class Venue:
 
 
 def _filled(order):
-    answer = Result(outcome=Outcome.FILLED, shares=order.shares, money=order.money, fee=FEE)
+    answer = Result(outcome=Outcome.FILLED, shares=order.shares, money=order.money, fee=FEE, order_id=order.client_id)
     return answer, answer
 
 
@@ -156,7 +152,9 @@ def _no_match(_order):
 
 
 def _partial(order):
-    answer = Result(outcome=Outcome.PARTIAL, shares=order.shares / 2, money=order.money / 2, fee=FEE)
+    answer = Result(
+        outcome=Outcome.PARTIAL, shares=order.shares / 2, money=order.money / 2, fee=FEE, order_id=order.client_id
+    )
     return answer, answer
 
 
@@ -187,13 +185,12 @@ def a_sale(market="0xm1", token=UP, *, client_id=None, shares="5.00", price="0.5
     )
 
 
+_LOOP = asyncio.new_event_loop()
+
+
 def drive(coroutine):
-    """Run a coroutine that waits for nobody, without an event loop."""
-    try:
-        while True:
-            coroutine.send(None)
-    except StopIteration as done:
-        return done.value
+    """Run a coroutine that waits for nobody but tasks of its own."""
+    return _LOOP.run_until_complete(coroutine)
 
 
 @define
@@ -215,40 +212,50 @@ PATIENCE = Patience(quiet=1.0, pause=0.0, attempts=3)
 class Bot:
     """One process: starts, reconciles, then trades. Every step may be its last."""
 
-    def __init__(self, files, venue, clock):
-        self.files, self.venue, self.clock = files, venue, clock
+    def __init__(self, store, venue, clock):
+        self.store, self.venue, self.clock = store, venue, clock
 
     async def start(self):
         network = self.clock.network()
-        store = StateFile(self.files)
-        state = await store.load()
-        self.account = Account() if state is None else Account.restore(state.account)
-        self.risk = Risk(LIMITS) if state is None else Risk.restore(LIMITS, state.parts["risk"])
-        self.log = IntentLog(self.files, self.account, network, followers=(RiskFollower(self.risk, self.account),))
-        self.keeper = StateKeeper(store, self.log, network, lambda: {"risk": self.risk.snapshot()})
-        await self.log.open()
-        self.reconciler = Reconciler(self.log, self.venue, self.venue.winner_of, network, PATIENCE)
-        self.found = await self.reconciler.run()
+        self.account, self.risk = Account(), Risk(LIMITS)
+        follower = RiskFollower(self.risk, self.account)
+        self.ledger = Ledger(self.store, network, account=self.account, followers=(follower,))
+        await self.ledger.open()
+        self.troubles = []
+        self.reconciler = Reconciler(self.ledger, self.venue, network, self.troubles.append, PATIENCE)
+        self.settler = Settler(
+            self.ledger, self.venue, self.reconciler, network, Counter(), self.book, lambda _: None,
+            self.troubles.append,
+        )  # fmt: skip
+        self.decide()
+        self.found = await self.reconciler.start()
+        await self.settler.look()
+
+    async def book(self, order, result, final):
+        await self.ledger.finish(order.client_id, result, final=final)
+
+    def decide(self):
+        for market, winner in self.venue.winners.items():
+            if any(held.market == market for held in self.account.positions.values()):
+                self.settler.decide(market, {winner: Decimal(1)})
 
     async def trade(self, markets):
-        """Enter each market once, and now and then save the state or see a market decided."""
+        """Enter each market once, and now and then see a market decided."""
         for index, market in enumerate(markets):
             order = an_order(market, f"{market}-up", client_id=f"buy:{market}:{self.account.totals.orders}")
             now = int(self.clock.seconds * 1000)
             if self.risk.allow(now, market=market, asset="btc", money=order.money + FEE) is None:
-                await self.log.begin(order, asset="btc", reserve=order.money + FEE)
+                await self.ledger.begin(order, asset="btc", reserves=[order.money + FEE])
                 result = await self.venue.submit(order)
-                await self.log.finish(order.client_id, result)
+                await self.ledger.finish(order.client_id, result)
                 self.clock.seconds += 5
                 await self.reconciler.resolve()
-            if index % 2:
-                await self.keeper.save()
+                await self.reconciler.check()
             if index >= 1:
                 decided = markets[index - 1]
                 self.venue.winners.setdefault(decided, f"{decided}-{'up' if index % 3 else 'down'}")
-                for position in tuple(self.account.positions.values()):
-                    if position.market == decided:
-                        await settle(self.log, self.venue, position, self.venue.winners[decided])
+                self.decide()
+                await self.settler.look()
 
     async def live(self, markets):
         await self.start()
@@ -281,6 +288,8 @@ def check_books(bot, venue):
     risked = {entry.market: entry.money for entry in bot.risk.entries}
     assert risked == {position.market: position.cost for position in bot.account.positions.values()}
     assert bot.found.unresolved == ()
+    assert bot.troubles == []
+    assert bot.account.claims == {}
 
 
 def fills_by_market(venue):
@@ -288,8 +297,3 @@ def fills_by_market(venue):
     for order, _ in venue.fills:
         counts[order.market] = counts.get(order.market, 0) + 1
     return counts
-
-
-def small_logs(monkeypatch):
-    """Shorten the log whenever the state is saved."""
-    monkeypatch.setattr(intents_module, "COMPACT_BYTES", 0)

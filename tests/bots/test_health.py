@@ -6,10 +6,8 @@ import asyncio
 
 import pytest
 
-from bots.common.ledger.account import Account
-from bots.common.ledger.files import Memory
-from bots.common.ledger.intents import IntentLog
-from bots.common.ledger.state import StateFile, StateKeeper
+from bots.common.ledger.database import Database
+from bots.common.ledger.ledger import Ledger
 from bots.common.operate import health
 from bots.common.operate.health import Health, Vital
 from bots.common.operate.supervise import RestartPolicy, Supervisor
@@ -151,30 +149,23 @@ def test_no_books_at_all_are_no_worry():
     assert health.books(lambda: (0, 0))().ok
 
 
-def test_the_age_of_the_state_file_is_watched():
-    clock, files = Clock(), Memory()
-    log = IntentLog(files, Account(), clock.network())
-    drive(log.open())
-    keeper = StateKeeper(StateFile(files), log, clock.network())
-    probe = health.saved(keeper, most=100)
-    assert probe() == Vital("state file", ok=False, words="never written")
-    drive(keeper.save())
-    clock.seconds += 100
-    assert probe() == Vital("state file", ok=True, words="written 100 s ago")
-    clock.seconds += 1
-    assert not probe().ok
-    drive(keeper.save())
-    keeper.failures = 1
+def test_a_ledger_that_does_not_reach_the_disk_is_a_worry():
+    ledger = Ledger(Database(), Clock().network())
+    probe = health.written(ledger)
+    ledger.notify("notice", "something")
+    assert probe() == Vital("ledger", ok=True, words="1 rows wait for the disk")
+    ledger.failures = 1
     assert not probe().ok
 
 
 def test_an_order_of_unknown_fate_is_a_worry_after_a_while():
     clock = Clock()
-    log = IntentLog(Memory(), Account(), clock.network())
+    log = Ledger(Database(), clock.network())
     drive(log.open())
     probe = health.orders(log, clock.network(), most=60)
     assert probe() == Vital("orders", ok=True, words="none under way")
     drive(log.begin(an_order()))
+    assert probe().ok
     clock.seconds += 60
     assert probe() == Vital("orders", ok=True, words="1 under way, the oldest for 60 s")
     clock.seconds += 1

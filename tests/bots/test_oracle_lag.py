@@ -13,8 +13,8 @@ import pytest
 from attrs import evolve
 
 from bots.common.execution.live import LiveExecutor
-from bots.common.ledger.files import Memory, inline
-from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.database import Database, inline
+from bots.common.ledger.ledger import Ledger
 from bots.common.operate.notifications import Silent
 from bots.common.operate.settings import SettingsError, build
 from bots.common.orders.order import Outcome
@@ -102,7 +102,7 @@ def test_a_storm_leaves_no_wrong_order_no_duplicate_and_books_that_balance():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("storm", "seed"), [(False, 5), (True, 2)])
+@pytest.mark.parametrize(("storm", "seed"), [(False, 5), (True, 3)])
 def test_kills_at_random_instants_lose_no_position_and_repeat_no_order(storm, seed):
     found = simulate(TWO, rounds=4, seed=seed, kills=12, storm=storm)
     assert found["kills"] == 12
@@ -127,8 +127,8 @@ def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
 
 @pytest.mark.slow
 def test_the_ledger_notices_a_bot_that_writes_no_intents(monkeypatch):
-    monkeypatch.setattr(IntentLog, "_append_pending", lambda _self: None)
-    assert not simulate(evolve(TWO, save_every=3_600), rounds=2, seed=5, kills=12)["clean"]
+    monkeypatch.setattr(Ledger, "_write_pending", lambda _self: None)
+    assert not simulate(TWO, rounds=2, seed=5, kills=12)["clean"]
 
 
 EAGER = RiskLimits(
@@ -172,7 +172,7 @@ def play(settings, *, strategy=None, faults=(), feed_faults=(), minutes=12, seed
                 endpoints=stage.venue.endpoints,
                 oracle=make_oracle(feeds, network, rng=rng),
                 rng=rng,
-                files=Memory(),
+                store=Database(),
                 offload=inline,
                 open_executor=executor or (lambda _bot: stage.executor(network, settings.live)),
                 notifier=Silent(),

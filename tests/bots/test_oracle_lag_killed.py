@@ -9,19 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bots.common.ledger.account import Account
-from bots.common.ledger.files import Disk
-from bots.common.ledger.intents import IntentLog
-from bots.common.ledger.state import StateFile
-from polymirror.simulator.virtual import run_virtual
-from polymirror.venue.network import Network
+from bots.common.ledger.reader import LedgerReader
 
 ROOT = Path(__file__).parents[2]
 
 BOT = """
 import sys
 from pathlib import Path
-from bots.common.ledger.files import Disk
+from bots.common.ledger.database import Database
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.simulate import simulate
 from polymirror.simulator.orders.judge import OrderJudge
@@ -33,26 +28,16 @@ def tell(self, client_id, token, view):
     hear(self, client_id, token, view)
 
 OrderJudge.before_submit = tell
-simulate(BotSettings(), rounds=4_000, seed=7, files=Disk(Path(sys.argv[1])))
+simulate(BotSettings(), rounds=4_000, seed=7, store=Database(Path(sys.argv[1])))
 """
-
-
-def read_back(folder):
-    async def read():
-        files = Disk(folder)
-        state = await StateFile(files).load()
-        account = Account() if state is None else Account.restore(state.account)
-        await IntentLog(files, account, Network()).open()
-        return account
-
-    return run_virtual(read)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("orders", "later"), [(1, 0.0), (5, 0.013)])
 def test_every_order_that_left_before_a_real_kill_is_on_the_disk(tmp_path, orders, later):
+    path = tmp_path / "bot.sqlite"
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", BOT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", BOT, str(path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
         left = [process.stdout.readline().strip() for _ in range(orders)]
@@ -61,7 +46,8 @@ def test_every_order_that_left_before_a_real_kill_is_on_the_disk(tmp_path, order
         rest, errors = process.communicate(timeout=20)
     assert process.returncode == -9, errors
     left += rest.split()
-    account = read_back(tmp_path)
+    with LedgerReader(path) as reader:
+        account = reader.account()
     assert len(left) >= orders
     assert [client_id for client_id in left if not account.knows(client_id)] == []
     assert account.totals.orders >= len(set(left)) == len(left)

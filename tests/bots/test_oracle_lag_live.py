@@ -8,7 +8,6 @@ import logging
 import pytest
 from attrs import evolve
 
-from bots.common.ledger.state import NAME as STATE
 from bots.common.operate.settings import SettingsError, build
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
@@ -48,7 +47,7 @@ def on_loopback(folder, *, blocked):
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(work)
                 async with asyncio.timeout(20):
-                    while not running.done() and not (folder / STATE).exists():  # noqa: ASYNC110 - the disk tells nobody
+                    while not running.done() and not list(folder.glob("*.copy-*")):  # noqa: ASYNC110 - the disk tells nobody
                         await asyncio.sleep(0.02)
                 running.cancel()
         return None if running.cancelled() else running.result()
@@ -60,7 +59,7 @@ def on_loopback(folder, *, blocked):
 def test_on_paper_it_checks_everything_and_then_runs(tmp_path):
     said, code = on_loopback(tmp_path / "files", blocked=False)
     assert code is None
-    for name in ("region", "clock", "files", "prices", "books"):
+    for name in ("region", "clock", "ledger", "prices", "books"):
         assert f"{name}: " in said
     assert "->" not in said
     assert "refused: book not LIVE" in said, "whoever stops it sees what it came to"
@@ -70,7 +69,7 @@ def test_a_region_that_is_not_served_ends_it(tmp_path):
     said, code = on_loopback(tmp_path / "files", blocked=True)
     assert code == 3
     assert "do not trade from here" in said
-    assert not (tmp_path / "files" / STATE).exists()
+    assert not list((tmp_path / "files").glob("*.copy-*"))
 
 
 THREE = {"POLYMARKET_API_KEY": "k", "POLYMARKET_API_SECRET": "s", "POLYMARKET_API_PASSPHRASE": "p"}
@@ -120,7 +119,7 @@ def test_a_folder_that_cannot_be_one_is_told_in_a_line(tmp_path, capsys):
     assert main(["--live-data", "--config", str(config)]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "set another one" in said
+    assert "set another folder" in said
 
 
 def test_paper_orders_never_reach_the_venue_and_are_paid_from_paper_money():

@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bots.common.errors import Unanswered
-from bots.common.execution.base import Holdings
+from bots.common.execution.base import ChainStatus, Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.ledger.account import Account
-from bots.common.ledger.files import Memory
-from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.database import Database
+from bots.common.ledger.ledger import Ledger
 from bots.common.money.sizing import SizeLimits
-from bots.common.orders.manager import OrderManager, Terms, Wish
+from bots.common.orders.intents import Terms, Wish
+from bots.common.orders.manager import OrderManager
 from bots.common.orders.order import Outcome, Result
+from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.follow import RiskFollower
 from bots.common.risk.limits import Risk, RiskLimits
 from polymirror import BookState, NotLive, Reason
@@ -27,6 +29,7 @@ from tests.bots.execution_rig import (
     Books,
     ScriptedClient,
     d,
+    fill,
     in_virtual_time,
     matched,
     network,
@@ -65,6 +68,8 @@ class Venue:
         self.scripts = {"submit": list(submits), "resolve": list(resolves), "redeem": list(redeems)}
         self.calls = []
         self.slow = 0.0
+        self.fills = []
+        self.status = ChainStatus.CONFIRMED
 
     async def answer(self, what, order):
         self.calls.append(what)
@@ -77,7 +82,20 @@ class Venue:
 
     async def submit(self, order, lease, stopped):
         lease.check()
-        return await self.answer("submit", order)
+        result = await self.answer("submit", order)
+        if result.traded:
+            self.fills.append(
+                fill(
+                    order,
+                    str(result.shares),
+                    str(order.price),
+                    fee=str(result.fee),
+                    order_id="0x1",
+                    money=result.money,
+                    status=self.status,
+                )
+            )
+        return result
 
     async def resolve(self, order, order_id):
         return await self.answer("resolve", order)
@@ -89,7 +107,7 @@ class Venue:
         return Holdings(cash=d(0))
 
     async def trades(self, since_ms):
-        return ()
+        return self.fills
 
 
 EAGER = RiskLimits(max_market=d(1_000), max_daily_loss=d(1_000), cooldown_ms=0, second_entry=True)
@@ -107,11 +125,12 @@ NOTHING = Result(outcome=Outcome.NO_MATCH)
 @asynccontextmanager
 async def dealing(venue, *, limits=None):
     account, risk = Account(), Risk(limits or RiskLimits())
-    intents = IntentLog(Memory(), account, network(), followers=(RiskFollower(risk, account),))
-    await intents.open()
+    ledger = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
+    await ledger.open()
     told = []
     dealer = OrderManager(
-        executor=venue, intents=intents, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
+        executor=venue, ledger=ledger, reconciler=Reconciler(ledger, venue, network()),
+        risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
         on_result=lambda order, result: told.append(result.outcome), on_settled=told.append,
     )  # fmt: skip
     dealer.told = told
@@ -241,13 +260,13 @@ def test_a_winner_is_redeemed_until_the_venue_says_so(first):
             dealer.consider(Mirror(), WISH)
             await asyncio.sleep(1)
             (position,) = dealer.account.positions.values()
-            dealer.decide(MARKET, TOKEN)
+            dealer.decide(MARKET, {TOKEN: d(1)})
             assert dealer.unresolved == 1
             await asyncio.sleep(20)
             assert venue.calls.count("redeem") == 2
             assert dealer.account.totals.profit == d("47.5") - position.cost
             assert dealer.unresolved == 0
-            assert dealer.winner(MARKET) is None
+            assert dealer.settler.payouts(MARKET) is None
 
     in_virtual_time(main)
 
@@ -259,7 +278,7 @@ def test_a_loser_is_booked_without_asking_the_venue():
             dealer.consider(Mirror(), WISH)
             await asyncio.sleep(1)
             (position,) = dealer.account.positions.values()
-            dealer.decide(MARKET, "the other token")
+            dealer.decide(MARKET, {"the other token": d(1)})
             await asyncio.sleep(1)
             assert "redeem" not in venue.calls
             assert dealer.account.totals.profit == -position.cost
@@ -274,10 +293,10 @@ def test_a_market_whose_winner_is_known_is_not_bought_into():
         async with dealing(venue, limits=EAGER) as dealer:
             dealer.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            dealer.decide(MARKET, TOKEN)
+            dealer.decide(MARKET, {TOKEN: d(1)})
             await asyncio.sleep(30)
             # It could not be redeemed yet, so the winner is remembered.
-            assert dealer.winner(MARKET) == TOKEN
+            assert dealer.settler.payouts(MARKET) == {TOKEN: 1}
             assert not dealer.consider(Mirror(), WISH)
             assert venue.calls.count("submit") == 1
 
@@ -292,9 +311,9 @@ def test_a_market_with_an_order_of_unknown_fate_is_not_bought_into():
             await asyncio.sleep(30)
             assert not dealer.consider(Mirror(), WISH)
             assert venue.calls.count("submit") == 1
-            dealer.decide(MARKET, TOKEN)
+            dealer.decide(MARKET, {TOKEN: d(1)})
             await asyncio.sleep(30)
-            assert dealer.winner(MARKET) == TOKEN
+            assert dealer.settler.payouts(MARKET) == {TOKEN: 1}
             assert "redeem" not in venue.calls
 
     in_virtual_time(main)

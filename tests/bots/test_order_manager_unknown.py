@@ -6,12 +6,15 @@ import asyncio
 from collections import deque
 from decimal import Decimal
 
+from bots.common.execution.base import Holdings
 from bots.common.ledger.account import Account
-from bots.common.ledger.files import Memory
-from bots.common.ledger.intents import IntentLog
+from bots.common.ledger.database import Database
+from bots.common.ledger.ledger import Ledger
 from bots.common.money.sizing import SizeLimits
-from bots.common.orders.manager import LOOK_AGAIN, OrderManager, Terms, Wish
+from bots.common.orders.intents import Terms, Wish
+from bots.common.orders.manager import LOOK_AGAIN, OrderManager
 from bots.common.orders.order import Outcome, Result
+from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.follow import RiskFollower
 from bots.common.risk.limits import Risk, RiskLimits
 from tests.bots.execution_rig import CRYPTO, MARKET, TOKEN, Books, in_virtual_time, network
@@ -36,15 +39,22 @@ class Silent:
         self.asked.append(order_id)
         return self.fates.popleft() if self.fates else UNKNOWN
 
+    async def holdings(self):
+        return Holdings(cash=Decimal(0))
+
+    async def trades(self, since_ms):
+        return ()
+
 
 def play(scene, *fates, second_entry=True):
     async def main():
         risk, account, told = Risk(RiskLimits(second_entry=second_entry, cooldown_ms=0)), Account(), []
-        log = IntentLog(Memory(), account, network(), followers=(RiskFollower(risk, account),))
+        log = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
         await log.open()
         executor = Silent(*fates)
         dealer = OrderManager(
-            executor=executor, intents=log, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
+            executor=executor, ledger=log, reconciler=Reconciler(log, executor, network()),
+            risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
             on_result=lambda _, result: told.append(result.outcome),
         )  # fmt: skip
         running = asyncio.create_task(dealer.run())

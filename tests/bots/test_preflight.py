@@ -11,7 +11,7 @@ import pytest
 
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import Holdings
-from bots.common.ledger.files import Memory, inline
+from bots.common.ledger.database import Database, inline
 from bots.common.operate import checks
 from bots.common.operate.notifications import TelegramApi
 from bots.common.operate.preflight import EXIT_FAILED, Check, CheckFailed, Finding, Report, run
@@ -384,12 +384,10 @@ def test_books_are_live_or_it_is_told_which_is_not():
 
 
 def test_a_folder_that_cannot_be_written_is_told():
-    files = Memory()
-    assert found(partial(checks.disk, files, inline)) == "can be written"
-    assert files.contents == {}
+    assert found(partial(checks.disk, Database(), inline)) == "can be written"
 
-    class Full(Memory):
-        def replace(self, name, data):
+    class Full(Database):
+        def write(self, statements):
             raise OSError(28, "No space left on device")
 
     assert "No space left" in found(partial(checks.disk, Full(), inline))[0]

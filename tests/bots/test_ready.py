@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from bots.common.execution.exchange import ApiKey, ExchangeClient
-from bots.common.ledger.files import Memory, inline
+from bots.common.ledger.database import Database, inline
 from bots.common.operate.notifications import TelegramApi
 from bots.common.operate.settings import Secret
 from bots.testing.stage import Stage
@@ -61,7 +61,7 @@ def ask(
                     oracle=make_oracle(settings, network, rng=random.Random(1)),
                     assets=ASSETS,
                     interval="15m",
-                    files=Memory(),
+                    store=Database(),
                     offload=inline,
                     geoblock=f"{stage.venue.base_url}/api/geoblock",
                     telegram=TelegramApi(secret, network, api=stage.venue.base_url),
@@ -83,7 +83,7 @@ def test_all_is_well_on_the_embedded_exchange():
     assert report.exit_code == 0
     names = [finding.name for finding in report.findings]
     assert names == [
-        "region", "clock", "files", "prices", "books", "telegram", "credentials", "allowances", "balance"
+        "region", "clock", "ledger", "prices", "books", "telegram", "credentials", "allowances", "balance"
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A start: what the files say, what the venue says, and which of them is believed."""
+"""The books held against the venue's: what confirms, what is taken back, what is told, and what changes nothing."""
 
 from __future__ import annotations
 
@@ -8,301 +8,80 @@ from decimal import Decimal
 import pytest
 
 from bots.common.errors import BadCredentials, Unanswered
-from bots.common.execution.base import Holdings, Trade
-from bots.common.ledger.account import Account, Position
-from bots.common.ledger.files import Memory
-from bots.common.ledger.intents import IntentLog
+from bots.common.execution.base import ChainStatus
+from bots.common.ledger.database import Database
+from bots.common.ledger.ledger import Ledger
 from bots.common.orders.order import Outcome, Result, Side
-from bots.common.orders.reconcile import Patience, Reconciler, cost_of, settle
-from bots.common.risk.follow import RiskFollower
-from bots.common.risk.limits import Risk
-from polymirror.errors import MarketNotFound
-from tests.bots.crash_rig import FEE, LIMITS, OTHER, START, UP, Clock, a_sale, an_order, drive
+from bots.common.orders.reconcile import Reconciler
+from tests.bots.books_rig import FILLED, LOST, NO_MATCH, UNKNOWN, Scripted, World, a_trade
+from tests.bots.crash_rig import UP, Clock, a_sale, an_order, drive
 
 pytestmark = pytest.mark.anyio
 
-FILLED = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(6), fee=FEE)
-UNKNOWN = Result(outcome=Outcome.UNKNOWN)
-NO_MATCH = Result(outcome=Outcome.NO_MATCH)
+
+# The start.
 
 
-class Scripted:
-    """A venue that answers each question from a list, and the last answer ever after."""
-
-    def __init__(self, **answers):
-        self.answers = {"resolve": [NO_MATCH], "redeem": [NO_MATCH], "holdings": [{}], "trades": [[]], **answers}
-        self.asked = []
-
-    def _next(self, name, *about):
-        self.asked.append((name, *about))
-        answers = self.answers[name]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def resolve(self, order, order_id):
-        return self._next("resolve", order.client_id, order_id)
-
-    async def redeem(self, market, token):
-        return self._next("redeem", market, token)
-
-    async def holdings(self):
-        held = self._next("holdings")
-        return Holdings(cash=Decimal(0), positions={token: Decimal(shares) for token, shares in held.items()})
-
-    async def trades(self, since_ms):
-        return self._next("trades")
-
-    def names(self):
-        return [name for name, *_ in self.asked]
-
-
-class World:
-    def __init__(self, **answers):
-        self.clock = Clock()
-        self.venue = Scripted(**answers)
-        self.files = Memory()
-        self.account = Account()
-        self.risk = Risk(LIMITS)
-        follower = RiskFollower(self.risk, self.account)
-        self.log = IntentLog(self.files, self.account, self.clock.network(), followers=(follower,))
-        drive(self.log.open())
-        self.winners = {}
-
-    async def winner_of(self, market):
-        winner = self.winners.get(market)
-        if isinstance(winner, Exception):
-            raise winner
-        return winner
-
-    def begin(self, order, result=None):
-        drive(self.log.begin(order, asset="btc", reserve=order.money + FEE))
-        if result is not None:
-            drive(self.log.finish(order.client_id, result))
-
-    def start(self, *, later=60):
-        self.clock.seconds += later
-        patience = Patience(quiet=5, pause=0, attempts=3)
-        reconciler = Reconciler(self.log, self.venue, self.winner_of, self.clock.network(), patience)
-        return drive(reconciler.run())
-
-
-def a_trade(token=UP, shares="10", money="6", side=Side.BUY, fee="0.0175"):
-    return Trade(
-        id="t", order_id="0xa", market="0xm1", token=token, side=side, price=Decimal("0.6"), shares=Decimal(shares),
-        money=Decimal(money), at_ms=1, fee=None if fee is None else Decimal(fee),
-    )  # fmt: skip
-
-
-def test_a_start_without_a_past_finds_nothing_and_leaves_strangers_alone():
-    world = World(holdings=[{"999": "3"}])
-    found = world.start()
-    assert found.lines() == ()
-    assert found.foreign == {"999": 3}
-    assert world.account.positions == {}
+def test_a_start_without_a_past_notes_what_the_wallet_holds_and_nothing_else():
+    world = World()
+    assert world.start().lines() == ()
+    assert world.account.totals.moved == 1000
+    assert world.told == []
 
 
 def test_an_order_that_was_on_its_way_is_looked_up_and_booked():
-    world = World(resolve=[FILLED], holdings=[{"101": "10"}])
+    world = World(resolve=[FILLED], holdings=[{UP: "10"}], trades=[[a_trade()]])
     world.begin(an_order())
     found = world.start()
     assert found.resolved == ((an_order(), FILLED),)
-    assert world.account.positions["101"].cost == Decimal("6.0175")
+    assert world.account.positions[UP].cost == Decimal("6.0175")
+    assert world.account.claims == {}
     assert [entry.money for entry in world.risk.entries] == [Decimal("6.0175")]
     assert found.lines() == ("order buy:0xm1 was on its way: filled",)
 
 
-def test_an_order_the_venue_never_heard_of_is_over_and_the_market_may_be_entered():
-    world = World()
-    world.begin(an_order())
-    assert world.start().unresolved == ()
-    assert world.account.open == {}
-    assert world.risk.allow(int(START * 1000) + 100_000, market="0xm1", asset="btc", money=Decimal(5)) is None
-
-
-def test_an_order_that_stays_unknown_blocks_its_market_and_keeps_its_money_reserved():
+def test_an_order_that_stays_unknown_keeps_its_money_reserved_and_is_named():
     world = World(resolve=[Unanswered("look-up", "time-out"), UNKNOWN])
     world.begin(an_order())
     found = world.start()
     assert [order.client_id for order in found.unresolved] == ["buy:0xm1"]
-    assert found.blocked == {"0xm1"}
     assert world.risk.open_money == Decimal("6.0175")
     assert world.venue.names().count("resolve") == 3
     assert "is still unknown" in found.lines()[0]
 
 
-def test_a_name_that_was_learned_is_known_after_a_crash():
-    world = World(resolve=[Result(outcome=Outcome.UNKNOWN, order_id="0xabc")])
-    world.begin(an_order())
-    world.start()
-    again = World(resolve=[FILLED], holdings=[{"101": "10"}])
-    again.log = IntentLog(world.files, again.account, again.clock.network())
-    drive(again.log.open())
-    again.start()
-    assert again.venue.asked[0] == ("resolve", "buy:0xm1", "0xabc")
-    assert again.account.order_ids == ("0xabc",)
-    assert Account.restore(again.account.snapshot()).order_ids == ("0xabc",)
-
-
-def test_what_one_look_up_learned_helps_the_next():
+def test_what_one_look_up_learned_helps_the_next_and_outlives_a_crash():
     known = Result(outcome=Outcome.UNKNOWN, order_id="0xabc")
-    world = World(resolve=[known, Unanswered("look-up", "time-out"), FILLED], holdings=[{"101": "10"}])
+    world = World(resolve=[known, Unanswered("look-up", "time-out"), UNKNOWN])
     world.begin(an_order())
     world.start()
-    assert [asked[-1] for asked in world.venue.asked if asked[0] == "resolve"] == [None, "0xabc", "0xabc"]
+    again = World(world.store, resolve=[FILLED], holdings=[{UP: "10"}])
+    again.start()
+    asked = [each[-1] for each in (*world.venue.asked, *again.venue.asked) if each[0] == "resolve"]
+    assert asked == [None, "0xabc", "0xabc", "0xabc"]
 
 
-async def test_an_order_that_may_still_be_on_its_way_is_not_looked_up_yet(monkeypatch):
-    world, naps = World(), []
-    await world.log.begin(an_order())
-    world.clock.seconds += 2
+@pytest.mark.parametrize(("moved", "nap"), [(2, 3), (-100_000, 5)])
+async def test_an_order_that_may_still_be_on_its_way_is_not_looked_up_yet_and_a_clock_set_back_costs_seconds(
+    monkeypatch, moved, nap
+):
+    clock, naps = Clock(), []
+    ledger = Ledger(Database(), clock.network())
+    await ledger.open()
+    await ledger.begin(an_order())
+    clock.seconds += moved
 
     async def sleep(seconds):
         naps.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    reconciler = Reconciler(world.log, world.venue, world.winner_of, world.clock.network())
-    await reconciler.resolve()
-    assert naps == [3]
-
-
-async def test_a_clock_that_was_set_back_does_not_make_a_start_wait_for_ever(monkeypatch):
-    world, naps = World(), []
-    await world.log.begin(an_order())
-    world.clock.seconds -= 100_000
-
-    async def sleep(seconds):
-        naps.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    await Reconciler(world.log, world.venue, world.winner_of, world.clock.network()).resolve()
-    assert naps == [5]
-
-
-@pytest.mark.parametrize(("winner", "profit"), [("101", "3.9825"), ("102", "-6.0175")])
-def test_a_market_that_was_decided_meanwhile_is_settled(winner, profit):
-    redeemed = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))
-    world = World(holdings=[{"101": "10"}], redeem=[redeemed])
-    world.begin(an_order(), FILLED)
-    world.winners["0xm1"] = winner
-    found = world.start()
-    assert len(found.settled) == 1
-    assert world.account.positions == {}
-    assert world.account.totals.profit == Decimal(profit)
-    assert world.risk.entries == ()
-    assert world.risk.profit_today(int(world.clock.seconds * 1000)) == Decimal(profit)
-    assert ("redeem" in world.venue.names()) is (winner == "101")
-
-
-def test_what_was_redeemed_just_before_the_crash_is_booked_once_as_paid():
-    world = World(holdings=[{}], trades=[[a_trade()]])
-    world.begin(an_order(), FILLED)
-    world.winners["0xm1"] = "101"
-    found = world.start()
-    assert [each.payout for each in found.settled] == [10]
-    assert found.corrected == ()
-    assert world.start().settled == ()
-
-
-@pytest.mark.parametrize(("listed", "payout"), [([], 0), ([a_trade(shares="4")], 4)])
-def test_a_trade_that_failed_on_the_chain_is_not_booked_as_paid(listed, payout):
-    world = World(holdings=[{}], trades=[listed])
-    world.begin(an_order(), FILLED)
-    world.winners["0xm1"] = "101"
-    assert [each.payout for each in world.start().settled] == [payout]
-
-
-@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.UNKNOWN, Outcome.NO_MATCH])
-def test_what_cannot_be_redeemed_now_stays_a_position(outcome):
-    world = World(holdings=[{"101": "10"}], redeem=[Result(outcome=outcome)])
-    world.begin(an_order(), FILLED)
-    world.winners["0xm1"] = "101"
-    assert world.start().settled == ()
-    assert world.account.positions["101"].shares == 10
-
-
-def test_a_market_whose_end_cannot_be_asked_about_is_left_as_it_is():
-    world = World(holdings=[{"101": "10"}])
-    world.begin(an_order(), FILLED)
-    world.winners["0xm1"] = MarketNotFound("no such market")
-    assert world.start().settled == ()
-    assert world.account.positions["101"].shares == 10
-
-
-def test_nothing_is_settled_while_an_order_on_it_is_unknown():
-    world = World(resolve=[UNKNOWN], holdings=[{"101": "10"}])
-    world.begin(an_order(), FILLED)
-    world.begin(an_order(client_id="second"))
-    world.winners["0xm1"] = "102"
-    assert world.start().settled == ()
-    position = world.account.positions["101"]
-    assert drive(settle(world.log, world.venue, position, "102")) is None
-
-
-def test_the_venue_is_believed_when_it_says_the_same_to_the_end():
-    world = World(holdings=[{"101": "7"}])
-    world.begin(an_order(), FILLED)
-    found = world.start()
-    assert [each.shares for each in found.corrected] == [7]
-    assert world.account.positions["101"].cost == Decimal("4.212250")
-    assert world.venue.names().count("holdings") == 3
-    assert "our books said 10, the venue says 7" in found.lines()[0]
-    assert [entry.money for entry in world.risk.entries] == [Decimal("4.212250")]
-
-
-def test_a_position_that_is_gone_counts_as_lost_for_the_day():
-    world = World(holdings=[{}])
-    world.begin(an_order(), FILLED)
-    world.start()
-    assert world.account.positions == {}
-    assert world.risk.profit_today(int(world.clock.seconds * 1000)) == Decimal("-6.0175")
-
-
-def test_holdings_that_lag_behind_the_trade_correct_nothing():
-    world = World(holdings=[{}, {}, {"101": "10"}])
-    world.begin(an_order(), FILLED)
-    assert world.start().corrected == ()
-    assert world.account.positions["101"].shares == 10
-
-
-def test_our_books_stand_when_the_trades_explain_them_and_only_the_holdings_lag():
-    world = World(holdings=[{}], trades=[[a_trade()]])
-    world.begin(an_order(), FILLED)
-    assert world.start().corrected == ()
-    assert world.account.positions["101"].shares == 10
-
-
-def test_holdings_that_change_each_time_decide_nothing_and_block_the_market():
-    world = World(holdings=[{"101": "7"}, {"101": "8"}, {"101": "9"}])
-    world.begin(an_order(), FILLED)
-    found = world.start()
-    assert found.corrected == ()
-    assert found.blocked == {"0xm1"}
-    assert world.account.positions["101"].shares == 10
-    assert "does not say how much" in found.lines()[0]
-
-
-def test_a_fill_that_the_look_up_denied_is_found_in_the_wallet_and_priced_by_the_trades():
-    world = World(resolve=[NO_MATCH], holdings=[{"101": "10"}], trades=[[a_trade(), a_trade(token=OTHER)]])
-    world.begin(an_order())
-    found = world.start()
-    assert [each.cost for each in found.corrected] == [Decimal("6.0175")]
-    assert world.account.positions["101"].shares == 10
-    assert [entry.money for entry in world.risk.entries] == [Decimal("6.0175")]
-
-
-def test_dust_is_no_difference():
-    world = World(holdings=[{"101": "9.995"}])
-    world.begin(an_order(), FILLED)
-    assert world.start().corrected == ()
-    assert world.venue.names().count("holdings") == 1
+    await Reconciler(ledger, Scripted(), clock.network()).resolve()
+    assert naps == [nap]
 
 
 def test_a_start_waits_for_what_is_held_and_fails_when_it_is_not_told():
-    world = World(holdings=[Unanswered("holdings", "time-out"), {"101": "10"}])
-    world.begin(an_order(), FILLED)
-    assert world.start().corrected == ()
+    world = World(holdings=[Unanswered("holdings", "time-out"), {}])
+    world.start()
     world = World(holdings=[Unanswered("holdings", "time-out")])
     with pytest.raises(Unanswered, match="time-out"):
         world.start()
@@ -315,35 +94,176 @@ def test_wrong_credentials_are_not_tried_again():
     assert world.venue.names().count("holdings") == 1
 
 
-@pytest.mark.parametrize(
-    ("trades", "cost"),
-    [
-        ([a_trade(shares="7", money="4")], "4.0175"),
-        ([a_trade(), a_trade(side=Side.SELL, shares="3", money="2", fee=None)], "4.0175"),
-        ([a_trade(shares="6", money="4")], "4.2"),
-        ([], "4.2"),
-    ],
-)
-def test_shares_cost_what_the_trades_say_or_else_our_average(trades, cost):
-    position = Position(market="0xm1", token=UP, shares=Decimal(10), cost=Decimal(6))
-    assert cost_of(position, Decimal(7), trades) == Decimal(cost)
+# Trades: provisional until the chain has them.
 
 
-def test_shares_nobody_can_explain_cost_the_most_a_share_can_cost():
-    nothing = Position(market="0xm1", token=UP, shares=Decimal(0), cost=Decimal(0))
-    assert cost_of(nothing, Decimal(7), []) == 7
+@pytest.mark.parametrize("status", [ChainStatus.MATCHED, ChainStatus.MINED, ChainStatus.RETRYING])
+def test_what_the_chain_has_not_confirmed_stays_a_claim_and_is_told_once_when_it_takes_long(status):
+    world = World(trades=[[a_trade(status=status)]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.check(5)
+    assert list(world.account.claims) == ["buy:0xm1"]
+    assert world.told == []
+    world.check(20)
+    assert world.told == ["the chain has not confirmed what order buy:0xm1 traded for ten minutes"]
+
+
+def test_each_status_of_a_fill_is_kept():
+    steps = [ChainStatus.MATCHED, ChainStatus.MINED, ChainStatus.RETRYING, ChainStatus.MINED, ChainStatus.CONFIRMED]
+    world = World(trades=[[a_trade(status=status)] for status in steps for _ in range(2)], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.check(12)
+    drive(world.ledger.flush())
+    rows = world.store.read("SELECT status FROM fills ORDER BY seq")
+    assert [status for (status,) in rows] == [status.value for status in steps]
+    assert world.store.read("SELECT status FROM fills_now") == [("CONFIRMED",)]
+    assert world.account.claims == {}
+
+
+@pytest.mark.parametrize("before", [[], [ChainStatus.MATCHED], [ChainStatus.MATCHED, ChainStatus.MINED]])
+def test_a_trade_that_fails_on_the_chain_is_taken_back_whenever_it_fails(before):
+    steps = [*before, ChainStatus.FAILED]
+    world = World(trades=[[a_trade(status=status)] for status in steps])
+    world.begin(an_order(), FILLED)
+    world.check(len(steps))
+    assert (world.account.positions, world.account.claims) == ({}, {})
+    assert world.account.totals.profit == world.account.totals.cash == 0
+    assert world.risk.entries == ()
+    assert len(world.told) == 1
+    assert "failed on the chain" in world.told[0]
+
+
+def test_one_of_two_fills_that_fails_leaves_the_other():
+    two = [a_trade("4", "2.4", "0.60", fee="0.01", id="t1"), a_trade("6", "3.6", fee="0.0075", id="t2")]
+    two[0] = a_trade("4", "2.4", fee="0.01", id="t1")
+    failed = a_trade("6", "3.6", fee="0.0075", id="t2", status=ChainStatus.FAILED)
+    world = World(trades=[two, [two[0], failed]])
+    world.venue.answers["trades"] = [
+        [two[0], a_trade("6", "3.6", fee="0.0075", id="t2", status=ChainStatus.MINED)],
+        [two[0], failed],
+    ]
+    world.begin(an_order(), FILLED)
+    world.check(2)
+    assert world.account.positions[UP].shares == 4
+    assert world.account.positions[UP].cost == Decimal("2.41")
+    assert world.account.claims == {}
+
+
+def test_a_trade_that_fails_after_its_position_was_booked_as_lost_gives_the_loss_back():
+    world = World(trades=[[a_trade(status=ChainStatus.FAILED)]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    drive(world.ledger.settle(world.account.positions[UP], Decimal(0), "worthless"))
+    assert world.profit_today == Decimal("-6.0175")
+    world.check()
+    assert world.account.totals.profit == world.account.totals.cash == 0
+    assert world.profit_today == 0
+
+
+def test_numbers_that_the_list_says_otherwise_are_believed_and_told():
+    world = World(trades=[[a_trade("10.5", "6", fee="0.02")]], holdings=[{UP: "10.5"}])
+    world.begin(an_order(), FILLED)
+    world.check()
+    assert world.account.positions[UP].shares == Decimal("10.5")
+    assert world.account.positions[UP].cost == Decimal("6.02")
+    assert "traded 10.5 for 6 pUSD, not 10 for 6" in world.told[0]
+
+
+def test_fills_beyond_what_the_order_offered_are_not_booked():
+    world = World(trades=[[a_trade("100", "60")]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.check(5)
+    assert world.account.positions[UP].shares == 10
+    assert list(world.account.claims) == ["buy:0xm1"]
+
+
+def test_a_trade_of_nobody_s_order_is_named_once():
+    world = World(trades=[[a_trade(order_id="0xother")]])
+    world.check(5)
+    assert len(world.told) == 1
+    assert "a trade that is not ours" in world.told[0]
+
+
+# Shares and pUSD: what differs is told, and changes nothing.
+
+
+def test_a_difference_that_stays_is_told_once_and_kept_and_nothing_is_changed():
+    world = World(holdings=[{UP: "7"}])
+    world.begin(an_order(), FILLED, final=True)
+    world.check(2)
+    assert world.told == []
+    world.check(8)
+    (line,) = [each for each in world.told if "shares" in each]
+    assert "our books have 10 shares of 101, the venue says 7" in line
+    assert world.account.positions[UP].shares == 10
+    assert world.reconciler.differing == (UP,)
+    drive(world.ledger.flush())
+    assert world.store.read("SELECT what, ours_e6, theirs_e6 FROM differences") == [("shares", 10_000_000, 7_000_000)]
+    world.venue.answers["holdings"] = [{UP: "10"}]
+    world.check()
+    assert world.told[-1] == "books agree again on 101"
+    assert world.reconciler.differing == ()
+
+
+def test_lists_that_are_behind_for_a_while_are_no_difference():
+    world = World(holdings=[{}, {}, {UP: "10"}])
+    world.begin(an_order(), FILLED, final=True)
+    world.check(6)
+    assert world.told == []
+
+
+def test_shares_that_somebody_sold_are_corrected_when_the_trades_say_so_too():
+    trades = [a_trade(), a_trade("3", "2", Side.SELL, fee=None, order_id="0xhand", at_ms=1)]
+    world = World(holdings=[{UP: "7"}], trades=[trades])
+    world.begin(an_order(), FILLED, final=True)
+    world.check(3)
+    assert world.account.positions[UP].shares == 7
+    assert world.account.positions[UP].cost == Decimal("4.21225")
+    assert "corrected" in world.told[-1]
+
+
+def test_a_foreign_holding_is_named_once_and_left_alone():
+    world = World(holdings=[{"999": "3"}])
+    world.check(9)
+    assert [line for line in world.told if "999" in line] == [
+        "the wallet holds 3 of 999, which was never ordered: left alone"
+    ]
+    assert world.account.positions == {}
+
+
+def test_dust_and_what_a_decided_market_left_are_no_difference():
+    world = World(holdings=[{UP: "9.995"}])
+    world.begin(an_order(), FILLED, final=True)
+    world.check(5)
+    world.settle(LOST)
+    world.check(5)
+    assert world.told == []
+
+
+def test_money_that_nothing_explains_is_told_and_kept_as_moved():
+    world = World()
+    world.check()
+    world.venue.cash += 250
+    world.check(2)
+    assert world.told == []
+    world.check(4)
+    assert ["250 more than our books explain" in line for line in world.told] == [True]
+    assert world.account.totals.moved == 1250
+    assert world.store.read("SELECT kind FROM cash") == [("opening",), ("unexplained",)]
+
+
+# The risk hears of all of it.
 
 
 def test_the_risk_follows_sales_too():
     world = World()
-    world.begin(an_order(), FILLED)
+    world.begin(an_order(), FILLED, final=True)
     part = Result(outcome=Outcome.FILLED, shares=Decimal(4), money=Decimal(2))
     world.begin(a_sale(client_id="s1", shares="4"), part)
-    assert [entry.money for entry in world.risk.entries] == [world.account.positions["101"].cost]
+    assert [entry.money for entry in world.risk.entries] == [world.account.positions[UP].cost]
     rest = Result(outcome=Outcome.FILLED, shares=Decimal(6), money=Decimal(3))
     world.begin(a_sale(client_id="s2", shares="6"), rest)
     assert world.risk.entries == ()
-    assert world.risk.profit_today(int(START * 1000)) == world.account.totals.profit == Decimal("-1.0175")
+    assert world.profit_today == world.account.totals.profit == Decimal("-1.0175")
 
 
 def test_a_sale_that_found_nobody_leaves_the_position_at_risk():
@@ -351,17 +271,3 @@ def test_a_sale_that_found_nobody_leaves_the_position_at_risk():
     world.begin(an_order(), FILLED)
     world.begin(a_sale(), NO_MATCH)
     assert [entry.money for entry in world.risk.entries] == [Decimal("6.0175")]
-
-
-def test_a_snapshot_and_what_came_later_give_the_same_risk_as_a_life_without_a_crash():
-    world = World()
-    world.begin(an_order())
-    account, risk = world.account.snapshot(), world.risk.snapshot()
-    drive(world.log.finish("buy:0xm1", FILLED))
-    world.begin(an_order("0xm2", "102"))
-    restored = Account.restore(account)
-    again = Risk.restore(LIMITS, risk)
-    log = IntentLog(world.files, restored, world.clock.network(), followers=(RiskFollower(again, restored),))
-    drive(log.open())
-    assert again.snapshot() == world.risk.snapshot()
-    assert restored.snapshot() == world.account.snapshot()

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from bots.common.errors import BotError
-from bots.common.ledger.files import Memory
+from bots.common.ledger.database import Database
 from bots.common.orders.order import Outcome, Result
 from tests.bots.crash_rig import (
     Bot,
@@ -16,7 +16,6 @@ from tests.bots.crash_rig import (
     check_books,
     fills_by_market,
     live_and_die,
-    small_logs,
 )
 
 MARKETS = [f"0xm{number}" for number in range(8)]
@@ -24,14 +23,14 @@ MARKETS = [f"0xm{number}" for number in range(8)]
 
 def instants(bot=Bot):
     """How many instants a whole life has, in which nothing goes wrong."""
-    process, killed = live_and_die(Memory(), Venue(), Clock(), MARKETS, bot=bot)
+    process, killed = live_and_die(Database(), Venue(), Clock(), MARKETS, bot=bot)
     assert not killed
-    return process.files.fate.passed
+    return process.store.fate.passed
 
 
 def survive(*deaths, bot=Bot):
     """Die at each of these instants, one life after the other; then live to the end, start again, and check."""
-    disk, venue, clock = Memory(), Venue(), Clock()
+    disk, venue, clock = Database(), Venue(), Clock()
     for at in deaths:
         live_and_die(disk, venue, clock, MARKETS, at, bot=bot)
     for _ in range(2):
@@ -55,17 +54,9 @@ def test_killed_at_every_instant_no_position_is_lost_and_no_order_is_sent_twice(
         survive(at)
 
 
-def test_killed_at_every_instant_with_a_log_that_is_shortened_whenever_it_can_be(monkeypatch):
-    small_logs(monkeypatch)
-    for at in range(instants()):
-        survive(at)
-
-
 @pytest.mark.parametrize("seed", range(4))
-def test_killed_again_and_again_while_recovering(seed, monkeypatch):
+def test_killed_again_and_again_while_recovering(seed):
     rng = random.Random(seed)
-    if seed % 2:
-        small_logs(monkeypatch)
     total = instants()
     for _ in range(120):
         survive(*(rng.randrange(rng.choice((12, 40, total))) for _ in range(rng.randint(2, 6))))
@@ -76,7 +67,7 @@ class SendsFirst(Bot):
 
     async def start(self):
         await super().start()
-        begin, submit, sent = self.log.begin, self.venue.submit, {}
+        begin, submit, sent = self.ledger.begin, self.venue.submit, {}
 
         async def late_begin(order, **rest):
             sent[order.client_id] = await submit(order)
@@ -85,7 +76,7 @@ class SendsFirst(Bot):
         async def told(order):
             return sent[order.client_id]
 
-        self.log.begin = late_begin
+        self.ledger.begin = late_begin
         self.venue = _With(self.venue, submit=told)
 
 

@@ -1,49 +1,33 @@
-"""What a bot holds, owes and has earned: the sum of the records of its intent log. Pure.
+"""What a bot holds, owes and has earned: the sum of the rows of its ledger. Pure.
 
-:meth:`Account.apply` is the only way anything changes, while the bot trades and when it reads its log after a
-crash; so what is in memory and what the disk adds up to cannot drift apart. Amounts are exact. The state file
-stores :meth:`Account.snapshot`, so that only what came later has to be read from the log.
+:meth:`Account.apply` is the only way anything changes, while the bot trades and when it reads its ledger after a
+crash; so what is in memory and what the file adds up to cannot drift apart. Amounts are exact, in 1/1,000,000. A
+trade is provisional until the chain confirms it: a later row for the same order takes the place of the earlier one,
+and what the two differ by is booked, whatever became of the shares meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
 from bots.common.errors import BotError, StateInvalid
-from bots.common.ledger.records import (
-    BadLine,
-    Begun,
-    Corrected,
-    Finished,
-    Record,
-    Settled,
-    from_value,
-    take,
-    take_decimal,
-    unseal,
-)
-from bots.common.ledger.records import encode as encode_record
+from bots.common.ledger.rows import ZERO, Begun, CashMoved, Corrected, Finished, Merged, Row, Settled
 from bots.common.money.amounts import EXACT, MONEY_UNIT
-from bots.common.orders.order import Side
+from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bots.common.orders.order import Order, Result
+    from decimal import Decimal
 
 MAX_OPEN: Final = 1_000
 """Orders whose fate is not known yet; no bot that works as it should has more than a handful."""
 
-MAX_POSITIONS: Final = 10_000
-
 MAX_REMEMBERED: Final = 4_096
 """Client ids of finished orders that are remembered, the newest of them, to refuse one that comes again."""
 
-ZERO: Final = Decimal(0)
+NOTHING: Final = Result(outcome=Outcome.NO_MATCH)
 
 
 class AlreadyBegun(BotError):  # noqa: N818 - a fact
@@ -55,7 +39,7 @@ class AlreadyBegun(BotError):  # noqa: N818 - a fact
 
 
 class UnknownOrder(BotError):  # noqa: N818 - a fact
-    """A result came for an order that is not open: it would be booked twice, or without its order."""
+    """A result came for an order that nothing can change any more, or that was never begun."""
 
     def __init__(self, client_id: str) -> None:
         super().__init__(f"order {client_id} is not open: its result cannot be booked")
@@ -72,6 +56,16 @@ class Position:
     cost: Decimal
 
 
+@frozen(kw_only=True)
+class Claim:
+    """An order that traded, which the chain has not confirmed yet."""
+
+    begun: Begun
+    result: Result
+    gone: Decimal = ZERO
+    """Selling: the part of the position's cost that left with the shares."""
+
+
 @define
 class Totals:
     """Sums since the beginning, in pUSD and in numbers of orders."""
@@ -79,12 +73,14 @@ class Totals:
     spent: Decimal = ZERO
     """Paid for shares, without fees."""
     received: Decimal = ZERO
-    """Got for shares that were sold, without fees."""
+    """Got for shares that were sold or merged, without fees."""
     fees: Decimal = ZERO
     payouts: Decimal = ZERO
     """Got for winning shares at settlement."""
     profit: Decimal = ZERO
     """Of all positions, or parts of positions, that are over. Negative: a loss."""
+    moved: Decimal = ZERO
+    """What the wallet held at the beginning, and what came or went without an order of ours."""
     orders: int = 0
     fills: int = 0
     """Orders that traded anything."""
@@ -95,29 +91,27 @@ class Totals:
 
     @property
     def cash(self) -> Decimal:
-        """What all of it did to our pUSD: the venue's balance has changed by this much."""
+        """What all orders did to our pUSD: with ``moved`` it is what the venue must say we have."""
         gains, losses = EXACT.add(self.received, self.payouts), EXACT.add(self.spent, self.fees)
         return EXACT.subtract(gains, losses)
 
 
-_MONEY: Final = ("spent", "received", "fees", "payouts", "profit")
-_COUNTS: Final = ("orders", "fills", "won", "lost", "corrections")
-
-
 @define(eq=False)
 class Account:
-    """Positions, open orders and sums, as of record number :attr:`through`."""
+    """Positions, open orders, claims and sums, as of row number :attr:`through`."""
 
     through: int = 0
-    """The number of the last record in it."""
+    """The number of the last row in it."""
     positions: dict[str, Position] = field(factory=dict)
     """By token; only those with shares."""
     open: dict[str, Begun] = field(factory=dict)
     """Orders that have left, or may have left, and whose fate is not known, by client id."""
+    claims: dict[str, Claim] = field(factory=dict)
+    """Orders that traded and are not confirmed yet, by client id."""
     totals: Totals = field(factory=Totals)
-    # The venue's names of open orders, by client id, as far as it has told them.
+    # The venue's names of orders, by client id, as far as it has told them; "" where there is none. Those of orders
+    # that are over are forgotten, the oldest first.
     _names: dict[str, str] = field(factory=dict, init=False)
-    # The same of orders that are over, the oldest first; "" where there is none.
     _over: OrderedDict[str, str] = field(factory=OrderedDict, init=False)
 
     def knows(self, client_id: str) -> bool:
@@ -125,89 +119,161 @@ class Account:
         return client_id in self.open or client_id in self._over
 
     def name_of(self, client_id: str) -> str | None:
-        """Return the venue's name of an open order, if it has told one."""
-        return self._names.get(client_id)
+        """Return the venue's name of an order, if it has told one."""
+        return self._names.get(client_id) or self._over.get(client_id) or None
 
     @property
     def order_ids(self) -> tuple[str, ...]:
-        """The venue's names of orders that are over: their fills are in the sums, and are nobody else's."""
+        """The venue's names of orders that are decided: their fills are in the sums, and are nobody else's."""
         return tuple(name for name in self._over.values() if name)
 
     def undecided(self, token: str) -> tuple[Begun, ...]:
         """Return the open orders on a token: what is held of it is not certain while there are any."""
         return tuple(begun for begun in self.open.values() if begun.order.token == token)
 
-    def apply(self, record: Record) -> None:
-        """Book a record. Raises AlreadyBegun, UnknownOrder or StateInvalid, and then nothing has changed."""
-        if record.number <= self.through:
-            raise StateInvalid("n", record.number, f"above {self.through}: the numbers of records grow")
-        if isinstance(record, Begun):
-            self._begin(record)
-        elif isinstance(record, Finished):
-            self._finish(record)
-        elif isinstance(record, Settled):
-            self._settle(record)
-        else:
-            self._correct(record)
-        self.through = record.number
+    def claimed(self, token: str) -> tuple[Claim, ...]:
+        """Return the trades in a token that the chain has not confirmed."""
+        return tuple(claim for claim in self.claims.values() if claim.begun.order.token == token)
 
-    def _begin(self, record: Begun) -> None:
-        client_id = record.order.client_id
+    def apply(self, row: Row) -> Decimal:
+        """Book a row; return what it did to the profit.
+
+        Raises AlreadyBegun, UnknownOrder or StateInvalid, and then nothing has changed.
+        """
+        if row.seq <= self.through:
+            raise StateInvalid("seq", row.seq, f"above {self.through}: the numbers of rows grow")
+        before = self.totals.profit
+        match row:
+            case Begun():
+                self._begin(row)
+            case Finished():
+                self._finish(row)
+            case Settled():
+                self._settle(row)
+            case Merged():
+                self._merge(row)
+            case Corrected():
+                self._correct(row)
+            case CashMoved():
+                self._move(row)
+        self.through = row.seq
+        return EXACT.subtract(self.totals.profit, before)
+
+    def _begin(self, row: Begun) -> None:
+        client_id = row.order.client_id
         if self.knows(client_id):
             raise AlreadyBegun(client_id)
         if len(self.open) >= MAX_OPEN:
             raise StateInvalid("open", len(self.open), f"less than {MAX_OPEN} orders whose fate is not known")
-        self.open[client_id] = record
+        self.open[client_id] = row
         self.totals.orders += 1
 
-    def _finish(self, record: Finished) -> None:
-        begun = self.open.get(record.client_id)
-        if begun is None:
-            raise UnknownOrder(record.client_id)
-        name = record.result.order_id or self._names.get(record.client_id, "")
-        if not record.result.decided:
-            if name:
-                self._names[record.client_id] = name
+    def _finish(self, row: Finished) -> None:
+        name, result = row.client_id, row.result
+        claim = self.claims.get(name)
+        begun = self.open.get(name) if claim is None else claim.begun
+        if begun is None or (claim is not None and not result.decided):
+            raise UnknownOrder(name)
+        venue_name = result.order_id or self.name_of(name) or ""
+        if not result.decided:
+            if venue_name:
+                self._names[name] = venue_name
             return
-        if record.result.traded:
-            self._trade(begun.order, record.result)
-        del self.open[record.client_id]
-        self._names.pop(record.client_id, None)
-        self._over[record.client_id] = name
+        claim = self._trade(claim or Claim(begun=begun, result=NOTHING), result)
+        self.open.pop(name, None)
+        self._names.pop(name, None)
+        self.claims.pop(name, None)
+        if not row.final:
+            self.claims[name] = claim
+        self._over[name] = venue_name
         while len(self._over) > MAX_REMEMBERED:
             self._over.popitem(last=False)
 
-    def _trade(self, order: Order, result: Result) -> None:
-        totals, held = self.totals, self.positions.get(order.token)
-        shares, cost = (ZERO, ZERO) if held is None else (held.shares, held.cost)
+    def _trade(self, claim: Claim, result: Result) -> Claim:
+        """Book what a result adds to, or takes back from, what was booked of the order before."""
+        order, before, totals = claim.begun.order, claim.result, self.totals
+        shares, money, fee = (
+            EXACT.subtract(now, then)
+            for now, then in (
+                (result.shares, before.shares),
+                (result.money, before.money),
+                (result.fee, before.fee),
+            )
+        )
+        held = self._held(order.market, order.token)
+        gone = ZERO
         if order.side is Side.BUY:
-            shares, cost = EXACT.add(shares, result.shares), EXACT.subtract(cost, result.cash(Side.BUY))
-            totals.spent = EXACT.add(totals.spent, result.money)
+            paid = EXACT.add(money, fee)
+            left = max(EXACT.add(held.shares, shares), ZERO)
+            cost = max(EXACT.add(held.cost, paid), ZERO) if left else ZERO
+            earned = EXACT.subtract(EXACT.subtract(cost, held.cost), paid)
+            totals.spent = EXACT.add(totals.spent, money)
         else:
+            gone = self._cost_of_sale(claim, result, held)
             # More than we knew of can only have been sold if our books were wrong; the money came all the same.
-            gone = cost if result.shares >= shares else _part(cost, result.shares, shares)
-            totals.corrections += result.shares > shares
-            shares, cost = EXACT.subtract(shares, result.shares), EXACT.subtract(cost, gone)
-            totals.received = EXACT.add(totals.received, result.money)
-            totals.profit = EXACT.add(totals.profit, EXACT.subtract(result.cash(Side.SELL), gone))
-        totals.fees = EXACT.add(totals.fees, result.fee)
-        totals.fills += 1
-        self._hold(order.market, order.token, shares, cost)
+            totals.corrections += shares > held.shares
+            left = max(EXACT.subtract(held.shares, shares), ZERO)
+            cost = max(EXACT.subtract(held.cost, EXACT.subtract(gone, claim.gone)), ZERO)
+            earned = EXACT.subtract(EXACT.subtract(money, fee), EXACT.subtract(held.cost, cost))
+            totals.received = EXACT.add(totals.received, money)
+        totals.fees = EXACT.add(totals.fees, fee)
+        totals.profit = EXACT.add(totals.profit, earned)
+        totals.fills += result.traded - before.traded
+        self._hold(order.market, order.token, left, cost)
+        return Claim(begun=claim.begun, result=result, gone=gone)
 
-    def _settle(self, record: Settled) -> None:
-        held = self.positions.get(record.token)
-        if held is None or (held.shares, held.cost) != (record.shares, record.cost):
-            raise StateInvalid("shares", record.shares, f"what is held of {record.token}: {held}")
-        totals, profit = self.totals, EXACT.subtract(record.payout, record.cost)
-        totals.payouts = EXACT.add(totals.payouts, record.payout)
-        totals.profit = EXACT.add(totals.profit, profit)
-        totals.won += profit > 0
-        totals.lost += profit < 0
-        del self.positions[record.token]
+    @staticmethod
+    def _cost_of_sale(claim: Claim, result: Result, held: Position) -> Decimal:
+        """Return what of the position's cost leaves with the shares that were sold in all."""
+        before = claim.result.shares
+        if result.shares <= before:
+            return _part(claim.gone, result.shares, before) if before else ZERO
+        more = EXACT.subtract(result.shares, before)
+        rest = held.cost if more >= held.shares else _part(held.cost, more, held.shares)
+        return EXACT.add(claim.gone, rest)
 
-    def _correct(self, record: Corrected) -> None:
+    def _settle(self, row: Settled) -> None:
+        held = self._held(row.market, row.token)
+        if (held.shares, held.cost) != (row.shares, row.cost):
+            raise StateInvalid("shares", row.shares, f"what is held of {row.token}: {held}")
+        profit = EXACT.subtract(row.payout, row.cost)
+        self.totals.payouts = EXACT.add(self.totals.payouts, row.payout)
+        self.totals.profit = EXACT.add(self.totals.profit, profit)
+        self.totals.won += profit > 0
+        self.totals.lost += profit < 0
+        self._hold(row.market, row.token, ZERO, ZERO)
+
+    def _merge(self, row: Merged) -> None:
+        earned = row.received
+        for token in (row.token, row.other):
+            held = self._held(row.market, token)
+            if held.shares < row.shares:
+                raise StateInvalid("shares", row.shares, f"at most what is held of {token}: {held.shares}")
+        for token in (row.token, row.other):
+            held = self._held(row.market, token)
+            gone = held.cost if held.shares == row.shares else _part(held.cost, row.shares, held.shares)
+            earned = EXACT.subtract(earned, gone)
+            left = EXACT.subtract(held.shares, row.shares)
+            self._hold(row.market, token, left, EXACT.subtract(held.cost, gone))
+        self.totals.received = EXACT.add(self.totals.received, row.received)
+        self.totals.profit = EXACT.add(self.totals.profit, earned)
+
+    def _correct(self, row: Corrected) -> None:
+        """Hold what the venue says. What is gone is lost, and what is more was paid for: nobody knows better."""
+        held = self._held(row.market, row.token)
+        more = EXACT.subtract(row.cost, held.cost)
         self.totals.corrections += 1
-        self._hold(record.market, record.token, record.shares, record.cost)
+        if more > 0:
+            self.totals.spent = EXACT.add(self.totals.spent, more)
+        else:
+            self.totals.profit = EXACT.add(self.totals.profit, more)
+        self._hold(row.market, row.token, row.shares, row.cost)
+
+    def _move(self, row: CashMoved) -> None:
+        self.totals.moved = EXACT.add(self.totals.moved, row.amount)
+
+    def _held(self, market: str, token: str) -> Position:
+        return self.positions.get(token) or Position(market=market, token=token, shares=ZERO, cost=ZERO)
 
     def _hold(self, market: str, token: str, shares: Decimal, cost: Decimal) -> None:
         if shares > 0:
@@ -215,66 +281,7 @@ class Account:
         else:
             self.positions.pop(token, None)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything, as dicts and lists of str and int; :meth:`restore` reads it back equal."""
-        totals: dict[str, Any] = {name: str(getattr(self.totals, name)) for name in _MONEY}
-        totals |= {name: getattr(self.totals, name) for name in _COUNTS}
-        return {
-            "through": self.through,
-            "positions": [
-                {"market": held.market, "token": held.token, "shares": str(held.shares), "cost": str(held.cost)}
-                for held in self.positions.values()
-            ],
-            "open": [encode_record(begun).decode() for begun in self.open.values()],
-            "names": dict(self._names),
-            "over": dict(self._over),
-            "totals": totals,
-        }
-
-    @classmethod
-    def restore(cls, snapshot: Mapping[str, Any]) -> Account:
-        """Go on from a :meth:`snapshot`. Raises StateInvalid, which names the field: nothing is assumed."""
-        account = cls(through=take(snapshot, "through", int))
-        for raw in _several(snapshot, "positions", dict, MAX_POSITIONS):
-            held = Position(
-                market=take(raw, "market", str),
-                token=take(raw, "token", str),
-                shares=take_decimal(raw, "shares"),
-                cost=take_decimal(raw, "cost"),
-            )
-            account.positions[held.token] = held
-        for line in _several(snapshot, "open", str, MAX_OPEN):
-            try:
-                begun = from_value(unseal(line.encode()))
-            except BadLine as error:
-                raise StateInvalid("open", line, f"an order that was begun ({error})") from error
-            if not isinstance(begun, Begun):
-                raise StateInvalid("open", line, "an order that was begun")
-            account.open[begun.order.client_id] = begun
-        account._names.update(_names(snapshot, "names", MAX_OPEN))
-        account._over.update(_names(snapshot, "over", MAX_REMEMBERED))
-        totals = take(snapshot, "totals", dict)
-        for name in _MONEY:
-            setattr(account.totals, name, take_decimal(totals, name))
-        for name in _COUNTS:
-            setattr(account.totals, name, take(totals, name, int))
-        return account
-
 
 def _part(cost: Decimal, sold: Decimal, held: Decimal) -> Decimal:
     """Return the share of the cost that leaves with ``sold`` of ``held`` shares, to a millionth of a pUSD."""
     return EXACT.divide(EXACT.multiply(cost, sold), held).quantize(MONEY_UNIT, context=EXACT)
-
-
-def _names(snapshot: Mapping[str, Any], name: str, most: int) -> dict[str, str]:
-    values: dict[Any, Any] = take(snapshot, name, dict)
-    if len(values) > most or any(type(each) is not str for pair in values.items() for each in pair):
-        raise StateInvalid(name, f"{len(values)} entries", f"at most {most} names by client id")
-    return values
-
-
-def _several(snapshot: Mapping[str, Any], name: str, kind: type[Any], most: int) -> list[Any]:
-    values: list[Any] = take(snapshot, name, list)
-    if len(values) > most or any(type(value) is not kind for value in values):
-        raise StateInvalid(name, f"{len(values)} entries", f"at most {most} of type {kind.__name__}")
-    return values

@@ -2,8 +2,8 @@
 
 A function here takes what it asks and returns the words of a good answer, or raises
 :class:`~bots.common.operate.preflight.CheckFailed`; a bot binds its arguments and hands them to
-:func:`bots.common.operate.preflight.run`. Nothing here changes anything but two: a test message is sent, and a file is
-written and removed. Where the venue says that it does not serve a region, that is the end of it.
+:func:`bots.common.operate.preflight.run`. Nothing here changes anything but two: a test message is sent, and a row of
+the ledger is written. Where the venue says that it does not serve a region, that is the end of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from bots.common.execution.base import Holdings
-    from bots.common.ledger.files import Files, Offload
+    from bots.common.ledger.database import Offload
+    from bots.common.ledger.ledger import Store
     from bots.common.operate.notifications import TelegramApi
     from polymirror.mirror import Mirror
     from polymirror.venue.network import Network
@@ -38,8 +39,8 @@ CLOCK_SAMPLES: Final = 4
 CLOCK_PAUSE: Final = 0.23
 """Seconds between samples of the venue's clock; no divisor of a second, so that each narrows the bounds."""
 
-PROBE: Final = "preflight"
-"""The file that is written and removed to see that the folder can be written."""
+PROBE: Final = "INSERT OR REPLACE INTO meta VALUES ('preflight', 'ok')"
+"""What is written to see that the ledger can be."""
 
 
 async def telegram(api: TelegramApi, chat_id: str, text: str) -> str:
@@ -157,11 +158,10 @@ async def mirror(books: Mirror, within: float, *tokens: str) -> str:
     return f"{len(tokens or books.tokens)} books LIVE"
 
 
-async def disk(files: Files, offload: Offload) -> str:
-    """Write and remove a file where the intent log is to be."""
+async def disk(store: Store, offload: Offload) -> str:
+    """Write to the ledger."""
     try:
-        await offload(lambda: files.replace(PROBE, b"ok"))
-        await offload(lambda: files.remove(PROBE))
+        await offload(lambda: store.write([(PROBE, ())]))
     except (OSError, BotError) as error:
-        raise CheckFailed(f"its folder cannot be written ({error})", "make room, or set another folder") from None
+        raise CheckFailed(f"the ledger cannot be written ({error})", "make room, or set another folder") from None
     return "can be written"

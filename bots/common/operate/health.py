@@ -19,10 +19,11 @@ from bots.common.operate.supervise import Standing, describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bots.common.ledger.intents import IntentLog
-    from bots.common.ledger.state import StateKeeper
+    from bots.common.ledger.ledger import Ledger
     from bots.common.operate.notifications import Notifier
     from bots.common.operate.supervise import Supervisor
+    from bots.common.orders.reconcile import Reconciler
+    from bots.common.orders.settling import Settler
     from polymirror.venue.network import Network
 
     Probe = Callable[[], "Vital"]
@@ -148,23 +149,34 @@ def books(count: Callable[[], tuple[int, int]], least: float = 0.5) -> Probe:
     return probe
 
 
-def saved(keeper: StateKeeper, most: float = 120.0) -> Probe:
-    """Say how old the state file is; older than ``most`` seconds is not well."""
+def written(ledger: Ledger) -> Probe:
+    """Say whether the ledger reaches the disk."""
 
     def probe() -> Vital:
-        age = keeper.age
-        words = "never written" if age is None else f"written {age:.0f} s ago"
-        return Vital("state file", age is not None and age <= most and not keeper.failures, words)
+        return Vital("ledger", not ledger.failures, f"{ledger.waiting} rows wait for the disk")
 
     return probe
 
 
-def orders(intents: IntentLog, network: Network, most: float = 120.0) -> Probe:
-    """Say whether the fate of an order is unknown for more than ``most`` seconds."""
+def money(settler: Settler, reconciler: Reconciler) -> Probe:
+    """Say what is decided and not settled for long, and what differs from the venue's books."""
 
     def probe() -> Vital:
-        now = network.wall()
-        ages = [now - begun.at_ms / 1000 for begun in intents.open_intents()]
+        wrong = (*settler.stuck, *(f"{name[:12]} differs" for name in reconciler.differing))
+        return Vital("money", not wrong, ", ".join(wrong) or "books agree")
+
+    return probe
+
+
+def orders(ledger: Ledger, network: Network, most: float = 120.0) -> Probe:
+    """Say whether the fate of an order is unknown for more than ``most`` seconds."""
+    since: dict[str, float] = {}
+
+    def probe() -> Vital:
+        now = network.monotonic()
+        for name in since.keys() - ledger.account.open.keys():
+            del since[name]
+        ages = [now - since.setdefault(name, now) for name in ledger.account.open]
         oldest = max(ages, default=0.0)
         words = f"{len(ages)} under way, the oldest for {oldest:.0f} s" if ages else "none under way"
         return Vital("orders", oldest <= most, words)

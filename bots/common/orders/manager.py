@@ -1,9 +1,10 @@
-"""From "this token is worth so much" to a booked position, and from a winner to booked money.
+"""From an intent to a booked trade: the lease, the size, the risk, the ledger, the executor.
 
-A :class:`OrderManager` joins what each order has to pass: the lease, the size, the risk, the intent log, the executor.
-Orders run in tasks of their own, so a strategy that asks for one goes on at once; a task that fails takes nothing
-else with it, because the intent log knows the order and :meth:`OrderManager.run` looks its fate up. It also redeems and
-books what was decided. It knows no strategy and no asset's mirror: strategies bring a gate, and are told results.
+An :class:`OrderManager` carries orders in tasks of their own, so a strategy that asks for one goes on at once; a task
+that fails takes nothing else with it, because the ledger knows its orders, and :meth:`OrderManager.run` looks their
+fate up. It redeems and books what was decided through :class:`~bots.common.orders.settling.Settler`, and has the books
+held against the venue's by :class:`~bots.common.orders.reconcile.Reconciler`. It knows no strategy and no mirror:
+strategies bring their books, and are told results.
 """
 
 from __future__ import annotations
@@ -11,31 +12,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
-from bots.common.errors import TradingError
-from bots.common.money.fees import schedule_of
-from bots.common.money.sizing import SizeLimits, SizeRefusal, Stake, size_buy
-from bots.common.orders.order import Order, Outcome, Result, TimeInForce
-from bots.common.orders.reconcile import settle
+from bots.common.errors import BotError
+from bots.common.ledger.ledger import Grounds
+from bots.common.money.amounts import SIZE_STEP, floor_to
+from bots.common.money.sizing import SizeLimits, SizeRefusal
+from bots.common.orders.intents import Intent, Leg, leases_of
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
+from bots.common.orders.settling import Settler
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive, PolymirrorError, UnknownToken
 from polymirror.gate import Books, Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from decimal import Decimal
 
     from bots.common.execution.base import Executor
-    from bots.common.ledger.account import Account, Position
-    from bots.common.ledger.intents import IntentLog
-    from bots.common.ledger.records import Settled
+    from bots.common.ledger.account import Account
+    from bots.common.ledger.ledger import Ledger
+    from bots.common.ledger.rows import Begun, Settled
+    from bots.common.orders.intents import Terms, Wish
+    from bots.common.orders.order import Order
+    from bots.common.orders.reconcile import Reconciler
     from bots.common.risk.limits import Risk
-    from polymirror.core.fees import FeeSchedule
     from polymirror.core.view import BookView
-    from polymirror.venue.market import ClobMarket, Market
+    from polymirror.gate import Lease
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
@@ -43,56 +48,24 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at orders without a fate and at positions that are to be redeemed."""
 
+SELDOM: Final = 60.0
+"""Seconds between two look-ups of an order that stays unknown; they grow up to that."""
+
+RECONCILE_EVERY: Final = 45.0
+"""Seconds between two times that the books are held against the venue's."""
+
+STUCK: Final = 600.0
+"""Seconds after which a person is told of an order whose fate stays unknown."""
+
 MAX_TASKS: Final = 64
-"""Orders under way at once; the risk limits are far below."""
+"""Intents under way at once; the risk limits are far below."""
 
 PROOF_TIMEOUT: Final = 2.0
 """Seconds to wait for a proof that was asked for; the price has moved on after that."""
 
-MAX_DECIDED: Final = 4_096
-"""Winners that are remembered until their positions are booked."""
-
-
-@frozen(kw_only=True)
-class Terms:
-    """What an order must know of its market."""
-
-    market: str
-    """The condition id."""
-    slug: str
-    asset: str
-    fee: FeeSchedule
-    min_shares: Decimal
-    neg_risk: bool
-    taker_delay: bool
-
-    @classmethod
-    def of(cls, market: Market, clob: ClobMarket, asset: str) -> Terms:
-        """Join what the venue's two services say. Raises FeeUnknown when they leave the fee open."""
-        return cls(
-            market=market.condition_id,
-            slug=market.slug,
-            asset=asset,
-            fee=schedule_of(market, clob),
-            min_shares=max(Decimal(market.min_order_size), Decimal(clob.min_order_size)),
-            neg_risk=market.neg_risk,
-            taker_delay=clob.taker_delay,
-        )
-
-
-@frozen(kw_only=True)
-class Wish:
-    """Buy this token because a share of it is worth ``fair`` pUSD."""
-
-    token: str
-    terms: Terms
-    fair: Decimal
-    basis: Mapping[str, str] = field(factory=dict)
-    """What the value rests on, by name, for the record."""
-
 
 class Provable(Books, Protocol):
-    """What a dealer needs of a mirror."""
+    """What an intent needs of a mirror."""
 
     async def prove(self, token: str, timeout: float) -> BookView:
         """Have the book proven now, or raise NotLive."""
@@ -100,113 +73,185 @@ class Provable(Books, Protocol):
 
 
 class OrderManager:
-    """Buys, follows, redeems and books, for one wallet."""
+    """Trades, follows, redeems and books, for one wallet. ``on_trouble`` is told what a person must know."""
 
     def __init__(
         self,
         *,
         executor: Executor,
-        intents: IntentLog,
+        ledger: Ledger,
         risk: Risk,
         limits: SizeLimits,
         network: Network,
         max_proof_age: float,
+        reconciler: Reconciler,
         tif: TimeInForce = TimeInForce.FOK,
         counts: Counter[str] | None = None,
         on_result: Callable[[Order, Result], None] = lambda _order, _result: None,
         on_settled: Callable[[Settled], None] = lambda _settled: None,
+        on_trouble: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.executor = executor
-        self.intents = intents
+        self.ledger = ledger
         self.risk = risk
         # Outcomes of orders, refusals of sizes and of risk, and reads that were refused, by name.
         self.counts: Counter[str] = Counter() if counts is None else counts
+        self.settler = Settler(ledger, executor, reconciler, network, self.counts, self._book, on_settled, on_trouble)
+        self._reconciler = reconciler
         self._limits = limits
         self._network = network
         self._max_proof_age = max_proof_age
         self._tif = tif
         self._on_result = on_result
-        self._on_settled = on_settled
+        self._on_trouble = on_trouble
         self._group: asyncio.TaskGroup | None = None
         self._woken = asyncio.Event()
-        # Markets with an order under way in this process, and the ids of those orders.
-        self._busy: dict[str, str] = {}
-        # Winning tokens by condition id, until nothing is left to book.
-        self._decided: dict[str, str] = {}
+        # Markets with an intent under way in this process, and the ids of its orders.
+        self._busy: dict[str, set[str]] = {}
+        # Orders that are being looked up; since when they were unknown, and when to look again, monotonic.
+        self._looking: set[str] = set()
+        self._unknown: dict[str, tuple[float, float]] = {}
+        self._reconcile_at = float("-inf")
 
     @property
     def account(self) -> Account:
         """What is held and was earned."""
-        return self.intents.account
+        return self.ledger.account
 
     def now_ms(self) -> int:
         """Return the wall clock in Unix milliseconds."""
         return int(self._network.wall() * 1000)
 
-    # ---- Buying --------------------------------------------------------------------------------------
+    # ---- Trading -------------------------------------------------------------------------------------
 
     def consider(self, books: Provable, wish: Wish) -> bool:
-        """Begin to buy if nothing that is known already speaks against it; return whether that is under way.
+        """Begin to buy if nothing that is known already speaks against it; return whether that is under way."""
+        return self.enter(books, wish.intent())
 
-        Returns at once. What speaks against it is counted. ``books`` is the mirror that has the token. A book
-        that is LIVE and was proven too long ago is not refused yet: a proof is asked for first.
+    def note_quiet(self, terms: Terms, why: str, basis: Mapping[str, str]) -> None:
+        """Keep that a strategy wished for nothing, and why in a word."""
+        self.ledger.decide(terms.market, terms.slug, why, grounds=Grounds.of(basis))
+
+    def enter(self, books: Provable, intent: Intent) -> bool:
+        """Begin to trade if nothing that is known already speaks against it; return whether that is under way.
+
+        Returns at once. What speaks against it is counted and kept in the ledger. ``books`` is the mirror that has
+        the tokens. Books that are LIVE and were proven too long ago are not refused yet: a proof is asked for first.
         """
-        market = wish.terms.market
-        # An order whose fate is unknown may still trade, and could not be told from a second one there.
-        unknown = any(begun.order.market == market for begun in self.account.open.values())
-        taken = unknown or market in self._busy or market in self._decided
-        if self._group is None or taken or len(self._busy) >= MAX_TASKS:
-            self._count("busy")
-            return False
-        limits = self._limits_of(wish.terms)
-        refusal = self.risk.allow(self.now_ms(), market=market, asset=wish.terms.asset, money=limits.min_money)
+        terms = intent.terms
+        if self._group is None or self._is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
+            return self._refuse(intent, "busy")
+        limits = self._limits_of(terms)
+        refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=limits.min_money)
         if refusal is not None:
-            self._count(f"risk {refusal.reason.name}")
-            return False
-        try:
-            stake = size_buy(books.live(wish.token, self._max_proof_age), wish.fair, wish.terms.fee, limits)
-        except (NotLive, UnknownToken) as error:
-            if not isinstance(error, NotLive) or error.state is not BookState.LIVE:
-                self._count_refusal(error)
-                return False
-            stake = None
-        if isinstance(stake, SizeRefusal):
-            self._count(f"size {stake.reason.name}")
-            return False
-        self._busy[market] = ""
-        self._spawn(self._buy(books, wish, limits, prove=stake is None), f"buy {wish.terms.slug}")
+            return self._refuse(intent, f"risk {refusal.reason.name}", str(refusal))
+        old: list[str] = []
+        views: list[BookView] = []
+        for token in intent.tokens:
+            try:
+                views.append(books.live(token, self._max_proof_age))
+            except (NotLive, UnknownToken) as error:
+                if not isinstance(error, NotLive) or error.state is not BookState.LIVE:
+                    return self._refuse_book(intent, error)
+                old.append(token)
+        if not old and isinstance(sized := intent.size(tuple(views), limits), SizeRefusal):
+            return self._refuse(intent, f"size {sized.reason.name}", str(sized), views)
+        self._busy[terms.market] = set()
+        self._spawn(self._trade(books, intent, limits, old), f"trade {terms.slug}")
         return True
 
-    async def _buy(self, books: Provable, wish: Wish, limits: SizeLimits, *, prove: bool) -> None:
-        terms = wish.terms
+    def _is_taken(self, market: str) -> bool:
+        """Whether something is under way there. An order whose fate is unknown could not be told from a second one."""
+        unknown = any(begun.order.market == market for begun in self.account.open.values())
+        return unknown or market in self._busy or self.settler.payouts(market) is not None
+
+    async def _trade(self, books: Provable, intent: Intent, limits: SizeLimits, old: Sequence[str]) -> None:
+        terms, ends = intent.terms, self._network.monotonic() + intent.deadline
         try:
-            if prove:
+            for token in old:
                 self._count("proofs asked for")
-                await books.prove(wish.token, PROOF_TIMEOUT)
-            async with Gate(books).lease(wish.token, max_proof_age=self._max_proof_age) as lease:
-                stake = size_buy(lease.view, wish.fair, terms.fee, limits)
-                if isinstance(stake, SizeRefusal):
-                    self._count(f"size {stake.reason.name}")
+                await books.prove(token, PROOF_TIMEOUT)
+            async with Gate(books).lease(*intent.tokens, max_proof_age=self._max_proof_age) as lease:
+                orders = await self._begin(intent, lease.views, limits)
+                if not orders:
                     return
-                order = self._order(wish, stake)
-                refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=stake.reserve)
-                if refusal is not None:
-                    self._count(f"risk {refusal.reason.name}")
-                    return
-                self._busy[terms.market] = order.client_id
-                # No other task runs between the risk's word and the booking of the intent.
-                await self.intents.begin(order, asset=terms.asset, reserve=stake.reserve)
-                result = await self.executor.submit(order, lease, self._stopped)
-            await self._book(order, result)
+                results = await self._submit(orders, dict(zip(lease.tokens, leases_of(lease), strict=True)), ends)
+            if intent.unwind is not None and any(r.decided and not r.traded for r in results):
+                await self._unwind(books, intent, orders, results, ends)
         except (NotLive, UnknownToken) as error:
-            self._count_refusal(error)
+            self._refuse_book(intent, error)
         except Exception:
-            # Nobody waits for this task. The order, if there is one, is open in the intent log.
+            # Nobody waits for this task. Its orders, if there are any, are open in the ledger.
             self._count("failed")
-            log.exception("an order in %s failed", terms.slug)
+            log.exception("an intent in %s failed", terms.slug)
         finally:
             del self._busy[terms.market]
             self._woken.set()
+
+    async def _begin(self, intent: Intent, views: tuple[BookView, ...], limits: SizeLimits) -> list[Order]:
+        """Size, ask the risk, and write the orders down; return none if something speaks against it."""
+        terms = intent.terms
+        group = intent.size(views, limits)
+        if isinstance(group, SizeRefusal):
+            self._refuse(intent, f"size {group.reason.name}", str(group), views)
+            return []
+        refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=group.worst)
+        if refusal is not None:
+            self._refuse(intent, f"risk {refusal.reason.name}", str(refusal), views)
+            return []
+        orders = self._orders(group.legs, terms, self._tif)
+        self._decide(intent, "order", f"{orders[0]}", views)
+        # No other task runs between the risk's word and the booking of the intent.
+        await self.ledger.begin(
+            *orders, asset=terms.asset, reserves=[leg.reserve for leg in group.legs], worst=group.worst
+        )
+        return orders
+
+    async def _submit(self, orders: Sequence[Order], leases: Mapping[str, Lease], ends: float) -> list[Result]:
+        """Send each order once, side by side, and book what became of it."""
+
+        def stopped() -> str | None:
+            late = self._network.monotonic() > ends
+            return "the deadline of its intent has passed" if late else self._stopped()
+
+        async def one(order: Order) -> Result:
+            result = await self.executor.submit(order, leases[order.token], stopped)
+            await self._book(order, result)
+            return result
+
+        return list(await asyncio.gather(*map(one, orders)))
+
+    async def _unwind(
+        self, books: Provable, intent: Intent, orders: Sequence[Order], results: Sequence[Result], ends: float
+    ) -> None:
+        """A leg traded nothing: sell what the others bought, at the intent's price or better."""
+        price = intent.unwind
+        for order, result in zip(orders, results, strict=True):
+            shares = floor_to(result.shares, SIZE_STEP)
+            if price is None or order.side is not Side.BUY or shares <= 0:
+                continue
+            self._count("unwound")
+            async with Gate(books).lease(order.token, max_proof_age=self._max_proof_age) as lease:
+                leg = Leg(
+                    token=order.token,
+                    side=Side.SELL,
+                    price=floor_to(price, order.tick),
+                    amount=shares,
+                    tick=order.tick,
+                    reserve=price - price,
+                )
+                (sale,) = self._orders((leg,), intent.terms, TimeInForce.FAK)
+                await self.ledger.begin(sale, asset=intent.terms.asset, group_id=orders[0].client_id)
+                await self._submit([sale], {order.token: lease}, ends + intent.deadline)
+
+    def _orders(self, legs: Sequence[Leg], terms: Terms, tif: TimeInForce) -> list[Order]:
+        # The number of orders ever begun is in the ledger, so no name is given twice.
+        first = self.account.totals.orders + 1
+        orders = [
+            leg.order(f"{terms.slug}.{number}", terms, tif, self.now_ms()) for number, leg in enumerate(legs, first)
+        ]
+        self._busy[terms.market] |= {order.client_id for order in orders}
+        return orders
 
     def _stopped(self) -> str | None:
         """Look at the kill switch once more: the order has waited for the disk, its signature and its turn."""
@@ -216,46 +261,25 @@ class OrderManager:
         self._count(f"risk {refusal.reason.name}")
         return str(refusal)
 
-    def _order(self, wish: Wish, stake: Stake) -> Order:
-        terms = wish.terms
-        return Order.buy(
-            # The number of orders ever begun is in the state file, so no name is given twice.
-            client_id=f"{terms.slug}.{self.account.totals.orders + 1}",
-            market=terms.market,
-            token=wish.token,
-            price=stake.price,
-            money=stake.money,
-            tick=stake.tick,
-            created_ms=self.now_ms(),
-            tif=self._tif,
-            neg_risk=terms.neg_risk,
-            fee=terms.fee,
-            taker_delay=terms.taker_delay,
-        )
-
-    async def _book(self, order: Order, result: Result) -> None:
+    async def _book(self, order: Order, result: Result, final: bool = False) -> None:  # noqa: FBT001, FBT002 - the settler calls it
+        """Write down the fate of an order that was open until now, and tell."""
         self._count(result.outcome.name)
         if result.outcome is Outcome.REFUSED:
             self._count("refused_non_live")
-        await self.intents.finish(order.client_id, result)
+        await self.ledger.finish(order.client_id, result, final=final)
         self._on_result(order, result)
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------
 
-    def decide(self, market: str, winner: str) -> None:
-        """Tell which token of a market won: its positions are redeemed and booked soon."""
-        if len(self._decided) < MAX_DECIDED:
-            self._decided[market] = winner
+    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
+        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon."""
+        self.settler.decide(market, payouts)
         self._woken.set()
-
-    def winner(self, market: str) -> str | None:
-        """Return the winning token of a market whose positions are not booked yet."""
-        return self._decided.get(market)
 
     @property
     def unresolved(self) -> int:
         """Orders without a fate, and decided positions that are not booked yet."""
-        decided = sum(held.market in self._decided for held in self.account.positions.values())
+        decided = sum(self.settler.payouts(held.market) is not None for held in self.account.positions.values())
         return len(self.account.open) + decided
 
     async def run(self) -> None:
@@ -265,7 +289,7 @@ class OrderManager:
                 self._group = group
                 while True:
                     self._woken.clear()
-                    await self._look_after()
+                    await self._look_after(group)
                     try:
                         async with asyncio.timeout(LOOK_AGAIN):
                             await self._woken.wait()
@@ -273,38 +297,46 @@ class OrderManager:
                         pass
         finally:
             self._group = None
+            self._busy.clear()
+            self._looking.clear()
 
-    async def _look_after(self) -> None:
-        under_way = set(self._busy.values())
-        for begun in self.intents.open_intents():
-            order = begun.order
-            if order.client_id in under_way:
-                continue
+    async def _look_after(self, group: asyncio.TaskGroup) -> None:
+        now = self._network.monotonic()
+        under_way = {each for ids in self._busy.values() for each in ids}
+        for client_id in self._unknown.keys() - self.account.open.keys():
+            del self._unknown[client_id]
+        for client_id, begun in tuple(self.account.open.items()):
+            _, again = self._unknown.setdefault(client_id, (now, now))
+            if client_id not in under_way | self._looking and now >= again:
+                self._looking.add(client_id)
+                group.create_task(self._look_up(begun), name=f"look up {client_id}")
+        await self.settler.look()
+        if now >= self._reconcile_at:
+            self._reconcile_at = now + RECONCILE_EVERY
+            await self._reconciler.check()
+
+    async def _look_up(self, begun: Begun) -> None:
+        """Look an order up once; the longer it stays unknown the more seldom, and a person is told."""
+        order = begun.order
+        try:
             result = await self.executor.resolve(order, self.account.name_of(order.client_id))
+            if order.client_id not in self.account.open:
+                return
             if result.decided:
                 await self._book(order, result)
-            else:
-                # Nothing to tell anybody, but a name that was learned is kept.
-                await self.intents.finish(order.client_id, result)
-        for market, winner in tuple(self._decided.items()):
-            held = [each for each in self.account.positions.values() if each.market == market]
-            undecided = any(begun.order.market == market for begun in self.account.open.values())
-            for position in held:
-                await self._settle(position, winner)
-            left = any(each.market == market for each in self.account.positions.values())
-            if not (left or undecided or market in self._busy):
-                del self._decided[market]
-
-    async def _settle(self, position: Position, winner: str) -> None:
-        try:
-            settled = await settle(self.intents, self.executor, position, winner)
-        except TradingError as error:
-            log.info("%s is settled later: %s", position.token[:12], error)
-            settled = None
-        if settled is None:
-            self._count("settle again")
-        else:
-            self._on_settled(settled)
+                self._woken.set()
+                return
+            # Nothing to tell anybody, but a name that was learned is kept.
+            await self.ledger.finish(order.client_id, result)
+            now = self._network.monotonic()
+            since, before = self._unknown.get(order.client_id, (now, now))
+            self._unknown[order.client_id] = (since, now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM))
+            if before - since < STUCK <= now - since:
+                self._on_trouble(f"order {order.client_id} stays unknown ({result.detail}): its market is left alone")
+        except (BotError, OSError) as error:
+            log.warning("%s is looked up later: %s", order.client_id, error)
+        finally:
+            self._looking.discard(order.client_id)
 
     # ---- Helpers -------------------------------------------------------------------------------------
 
@@ -314,10 +346,26 @@ class OrderManager:
     def _count(self, what: str) -> None:
         self.counts[what] += 1
 
-    def _count_refusal(self, error: PolymirrorError) -> None:
+    def _refuse(self, intent: Intent, verdict: str, detail: str = "", views: Sequence[BookView] = ()) -> bool:
+        self._count(verdict)
+        self._decide(intent, verdict, detail, views)
+        return False
+
+    def _refuse_book(self, intent: Intent, error: PolymirrorError) -> bool:
         self._count("refused_non_live")
         state = error.state.name if isinstance(error, NotLive) else "UNTRACKED"
-        self._count(f"not live {state}")
+        return self._refuse(intent, f"not live {state}", str(error))
+
+    def _decide(self, intent: Intent, verdict: str, detail: str, views: Sequence[BookView]) -> None:
+        """Keep what was decided, with the age and the kind of the oldest proof it rests on."""
+        more: dict[str, Any] = {"token": intent.tokens[0], "fair": intent.fair}
+        if views:
+            oldest = max(views, key=lambda view: view.verified_age)
+            proof = oldest.last_proof
+            more["book_age_ms"] = round(oldest.verified_age * 1000)
+            more["proof"] = "" if proof is None else proof.kind.name
+        grounds = Grounds.of(intent.basis, **more)
+        self.ledger.decide(intent.terms.market, intent.terms.slug, verdict, detail, grounds)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         assert self._group is not None  # noqa: S101 - asked for just before

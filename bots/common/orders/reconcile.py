@@ -1,41 +1,52 @@
-"""The start after a stop of any kind: what the files say, held against what the venue says, before any trade.
+"""The books held against the venue's: at the start, before any trade, and every minute while a bot runs.
 
-:class:`Reconciler` goes through four steps, each of which is written to the intent log before the next: orders
-whose fate is unknown are looked up (never sent again); what is held is compared with the venue's own books, and
-the venue is believed; positions of markets that were decided meanwhile are settled; what is left unknown is
-named, so that nothing is traded there. Being killed on the way costs nothing: the next start goes on.
-What decides is in pure functions; :func:`settle` serves a running bot as well.
+:class:`Reconciler` reads the venue's trades, positions and balance. Trades confirm what was claimed, or take it back
+when they failed on the chain. What else differs, three times in a row, is told, kept in the ledger and left as it is:
+no number of ours is changed because somebody's list says something else. The one exception are shares that are gone
+and whose trades say so, too: somebody sold them. What the wallet holds that we never ordered is named once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from decimal import Decimal
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from bots.common.errors import BadCredentials, TradingError
-from bots.common.ledger.account import ZERO, Position
-from bots.common.money.amounts import DUST, EXACT, MONEY_UNIT
+from bots.common.execution.base import ChainStatus
+from bots.common.execution.fates import account as account_for
+from bots.common.ledger.rows import ZERO
+from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side
-from polymirror.errors import PolymirrorError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from decimal import Decimal
 
-    from bots.common.execution.base import Trade, Venue
-    from bots.common.ledger.account import Account
-    from bots.common.ledger.intents import IntentLog
-    from bots.common.ledger.records import Begun, Corrected, Settled
+    from bots.common.execution.base import Holdings, Trade, Venue
+    from bots.common.ledger.account import Claim, Position
+    from bots.common.ledger.ledger import Ledger
+    from bots.common.ledger.rows import Begun
     from bots.common.orders.order import Order
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
 
-TRADES_BACK_MS: Final = 3 * 86_400_000
-"""How far back the venue is asked for trades: longer than any up/down market is open."""
+MARGIN_MS: Final = 86_400_000
+"""Trades are asked for from so long before the oldest order that is not final: clocks step."""
+
+STEADY: Final = 3
+"""So many looks in a row must show the same difference before it is one: lists lag, and by different times."""
+
+STUCK_MS: Final = 600_000
+"""A trade that the chain has not confirmed after so long is told."""
+
+MAX_NAMED: Final = 4_096
+
+_FINAL: Final = frozenset({ChainStatus.CONFIRMED, ChainStatus.FAILED})
 
 
 @frozen(kw_only=True)
@@ -57,88 +68,95 @@ class Reconciled:
     resolved: tuple[tuple[Order, Result], ...] = ()
     """Orders whose fate was unknown, and now is not."""
     unresolved: tuple[Order, ...] = ()
-    """Orders whose fate still is unknown: their markets are not to be traded, and they are to be asked about again."""
-    settled: tuple[Settled, ...] = ()
-    corrected: tuple[Corrected, ...] = ()
-    doubtful: tuple[Position, ...] = ()
-    """Positions of which the venue said something else each time it was asked."""
-    foreign: Mapping[str, Decimal] = field(factory=dict)
-    """Shares in the wallet that were never in our books: left alone."""
-
-    @property
-    def blocked(self) -> frozenset[str]:
-        """Condition ids of markets that must not be traded yet."""
-        unresolved = {order.market for order in self.unresolved}
-        return frozenset(unresolved | {position.market for position in self.doubtful})
+    """Orders whose fate still is unknown: their markets are not traded, and they are asked about again."""
 
     def lines(self) -> tuple[str, ...]:
         """Tell a person, one line for each finding."""
         return (
             *(f"order {order.client_id} was on its way: {result.outcome.value}" for order, result in self.resolved),
             *(f"order {order.client_id} is still unknown: its market is left alone" for order in self.unresolved),
-            *(f"{each.token[:12]} was settled meanwhile: {each.payout} for {each.cost} pUSD" for each in self.settled),
-            *(f"{each.token[:12]}: the venue does not say how much is held" for each in self.doubtful),
-            *(f"{each.token[:12]} corrected to {each.shares} shares: {each.why}" for each in self.corrected),
         )
+
+
+@frozen(kw_only=True)
+class Wealth:
+    """What the venue says is owned, and how far its pUSD are from ours."""
+
+    positions: Mapping[str, Decimal]
+    gap: Decimal | None
+    """The venue's balance less what our books make it; ``None`` while something under way makes that unclear."""
+
+
+@frozen
+class _Seen:
+    """A difference, and in how many looks in a row it was the same."""
+
+    value: Decimal
+    times: int = 1
+    told: bool = False
 
 
 class Reconciler:
-    """One start of one bot. ``winner_of`` tells the winning token of a market, or ``None`` while there is none."""
+    """Looks, for one wallet. ``tell`` is told what a person must know."""
 
     def __init__(
         self,
-        intents: IntentLog,
+        ledger: Ledger,
         venue: Venue,
-        winner_of: Callable[[str], Awaitable[str | None]],
         network: Network,
+        tell: Callable[[str], None] = lambda _text: None,
         patience: Patience | None = None,
     ) -> None:
-        self._intents = intents
-        self._account: Account = intents.account
+        self.decided: set[str] = set()
+        """Markets that are being settled: their shares may go at any time."""
+        self._ledger = ledger
+        self._account = ledger.account
         self._venue = venue
-        self._winner_of = winner_of
         self._network = network
+        self._tell = tell
         self._patience = Patience() if patience is None else patience
+        # Trades before this, on the venue's clock, may be of a time before the ledger.
+        self._since_ms = ledger.now_ms()
+        # Differences of shares by token, and of pUSD under the empty name.
+        self._seen: dict[str, _Seen] = {}
+        # What was told once: foreign tokens and trades, and claims that are stuck. The oldest are forgotten.
+        self._named: dict[str, None] = {}
+        # Fills as the venue listed them last, by order, trade and number.
+        self._fills: dict[tuple[str, str, int], Trade] = {}
 
-    async def run(self) -> Reconciled:
-        """Do all of it. Raises TradingError when the venue does not tell what is held: then one must not trade."""
-        resolved = await self.resolve()
-        own = own_tokens(self._account, [order for order, _ in resolved])
-        held, doubtful = await self._steady_holdings(own)
-        winners = {market: await self._winner(market) for market in {position.market for position in own.values()}}
-        wrong = {
-            token: difference
-            for token, difference in differences(self._account, own, held).items()
-            # Nothing left of a decided market: it was redeemed before we were stopped. That is settled below.
-            if token not in doubtful and not (winners[own[token].market] is not None and difference[1] == 0)
-        }
-        corrected = await self._correct(own, wrong) if wrong else ()
-        settled: list[Settled | None] = []
-        for position in tuple(self._account.positions.values()):
-            winner = winners.get(position.market)
-            if winner is not None and position.token not in doubtful:
-                settled.append(await settle(self._intents, self._venue, position, winner))
-        found = Reconciled(
-            resolved=resolved,
-            unresolved=tuple(begun.order for begun in self._intents.open_intents()),
-            settled=tuple(each for each in settled if each is not None),
-            corrected=corrected,
-            doubtful=tuple(own[token] for token in doubtful),
-            foreign=foreign(own, held),
-        )
-        for line in found.lines():
-            log.warning("%s", line)
-        return found
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """What differs persistently: the tokens, and "pUSD"."""
+        return tuple(token or "pUSD" for token, seen in self._seen.items() if seen.told)
+
+    # ---- The start -----------------------------------------------------------------------------------
+
+    async def start(self) -> Reconciled:
+        """Find out what an earlier run left. Raises TradingError when the venue does not tell what is held."""
+        found = await self.resolve()
+        for attempt in range(self._patience.attempts):
+            if attempt:
+                await asyncio.sleep(self._patience.pause)
+            try:
+                await self._look()
+            except BadCredentials:
+                raise
+            except TradingError:
+                if attempt == self._patience.attempts - 1:
+                    raise
+            else:
+                if not self._seen and not self._account.claims:
+                    break
+        unresolved = tuple(begun.order for begun in self._account.open.values())
+        return Reconciled(resolved=found, unresolved=unresolved)
 
     async def resolve(self) -> tuple[tuple[Order, Result], ...]:
-        """Look up every order whose fate is unknown; may be called again later. Never raises for the venue."""
-        found = []
-        for begun in self._intents.open_intents():
-            result = await self._look_up(begun)
-            await self._intents.finish(begun.order.client_id, result)
-            if result.decided:
-                found.append((begun.order, result))
-        return tuple(found)
+        """Look up every order whose fate is unknown, side by side. Never raises for the venue."""
+        begun = tuple(self._account.open.values())
+        results = await asyncio.gather(*map(self._look_up, begun))
+        for each, result in zip(begun, results, strict=True):
+            await self._ledger.finish(each.order.client_id, result)
+        return tuple((each.order, result) for each, result in zip(begun, results, strict=True) if result.decided)
 
     async def _look_up(self, begun: Begun) -> Result:
         young = begun.at_ms / 1000 + self._patience.quiet - self._network.wall()
@@ -157,125 +175,187 @@ class Reconciler:
             name = result.order_id or name
             if result.decided:
                 break
-        return result
+        return evolve(result, order_id=name)
 
-    async def _steady_holdings(self, own: Mapping[str, Position]) -> tuple[Mapping[str, Decimal], frozenset[str]]:
-        """Return what the venue says is held, and the tokens of which it did not say the same the last two times.
+    # ---- While it runs -------------------------------------------------------------------------------
 
-        It is asked until it agrees with our books or patience ends: its own lag behind a trade by some seconds.
-        """
-        before: Mapping[str, Decimal] | None = None
-        changing: frozenset[str] = frozenset()
-        failure: TradingError | None = None
-        for attempt in range(self._patience.attempts):
-            if attempt:
-                await asyncio.sleep(self._patience.pause)
-            try:
-                held = (await self._venue.holdings()).positions
-            except BadCredentials:
-                raise
-            except TradingError as error:
-                failure = error
-                continue
-            wrong = differences(self._account, own, held)
-            changing = frozenset(t for t in wrong if before is None or before.get(t, ZERO) != held.get(t, ZERO))
-            before = held
-            if not wrong:
-                break
-        if before is None:
-            assert failure is not None  # noqa: S101 - without an answer there was an error
-            raise failure
-        return before, changing
-
-    async def _winner(self, market: str) -> str | None:
+    async def check(self) -> None:
+        """Look once. What the venue does not tell is looked for the next time."""
         try:
-            return await self._winner_of(market)
-        except PolymirrorError as error:
-            log.warning("whether market %s was decided is not known yet: %s", market[:18], error)
-            return None
+            await self._look()
+        except TradingError as error:
+            log.warning("the books could not be held against the venue's: %s", error)
 
-    async def _correct(
-        self, own: Mapping[str, Position], wrong: Mapping[str, tuple[Decimal, Decimal]]
-    ) -> tuple[Corrected, ...]:
-        since = int(self._network.wall() * 1000) - TRADES_BACK_MS
-        trades = await self._venue.trades(since)
-        corrected = []
-        for token, (was, now) in wrong.items():
-            if was and bought(token, trades)[0] == was:
-                log.warning("%s: its trades add up to our %s shares, though %s are shown", token[:12], was, now)
+    async def confirm(self) -> None:
+        """Read the venue's trades, and book what they say of those that are not confirmed. Raises TradingError."""
+        if self._account.claims:
+            await self._confirm(await self._trades())
+
+    async def wealth(self, apart_from: str = "") -> Wealth:
+        """Read what is owned. ``apart_from``: an open order that does not make the money unclear.
+
+        Raises TradingError.
+        """
+        through = self._account.through
+        held = await self._venue.holdings()
+        totals = self._account.totals
+        unclear = self._account.claims or set(self._account.open) - {apart_from} or self._account.through != through
+        known = not unclear and (await self._ledger.query("SELECT 1 FROM cash LIMIT 1"))
+        gap = EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash)) if known else None
+        return Wealth(positions=held.positions, gap=gap)
+
+    async def _look(self) -> None:
+        trades = await self._trades()
+        await self._confirm(trades)
+        self._name_foreign(trades)
+        through = self._account.through
+        held = await self._venue.holdings()
+        if self._account.through != through:
+            return  # something was booked meanwhile: the two are of different times
+        await self._compare(held, trades)
+        if not (self._account.open or self._account.claims or self.decided):
+            await self._compare_cash(held)
+
+    async def _trades(self) -> Sequence[Trade]:
+        waiting = [*self._account.open.values(), *(claim.begun for claim in self._account.claims.values())]
+        oldest = min((begun.at_ms for begun in waiting), default=self._ledger.now_ms())
+        return await self._venue.trades(max(0, oldest - MARGIN_MS))
+
+    # ---- Trades --------------------------------------------------------------------------------------
+
+    async def _confirm(self, trades: Sequence[Trade]) -> None:
+        by_order: dict[str, list[Trade]] = defaultdict(list)
+        for trade in trades:
+            by_order[trade.order_id].append(trade)
+        for client_id, claim in tuple(self._account.claims.items()):
+            name = self._account.name_of(client_id)
+            fills = by_order.get(name, []) if name else []
+            if fills and name:
+                await self._revise(client_id, claim, name, fills)
+            if client_id in self._account.claims:
+                self._tell_stuck(client_id, claim)
+            else:
+                self._forget(client_id)
+
+    async def _revise(self, client_id: str, claim: Claim, name: str, fills: Sequence[Trade]) -> None:
+        """Book what the list says of an order that traded: the chain's word, and numbers that differ from ours."""
+        numbers: dict[str, int] = defaultdict(int)
+        for fill in fills:
+            key = (client_id, fill.id, numbers[fill.id])
+            numbers[fill.id] += 1
+            if self._fills.get(key) != fill:
+                self._fills[key] = fill
+                self._ledger.note_fill(client_id, fill, key[-1])
+        order, before = claim.begun.order, claim.result
+        result = account_for(order, name, fills, before.shares)
+        if not result.decided:
+            return
+        same = (result.shares, result.money, result.fee) == (before.shares, before.money, before.fee)
+        final = all(fill.status in _FINAL for fill in fills)
+        if same and not final:
+            return
+        await self._ledger.finish(client_id, before if same else result, final=final)
+        if not same:
+            was = f"{before.shares} for {before.money}"
+            self._tell(f"order {client_id} traded {result.shares} for {result.money} pUSD, not {was}: {result.detail}")
+
+    def _tell_stuck(self, client_id: str, claim: Claim) -> None:
+        if self._ledger.now_ms() - claim.begun.at_ms > STUCK_MS and self._first(f"stuck {client_id}"):
+            self._tell(f"the chain has not confirmed what order {client_id} traded for ten minutes")
+
+    def _forget(self, client_id: str) -> None:
+        for key in [key for key in self._fills if key[0] == client_id]:
+            del self._fills[key]
+
+    def _name_foreign(self, trades: Iterable[Trade]) -> None:
+        """Name trades that no order of ours made; one of an open order without a name could be its."""
+        known = {*self._account.order_ids, *filter(None, map(self._account.name_of, self._account.open))}
+        open_tokens = {begun.order.token for begun in self._account.open.values()}
+        for trade in trades:
+            if trade.order_id in known or trade.token in open_tokens or trade.at_ms < self._since_ms:
                 continue
-            believed = evolve(own[token], shares=now, cost=cost_of(own[token], now, trades))
-            corrected.append(await self._intents.correct(believed, f"our books said {was}, the venue says {now}"))
-        return tuple(corrected)
+            if self._first(f"trade {trade.order_id}"):
+                what = f"{trade.side.value} {trade.shares} of {trade.token[:12]} at {trade.price}"
+                self._tell(f"a trade that is not ours: {what}, by order {trade.order_id[:18]}")
+                self._ledger.note_difference("foreign trade", trade.market, trade.token, ZERO, trade.shares, what)
 
+    # ---- Shares and pUSD -----------------------------------------------------------------------------
 
-async def settle(intents: IntentLog, venue: Venue, position: Position, winner: str) -> Settled | None:
-    """End a position of a decided market: redeem what won, book what lost.
+    async def _compare(self, held: Holdings, trades: Sequence[Trade]) -> None:
+        differing = set()
+        for token, position in tuple(self._account.positions.items()):
+            if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
+                continue
+            theirs = held.positions.get(token, ZERO)
+            if abs(EXACT.subtract(position.shares, theirs)) < DUST:
+                continue
+            differing.add(token)
+            if not self._is_new(token, theirs):
+                continue
+            detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
+            self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
+            if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
+                left = evolve(position, shares=theirs, cost=_part(position, theirs))
+                await self._ledger.correct(left, f"{detail}, and so do its trades")
+                detail += ", and so do its trades: corrected"
+            self._tell(f"books differ: {detail}")
+        for token in [token for token in self._seen if token in self._account.positions.keys() - differing]:
+            if self._seen.pop(token).told:
+                self._tell(f"books agree again on {token[:12]}")
+        for token, shares in held.positions.items():
+            if shares >= DUST and token not in self._account.positions and not self._account.undecided(token):
+                await self._name_holding(token, shares)
 
-    Returns ``None``, and changes nothing, while an order on the token is undecided or while the venue does not
-    redeem; call again later, as often as need be. Raises TradingError, after which the same holds.
-    """
-    if intents.account.undecided(position.token):
-        return None
-    if position.token != winner:
-        return await intents.settle(position, ZERO)
-    result = await venue.redeem(position.market, position.token)
-    if result.outcome is Outcome.FILLED:
-        return await intents.settle(position, result.money)
-    if result.outcome is Outcome.NO_MATCH and (await venue.holdings()).positions.get(position.token, ZERO) < DUST:
-        # It was redeemed before, and the answer was lost, or we were stopped before it was written down. Or it never
-        # was ours: a trade may fail on the chain after it was matched, and then the list of trades leaves it out.
-        explained, _ = bought(position.token, await venue.trades(intents.now_ms() - TRADES_BACK_MS))
-        if explained <= EXACT.subtract(position.shares, DUST):
-            log.error("%s: we hold %s by our books, its trades say %s", position.token[:12], position.shares, explained)
-            return await intents.settle(position, max(explained, ZERO))
-        return await intents.settle(position, position.shares)
-    log.warning("%s could not be redeemed yet: %s %s", position.token[:12], result.outcome.value, result.detail)
-    return None
+    async def _name_holding(self, token: str, shares: Decimal) -> None:
+        if f"token {token}" in self._named:
+            return
+        ours = await self._ledger.query("SELECT 1 FROM orders WHERE token = ? LIMIT 1", (token,))
+        over = await self._ledger.query("SELECT 1 FROM redemptions WHERE token = ? LIMIT 1", (token,))
+        if over or not self._is_new(f"token {token}", shares):
+            return
+        self._first(f"token {token}")
+        what = "which our orders did not buy" if ours else "which was never ordered"
+        self._tell(f"the wallet holds {shares} of {token[:12]}, {what}: left alone")
+        self._ledger.note_difference("foreign shares", "", token, ZERO, shares, what)
 
+    async def _compare_cash(self, held: Holdings) -> None:
+        totals = self._account.totals
+        gap = EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash))
+        if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
+            await self._ledger.move_cash(gap, "opening", "what the wallet held when the ledger began")
+            return
+        if abs(gap) < MONEY_STEP:
+            self._seen.pop("", None)
+            return
+        if not self._is_new("", gap) or any(token for token in self._seen):
+            return  # shares that differ may explain it
+        self._seen.pop("")
+        self._ledger.note_difference("pUSD", "", "", EXACT.add(totals.moved, totals.cash), held.cash, "unexplained")
+        await self._ledger.move_cash(gap, "unexplained", "no order, fee or payout explains it")
+        self._tell(f"the wallet has {held.cash} pUSD, {gap} more than our books explain: paid in or out by hand?")
 
-def own_tokens(account: Account, orders: Iterable[Order] = ()) -> dict[str, Position]:
-    """Return what our books have: all positions, and for tokens of ``orders`` that they do not have, no shares.
+    def _is_new(self, name: str, value: Decimal) -> bool:
+        """Note a difference; say whether it is now steady, and was not told before."""
+        seen = self._seen.get(name)
+        if seen is None or seen.value != value:
+            self._seen[name] = _Seen(value)
+            return False
+        steady = seen.times + 1 >= STEADY
+        self._seen[name] = _Seen(value, seen.times + 1, seen.told or steady)
+        return steady and not seen.told
 
-    Tokens with an order whose fate is unknown are left out: nothing can be said about them.
-    """
-    none = {order.token: Position(market=order.market, token=order.token, shares=ZERO, cost=ZERO) for order in orders}
-    return {token: each for token, each in {**none, **account.positions}.items() if not account.undecided(token)}
-
-
-def differences(
-    account: Account, own: Mapping[str, Position], held: Mapping[str, Decimal]
-) -> dict[str, tuple[Decimal, Decimal]]:
-    """Return the tokens of ours of which the venue holds another number of shares: our number, and the venue's."""
-    wrong = {}
-    for token in own:
-        position = account.positions.get(token)
-        ours, theirs = ZERO if position is None else position.shares, held.get(token, ZERO)
-        if abs(EXACT.subtract(ours, theirs)) >= DUST:
-            wrong[token] = (ours, theirs)
-    return wrong
-
-
-def foreign(own: Mapping[str, Position], held: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return what the wallet holds that our books do not have. No order leaves without an intent: it is not ours."""
-    return {token: shares for token, shares in held.items() if shares >= DUST and token not in own}
-
-
-def cost_of(position: Position, shares: Decimal, trades: Iterable[Trade]) -> Decimal:
-    """Return what ``shares`` are taken to have cost in pUSD.
-
-    That is what the venue's trades add up to, if they explain the shares; else our own average; and without one
-    the most a share can cost, 1.
-    """
-    explained, paid = bought(position.token, trades)
-    if explained == shares and paid > 0:
-        return paid
-    average = EXACT.divide(position.cost, position.shares) if position.shares else Decimal(1)
-    return EXACT.multiply(average, shares).quantize(MONEY_UNIT, context=EXACT)
+    def _first(self, what: str) -> bool:
+        """Say whether this is named for the first time."""
+        if what in self._named:
+            return False
+        self._named[what] = None
+        if len(self._named) > MAX_NAMED:
+            del self._named[next(iter(self._named))]
+        return True
 
 
 def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:
-    """Return the shares that trades in a token add up to, and the pUSD they cost, fees included."""
+    """Return the shares that trades in a token add up to, and the pUSD they cost, fees included; failed ones do not."""
     shares, paid = ZERO, ZERO
     for trade in trades:
         if trade.token == token and not trade.failed:
@@ -283,3 +363,8 @@ def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:
             shares = EXACT.add(shares, sign * trade.shares)
             paid = EXACT.add(paid, EXACT.add(sign * trade.money, trade.fee or ZERO))
     return shares, paid
+
+
+def _part(position: Position, shares: Decimal) -> Decimal:
+    """Return what of a position's cost belongs to some of its shares."""
+    return EXACT.divide(EXACT.multiply(position.cost, shares), position.shares).quantize(MONEY_UNIT, context=EXACT)

@@ -1,0 +1,240 @@
+"""What is left of a decided market: orders that stayed unknown are ended, winners redeemed, and everything booked.
+
+:class:`Settler` is told what a share of each token pays. It tries again with waits that grow from seconds to an hour,
+tells a person after ten minutes and then once a day, and books only what there is evidence for: what a redemption
+paid; or that the shares are gone and the money has come; or, of an order that never was answered, what the wallet
+holds and what it is missing. A purchase that the chain has not confirmed is neither lost nor won.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import ROUND_FLOOR, Decimal
+from typing import TYPE_CHECKING, Final
+
+from attrs import define
+
+from bots.common.errors import TradingError
+from bots.common.ledger.rows import ZERO
+from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
+from polymirror.core.fees import highest_fee
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bots.common.execution.base import Venue
+    from bots.common.ledger.account import Position
+    from bots.common.ledger.ledger import Ledger
+    from bots.common.ledger.rows import Begun, Settled
+    from bots.common.orders.order import Order
+    from bots.common.orders.reconcile import Reconciler, Wealth
+    from polymirror.venue.network import Network
+
+log = logging.getLogger(__name__)
+
+MAX_DECIDED: Final = 4_096
+"""Decided markets that are remembered until their positions are booked."""
+
+FIRST_WAIT: Final = 5.0
+LONGEST_WAIT: Final = 3_600.0
+"""Seconds between two attempts; they double."""
+
+TELL_AFTER: Final = 600.0
+"""Seconds after which a person is told that money is stuck."""
+
+TELL_AGAIN: Final = 86_400.0
+
+TWICE: Final = 30.0
+"""Seconds between two readings of the wallet that must agree before an order is ended by them."""
+
+
+@define
+class _Case:
+    """One decided market."""
+
+    payouts: Mapping[str, Decimal]
+    since: float
+    """When it was decided, monotonic, as are the next two."""
+    again: float
+    tell: float
+    tries: int = 0
+    why: str = ""
+    """Why it is not over yet."""
+
+
+class Settler:
+    """Settles, for one wallet. :meth:`look` is to be called every few seconds, by one task."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        venue: Venue,
+        reconciler: Reconciler,
+        network: Network,
+        counts: Counter[str],
+        book: Callable[[Order, Result, bool], Awaitable[None]],
+        on_settled: Callable[[Settled], None],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        self._ledger = ledger
+        self._account = ledger.account
+        self._venue = venue
+        self._reconciler = reconciler
+        self._network = network
+        self._counts = counts
+        self._book = book
+        self._on_settled = on_settled
+        self._on_trouble = on_trouble
+        self._cases: dict[str, _Case] = {}
+        # What the wallet said of unknown orders of decided markets, and when, monotonic.
+        self._readings: dict[str, tuple[Result, float]] = {}
+
+    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
+        """Take what a share of each token pays, in pUSD: 0 if it is not named."""
+        if market not in self._cases and len(self._cases) < MAX_DECIDED:
+            now = self._network.monotonic()
+            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER)
+            self._reconciler.decided.add(market)
+
+    def payouts(self, market: str) -> Mapping[str, Decimal] | None:
+        """Return what was told of a market whose positions are not booked yet."""
+        case = self._cases.get(market)
+        return None if case is None else case.payouts
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """What is not settled for more than ten minutes, one line each."""
+        late = self._network.monotonic() - TELL_AFTER
+        return tuple(f"{market[:12]}: {case.why}" for market, case in self._cases.items() if case.since < late)
+
+    async def look(self) -> None:
+        """Try once what is due. Never raises for what the venue does."""
+        for market, case in tuple(self._cases.items()):
+            now = self._network.monotonic()
+            if now < case.again:
+                continue
+            try:
+                case.why = await self._settle(market, case)
+            except TradingError as error:
+                case.why = str(error)
+            if not case.why:
+                del self._cases[market]
+                self._reconciler.decided.discard(market)
+                continue
+            self._counts["settle again"] += 1
+            case.again = now + min(FIRST_WAIT * 2**case.tries, LONGEST_WAIT)
+            case.tries = min(case.tries + 1, 16)
+            if now >= case.tell:
+                case.tell = now + TELL_AGAIN
+                worth = sum((p.cost for p in self._account.positions.values() if p.market == market), ZERO)
+                self._on_trouble(f"{market[:12]} is not settled ({worth} pUSD are in it): {case.why}")
+
+    async def _settle(self, market: str, case: _Case) -> str:
+        """Do what can be done now; return why it is not over, or nothing."""
+        why = ""
+        for begun in [each for each in self._account.open.values() if each.order.market == market]:
+            why = await self._end(begun, case) or why
+        if any(claim.begun.order.market == market for claim in self._account.claims.values()):
+            await self._reconciler.confirm()
+        for position in [each for each in self._account.positions.values() if each.market == market]:
+            if self._account.undecided(position.token):
+                continue
+            if self._account.claimed(position.token) and not await self._is_old_and_held(position, case):
+                why = "the chain has not confirmed its purchase"
+                continue
+            why = await self._pay(position, case.payouts.get(position.token, ZERO), case) or why
+        return why
+
+    async def _is_old_and_held(self, position: Position, case: _Case) -> bool:
+        """Whether the wallet has held the shares for long, though their trades are not called confirmed."""
+        if self._network.monotonic() < case.since + TELL_AFTER:
+            return False
+        held = (await self._venue.holdings()).positions.get(position.token, ZERO)
+        return held >= EXACT.subtract(position.shares, DUST)
+
+    async def _pay(self, position: Position, rate: Decimal, case: _Case) -> str:
+        """End a position: redeem what pays, and book it."""
+        if not rate:
+            self._on_settled(await self._ledger.settle(position, ZERO, "worthless"))
+            return ""
+        result = await self._venue.redeem(position.market, position.token)
+        payout, how = result.money if result.exact else _cut(EXACT.multiply(result.shares, rate)), "redeemed"
+        if result.outcome is Outcome.NO_MATCH:
+            payout, how = _cut(EXACT.multiply(position.shares, rate)), "found redeemed"
+            if why := await self._unexplained(position, payout, case):
+                return why
+        elif result.outcome is not Outcome.FILLED:
+            log.warning("%s is redeemed later: %s %s", position.token[:12], result.outcome.value, result.detail)
+            return f"it cannot be redeemed: {result.detail or result.outcome.value}"
+        self._on_settled(await self._ledger.settle(position, payout, how))
+        return ""
+
+    async def _unexplained(self, position: Position, payout: Decimal, case: _Case) -> str:
+        """There is nothing to redeem: say why that is not a redemption whose answer was lost, or one by hand."""
+        wealth = await self._reconciler.wealth()
+        if wealth.positions.get(position.token, ZERO) >= DUST:
+            return "the wallet holds it, and there is nothing to redeem"
+        if wealth.gap is not None and abs(EXACT.subtract(wealth.gap, payout)) < MONEY_STEP:
+            return ""
+        why = f"it is gone from the wallet, and {payout} pUSD for it are not to be seen (the gap is {wealth.gap})"
+        if wealth.gap is None or self._network.monotonic() < case.since + LONGEST_WAIT:
+            return why
+        # A share of a decided market leaves a wallet by its redemption, or by a person's hand.
+        self._on_trouble(f"{position.token[:12]} is taken to have been redeemed for {payout} pUSD: {why}")
+        return ""
+
+    # ---- Orders that stayed unknown ------------------------------------------------------------------
+
+    async def _end(self, begun: Begun, case: _Case) -> str:
+        """End an order by what the wallet holds and is missing, if two readings agree; return why not, or nothing."""
+        order = begun.order
+        found = self._explain(begun, await self._reconciler.wealth(apart_from=order.client_id))
+        if order.client_id not in self._account.open:
+            return ""  # found meanwhile
+        now = self._network.monotonic()
+        before, at = self._readings.get(order.client_id, (None, now))
+        if found is None or found != before:
+            self._readings[order.client_id] = (found or Result(outcome=Outcome.UNKNOWN), now)
+            case.tries = min(case.tries, 3)
+            return f"the fate of order {order.client_id} is not clear"
+        if now < at + TWICE:
+            return f"the fate of order {order.client_id} is looked at again"
+        del self._readings[order.client_id]
+        self._on_trouble(f"order {order.client_id} was ended by settlement: {found.detail}")
+        await self._book(order, found, True)  # noqa: FBT003 - final: nobody will tell more
+        return ""
+
+    def _explain(self, begun: Begun, wealth: Wealth) -> Result | None:
+        """Say what an order must have done that the wallet is as it is; ``None``: that is not clear."""
+        order, gap = begun.order, wealth.gap
+        position = self._account.positions.get(order.token)
+        more = EXACT.subtract(wealth.positions.get(order.token, ZERO), ZERO if position is None else position.shares)
+        if order.side is Side.SELL or len(self._account.undecided(order.token)) > 1 or more <= -DUST:
+            return None
+        if more < DUST:
+            if gap is None or abs(gap) >= MONEY_STEP:
+                return None
+            return Result(outcome=Outcome.NO_MATCH, detail="the wallet holds nothing of it, and no money is missing")
+        if more * order.tick > order.money:
+            return None
+        paid = -gap if gap is not None and 0 < -gap <= EXACT.add(begun.reserve, MONEY_STEP) else None
+        money = order.money if order.tif is TimeInForce.FOK else min(order.money, _cut(more * order.price))
+        fee = highest_fee(order.fee, min(max(money / more, order.tick), 1 - order.tick), more)
+        if paid is not None:
+            money = min(money, paid)
+            fee = EXACT.subtract(paid, money)
+        return Result(
+            outcome=Outcome.FILLED if order.tif is TimeInForce.FOK else Outcome.PARTIAL,
+            shares=more,
+            money=money,
+            fee=fee,
+            detail=f"the wallet holds {more} more shares than were booked"
+            + (f", and {paid} pUSD less" if paid else ""),
+            exact=paid is not None,
+        )
+
+
+def _cut(money: Decimal) -> Decimal:
+    return money.quantize(MONEY_UNIT, ROUND_FLOOR, EXACT)

@@ -1,0 +1,151 @@
+"""Decided markets: what is paid, what is stuck, what is found, and how an order that stayed unknown ends."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from attrs import evolve
+
+from bots.common.execution.base import ChainStatus
+from bots.common.orders.order import Outcome, Result
+from bots.common.orders.settling import TELL_AFTER
+from tests.bots.books_rig import FILLED, HALF, LOST, REFUSED, UNKNOWN, WON, World, a_trade
+from tests.bots.crash_rig import UP, an_order
+
+# Decided markets.
+
+
+@pytest.mark.parametrize(
+    ("payouts", "paid", "profit"), [(WON, 10, "3.9825"), (LOST, None, "-6.0175"), (HALF, 5, "-1.0175")]
+)
+@pytest.mark.parametrize("told", [True, False], ids=["told", "computed"])
+def test_a_decided_position_is_booked_by_what_its_token_pays(payouts, paid, profit, told):
+    redeemed = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10 if told else 1), exact=told)
+    if told and paid == 5:
+        redeemed = evolve(redeemed, money=Decimal(5))
+    world = World(holdings=[{UP: "10"}], redeem=[redeemed])
+    world.begin(an_order(), FILLED, final=True)
+    world.settle(payouts)
+    assert world.account.positions == {}
+    assert world.account.totals.profit == world.profit_today == Decimal(profit)
+    assert ("redeem" in world.venue.names()) is (paid is not None)
+    assert world.settler.payouts("0xm1") is None
+
+
+def test_a_refused_redemption_is_tried_with_growing_waits_and_told_after_ten_minutes_and_once_a_day():
+    world = World(holdings=[{UP: "10"}], redeem=[REFUSED])
+    world.begin(an_order(), FILLED, final=True)
+    world.settle(WON, seconds=12 * 3600)
+    assert 10 <= world.venue.names().count("redeem") <= 30
+    assert len(world.told) == 1
+    assert "401 invalid key" in world.told[0]
+    assert world.settler.stuck
+    world.settle(WON, seconds=30 * 3600)
+    assert len(world.told) == 2
+    # And when it is mended it is booked within the hour.
+    world.venue.answers["redeem"] = [Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))]
+    world.settle(WON, seconds=3700)
+    assert world.account.totals.profit == Decimal("3.9825")
+    assert not world.settler.stuck
+
+
+@pytest.mark.parametrize("days", [0, 4, 60])
+def test_a_redemption_by_hand_is_booked_as_paid_however_long_ago(days):
+    world = World(holdings=[{UP: "10"}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    again = World(world.store)
+    again.clock.seconds = world.clock.seconds + days * 86_400
+    again.venue.cash = world.venue.cash + 10
+    again.settler.decide("0xm1", WON)
+    again.start()
+    again.settle(WON)
+    assert again.account.totals.profit == Decimal("3.9825")
+    assert again.told == []
+    assert again.store.read("SELECT how FROM redemptions") == [("found redeemed",)]
+
+
+def test_shares_that_are_gone_without_their_money_are_told_and_not_booked_as_a_loss():
+    world = World(holdings=[{}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    world.settle(WON, seconds=1_000)
+    assert world.account.positions[UP].shares == 10
+    assert len(world.told) == 1
+    assert "not to be seen" in world.told[0]
+
+
+@pytest.mark.parametrize("payouts", [WON, LOST])
+def test_a_purchase_that_the_chain_has_not_confirmed_is_neither_won_nor_lost(payouts):
+    world = World(trades=[[]], holdings=[{}])
+    world.begin(an_order(), FILLED)
+    world.settle(payouts, seconds=300)
+    assert world.account.positions[UP].shares == 10
+    assert world.account.totals.profit == 0
+    world.venue.answers["trades"] = [[a_trade(status=ChainStatus.FAILED)]]
+    world.settle(payouts, seconds=600)
+    assert (world.account.positions, world.account.totals.profit) == ({}, 0)
+    assert world.settler.payouts("0xm1") is None
+
+
+def test_shares_held_long_after_their_market_was_decided_were_bought_whatever_the_list_says():
+    world = World(trades=[[a_trade(status=ChainStatus.MATCHED)]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.settle(LOST, seconds=TELL_AFTER + 700)
+    assert world.account.totals.profit == Decimal("-6.0175")
+
+
+# Orders that stayed unknown end by what the wallet says once their market is decided.
+
+
+def unknown_world(**answers):
+    world = World(**answers)
+    world.start()
+    world.begin(an_order(), UNKNOWN)
+    return world
+
+
+def test_an_unknown_order_ends_as_nothing_when_nothing_is_held_and_no_money_is_missing():
+    world = unknown_world()
+    world.settle(WON, seconds=20)
+    assert world.account.open, "two readings must agree"
+    world.settle(WON, seconds=120)
+    assert world.account.open == {}
+    assert (world.account.totals.profit, world.risk.entries) == (0, ())
+    assert "ended by settlement" in world.told[0]
+
+
+def test_an_unknown_order_ends_as_a_trade_when_its_shares_are_there():
+    paid = Result(outcome=Outcome.FILLED, shares=Decimal("10.5"), money=Decimal("10.5"))
+    world = unknown_world(holdings=[{UP: "10.5"}], redeem=[paid])
+    world.venue.cash -= Decimal("6.01")
+    world.settle(WON, seconds=120)
+    assert world.account.open == {}
+    assert world.account.totals.fees == Decimal("0.01")
+    assert world.account.totals.profit == Decimal("10.5") - Decimal("6.01")
+
+
+def test_an_unknown_order_stays_open_while_money_is_missing_without_shares_and_a_person_is_told():
+    world = unknown_world()
+    world.venue.cash -= 6
+    world.settle(WON, seconds=900)
+    assert list(world.account.open) == ["buy:0xm1"]
+    assert world.risk.open_money == Decimal("6.0175")
+    assert any("is not settled" in line for line in world.told)
+
+
+def test_more_shares_than_an_order_could_buy_end_it_as_nothing_of_the_kind():
+    world = unknown_world(holdings=[{UP: "5000"}])
+    world.settle(WON, seconds=120)
+    assert list(world.account.open) == ["buy:0xm1"]
+
+
+def test_nothing_is_settled_while_an_order_on_it_is_unknown():
+    world = World(holdings=[{UP: "20"}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    world.begin(an_order(client_id="second"), UNKNOWN)
+    world.venue.cash -= 40
+    world.settle(LOST, seconds=20)
+    assert world.settled == []
