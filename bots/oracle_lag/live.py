@@ -12,7 +12,7 @@ from attrs import evolve
 
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
-from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor
+from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor, booked
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.ledger.database import Database, DiskThread
 from bots.common.operate import checks
@@ -152,7 +152,8 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
     owned = {held.token: held.shares for held in bot.account.positions.values()}
     cash = settings.paper.cash + bot.account.totals.cash
     holdings = Holdings(cash=cash, positions=owned)
-    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings)
+    past = [booked(claim.begun.order, claim.result) for claim in bot.account.claims.values()]
+    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings, past)
 
 
 @asynccontextmanager
