@@ -1,8 +1,8 @@
 """Orders and what becomes of them: values that every executor, log and strategy shares. Pure.
 
 An :class:`Order` obeys the venue's rules from the moment it exists: its price lies on the tick grid and its two
-amounts have the decimals that a FOK or FAK order may have. Sizing decides on them, the intent log stores them
-(:meth:`Order.to_record`), an executor sends them and answers with a :class:`Result`. No code here talks to anybody.
+amounts have the decimals that a FOK or FAK order may have. Sizing decides on them, the ledger stores them,
+an executor sends them and answers with a :class:`Result`. No code here talks to anybody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
@@ -23,7 +23,6 @@ from bots.common.money.amounts import (
     MONEY_STEP,
     SIZE_STEP,
     check_price,
-    decimal_of,
     is_multiple,
     keeps_price,
     money_for,
@@ -32,14 +31,7 @@ from bots.common.money.amounts import (
 from polymirror.core.fees import NO_FEE, FeeSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from attrs import Attribute
-
-E = TypeVar("E", bound=Enum)
-
-Record = dict[str, str | int | bool]
-"""What a value looks like in the intent log and the state file: strings, ints and bools alone."""
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _SALT_BITS: Final = 53
@@ -219,44 +211,6 @@ class Order:
         digest = hashlib.sha256(self.client_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") >> (64 - _SALT_BITS)
 
-    def to_record(self) -> Record:
-        """Write the order as strings, ints and bools; :meth:`from_record` reads it back equal."""
-        return {
-            "client_id": self.client_id,
-            "market": self.market,
-            "token": self.token,
-            "side": self.side.value,
-            "tif": self.tif.value,
-            "price": str(self.price),
-            "shares": str(self.shares),
-            "money": str(self.money),
-            "tick": str(self.tick),
-            "created_ms": self.created_ms,
-            "neg_risk": self.neg_risk,
-            "fee_rate": str(self.fee.rate),
-            "fee_exponent": self.fee.exponent,
-            "taker_delay": self.taker_delay,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Order:
-        """Read what :meth:`to_record` wrote. Raises OrderInvalid, which names the field, for anything else."""
-        return cls(
-            client_id=_of(str, record, "client_id"),
-            market=_of(str, record, "market"),
-            token=_of(str, record, "token"),
-            side=_member(Side, record, "side"),
-            tif=_member(TimeInForce, record, "tif"),
-            price=decimal_of("price", record.get("price")),
-            shares=decimal_of("shares", record.get("shares")),
-            money=decimal_of("money", record.get("money")),
-            tick=decimal_of("tick", record.get("tick")),
-            created_ms=_of(int, record, "created_ms"),
-            neg_risk=_of(bool, record, "neg_risk"),
-            fee=FeeSchedule(decimal_of("fee_rate", record.get("fee_rate")), _of(int, record, "fee_exponent")),
-            taker_delay=_of(bool, record, "taker_delay"),
-        )
-
     def __str__(self) -> str:
         what = f"{self.tif.value} {self.side.value} {self.shares} of {self.token[:12]}"
         return f"{self.client_id}: {what} at {self.price} for {self.money} pUSD"
@@ -293,46 +247,3 @@ class Result:
     def cash(self, side: Side) -> Decimal:
         """Return what the order did to our pUSD: negative when buying."""
         return -(self.money + self.fee) if side is Side.BUY else self.money - self.fee
-
-    def to_record(self) -> Record:
-        """Write the result as strings and bools; :meth:`from_record` reads it back equal."""
-        return {
-            "outcome": self.outcome.value,
-            "shares": str(self.shares),
-            "money": str(self.money),
-            "fee": str(self.fee),
-            "order_id": self.order_id or "",
-            "detail": self.detail,
-            "exact": self.exact,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Result:
-        """Read what :meth:`to_record` wrote. Raises OrderInvalid, which names the field, for anything else."""
-        return cls(
-            outcome=_member(Outcome, record, "outcome"),
-            shares=decimal_of("shares", record.get("shares")),
-            money=decimal_of("money", record.get("money")),
-            fee=decimal_of("fee", record.get("fee")),
-            order_id=_of(str, record, "order_id") or None,
-            detail=_of(str, record, "detail"),
-            exact=_of(bool, record, "exact"),
-        )
-
-
-T = TypeVar("T", str, int, bool)
-
-
-def _of(kind: type[T], record: Mapping[str, object], name: str) -> T:
-    value = record.get(name)
-    if type(value) is not kind:
-        raise OrderInvalid(name, value, f"of type {kind.__name__}")
-    return value
-
-
-def _member(kind: type[E], record: Mapping[str, object], name: str) -> E:
-    value = record.get(name)
-    for member in kind:
-        if member.value == value:
-            return member
-    raise OrderInvalid(name, value, "one of " + ", ".join(str(member.value) for member in kind))
