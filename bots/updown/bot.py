@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,8 +146,8 @@ class Bot:
         # Markets of earlier runs' positions, by condition id.
         self._markets: dict[str, Market] = {}
         self.notices = Outbox(self.ledger, world.network, world.chat, world.look_on)
-        # Risk events that are on their way to the disk.
-        self._notes: set[asyncio.Task[None]] = set()
+        # Stops and pauses on their way to the disk, and what is told of them then.
+        self._telling: set[asyncio.Task[None]] = set()
         # Why the bot is to end; empty while it is not.
         self._ending = ""
         self._woken = asyncio.Event()
@@ -171,6 +171,7 @@ class Bot:
                 self.tell(f"the bot ends, because {describe(error)}", "stop", level=logging.ERROR)
                 await self.notices.drain(LAST_WORDS)
                 raise
+            await asyncio.gather(*self._telling, return_exceptions=True)
             held, unknown = len(self.account.positions), len(self.account.open)
             why = self._ending or "all rounds are settled"
             self.tell(f"the bot ends: {why}; {held} positions are kept, {unknown} orders are unknown", "stop")
@@ -186,7 +187,6 @@ class Bot:
                 Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
             )
             reconciler = Reconciler(self.ledger, executor, world.network, self._warn)
-            await self._reconcile(reconciler)
             self.dealer = dealer = OrderManager(
                 executor=executor,
                 ledger=self.ledger,
@@ -203,8 +203,10 @@ class Bot:
             )
             self._make_desks(dealer)
             left = await self._find_earlier(gamma, dealer)
+            await self._reconcile(reconciler)
             self._tell_start()
-            self.risk.on_change = self._hear_risk
+            # From here on, and not of what was read back, people are told.
+            self.risk.on_change = self._tell_change
             zone = zone_of(plan.risk.day_zone)
             async with Supervisor(world.network, rng=world.rng) as supervisor:
                 supervisor.keep("oracle", world.oracle.run)
@@ -266,8 +268,8 @@ class Bot:
 
         May be called by a signal's handler, on the event loop.
         """
+        self._spawn(self.ledger.note_risk(STOP, why))
         self.risk.stop(why)
-        self._note_soon(self._note_risk(STOP, why))
 
     def tell(self, text: str, kind: str = "notice", level: int = logging.INFO, **fields: object) -> None:
         """Tell a person, through the outbox; ``level`` and ``fields`` are for the log."""
@@ -286,26 +288,26 @@ class Bot:
     def _is_busy(self) -> bool:
         return bool(self.account.positions or self.account.open or self.account.claims)
 
-    def _note_soon(self, work: Coroutine[None, None, None]) -> None:
+    def _tell_change(self, change: RiskChange, detail: str) -> None:
+        """Tell a person why nothing is bought any more, or that it is again, once that is on the disk."""
+        paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
+        kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
+
+        async def tell() -> None:
+            if change is RiskChange.STOPPED:
+                await self._write_rest()
+            else:
+                with suppress(OSError):
+                    await self.ledger.note_risk(GO_ON if kind == RESUME else PAUSE, detail)
+            said = STOP if change is RiskChange.STOPPED else kind
+            self.tell(f"trading: {change.value}, {detail}", said, logging.WARNING)
+
+        self._spawn(tell())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
-
-    async def _note_risk(self, kind: str, why: str) -> None:
-        await self.ledger.note_risk(kind, why)
-        if kind == STOP:
-            self.tell(f"trading is stopped: {why}", STOP, logging.WARNING)
-
-    def _hear_risk(self, change: RiskChange, why: str) -> None:
-        """Tell from when on nothing is bought, and from when on it is again; of a person's stop, once it is durable."""
-        if change is RiskChange.STOPPED:
-            if why == self.world.switch():
-                self.tell(f"trading is stopped: {why}", STOP, logging.WARNING)
-            return
-        paused = any(f"still {each.value}" in why for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
-        goes_on = change is RiskChange.RESUMED and not paused
-        self._note_soon(self.ledger.note_risk(GO_ON if goes_on else PAUSE, why))
-        self.tell(f"trading is {change.value}: {why}", RESUME if goes_on else PAUSE, logging.WARNING)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _listen(self, reconciler: Reconciler) -> None:
         """Do what other processes ask for, such as the commands of this bot."""
@@ -313,7 +315,7 @@ class Bot:
             self.risk.advance(self.ledger.now_ms())
             for kind, why in await self.ledger.requests():
                 if kind in {STOP, RESUME}:
-                    await self._note_risk(kind, why)
+                    await self.ledger.note_risk(kind, why)
                 else:
                     await reconciler.check()
                     self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")

@@ -285,13 +285,13 @@ def test_the_file_a_stop_by_hand_and_their_ends_are_told_once_each():
         await asyncio.sleep(30)
 
     life.play(act)
-    said = [line for line, _ in life.read if line.startswith("trading is")]
+    said = [line for line, _ in life.read if line.startswith("trading:")]
     assert said == [
-        "trading is stopped: the file STOP exists",
-        "trading is resumed: no longer stopped",
-        "trading is stopped: by hand",
-        "trading is resumed: no longer stopped",
-        "trading is stopped: signal SIGUSR1",
+        "trading: stopped, the file STOP exists",
+        "trading: resumed, no longer stopped",
+        "trading: stopped, by hand",
+        "trading: resumed, no longer stopped",
+        "trading: stopped, signal SIGUSR1",
     ]
     again = Life(store=life.store)
     again.play(after(30))
@@ -307,9 +307,9 @@ def test_a_pause_after_losses_is_told_kept_and_over():
         await asyncio.sleep(700)
 
     life.play(act)
-    said = [line for line, _ in life.read if line.startswith("trading is")]
-    assert said[0].startswith("trading is paused: 1 losses in a row: nothing is bought until")
-    assert said[-1] == "trading is resumed: no longer paused"
+    said = [line for line, _ in life.read if line.startswith("trading:")]
+    assert said[0].startswith("trading: paused, 1 in a row lost: nothing is bought until")
+    assert said[-1] == "trading: resumed, no longer paused"
     kinds = [kind for (kind,) in life.store.read("SELECT kind FROM risk_events ORDER BY seq")]
     assert (kinds[0], kinds[-1]) == ("pause", "go on")
 
