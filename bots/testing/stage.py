@@ -31,7 +31,6 @@ from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig
 from polymirror.simulator.virtual import VirtualVenue
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import AsyncIterator, Iterable
 
     from bots.common.execution.live import LiveConfig
@@ -129,10 +128,10 @@ class Stage:
         )
         return cls(exchange, ledger, judge, desk, account, rtds, telegram, venue)
 
-    def notifier(self, network: Network, rng: random.Random) -> Telegram:
-        """Make a notifier to this stage's Telegram. Run it beside the bot."""
+    def chat(self, network: Network) -> Telegram:
+        """Return the way to a chat of this stage's Telegram."""
         chat = str(next(iter(self.telegram.chats)))
-        return Telegram(Secret(self.telegram.token), chat, network, api=self.venue.base_url, rng=rng)
+        return Telegram(Secret(self.telegram.token), chat, network, api=self.venue.base_url)
 
     def oracle_settings(self, settings: OracleSettings) -> OracleSettings:
         """Point an oracle at this stage's feed, which speaks the protocol of the public relay."""
