@@ -128,7 +128,7 @@ class LiveExecutor:
         return await self._follow(order, ack)
 
     def know(self, order_ids: Iterable[str]) -> None:
-        """Tell which orders are accounted for already, as found in the intent log at the start.
+        """Tell which orders are accounted for already, as found in the ledger at the start.
 
         A look-up of an order without a name will not take their fills for its own.
         """
