@@ -34,7 +34,7 @@ from polymirror.errors import UnknownToken, VenueError
 from polymirror.venue.gamma import Gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
     from decimal import Decimal
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bots.common.money.sizing import SizeLimits
     from bots.common.operate.notifications import Notifier
     from bots.common.orders.order import Order, Result, TimeInForce
-    from bots.common.risk.limits import RiskLimits
+    from bots.common.risk.limits import RiskChange, RiskLimits
     from bots.updown.oracles.base import Oracle
     from bots.updown.rounds import RoundSettings
     from bots.updown.worker import Strategy
@@ -147,8 +147,8 @@ class Bot:
         self._names: dict[str, str] = {}
         # Markets of earlier runs' positions, by condition id.
         self._markets: dict[str, Market] = {}
-        # Stops that are on their way to the disk.
-        self._stops: set[asyncio.Task[None]] = set()
+        # Stops on their way to the disk, and what is told of them then.
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[str, Any]:
         """Trade until cancelled, or until the limited rounds are settled; return the summary."""
@@ -178,6 +178,8 @@ class Bot:
             self._make_desks(dealer)
             left = await self._find_earlier(gamma, dealer)
             await self._reconcile(reconciler)
+            # From here on, and not of what was read back, people are told.
+            self.risk.on_change = self._tell_change
             async with Supervisor(world.network, rng=world.rng) as supervisor:
                 supervisor.keep("oracle", world.oracle.run)
                 supervisor.keep("dealer", dealer.run, vital=True)
@@ -202,7 +204,8 @@ class Bot:
                 for name, run in (*world.tasks.items(), *((asset, desk.run) for asset, desk in self.desks.items())):
                     supervisor.keep(name, run)
                 # Nobody tells when the last of a limited run's rounds is booked, so it is looked at.
-                while self._is_busy() or not self.tally.done(dealer.now_ms()):  # noqa: ASYNC110
+                while self._is_busy() or not self.tally.done(dealer.now_ms()):
+                    self.risk.advance(dealer.now_ms())
                     await asyncio.sleep(1.0)
             return self.summary()
 
@@ -216,10 +219,8 @@ class Bot:
 
         May be called by a signal's handler, on the event loop.
         """
+        self._spawn(self.ledger.note_risk(STOP, why))
         self.risk.stop(why)
-        task = asyncio.get_running_loop().create_task(self._note_risk(STOP, why))
-        self._stops.add(task)
-        task.add_done_callback(self._stops.discard)
 
     def tell(self, text: str) -> None:
         """Tell a person, and keep it in the outbox."""
@@ -229,16 +230,26 @@ class Bot:
     def _is_busy(self) -> bool:
         return bool(self.account.positions or self.account.open or self.account.claims)
 
-    async def _note_risk(self, kind: str, why: str) -> None:
-        await self.ledger.note_risk(kind, why)
-        self.tell(f"trading is {'stopped' if kind == STOP else 'resumed'}: {why}")
+    def _tell_change(self, change: RiskChange, detail: str) -> None:
+        """Tell a person why nothing is bought any more, or that it is again, once that is on the disk."""
+
+        async def tell() -> None:
+            await self._write_rest()
+            self.tell(f"trading: {change.value}, {detail}")
+
+        self._spawn(tell())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _listen(self, reconciler: Reconciler) -> None:
         """Do what other processes ask for, such as the commands of this bot."""
         while True:
             for kind, why in await self.ledger.requests():
                 if kind in {STOP, RESUME}:
-                    await self._note_risk(kind, why)
+                    await self.ledger.note_risk(kind, why)
                 else:
                     await reconciler.check()
                     self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")

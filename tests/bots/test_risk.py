@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from decimal import Decimal
@@ -14,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bots.common.errors import StateInvalid
+from bots.common.risk.groups import Entry, Group, Leg
 from bots.common.risk.limits import DAY_MS, MAX_REMEMBERED, Risk, RiskLimits, RiskReason
 from bots.common.risk.switch import KillFile, stop_on_signal
 from polymirror.errors import ConfigError
@@ -27,22 +26,33 @@ LIMITS = RiskLimits(
 )  # fmt: skip
 
 
-def risk_with(*entries: str, limits: RiskLimits = LIMITS) -> Risk:
+class Alone(Risk):
+    """With orders that belong to no group, and of which only the money is known."""
+
+    def enter(self, now_ms, *, client_id, market, asset, money):
+        leg = Leg(client_id=client_id, market=market, asset=asset, money=money)
+        return self.enter_group(now_ms, Group(group_id="", legs=(leg,)))
+
+    def adopt(self, now_ms, *, client_id, market, asset, money, filled=True):
+        self.hold(now_ms, Entry(client_id=client_id, market=market, asset=asset, money=money, filled=filled))
+
+
+def risk_with(*entries: str, limits: RiskLimits = LIMITS) -> Alone:
     """Enter markets named so, each with 10 pUSD on an asset of the same name, a minute before noon."""
-    risk = Risk(limits)
+    risk = Alone(limits)
     for name in entries:
         assert risk.enter(NOON - 60_000, client_id=name, market=name, asset=name, money=d(10)) is None
     return risk
 
 
 def asked(
-    risk: Risk, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10"
+    risk: Alone, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10"
 ) -> RiskReason | None:
     refusal = risk.allow(now_ms, market=market, asset=asset, money=d(money))
     return None if refusal is None else refusal.reason
 
 
-def lose(risk: Risk, name: str, loss: str, now_ms: int = NOON) -> None:
+def lose(risk: Alone, name: str, loss: str, now_ms: int = NOON) -> None:
     risk.adopt(now_ms - 5_000, client_id=name, market=name, asset=name, money=d(loss))
     risk.closed(now_ms, name, -d(loss))
 
@@ -91,8 +101,9 @@ def test_what_was_won_today_does_not_widen_the_daily_limit():
     assert asked(evolved(risk, max_positions=9), money="15.01") is RiskReason.DAILY_LOSS
 
 
-def evolved(risk: Risk, **changes) -> Risk:
-    return Risk.restore(evolve(risk.limits, **changes), risk.snapshot())
+def evolved(risk: Alone, **changes) -> Alone:
+    risk.limits = evolve(risk.limits, **changes)
+    return risk
 
 
 def test_losses_are_forgiven_at_midnight_but_open_money_is_not():
@@ -170,45 +181,43 @@ def test_an_undecided_order_stays_reserved_when_its_market_settles():
 def test_a_refused_order_reserves_nothing():
     risk = risk_with()
     assert risk.enter(NOON, client_id="1", market="a", asset="btc", money=d(26)) is not None
-    assert risk.snapshot() == Risk(LIMITS).snapshot()
+    assert (risk.entries, risk.open_money) == ((), 0)
+    assert asked(risk, market="a") is None
 
 
 def test_being_told_of_unknown_orders_changes_nothing():
     risk = risk_with("a")
-    before = risk.snapshot()
+    before = risk.entries
     risk.filled("zz", d(1))
     risk.dropped("zz")
-    assert risk.snapshot() == before
+    assert risk.entries == before
 
 
 def test_what_is_remembered_of_markets_is_bounded():
-    risk = Risk(LIMITS)
+    risk = Alone(LIMITS)
     for number in range(MAX_REMEMBERED + 5):
         risk.adopt(number, client_id="1", market=f"m{number}", asset="btc", money=d(1))
-    entered = risk.snapshot()["entered"]
-    assert len(entered) == MAX_REMEMBERED
-    assert "m5" in entered
-    assert "m4" not in entered
+    assert asked(risk, market="m5") is RiskReason.SECOND_ENTRY
+    assert asked(risk, market="m4") is None
 
 
 # The kill switch.
 
 
-def test_a_stop_survives_a_restart_until_it_is_taken_back():
+def test_a_stop_holds_until_it_is_taken_back_and_its_first_reason_is_kept():
     risk = risk_with()
     risk.stop("signal SIGUSR1")
     risk.stop("later")
-    again = Risk.restore(LIMITS, json.loads(json.dumps(risk.snapshot())))
-    assert asked(again) is RiskReason.STOPPED
-    assert again.stopped == "signal SIGUSR1"
-    again.resume()
-    assert again.stopped is None
-    assert asked(again) is None
+    assert asked(risk) is RiskReason.STOPPED
+    assert risk.stopped == "signal SIGUSR1"
+    risk.resume()
+    assert risk.stopped is None
+    assert asked(risk) is None
 
 
 def test_a_file_stops_trading_while_it_exists(tmp_path):
     file = tmp_path / "STOP"
-    risk = Risk(LIMITS, KillFile(file))
+    risk = Alone(LIMITS, KillFile(file))
     assert asked(risk) is None
     file.touch()
     assert asked(risk) is RiskReason.STOPPED
@@ -261,37 +270,6 @@ def test_a_platform_without_the_signal_is_told_and_goes_on(caplog):
     assert "delivers no SIGNOSUCH" in caplog.text
 
 
-# What is kept.
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"version": 3}, "version"),
-        ({"days": {"1": "x"}}, "days"),
-        ({"days": {"one": "1.5"}}, "days"),
-        ({"days": {"1": "NaN"}}, "days"),
-        ({"streak": True}, "streak"),
-        ({"stopped": None}, "stopped"),
-        ({"entered": {"a": "1"}}, "entered"),
-        ({"entries": [{"client_id": "a"}]}, "market"),
-        ({"entries": ["a"]}, "entries"),
-        ({"entries": [{}] * 1_001}, "entries"),
-    ],
-)
-def test_a_snapshot_that_was_changed_is_refused_by_name(changes, field):
-    with pytest.raises(StateInvalid, match=field):
-        Risk.restore(LIMITS, risk_with("a").snapshot() | changes)
-
-
-@pytest.mark.parametrize("field", list(risk_with("a").snapshot()))
-def test_a_snapshot_with_a_field_missing_is_refused_by_name(field):
-    snapshot = risk_with("a").snapshot()
-    del snapshot[field]
-    with pytest.raises(StateInvalid, match=field):
-        Risk.restore(LIMITS, snapshot)
-
-
 @pytest.mark.parametrize(
     ("field", "value"), [("max_trade", d(0)), ("max_daily_loss", 100.0), ("max_positions", 0), ("cooldown_ms", -1)]
 )
@@ -301,7 +279,7 @@ def test_a_limit_out_of_range_is_named(field, value):
 
 
 class Days(RuleBasedStateMachine):
-    """Any sequence of orders, fills, losses, wins, restarts and midnights."""
+    """Any sequence of orders, fills, losses, wins and midnights."""
 
     @initialize(daily=st.integers(1, 200), trade=st.integers(1, 60), second=st.booleans(), positions=st.integers(1, 4))
     def begin(self, daily, trade, second, positions):
@@ -309,7 +287,7 @@ class Days(RuleBasedStateMachine):
             max_trade=Decimal(trade), max_market=Decimal(trade) * 2, max_positions=positions,
             max_daily_loss=Decimal(daily), max_losses_in_a_row=3, pause_ms=1_000, cooldown_ms=0, second_entry=second,
         )  # fmt: skip
-        self.risk = Risk(self.limits)
+        self.risk = Alone(self.limits)
         self.now = NOON
         self.count = 0
         # Our own books: what each open order or position can still lose, and what each day really brought.
@@ -351,12 +329,6 @@ class Days(RuleBasedStateMachine):
     @rule(hours=st.integers(0, 30))
     def wait(self, hours):
         self.now += hours * 3_600_000
-
-    @rule()
-    def restart(self):
-        snapshot = json.loads(json.dumps(self.risk.snapshot()))
-        self.risk = Risk.restore(self.limits, snapshot)
-        assert self.risk.snapshot() == snapshot
 
     @invariant()
     def no_day_can_lose_more_than_its_limit_even_if_all_is_lost(self):

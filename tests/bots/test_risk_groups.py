@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from decimal import Decimal
 from fractions import Fraction
 
@@ -139,7 +138,7 @@ class Order:
 
 
 class Groups(RuleBasedStateMachine):
-    """Any sequence of groups, fills, failures on the chain, settlements, midnights and restarts.
+    """Any sequence of groups, fills, failures on the chain, settlements and midnights.
 
     The model reckons for itself, by trying everything that may happen.
     """
@@ -244,12 +243,6 @@ class Groups(RuleBasedStateMachine):
     @rule(hours=st.integers(0, 30))
     def wait(self, hours):
         self.now += hours * 3_600_000
-
-    @rule()
-    def restart(self):
-        snapshot = json.loads(json.dumps(self.risk.snapshot()))
-        self.risk = Risk.restore(self.limits, snapshot)
-        assert self.risk.snapshot() == snapshot
 
     def worst(self, market: str) -> Fraction:
         """Try every winner, and for each order that is not final all, half and nothing."""

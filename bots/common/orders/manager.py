@@ -23,6 +23,8 @@ from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.orders.intents import Intent, Leg, leases_of
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import Settler
+from bots.common.risk.follow import leg_of
+from bots.common.risk.groups import Group as RiskGroup
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive, PolymirrorError, UnknownToken
 from polymirror.gate import Books, Gate
@@ -195,11 +197,14 @@ class OrderManager:
         if isinstance(group, SizeRefusal):
             self._refuse(intent, f"size {group.reason.name}", str(group), views)
             return []
-        refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=group.worst)
+        orders = self._orders(group.legs, terms, self._tif)
+        pairs = zip(orders, group.legs, strict=True)
+        risked = tuple(leg_of(order, terms.asset, leg.reserve) for order, leg in pairs if order.side is Side.BUY)
+        risk_group = RiskGroup(group_id=orders[0].client_id, legs=risked)
+        refusal = self.risk.allow_group(self.now_ms(), risk_group) if risked else None
         if refusal is not None:
             self._refuse(intent, f"risk {refusal.reason.name}", str(refusal), views)
             return []
-        orders = self._orders(group.legs, terms, self._tif)
         self._decide(intent, "order", f"{orders[0]}", views)
         # No other task runs between the risk's word and the booking of the intent.
         await self.ledger.begin(

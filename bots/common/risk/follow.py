@@ -2,7 +2,7 @@
 
 :class:`RiskFollower` is handed to the :class:`~bots.common.ledger.ledger.Ledger`, which calls it with every row that
 it books, while the bot trades and when the rows are read back. With it nobody else tells the risk of orders: a bot
-asks ``risk.allow`` and, without waiting for anything in between, calls ``begin``.
+asks ``risk.allow_group`` and, without waiting for anything in between, calls ``begin``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Final
 from bots.common.ledger.rows import ZERO, Begun, Corrected, Finished, Merged, RiskEvent, Settled
 from bots.common.money.amounts import EXACT
 from bots.common.orders.order import Side
+from bots.common.risk.groups import Entry, Leg
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from bots.common.ledger.account import Account
     from bots.common.ledger.rows import Row
+    from bots.common.orders.order import Order
     from bots.common.risk.limits import Risk
 
 STOP: Final = "stop"
 RESUME: Final = "resume"
+PAUSE: Final = "pause"
+GO_ON: Final = "go on"
+"""A pause is told and kept; it follows from the rows and the settings, and nothing else is done about it."""
 
 
 class RiskFollower:
@@ -32,6 +39,8 @@ class RiskFollower:
         self._begun: dict[str, Begun] = {}
         # The account's profit before the present row: a sale has brought the difference.
         self._profit = account.totals.profit
+        # What markets have brought of which something is still held: both tokens of a pair end as one.
+        self._earned: dict[str, Decimal] = {}
 
     def __call__(self, row: Row) -> None:
         """Hear of a row that the account has booked."""
@@ -44,7 +53,7 @@ class RiskFollower:
                 if row.final:
                     del self._begun[row.client_id]
             case Settled() | Merged():
-                self._risk.closed(row.at_ms, row.market, EXACT.subtract(self._account.totals.profit, self._profit))
+                self._close(row)
             case Corrected():
                 self._believe(row)
             case RiskEvent(kind=kind) if kind == STOP:
@@ -54,26 +63,27 @@ class RiskFollower:
         self._profit = self._account.totals.profit
 
     def _reserve(self, row: Begun) -> None:
-        order = row.order
-        self._risk.adopt(
-            row.at_ms,
-            client_id=order.client_id,
-            market=order.market,
-            asset=row.asset,
-            money=row.reserve,
-            filled=False,
-        )
+        self._risk.hold(row.at_ms, Entry.of(leg_of(row.order, row.asset, row.reserve), row.group_id))
+
+    def _close(self, row: Settled | Merged) -> None:
+        """Close a market once nothing of it is held any more; until then its entries count as they did."""
+        earned = EXACT.subtract(self._account.totals.profit, self._profit)
+        whole = EXACT.add(self._earned.pop(row.market, ZERO), earned)
+        if any(held.market == row.market for held in self._account.positions.values()):
+            self._earned[row.market] = whole
+        else:
+            self._risk.closed(row.at_ms, row.market, whole)
 
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
         earned = EXACT.subtract(self._account.totals.profit, self._profit)
         if result.traded and order.side is Side.BUY:
-            self._risk.filled(row.client_id, -result.cash(Side.BUY))
+            self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:
             self._risk.dropped(row.client_id)
         if order.side is Side.SELL and (result.traded or earned):
             self._risk.closed(row.at_ms, order.market, earned)
-            self._hold(row, order.market, order.token, begun.asset)
+            self._hold(row, order.market, begun)
         elif earned and not any(entry.market == order.market for entry in self._risk.entries):
             # The chain took a purchase back, or changed it, after its position was over.
             self._risk.closed(row.at_ms, order.market, earned)
@@ -83,11 +93,34 @@ class RiskFollower:
         entries = [entry for entry in self._risk.entries if entry.market == row.market and entry.filled]
         lost = EXACT.subtract(self._account.totals.profit, self._profit)
         self._risk.closed(row.at_ms, row.market, lost if row.shares <= 0 else ZERO)
-        self._hold(row, row.market, row.token, entries[0].asset if entries else "")
+        self._hold(row, row.market, entries[0] if entries else None)
 
-    def _hold(self, row: Finished | Corrected, market: str, token: str, asset: str) -> None:
-        """Count what is left of a position as one entry."""
-        held = self._account.positions.get(token)
-        if held is not None:
-            name = f"rest-{row.seq}"
-            self._risk.adopt(row.at_ms, client_id=name, market=market, asset=asset, money=held.cost)
+    def _hold(self, row: Finished | Corrected, market: str, like: Begun | Entry | None) -> None:
+        """Count what is left of a market's positions, one entry for each token."""
+        asset, group_id = ("", "") if like is None else (like.asset, like.group_id)
+        for held in self._account.positions.values():
+            if held.market == market:
+                name = f"rest-{row.seq}-{held.token}"
+                rest = Entry(
+                    client_id=name,
+                    market=market,
+                    asset=asset,
+                    money=held.cost,
+                    token=held.token,
+                    shares=held.shares,
+                    group_id=group_id,
+                    filled=True,
+                )
+                self._risk.hold(row.at_ms, rest)
+
+
+def leg_of(order: Order, asset: str, reserve: Decimal) -> Leg:
+    """Say what an order risks that costs at most ``reserve`` pUSD, fee included."""
+    return Leg(
+        client_id=order.client_id,
+        market=order.market,
+        asset=asset,
+        money=reserve,
+        token=order.token,
+        shares=order.shares if order.side is Side.BUY else ZERO,
+    )

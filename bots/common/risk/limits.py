@@ -14,19 +14,18 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, unique
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
-from bots.common.errors import StateInvalid, shorten
+from bots.common.errors import shorten
 from bots.common.money.amounts import EXACT
 from bots.common.ranges import decimal_range, whole
 from bots.common.risk.days import Days, zone, zone_of
 from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 DAY_MS: Final = 86_400_000
 
@@ -37,8 +36,6 @@ MAX_REMEMBERED: Final = 4_096
 """Markets whose entry is remembered, the newest of them: a market of 15 minutes is over long before."""
 
 MAX_ASSETS: Final = 256
-
-VERSION: Final = 2
 
 
 @frozen(kw_only=True)
@@ -118,24 +115,6 @@ class Mark(NamedTuple):
         return bool(group_id) and self.group_id == group_id
 
 
-@define(kw_only=True)
-class _State:
-    """What a snapshot holds."""
-
-    version: int = VERSION
-    # Why trading was stopped from within or by a person; "" while it is not.
-    stopped: str
-    days: dict[int, Decimal]
-    # Settled losses one after the other, and what followed from them.
-    streak: int
-    paused_until_ms: int
-    # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
-    entered: Annotated[dict[str, Mark], msgspec.Meta(max_length=MAX_REMEMBERED)]
-    # When an order on each asset was last begun.
-    last_order: Annotated[dict[str, Mark], msgspec.Meta(max_length=MAX_ASSETS)]
-    entries: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)]
-
-
 class Risk:
     """The limits, and what has been used of them.
 
@@ -153,12 +132,16 @@ class Risk:
         self.limits = limits
         self.on_change = on_change
         self._switch = switch
+        # Why trading was stopped from within or by a person; "" while it is not.
         self._stopped = ""
         # What may still be lost, by the client id of the order that risked it.
         self._entries: dict[str, Entry] = {}
+        # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
         self._entered: OrderedDict[str, Mark] = OrderedDict()
+        # When an order on each asset was last begun.
         self._last_order: dict[str, Mark] = {}
         self._days = Days(zone_of(limits.day_zone))
+        # Settled losses one after the other, and what followed from them.
         self._streak = 0
         self._paused_until_ms = 0
         # What a group would have cost that could not be afforded any more for what was lost; 0 while that is not so.
@@ -200,7 +183,8 @@ class Risk:
 
     def allow(self, now_ms: int, *, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
         """Ask :meth:`allow_group` for an order alone that costs at most ``money`` pUSD, fee included."""
-        return self.allow_group(now_ms, Group(group_id="", legs=(_alone("", market, asset, money),)))
+        leg = Leg(client_id="", market=market, asset=asset, money=money)
+        return self.allow_group(now_ms, Group(group_id="", legs=(leg,)))
 
     def refuse_stopped(self) -> RiskRefusal | None:
         """Look at the kill switch alone: for an order that was allowed, right before it leaves."""
@@ -229,10 +213,6 @@ class Risk:
                 self.hold(now_ms, Entry.of(leg, group.group_id))
         return refusal
 
-    def enter(self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
-        """Ask :meth:`enter_group` for an order alone."""
-        return self.enter_group(now_ms, Group(group_id="", legs=(_alone(client_id, market, asset, money),)))
-
     def hold(self, now_ms: int, entry: Entry) -> None:
         """Count an order or position that exists whether it was allowed or not."""
         self._entries[entry.client_id] = entry
@@ -244,12 +224,6 @@ class Risk:
         self._last_order[entry.asset] = mark
         if len(self._last_order) > MAX_ASSETS:
             self._last_order.pop(min(self._last_order, key=lambda name: self._last_order[name]))
-
-    def adopt(
-        self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal, filled: bool = True
-    ) -> None:
-        """Ask :meth:`hold` for an order alone, of which only the money is known."""
-        self.hold(now_ms, evolve(Entry.of(_alone(client_id, market, asset, money), ""), filled=filled))
 
     def filled(self, client_id: str, cost: Decimal, shares: Decimal = ZERO, *, final: bool = False) -> None:
         """Tell that an order traded: ``cost`` pUSD, fee included, are at risk instead of what was reserved.
@@ -296,43 +270,6 @@ class Risk:
         """Take back :meth:`stop`. A kill switch that is a file stays on while the file exists."""
         self._stopped = ""
         self._tell()
-
-    # What is kept.
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything that must survive a restart, as dicts and lists of str, int and bool."""
-        state = _State(
-            stopped=self._stopped,
-            days=self._days.profits,
-            streak=self._streak,
-            paused_until_ms=self._paused_until_ms,
-            entered=dict(self._entered),
-            last_order=self._last_order,
-            entries=list(self._entries.values()),
-        )
-        kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(state))
-        return kept
-
-    @classmethod
-    def restore(
-        cls, limits: RiskLimits, snapshot: Mapping[str, Any], switch: Callable[[], str | None] = lambda: None
-    ) -> Risk:
-        """Go on from a :meth:`snapshot`. Raises StateInvalid, which names the field: nothing is assumed."""
-        if snapshot.get("version") != VERSION:
-            raise StateInvalid("risk.version", snapshot.get("version"), str(VERSION))
-        try:
-            state = msgspec.convert(dict(snapshot), _State, str_keys=True)
-        except msgspec.ValidationError as error:
-            raise StateInvalid("risk", str(error), "what was written") from None
-        numbers = [*state.days.values(), *(number for each in state.entries for number in (each.money, each.shares))]
-        if not all(number.is_finite() for number in numbers):
-            raise StateInvalid("risk", "an endless amount among days or entries", "what was written")
-        risk = cls(limits, switch)
-        risk._stopped, risk._streak, risk._paused_until_ms = state.stopped, state.streak, state.paused_until_ms
-        risk._days.profits, risk._last_order = state.days, state.last_order
-        risk._entered = OrderedDict(state.entered)
-        risk._entries = {entry.client_id: entry for entry in state.entries}
-        return risk
 
     # Each check looks at one kind of limit.
 
@@ -408,9 +345,7 @@ class Risk:
             found[RiskChange.STOPPED] = Told(why, why)
         if self._now_ms < self._paused_until_ms:
             until = datetime.fromtimestamp(self._paused_until_ms // 1000, UTC)
-            words = (
-                f"{limits.max_losses_in_a_row} losses in a row: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
-            )
+            words = f"{limits.max_losses_in_a_row} in a row lost: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
             found[RiskChange.PAUSED] = Told("", words)
         lost = max(ZERO, -self.profit_today(self._now_ms))
         if EXACT.add(lost, self._too_much) > limits.max_daily_loss:
@@ -420,7 +355,3 @@ class Risk:
         else:
             self._too_much = ZERO
         return found
-
-
-def _alone(client_id: str, market: str, asset: str, money: Decimal) -> Leg:
-    return Leg(client_id=client_id, market=market, asset=asset, money=money)
