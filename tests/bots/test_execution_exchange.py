@@ -207,6 +207,39 @@ def test_in_a_storm_no_order_is_sent_twice_and_the_books_balance():
     assert desk.faults.struck["request_late"] + desk.faults.struck["request_lost"]
 
 
+@pytest.mark.parametrize("lag_ms", [0, 30_000])
+def test_with_lists_that_lag_nulls_and_trades_that_fail_what_is_decided_is_what_moved(lag_ms):
+    desk = AssetWorker(
+        OrderFaultRates(answer_lost=0.3, null_lookups=0.3, failed_trades=0.3, fail_ms=1_000, lag_ms=lag_ms)
+    )
+    decided: list[tuple[Order, Result]] = []
+
+    async def scene(executor, mirror, client):
+        for number in range(12):
+            order, result = await trade(
+                executor, mirror, lambda view, name=f"c{number}": desk.order(view, 10, name=name, slack=4)
+            )
+            await asyncio.sleep(2)
+            for _ in range(6):
+                if result.outcome in {Outcome.UNKNOWN, Outcome.FILLED}:
+                    # A fill is provisional: it is looked at again when the chain has had its time.
+                    result = await executor.resolve(order, result.order_id)
+                    await asyncio.sleep(lag_ms / 4_000)
+            decided.append((order, result))
+        return await executor.holdings(), await executor.trades(START_MS)
+
+    holdings, trades = desk.run(scene, timeout=2)
+    outcomes = {result.outcome for _, result in decided}
+    assert outcomes == {Outcome.FILLED, Outcome.NO_MATCH}
+    assert desk.faults.struck["null_lookups"]
+    assert holdings.cash == 1000 + sum(result.cash(Side.BUY) for _, result in decided)
+    assert sum(holdings.positions.values()) == sum(result.shares for _, result in decided)
+    # Those that failed are listed, and say so.
+    gone = {each.order_id for each in trades if each.failed}
+    assert gone == {result.order_id for _, result in decided if result.outcome is Outcome.NO_MATCH}
+    assert not any(each.failed for each in trades if each.order_id not in gone)
+
+
 def test_wrong_credentials_are_told_apart_from_everything_else():
     desk = AssetWorker()
     desk.account = Account.made_up("somebody else")
@@ -307,6 +340,13 @@ async def test_the_desk_of_the_served_simulator_takes_the_same_calls():
 
 def answered(status, text, kind="application/json"):
     return httpx.MockTransport(lambda _: httpx.Response(status, text=text, headers={"Content-Type": kind}))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "said"), [(200, "null"), (404, '{"error":"order not found"}')])
+async def test_an_order_that_is_null_or_not_found_is_none(status, said):
+    async with client_of(answered(status, said)) as client:
+        assert await client.look_up("0xa") is None
 
 
 ACCEPTED = '{"success":true,"errorMsg":"","orderID":"0xa","status":"%s","makingAmount":"%s","takingAmount":"%s"}'
