@@ -37,7 +37,7 @@ def test_a_pause_after_losses_and_its_end_are_told_once_each(said):
     bot, _ = play(evolve(ONE, risk=limits), minutes=75)
     losses = bot.account.totals.lost
     assert losses > 0
-    assert len([text for text in said if "1 losses in a row: nothing is bought until" in text]) == losses
+    assert len([text for text in said if "1 in a row lost: nothing is bought until" in text]) == losses
     assert len([text for text in said if "no longer paused" in text]) >= losses - 1
 
 

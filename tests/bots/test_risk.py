@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bots.common.risk.groups import Entry, Group, Leg
 from bots.common.risk.limits import DAY_MS, MAX_REMEMBERED, Risk, RiskLimits, RiskReason
 from bots.common.risk.switch import KillFile, stop_on_signal
 from polymirror.errors import ConfigError
@@ -25,22 +26,33 @@ LIMITS = RiskLimits(
 )  # fmt: skip
 
 
-def risk_with(*entries: str, limits: RiskLimits = LIMITS) -> Risk:
+class Alone(Risk):
+    """With orders that belong to no group, and of which only the money is known."""
+
+    def enter(self, now_ms, *, client_id, market, asset, money):
+        leg = Leg(client_id=client_id, market=market, asset=asset, money=money)
+        return self.enter_group(now_ms, Group(group_id="", legs=(leg,)))
+
+    def adopt(self, now_ms, *, client_id, market, asset, money, filled=True):
+        self.hold(now_ms, Entry(client_id=client_id, market=market, asset=asset, money=money, filled=filled))
+
+
+def risk_with(*entries: str, limits: RiskLimits = LIMITS) -> Alone:
     """Enter markets named so, each with 10 pUSD on an asset of the same name, a minute before noon."""
-    risk = Risk(limits)
+    risk = Alone(limits)
     for name in entries:
         assert risk.enter(NOON - 60_000, client_id=name, market=name, asset=name, money=d(10)) is None
     return risk
 
 
 def asked(
-    risk: Risk, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10"
+    risk: Alone, now_ms: int = NOON, market: str = "m", asset: str = "btc", money: str = "10"
 ) -> RiskReason | None:
     refusal = risk.allow(now_ms, market=market, asset=asset, money=d(money))
     return None if refusal is None else refusal.reason
 
 
-def lose(risk: Risk, name: str, loss: str, now_ms: int = NOON) -> None:
+def lose(risk: Alone, name: str, loss: str, now_ms: int = NOON) -> None:
     risk.adopt(now_ms - 5_000, client_id=name, market=name, asset=name, money=d(loss))
     risk.closed(now_ms, name, -d(loss))
 
@@ -89,7 +101,7 @@ def test_what_was_won_today_does_not_widen_the_daily_limit():
     assert asked(evolved(risk, max_positions=9), money="15.01") is RiskReason.DAILY_LOSS
 
 
-def evolved(risk: Risk, **changes) -> Risk:
+def evolved(risk: Alone, **changes) -> Alone:
     risk.limits = evolve(risk.limits, **changes)
     return risk
 
@@ -182,7 +194,7 @@ def test_being_told_of_unknown_orders_changes_nothing():
 
 
 def test_what_is_remembered_of_markets_is_bounded():
-    risk = Risk(LIMITS)
+    risk = Alone(LIMITS)
     for number in range(MAX_REMEMBERED + 5):
         risk.adopt(number, client_id="1", market=f"m{number}", asset="btc", money=d(1))
     assert asked(risk, market="m5") is RiskReason.SECOND_ENTRY
@@ -205,7 +217,7 @@ def test_a_stop_holds_until_it_is_taken_back_and_its_first_reason_is_kept():
 
 def test_a_file_stops_trading_while_it_exists(tmp_path):
     file = tmp_path / "STOP"
-    risk = Risk(LIMITS, KillFile(file))
+    risk = Alone(LIMITS, KillFile(file))
     assert asked(risk) is None
     file.touch()
     assert asked(risk) is RiskReason.STOPPED
@@ -275,7 +287,7 @@ class Days(RuleBasedStateMachine):
             max_trade=Decimal(trade), max_market=Decimal(trade) * 2, max_positions=positions,
             max_daily_loss=Decimal(daily), max_losses_in_a_row=3, pause_ms=1_000, cooldown_ms=0, second_entry=second,
         )  # fmt: skip
-        self.risk = Risk(self.limits)
+        self.risk = Alone(self.limits)
         self.now = NOON
         self.count = 0
         # Our own books: what each open order or position can still lose, and what each day really brought.

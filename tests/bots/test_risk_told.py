@@ -11,7 +11,7 @@ from bots.common.risk.limits import DAY_MS, Risk, RiskLimits, RiskReason
 from bots.common.risk.switch import KillFile
 from polymirror.errors import ConfigError
 from tests.bots.execution_rig import d
-from tests.bots.test_risk import LIMITS, NOON, asked, lose, risk_with
+from tests.bots.test_risk import LIMITS, NOON, Alone, asked, lose, risk_with
 
 # Days, and clocks that are set.
 
@@ -26,7 +26,7 @@ from tests.bots.test_risk import LIMITS, NOON, asked, lose, risk_with
     ],
 )
 def test_a_day_begins_at_midnight_in_the_stated_zone(zone, forgiven_at):
-    risk = Risk(evolve(LIMITS, day_zone=zone))
+    risk = Alone(evolve(LIMITS, day_zone=zone))
     midnight = int(datetime.fromisoformat(forgiven_at).timestamp() * 1000)
     lose(risk, "a", "55", midnight - 1)
     assert risk.profit_today(midnight - 1) == -55
@@ -90,7 +90,7 @@ def test_a_stop_is_told_once_and_so_is_its_end():
 
 
 def test_the_file_of_the_kill_switch_is_told_while_nothing_is_traded(tmp_path):
-    risk = Risk(LIMITS, KillFile(tmp_path / "STOP"))
+    risk = Alone(LIMITS, KillFile(tmp_path / "STOP"))
     told = told_by(risk)
     risk.advance(NOON)
     (tmp_path / "STOP").touch()
@@ -117,7 +117,7 @@ def test_a_pause_is_told_with_its_end_and_so_is_its_end():
     for second in (1, 599):
         risk.advance(NOON + second * 1000)
     risk.advance(NOON + 600_000)
-    words = "2 losses in a row: nothing is bought until 2026-09-21 12:10:00 UTC"
+    words = "2 in a row lost: nothing is bought until 2026-09-21 12:10:00 UTC"
     assert told == [("PAUSED", words), ("RESUMED", "no longer paused")]
 
 

@@ -183,7 +183,8 @@ class Risk:
 
     def allow(self, now_ms: int, *, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
         """Ask :meth:`allow_group` for an order alone that costs at most ``money`` pUSD, fee included."""
-        return self.allow_group(now_ms, Group(group_id="", legs=(_alone("", market, asset, money),)))
+        leg = Leg(client_id="", market=market, asset=asset, money=money)
+        return self.allow_group(now_ms, Group(group_id="", legs=(leg,)))
 
     def refuse_stopped(self) -> RiskRefusal | None:
         """Look at the kill switch alone: for an order that was allowed, right before it leaves."""
@@ -212,10 +213,6 @@ class Risk:
                 self.hold(now_ms, Entry.of(leg, group.group_id))
         return refusal
 
-    def enter(self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal) -> RiskRefusal | None:
-        """Ask :meth:`enter_group` for an order alone."""
-        return self.enter_group(now_ms, Group(group_id="", legs=(_alone(client_id, market, asset, money),)))
-
     def hold(self, now_ms: int, entry: Entry) -> None:
         """Count an order or position that exists whether it was allowed or not."""
         self._entries[entry.client_id] = entry
@@ -227,12 +224,6 @@ class Risk:
         self._last_order[entry.asset] = mark
         if len(self._last_order) > MAX_ASSETS:
             self._last_order.pop(min(self._last_order, key=lambda name: self._last_order[name]))
-
-    def adopt(
-        self, now_ms: int, *, client_id: str, market: str, asset: str, money: Decimal, filled: bool = True
-    ) -> None:
-        """Ask :meth:`hold` for an order alone, of which only the money is known."""
-        self.hold(now_ms, evolve(Entry.of(_alone(client_id, market, asset, money), ""), filled=filled))
 
     def filled(self, client_id: str, cost: Decimal, shares: Decimal = ZERO, *, final: bool = False) -> None:
         """Tell that an order traded: ``cost`` pUSD, fee included, are at risk instead of what was reserved.
@@ -354,9 +345,7 @@ class Risk:
             found[RiskChange.STOPPED] = Told(why, why)
         if self._now_ms < self._paused_until_ms:
             until = datetime.fromtimestamp(self._paused_until_ms // 1000, UTC)
-            words = (
-                f"{limits.max_losses_in_a_row} losses in a row: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
-            )
+            words = f"{limits.max_losses_in_a_row} in a row lost: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
             found[RiskChange.PAUSED] = Told("", words)
         lost = max(ZERO, -self.profit_today(self._now_ms))
         if EXACT.add(lost, self._too_much) > limits.max_daily_loss:
@@ -366,7 +355,3 @@ class Risk:
         else:
             self._too_much = ZERO
         return found
-
-
-def _alone(client_id: str, market: str, asset: str, money: Decimal) -> Leg:
-    return Leg(client_id=client_id, market=market, asset=asset, money=money)
