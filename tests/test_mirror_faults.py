@@ -69,9 +69,21 @@ async def test_every_granted_read_is_true_while_everything_goes_wrong_and_all_is
             fault.plan = Plan(share=0.0)
         await mirror.wait_live(timeout=PATIENCE)
         for token in mirror.tokens:
-            await mirror.prove(token, timeout=PATIENCE)
+            await proven(mirror, token)
             truth.read(token)
         assert truth.wrong == []
+
+
+async def proven(mirror, token: str) -> None:
+    """Prove a book, again where this machine stood still right after the proof: a read that comes then is refused."""
+    while True:
+        try:
+            await mirror.prove(token, timeout=PATIENCE)
+        except NotLive as error:
+            if error.state is not BookState.LIVE:
+                raise
+        else:
+            return
 
 
 @one_loop
@@ -216,7 +228,8 @@ async def test_while_rest_is_down_a_trading_market_stays_live_and_a_quiet_one_go
     down = Hang() if how == "hang" else FAULTS[how](Plan(share=1.0))
     async with (
         Simulator(seed=6, rate=150, faults=[down]) as busy,
-        mirror_of(busy, max_proof_age=0.5, probe_fraction=0.1) as mirror,
+        # Long enough for a machine that stands still for a second.
+        mirror_of(busy, max_proof_age=5, probe_fraction=0.1) as mirror,
     ):
         await mirror.wait_live(timeout=PATIENCE)
         transitions, truth = [], Truth(mirror, busy)
