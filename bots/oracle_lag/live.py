@@ -12,8 +12,9 @@ from attrs import evolve
 
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
-from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor
+from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor, booked
 from bots.common.execution.sdk import SdkClient, Wallet
+from bots.common.execution.userchannel import UserChannel
 from bots.common.ledger.database import Database, DiskThread
 from bots.common.operate import checks
 from bots.common.operate.notifications import Silent, Telegram, TelegramApi
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from bots.common.execution.base import Executor
     from bots.oracle_lag.config import BotSettings, Keys
+
+log = logging.getLogger(__name__)
 
 CONFIRMATION: Final = "I may lose this money"
 
@@ -152,7 +155,8 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
     owned = {held.token: held.shares for held in bot.account.positions.values()}
     cash = settings.paper.cash + bot.account.totals.cash
     holdings = Holdings(cash=cash, positions=owned)
-    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings)
+    past = [booked(claim.begun.order, claim.result) for claim in bot.account.claims.values()]
+    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings, past)
 
 
 @asynccontextmanager
@@ -161,7 +165,19 @@ async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterat
     async with _account(settings, environment) as client:
         executor = LiveExecutor(client, bot.world.network, settings.live)
         executor.know(bot.account.order_ids)
-        yield executor
+        url = settings.mirror.endpoints.stream.removesuffix("/market") + "/user"
+        listening = asyncio.create_task(_listen(UserChannel(client.login, executor.hear, bot.world.network, url=url)))
+        try:
+            yield executor
+        finally:
+            listening.cancel()
+
+
+async def _listen(channel: UserChannel) -> None:
+    try:
+        await channel.run()
+    except Exception:
+        log.exception("the user channel has ended; orders are looked up all the same")
 
 
 @asynccontextmanager

@@ -77,7 +77,7 @@ def test_the_lease_is_checked_last_and_an_order_without_one_does_not_leave():
     client = ScriptedClient(sends=[matched()], trades=[FILL])
     result = live(scene, client)
     assert result.outcome is Outcome.REFUSED
-    assert "11 is SUSPECT (DISCONNECT)" in result.detail
+    assert "the lease on 11 is lost, do not send the order: the book is SUSPECT (DISCONNECT)" in result.detail
     assert client.left == []
 
 

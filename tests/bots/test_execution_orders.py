@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from bots.common.errors import OrderInvalid
 from bots.common.money.amounts import ASKED_STEP, TICKS, decimal_of, is_multiple, keeps_price, money_for, shares_for
-from bots.common.orders.order import Order, Outcome, Result, Side, TimeInForce
+from bots.common.orders.order import Order, Outcome, Result, Side
 from tests.bots.execution_rig import buy, d, sell
 
 ticks = st.sampled_from(TICKS)
@@ -54,22 +53,6 @@ def test_every_market_order_to_sell_obeys_the_venues_decimals(grid, shares):
     assert order.offered == shares
     assert is_multiple(order.asked, ASKED_STEP[tick])
     assert implied_price_is_the_limit(order)
-
-
-@given(priced(), cents, st.sampled_from(TimeInForce), st.booleans())
-def test_an_order_survives_being_written_down(grid, money, tif, delay):
-    assume(keeps_price(money, shares_for(money, grid[1], grid[0]), grid[1]))
-    order = buy(money, grid[1], tick=grid[0], tif=tif, taker_delay=delay, neg_risk=not delay)
-    assert Order.from_record(json.loads(json.dumps(order.to_record()))) == order
-    assert Order.from_record(json.loads(json.dumps(order.to_record()))).salt == order.salt
-
-
-def test_a_result_survives_being_written_down():
-    result = Result(
-        outcome=Outcome.PARTIAL, shares=d("3.1"), money=d("1.6"), fee=d("0.05"), order_id="0xa", exact=False
-    )
-    assert Result.from_record(json.loads(json.dumps(result.to_record()))) == result
-    assert Result.from_record(Result(outcome=Outcome.UNKNOWN).to_record()).order_id is None
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -118,15 +101,6 @@ def test_an_order_too_small_to_state_its_price_cannot_be_made():
 def test_amounts_that_stand_for_another_price_are_refused(changes):
     with pytest.raises(OrderInvalid):
         evolve(buy(), **changes)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("side", "LONG"), ("price", 0.52), ("price", "x"), ("created_ms", True), ("client_id", None), ("neg_risk", "no")],
-)
-def test_a_record_that_was_changed_is_refused_by_name(field, value):
-    with pytest.raises(OrderInvalid, match=field):
-        Order.from_record(buy().to_record() | {field: value})
 
 
 @pytest.mark.parametrize("value", [0.5, True, None, "1,5", "inf", Decimal("sNaN"), [1]])

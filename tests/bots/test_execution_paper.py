@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bots.common.execution.base import ChainStatus, Holdings
 from bots.common.execution.fates import beyond
-from bots.common.execution.paper import PaperConfig, PaperExecutor
+from bots.common.execution.paper import PaperConfig, PaperExecutor, booked
 from bots.common.money.amounts import keeps_price, shares_for
 from bots.common.orders.order import Outcome, Side, TimeInForce
 from polymirror import ConfigError, Gate
@@ -143,25 +143,26 @@ def test_what_is_not_final_is_not_redeemed():
 
 
 def test_about_the_configured_share_fails_and_a_new_process_goes_on_with_the_same():
-    config = PaperConfig(cash=d(100_000), fail_share=d("0.25"))
+    config, results = PaperConfig(cash=d(100_000), fail_share=d("0.25")), []
 
     async def scene(executor, books):
-        for number in range(200):
-            await leased(executor, buy(client_id=f"c{number}"), books)
+        results.extend([await leased(executor, buy(client_id=f"c{number}"), books) for number in range(200)])
         await asyncio.sleep(10)
         return await executor.trades(0), await executor.holdings()
 
     past, holdings = on_paper(scene, config=config)
-    retrying = {trade.id for trade in past if trade.status is ChainStatus.RETRYING}
+    retrying = {trade.order_id for trade in past if trade.status is ChainStatus.RETRYING}
     assert 30 < len(retrying) < 70
 
     async def later(executor, books):
         await asyncio.sleep(120)
         return await executor.trades(0), await executor.holdings()
 
-    waiting = [trade for trade in past if trade.status is not ChainStatus.CONFIRMED]
+    waiting = [booked(buy(client_id=f"c{number}"), result) for number, result in enumerate(results)]
     trades, left = on_paper(later, config=config, holdings=holdings, past=waiting)
-    assert {trade.id for trade in trades if trade.failed} == retrying
+    assert {trade.order_id for trade in trades if trade.failed} == retrying
+    assert {trade.status for trade in trades} == {ChainStatus.CONFIRMED, ChainStatus.FAILED}
+    assert not any(beyond(buy(), [trade]) for trade in trades)
     assert left.cash - holdings.cash == sum(trade.money + trade.fee for trade in trades if trade.failed)
 
 

@@ -259,6 +259,24 @@ class PaperExecutor:
         return result
 
 
+def booked(order: Order, result: Result) -> Trade:
+    """Return one trade that stands for what an earlier process booked of an order and the chain had not confirmed."""
+    average = EXACT.divide(result.money, result.shares).quantize(MONEY_UNIT, context=EXACT)
+    better = min if order.side is Side.BUY else max
+    return Trade(
+        id=f"{result.order_id}-0",
+        order_id=result.order_id or "",
+        market=order.market,
+        token=order.token,
+        side=order.side,
+        price=better(average, order.price),
+        shares=result.shares,
+        money=result.money,
+        fee=result.fee,
+        at_ms=order.created_ms,
+    )
+
+
 def _take(order: Order, view: BookView) -> tuple[list[tuple[Decimal, Decimal, Decimal]], Decimal]:
     """Walk the other side of the book: prices, shares and money of the fills, and what stays unspent or unsold.
 

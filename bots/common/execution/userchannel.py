@@ -17,7 +17,6 @@ from attrs import frozen
 from bots.common.errors import TradingError, shorten
 from bots.common.execution.reading import decimal, state_of, taker_fills, text
 from polymirror.config import StreamConfig
-from polymirror.errors import ConfigError, VenueUnavailable
 from polymirror.venue.stream import CloseKind, Stream
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ USER_STREAM: Final = StreamConfig(
     max_queue_bytes=16 * 2**20,
 )
 """An account may have nothing to tell for hours: a PONG is sign of life enough, three that are missing are not."""
-
-MAX_MARKETS: Final = 1_000
 
 REFUSED: Final = frozenset({1008, 401, 403})
 """How the venue closes, or does not open, a connection whose credentials it does not accept."""
@@ -78,7 +75,8 @@ class UserChannel:
     """One account's channel. ``told`` is called for each event, on the event loop; it must be quick and not raise.
 
     ``login`` gives the credentials as the venue wants them, anew for each connection: keys may have been derived again.
-    They go into the first frame and nowhere else. ``rng`` draws the jitter of the waits between connections.
+    They go into the first frame and nowhere else. ``markets`` are the condition ids whose events are wanted; by default
+    those of every market, the rounds to come included. ``rng`` draws the jitter of the waits between connections.
     """
 
     def __init__(
@@ -88,6 +86,7 @@ class UserChannel:
         network: Network,
         *,
         url: str = URL,
+        markets: Iterable[str] = (),
         config: StreamConfig = USER_STREAM,
         rng: random.Random | None = None,
     ) -> None:
@@ -97,8 +96,7 @@ class UserChannel:
         self._told = told
         self._network = network
         self._url = url
-        # In the order in which they were named.
-        self._markets: dict[str, None] = {}
+        self._markets = list(markets)
         # Whether this connection has brought anything, be it a PONG.
         self._spoken = False
         self._stream = Stream(
@@ -130,32 +128,10 @@ class UserChannel:
         cause = self._stream.counters.last_cause
         return cause is not None and cause.code in REFUSED and not self._spoken
 
-    def follow(self, markets: Iterable[str]) -> None:
-        """Ask for the events of these condition ids from now on, and of no others; none at all: of every market.
-
-        Raises ConfigError for more than MAX_MARKETS.
-        """
-        wanted = dict.fromkeys(markets)
-        if len(wanted) > MAX_MARKETS:
-            raise ConfigError("markets", len(wanted), f"at most {MAX_MARKETS}")
-        before, self._markets = self._markets, wanted
-        if not before or not wanted:
-            # From all to some, or back: only a first frame can say that.
-            if before.keys() != wanted.keys():
-                self._stream.reconnect("other markets")
-            return
-        for operation, changed in (("subscribe", wanted.keys() - before), ("unsubscribe", before.keys() - wanted)):
-            if changed:
-                self._send({"operation": operation, "markets": sorted(changed)})
-
-    def _send(self, frame: dict[str, Any]) -> None:
-        try:
-            self._stream.send(json.dumps(frame, separators=(",", ":")))
-        except VenueUnavailable:
-            self.counts["unsent"] += 1  # the next connection begins with all markets
-
     def _first_frame(self) -> str:
-        frame = {"auth": dict(self._login()), "markets": list(self._markets), "type": "user"}
+        frame: dict[str, Any] = {"auth": dict(self._login()), "type": "user"}
+        if self._markets:
+            frame["markets"] = self._markets
         return json.dumps(frame, separators=(",", ":"))
 
     def _opened(self) -> None:

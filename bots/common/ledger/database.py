@@ -149,13 +149,8 @@ class Database:
 
     def back_up(self, target: Path) -> None:
         """Write a copy, whole and synced before it gets its name. Raises OSError."""
-        beside = target.with_name(f"{target.name}.new")
-        beside.unlink(missing_ok=True)
         with told(self.path):
-            self._connection.execute("VACUUM INTO ?", (str(beside),))
-        _sync(beside)
-        beside.replace(target)
-        _sync(target.parent)
+            copy_into(self._connection, target)
 
     def copy_of_day(self, day: str) -> Path | None:
         """Write the day's copy beside the file unless it is there, and let go of the oldest beyond a week's.
@@ -232,6 +227,34 @@ def told(path: Path | None) -> Iterator[None]:
         if code in _REFUSED:
             raise OSError(code, str(error), str(path)) from error
         raise
+
+
+def copy_into(connection: sqlite3.Connection, target: Path) -> None:
+    """Write a copy of a connection's file, for its owner alone; it is whole and synced before it gets its name."""
+    beside = target.with_name(f"{target.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    connection.execute("VACUUM INTO ?", (str(beside),))
+    _sync(beside)
+    beside.replace(target)
+    _sync(target.parent)
+
+
+def in_use(path: Path) -> bool | None:
+    """Say whether a process has the ledger; ``None`` where that cannot be known."""
+    if _FCNTL is None:
+        return None
+    try:
+        handle = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        _FCNTL.flock(handle, _FCNTL.LOCK_SH | _FCNTL.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def copies_of(path: Path) -> list[Path]:

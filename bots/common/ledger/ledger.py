@@ -336,9 +336,9 @@ class Ledger:
         """Keep that the venue says something else than our books."""
         self._book(Difference, what=what, market=market, token=token, ours=ours, theirs=theirs, detail=detail)
 
-    def notify(self, kind: str, text: str) -> None:
-        """Put a notice into the outbox; whoever sends marks it with :meth:`mark_sent`."""
-        self._book(Notice, kind=kind, text=text)
+    def notify(self, kind: str, text: str) -> int:
+        """Put a notice into the outbox and return its number; whoever sends it calls :meth:`mark_sent`."""
+        return self._book(Notice, kind=kind, text=text).seq
 
     async def unsent(self, most: int = 50) -> list[tuple[int, int, str, str, int]]:
         """Return the oldest notices that were not sent: number, time in Unix ms, kind, text, and attempts so far."""
@@ -381,7 +381,6 @@ class Ledger:
 
     async def run(self) -> None:
         """Write what nobody waits for, and a copy each day, until cancelled. A disk that fails is tried again."""
-        self._waiting.set()
         while True:
             await self._waiting.wait()
             await asyncio.sleep(min(SOON * 2**self.failures, 60.0))

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from bots.common.errors import BotError
 from bots.common.ledger.account import Account
-from bots.common.ledger.database import WAIT_MS, told
+from bots.common.ledger.database import WAIT_MS, copy_into, told
 from bots.common.ledger.ledger import replay
 from bots.common.ledger.rows import TABLES, ZERO, from_e6
 from bots.common.ledger.schema import VERSION
@@ -107,6 +107,11 @@ class LedgerReader:
         with told(self.path):
             cursor = self._connection.execute(f"SELECT * FROM {name} ORDER BY seq")  # noqa: S608 - one of ours
             return [each[0] for each in cursor.description], cursor.fetchall()
+
+    def back_up(self, target: Path) -> None:
+        """Write a copy of the whole ledger. Raises OSError."""
+        with told(self.path):
+            copy_into(self._connection, target)
 
     def account(self, tell: Callable[[Row], None] = lambda _row: None) -> Account:
         """Return positions, open orders, claims and sums. ``tell`` hears of every row, as a follower does."""

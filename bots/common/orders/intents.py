@@ -7,13 +7,13 @@ with the most that all of them together lose. A :class:`Wish` is the simplest: b
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from bots.common.money.fees import schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
-from bots.common.orders.order import Order, Side, TimeInForce
+from bots.common.orders.order import Order, OrderTerms, Side, TimeInForce
 from polymirror.gate import JointLease, Lease
 
 if TYPE_CHECKING:
@@ -68,12 +68,10 @@ class Leg:
 
     def order(self, client_id: str, terms: Terms, tif: TimeInForce, now_ms: int) -> Order:
         """Make the order. Raises OrderInvalid."""
-        shared: dict[str, Any] = {
+        shared: OrderTerms = {
             "client_id": client_id,
             "market": terms.market,
             "token": self.token,
-            "price": self.price,
-            "tick": self.tick,
             "created_ms": now_ms,
             "tif": tif,
             "neg_risk": terms.neg_risk,
@@ -81,8 +79,8 @@ class Leg:
             "taker_delay": terms.taker_delay,
         }
         if self.side is Side.BUY:
-            return Order.buy(money=self.amount, **shared)
-        return Order.sell(shares=self.amount, **shared)
+            return Order.buy(money=self.amount, price=self.price, tick=self.tick, **shared)
+        return Order.sell(shares=self.amount, price=self.price, tick=self.tick, **shared)
 
 
 @frozen

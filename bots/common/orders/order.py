@@ -1,8 +1,8 @@
 """Orders and what becomes of them: values that every executor, log and strategy shares. Pure.
 
 An :class:`Order` obeys the venue's rules from the moment it exists: its price lies on the tick grid and its two
-amounts have the decimals that a FOK or FAK order may have. Sizing decides on them, the intent log stores them
-(:meth:`Order.to_record`), an executor sends them and answers with a :class:`Result`. No code here talks to anybody.
+amounts have the decimals that a FOK or FAK order may have. Sizing decides on them, the ledger stores them, an executor
+sends them and answers with a :class:`Result`. No code here talks to anybody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Required, TypedDict, Unpack
 
 from attrs import field, frozen
 
@@ -23,7 +23,6 @@ from bots.common.money.amounts import (
     MONEY_STEP,
     SIZE_STEP,
     check_price,
-    decimal_of,
     is_multiple,
     keeps_price,
     money_for,
@@ -32,14 +31,7 @@ from bots.common.money.amounts import (
 from polymirror.core.fees import NO_FEE, FeeSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from attrs import Attribute
-
-E = TypeVar("E", bound=Enum)
-
-Record = dict[str, str | int | bool]
-"""What a value looks like in the intent log and the state file: strings, ints and bools alone."""
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _SALT_BITS: Final = 53
@@ -83,6 +75,19 @@ def _finite(_: object, attribute: Attribute[Decimal], value: Any) -> None:
         raise OrderInvalid(attribute.name, value, "a finite Decimal")
 
 
+class OrderTerms(TypedDict, total=False):
+    """What an order has besides its amounts and its price: fields of :class:`Order`, the first four required."""
+
+    client_id: Required[str]
+    market: Required[str]
+    token: Required[str]
+    created_ms: Required[int]
+    tif: TimeInForce
+    neg_risk: bool
+    fee: FeeSchedule
+    taker_delay: bool
+
+
 @frozen(kw_only=True)
 class Order:
     """One FOK or FAK order on one token. Make it with :meth:`buy` or :meth:`sell`. Raises OrderInvalid.
@@ -97,7 +102,7 @@ class Order:
     """The condition id."""
     token: str
     side: Side
-    tif: TimeInForce
+    tif: TimeInForce = TimeInForce.FOK
     price: Decimal = field(validator=_finite)
     """The limit in pUSD, a multiple of ``tick``."""
     shares: Decimal = field(validator=_finite)
@@ -138,70 +143,16 @@ class Order:
             raise OrderInvalid("money", self.money, f"what {self.shares} shares are worth at {self.price}")
 
     @classmethod
-    def buy(
-        cls,
-        *,
-        client_id: str,
-        market: str,
-        token: str,
-        price: Decimal,
-        money: Decimal,
-        tick: Decimal,
-        created_ms: int,
-        tif: TimeInForce = TimeInForce.FOK,
-        neg_risk: bool = False,
-        fee: FeeSchedule = NO_FEE,
-        taker_delay: bool = True,
-    ) -> Order:
+    def buy(cls, *, money: Decimal, price: Decimal, tick: Decimal, **terms: Unpack[OrderTerms]) -> Order:
         """Offer ``money`` pUSD (whole cents, the fee comes on top) for shares at ``price`` or better."""
-        return cls(
-            client_id=client_id,
-            market=market,
-            token=token,
-            side=Side.BUY,
-            tif=tif,
-            price=price,
-            shares=shares_for(money, price, tick),
-            money=money,
-            tick=tick,
-            created_ms=created_ms,
-            neg_risk=neg_risk,
-            fee=fee,
-            taker_delay=taker_delay,
-        )
+        shares = shares_for(money, price, tick)
+        return cls(side=Side.BUY, price=price, tick=tick, money=money, shares=shares, **terms)
 
     @classmethod
-    def sell(
-        cls,
-        *,
-        client_id: str,
-        market: str,
-        token: str,
-        price: Decimal,
-        shares: Decimal,
-        tick: Decimal,
-        created_ms: int,
-        tif: TimeInForce = TimeInForce.FOK,
-        neg_risk: bool = False,
-        fee: FeeSchedule = NO_FEE,
-        taker_delay: bool = True,
-    ) -> Order:
+    def sell(cls, *, shares: Decimal, price: Decimal, tick: Decimal, **terms: Unpack[OrderTerms]) -> Order:
         """Offer ``shares`` (hundredths of a share) at ``price`` or better."""
-        return cls(
-            client_id=client_id,
-            market=market,
-            token=token,
-            side=Side.SELL,
-            tif=tif,
-            price=price,
-            shares=shares,
-            money=money_for(shares, price, tick),
-            tick=tick,
-            created_ms=created_ms,
-            neg_risk=neg_risk,
-            fee=fee,
-            taker_delay=taker_delay,
-        )
+        money = money_for(shares, price, tick)
+        return cls(side=Side.SELL, price=price, tick=tick, money=money, shares=shares, **terms)
 
     @property
     def offered(self) -> Decimal:
@@ -218,44 +169,6 @@ class Order:
         """A number of 53 bits that follows from ``client_id``: after a crash the same order is the same order."""
         digest = hashlib.sha256(self.client_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") >> (64 - _SALT_BITS)
-
-    def to_record(self) -> Record:
-        """Write the order as strings, ints and bools; :meth:`from_record` reads it back equal."""
-        return {
-            "client_id": self.client_id,
-            "market": self.market,
-            "token": self.token,
-            "side": self.side.value,
-            "tif": self.tif.value,
-            "price": str(self.price),
-            "shares": str(self.shares),
-            "money": str(self.money),
-            "tick": str(self.tick),
-            "created_ms": self.created_ms,
-            "neg_risk": self.neg_risk,
-            "fee_rate": str(self.fee.rate),
-            "fee_exponent": self.fee.exponent,
-            "taker_delay": self.taker_delay,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Order:
-        """Read what :meth:`to_record` wrote. Raises OrderInvalid, which names the field, for anything else."""
-        return cls(
-            client_id=_of(str, record, "client_id"),
-            market=_of(str, record, "market"),
-            token=_of(str, record, "token"),
-            side=_member(Side, record, "side"),
-            tif=_member(TimeInForce, record, "tif"),
-            price=decimal_of("price", record.get("price")),
-            shares=decimal_of("shares", record.get("shares")),
-            money=decimal_of("money", record.get("money")),
-            tick=decimal_of("tick", record.get("tick")),
-            created_ms=_of(int, record, "created_ms"),
-            neg_risk=_of(bool, record, "neg_risk"),
-            fee=FeeSchedule(decimal_of("fee_rate", record.get("fee_rate")), _of(int, record, "fee_exponent")),
-            taker_delay=_of(bool, record, "taker_delay"),
-        )
 
     def __str__(self) -> str:
         what = f"{self.tif.value} {self.side.value} {self.shares} of {self.token[:12]}"
@@ -293,46 +206,3 @@ class Result:
     def cash(self, side: Side) -> Decimal:
         """Return what the order did to our pUSD: negative when buying."""
         return -(self.money + self.fee) if side is Side.BUY else self.money - self.fee
-
-    def to_record(self) -> Record:
-        """Write the result as strings and bools; :meth:`from_record` reads it back equal."""
-        return {
-            "outcome": self.outcome.value,
-            "shares": str(self.shares),
-            "money": str(self.money),
-            "fee": str(self.fee),
-            "order_id": self.order_id or "",
-            "detail": self.detail,
-            "exact": self.exact,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Result:
-        """Read what :meth:`to_record` wrote. Raises OrderInvalid, which names the field, for anything else."""
-        return cls(
-            outcome=_member(Outcome, record, "outcome"),
-            shares=decimal_of("shares", record.get("shares")),
-            money=decimal_of("money", record.get("money")),
-            fee=decimal_of("fee", record.get("fee")),
-            order_id=_of(str, record, "order_id") or None,
-            detail=_of(str, record, "detail"),
-            exact=_of(bool, record, "exact"),
-        )
-
-
-T = TypeVar("T", str, int, bool)
-
-
-def _of(kind: type[T], record: Mapping[str, object], name: str) -> T:
-    value = record.get(name)
-    if type(value) is not kind:
-        raise OrderInvalid(name, value, f"of type {kind.__name__}")
-    return value
-
-
-def _member(kind: type[E], record: Mapping[str, object], name: str) -> E:
-    value = record.get(name)
-    for member in kind:
-        if member.value == value:
-            return member
-    raise OrderInvalid(name, value, "one of " + ", ".join(str(member.value) for member in kind))

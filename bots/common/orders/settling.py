@@ -230,8 +230,8 @@ class Settler:
             shares=more,
             money=money,
             fee=fee,
-            detail=f"the wallet holds {more} more shares than were booked"
-            + (f", and {paid} pUSD less" if paid else ""),
+            detail=f"the wallet holds {more} more shares than were booked, "
+            + (f"and {paid} pUSD less" if paid is not None else "and what they cost is computed"),
             exact=paid is not None,
         )
 

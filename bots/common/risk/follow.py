@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 STOP: Final = "stop"
 RESUME: Final = "resume"
+PAUSE: Final = "pause"
+GO_ON: Final = "go on"
+"""A pause is told and kept; it follows from the rows and the settings, and nothing else is done about it."""
 
 
 class RiskFollower:

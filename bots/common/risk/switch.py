@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+STOP_FILE: Final = "STOP"
+"""A file of this name beside a ledger keeps its bot from buying."""
 
 
 class KillFile:
