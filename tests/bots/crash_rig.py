@@ -17,7 +17,7 @@ from attrs import define, field
 from bots.common.execution.base import ChainStatus, Holdings, Trade
 from bots.common.ledger.account import Account
 from bots.common.ledger.ledger import Ledger
-from bots.common.orders.order import Order, Outcome, Result, Side
+from bots.common.orders.order import Order, Outcome, Result, Side, TimeInForce
 from bots.common.orders.reconcile import Patience, Reconciler
 from bots.common.orders.settling import Settler
 from bots.common.risk.follow import RiskFollower
@@ -173,7 +173,7 @@ def an_order(market="0xm1", token=UP, *, client_id=None, money="6.00", at_ms=int
     )
 
 
-def a_sale(market="0xm1", token=UP, *, client_id=None, shares="5.00", price="0.5"):
+def a_sale(market="0xm1", token=UP, *, client_id=None, shares="5.00", price="0.5", tif=TimeInForce.FOK):
     return Order.sell(
         client_id=client_id or f"sell:{market}",
         market=market,
@@ -182,6 +182,7 @@ def a_sale(market="0xm1", token=UP, *, client_id=None, shares="5.00", price="0.5
         shares=Decimal(shares),
         tick=Decimal("0.01"),
         created_ms=int(START * 1000),
+        tif=tif,
     )
 
 

@@ -230,6 +230,25 @@ def test_a_foreign_holding_is_named_once_and_left_alone():
     assert world.account.positions == {}
 
 
+def test_what_was_seen_once_and_ended_keeps_nothing_else_from_being_looked_at():
+    world = World(holdings=[{}, {"999": "3"}, {}])
+    world.begin(an_order(), FILLED, final=True)
+    world.check(2)
+    drive(world.ledger.settle(world.account.positions[UP], Decimal(0), "worthless"))
+    world.check()
+    assert world.reconciler.differing == ()
+    world.venue.cash += 50
+    world.check(4)
+    assert [line for line in world.told if "pUSD" in line]
+    assert world.reconciler.differing == ()
+
+
+def test_a_foreign_holding_is_no_lasting_worry():
+    world = World(holdings=[{"999": "3"}])
+    world.check(6)
+    assert world.reconciler.differing == ()
+
+
 def test_dust_and_what_a_decided_market_left_are_no_difference():
     world = World(holdings=[{UP: "9.995"}])
     world.begin(an_order(), FILLED, final=True)

@@ -8,10 +8,10 @@ import pytest
 from attrs import evolve
 
 from bots.common.execution.base import ChainStatus
-from bots.common.orders.order import Outcome, Result
+from bots.common.orders.order import Outcome, Result, TimeInForce
 from bots.common.orders.settling import TELL_AFTER
 from tests.bots.books_rig import FILLED, HALF, LOST, REFUSED, UNKNOWN, WON, World, a_trade
-from tests.bots.crash_rig import UP, an_order
+from tests.bots.crash_rig import UP, a_sale, an_order
 
 # Decided markets.
 
@@ -149,3 +149,39 @@ def test_nothing_is_settled_while_an_order_on_it_is_unknown():
     world.venue.cash -= 40
     world.settle(LOST, seconds=20)
     assert world.settled == []
+
+
+def test_unknown_orders_of_two_markets_that_never_arrived_do_not_keep_each_other_open():
+    world = unknown_world()
+    world.begin(an_order("0xm2", "202", client_id="other"), UNKNOWN)
+    world.settle(WON, seconds=120)
+    world.settle({"202": Decimal(1)}, seconds=120, market="0xm2")
+    assert world.account.open == {}
+    assert world.account.totals.profit == 0
+
+
+def test_an_unknown_sale_ends_by_the_shares_that_are_gone_and_the_money_that_came():
+    sold = a_sale(shares="4.00", tif=TimeInForce.FAK)
+    world = World(holdings=[{}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    world.begin(sold, UNKNOWN)
+    world.venue.answers["holdings"] = [{UP: "6"}]
+    world.venue.cash += Decimal("2.4")
+    world.settle(LOST, seconds=120)
+    assert world.account.open == {}
+    assert world.account.totals.profit == Decimal("2.4") - Decimal("6.0175")
+    assert world.account.totals.received == Decimal("2.4")
+
+
+def test_two_redemptions_by_hand_are_found_together():
+    world = World()
+    world.start()
+    for number, market in enumerate(("0xm1", "0xm2")):
+        world.begin(an_order(market, f"20{number}", client_id=market), FILLED, final=True)
+        world.settler.decide(market, {f"20{number}": Decimal(1)})
+    world.venue.cash += 20
+    world.settle({}, seconds=30, market="0xm3")
+    assert world.account.positions == {}
+    assert world.account.totals.profit == 2 * Decimal("3.9825")
+    assert world.told == []

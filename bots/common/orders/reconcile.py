@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 MARGIN_MS: Final = 86_400_000
 """Trades are asked for from so long before the oldest order that is not final: clocks step."""
 
+RECENT_MS: Final = 900_000
+"""The same while there is none."""
+
 STEADY: Final = 3
 """So many looks in a row must show the same difference before it is one: lists lag, and by different times."""
 
@@ -84,7 +87,9 @@ class Wealth:
 
     positions: Mapping[str, Decimal]
     gap: Decimal | None
-    """The venue's balance less what our books make it; ``None`` while something under way makes that unclear."""
+    """The venue's balance less what our books make it, open orders taken for nothing; ``None``: not known."""
+    clear: bool
+    """Whether nothing else is under way that the gap could be of."""
 
 
 @frozen
@@ -200,11 +205,16 @@ class Reconciler:
         """
         through = self._account.through
         held = await self._venue.holdings()
+        known = self._account.through == through and await self._ledger.query("SELECT 1 FROM cash LIMIT 1")
+        return Wealth(
+            positions=held.positions,
+            gap=self._gap(held) if known else None,
+            clear=not (self._account.claims or self._account.open.keys() - {apart_from}),
+        )
+
+    def _gap(self, held: Holdings) -> Decimal:
         totals = self._account.totals
-        unclear = self._account.claims or set(self._account.open) - {apart_from} or self._account.through != through
-        known = not unclear and (await self._ledger.query("SELECT 1 FROM cash LIMIT 1"))
-        gap = EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash)) if known else None
-        return Wealth(positions=held.positions, gap=gap)
+        return EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash))
 
     async def _look(self) -> None:
         trades = await self._trades()
@@ -221,8 +231,8 @@ class Reconciler:
 
     async def _trades(self) -> Sequence[Trade]:
         waiting = [*self._account.open.values(), *(claim.begun for claim in self._account.claims.values())]
-        oldest = min((begun.at_ms for begun in waiting), default=self._ledger.now_ms())
-        return await self._venue.trades(max(0, oldest - MARGIN_MS))
+        since = min((begun.at_ms - MARGIN_MS for begun in waiting), default=self._ledger.now_ms() - RECENT_MS)
+        return await self._venue.trades(max(0, since))
 
     # ---- Trades --------------------------------------------------------------------------------------
 
@@ -285,29 +295,35 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings, trades: Sequence[Trade]) -> None:
-        differing = set()
+        touched = {""}
         for token, position in tuple(self._account.positions.items()):
             if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
                 continue
             theirs = held.positions.get(token, ZERO)
-            if abs(EXACT.subtract(position.shares, theirs)) < DUST:
-                continue
-            differing.add(token)
-            if not self._is_new(token, theirs):
-                continue
-            detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
-            self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
-            if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
-                left = evolve(position, shares=theirs, cost=_part(position, theirs))
-                await self._ledger.correct(left, f"{detail}, and so do its trades")
-                detail += ", and so do its trades: corrected"
-            self._tell(f"books differ: {detail}")
-        for token in [token for token in self._seen if token in self._account.positions.keys() - differing]:
-            if self._seen.pop(token).told:
+            if abs(EXACT.subtract(position.shares, theirs)) >= DUST:
+                touched.add(token)
+                await self._differ(position, theirs, trades)
+            elif (seen := self._seen.get(token)) is not None and seen.told:
                 self._tell(f"books agree again on {token[:12]}")
         for token, shares in held.positions.items():
             if shares >= DUST and token not in self._account.positions and not self._account.undecided(token):
+                touched.add(f"token {token}")
                 await self._name_holding(token, shares)
+        # What was not seen this time begins anew.
+        for name in self._seen.keys() - touched:
+            del self._seen[name]
+
+    async def _differ(self, position: Position, theirs: Decimal, trades: Sequence[Trade]) -> None:
+        token = position.token
+        if not self._is_new(token, theirs):
+            return
+        detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
+        self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
+        if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
+            left = evolve(position, shares=theirs, cost=_part(position, theirs))
+            await self._ledger.correct(left, f"{detail}, and so do its trades")
+            detail += ", and so do its trades: corrected"
+        self._tell(f"books differ: {detail}")
 
     async def _name_holding(self, token: str, shares: Decimal) -> None:
         if f"token {token}" in self._named:
@@ -317,13 +333,13 @@ class Reconciler:
         if over or not self._is_new(f"token {token}", shares):
             return
         self._first(f"token {token}")
+        del self._seen[f"token {token}"]
         what = "which our orders did not buy" if ours else "which was never ordered"
         self._tell(f"the wallet holds {shares} of {token[:12]}, {what}: left alone")
         self._ledger.note_difference("foreign shares", "", token, ZERO, shares, what)
 
     async def _compare_cash(self, held: Holdings) -> None:
-        totals = self._account.totals
-        gap = EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash))
+        totals, gap = self._account.totals, self._gap(held)
         if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
             await self._ledger.move_cash(gap, "opening", "what the wallet held when the ledger began")
             return

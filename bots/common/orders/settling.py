@@ -176,7 +176,9 @@ class Settler:
         wealth = await self._reconciler.wealth()
         if wealth.positions.get(position.token, ZERO) >= DUST:
             return "the wallet holds it, and there is nothing to redeem"
-        if wealth.gap is not None and abs(EXACT.subtract(wealth.gap, payout)) < MONEY_STEP:
+        if wealth.gap is not None and any(
+            abs(EXACT.subtract(wealth.gap, paid)) < MONEY_STEP for paid in (payout, self._gone(wealth))
+        ):
             return ""
         why = f"it is gone from the wallet, and {payout} pUSD for it are not to be seen (the gap is {wealth.gap})"
         if wealth.gap is None or self._network.monotonic() < case.since + LONGEST_WAIT:
@@ -184,6 +186,14 @@ class Settler:
         # A share of a decided market leaves a wallet by its redemption, or by a person's hand.
         self._on_trouble(f"{position.token[:12]} is taken to have been redeemed for {payout} pUSD: {why}")
         return ""
+
+    def _gone(self, wealth: Wealth) -> Decimal:
+        """Return what all shares of decided markets have paid that are not in the wallet any more."""
+        total = ZERO
+        for held in self._account.positions.values():
+            if (case := self._cases.get(held.market)) and wealth.positions.get(held.token, ZERO) < DUST:
+                total = EXACT.add(total, _cut(EXACT.multiply(held.shares, case.payouts.get(held.token, ZERO))))
+        return total
 
     # ---- Orders that stayed unknown ------------------------------------------------------------------
 
@@ -210,30 +220,41 @@ class Settler:
         """Say what an order must have done that the wallet is as it is; ``None``: that is not clear."""
         order, gap = begun.order, wealth.gap
         position = self._account.positions.get(order.token)
-        more = EXACT.subtract(wealth.positions.get(order.token, ZERO), ZERO if position is None else position.shares)
-        if order.side is Side.SELL or len(self._account.undecided(order.token)) > 1 or more <= -DUST:
+        change = EXACT.subtract(wealth.positions.get(order.token, ZERO), ZERO if position is None else position.shares)
+        if len(self._account.undecided(order.token)) > 1:
             return None
-        if more < DUST:
+        if abs(change) < DUST:
             if gap is None or abs(gap) >= MONEY_STEP:
                 return None
             return Result(outcome=Outcome.NO_MATCH, detail="the wallet holds nothing of it, and no money is missing")
-        if more * order.tick > order.money:
+        buying = order.side is Side.BUY
+        shares = change if buying else -change
+        if shares < 0 or shares > (EXACT.divide(order.money, order.tick) if buying else order.shares):
             return None
-        paid = -gap if gap is not None and 0 < -gap <= EXACT.add(begun.reserve, MONEY_STEP) else None
-        money = order.money if order.tif is TimeInForce.FOK else min(order.money, _cut(more * order.price))
-        fee = highest_fee(order.fee, min(max(money / more, order.tick), 1 - order.tick), more)
-        if paid is not None:
-            money = min(money, paid)
-            fee = EXACT.subtract(paid, money)
-        return Result(
-            outcome=Outcome.FILLED if order.tif is TimeInForce.FOK else Outcome.PARTIAL,
-            shares=more,
-            money=money,
-            fee=fee,
-            detail=f"the wallet holds {more} more shares than were booked, "
-            + (f"and {paid} pUSD less" if paid is not None else "and what they cost is computed"),
-            exact=paid is not None,
-        )
+        return _explained(order, shares, gap if wealth.clear else None, begun.reserve)
+
+
+def _explained(order: Order, shares: Decimal, gap: Decimal | None, reserve: Decimal) -> Result:
+    """Say what an order did that moved so many shares; what it cost or brought is the gap, if that can be."""
+    buying = order.side is Side.BUY
+    money = order.money if buying and order.tif is TimeInForce.FOK else _cut(EXACT.multiply(shares, order.price))
+    money = min(money, order.money) if buying else money
+    average = min(max(EXACT.divide(money, shares), order.tick), 1 - order.tick)
+    fee, exact = highest_fee(order.fee, average, shares), False
+    if gap is not None and buying and 0 < -gap <= EXACT.add(reserve, MONEY_STEP):
+        money, exact = min(money, -gap), True
+        fee = EXACT.subtract(-gap, money)
+    elif gap is not None and not buying and 0 < gap <= shares:
+        money, exact = EXACT.add(gap, fee), True
+    return Result(
+        outcome=Outcome.FILLED if order.tif is TimeInForce.FOK else Outcome.PARTIAL,
+        shares=shares,
+        money=money,
+        fee=fee,
+        detail=f"the wallet holds {shares} shares {'more' if buying else 'less'} than were booked"
+        + ("" if exact else ", and what they cost is computed"),
+        exact=exact,
+    )
 
 
 def _cut(money: Decimal) -> Decimal:
