@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bots.common.errors import shorten
+from bots.common.errors import BotError, shorten
+from bots.common.ledger.database import Database
 from bots.common.operate.logs import set_up
 from bots.common.operate.settings import SettingsError, load, secrets_of
 from bots.oracle_lag.config import BotSettings
@@ -76,15 +77,33 @@ def _simulate(settings: BotSettings, options: argparse.Namespace) -> int:
             say(shorten(text, COLUMNS))
 
     tell(f"oracle_lag on the embedded exchange: {options.rounds} rounds, seed {options.seed}")
+    store = None if options.keep is None else _kept(options.keep)
     found = simulate(
-        settings, rounds=options.rounds, seed=options.seed, storm=options.storm, kills=options.kills, tell=tell
+        settings,
+        rounds=options.rounds,
+        seed=options.seed,
+        storm=options.storm,
+        kills=options.kills,
+        store=store,
+        tell=tell,
     )
+    if store is not None:
+        store.close()
     if options.json:
         # Six decimals of money survive the way through a JSON number.
         say(json.dumps(found, default=float))
     else:
         say("\n" + table(found, f"oracle_lag, seed {options.seed}"))
     return 0 if found["clean"] else 1
+
+
+def _kept(folder: Path) -> Database:
+    """Make the ledger of a simulation, which begins with nothing."""
+    store = Database.of(folder, "simulated", "")
+    if store.read("SELECT 1 FROM orders UNION SELECT 1 FROM notices"):
+        store.close()
+        raise BotError(f"{store.path} holds a run already: name another folder")
+    return store
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -103,9 +122,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     played.add_argument("--seed", type=int, help=f"which world; the same seed plays the same run (default {SEED})")
     played.add_argument("--storm", **flag, help="break books, calls, prices and orders now and then")
     played.add_argument("--kills", type=_between(0, MAX_KILLS), help="kill the bot so often, at random instants")
+    played.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the ledger there, for 'python -m bots'")
     played.add_argument("--json", **flag, help="print the summary as JSON, and nothing else")
     options = parser.parse_args(arguments)
-    simulated = {"rounds": ROUNDS, "seed": SEED, "storm": False, "kills": 0, "json": False}
+    simulated = {"rounds": ROUNDS, "seed": SEED, "storm": False, "kills": 0, "keep": None, "json": False}
     given = [name for name in simulated if getattr(options, name) is not None]
     if given and (options.live or options.live_data):
         # Whoever asks for four rounds must not get an endless run with real money.

@@ -22,6 +22,7 @@ from bots.common.ledger.ledger import Ledger
 from bots.common.operate.daily import report_days
 from bots.common.operate.health import Health, books, money, orders, tasks, written
 from bots.common.operate.outbox import Outbox
+from bots.common.operate.screens import exact
 from bots.common.operate.supervise import Supervisor, describe
 from bots.common.orders.manager import OrderManager
 from bots.common.orders.order import Outcome
@@ -280,7 +281,7 @@ class Bot:
 
     def _tell_start(self) -> None:
         totals = self.account.totals
-        said = f"started: {len(self.account.positions)} positions, profit so far {totals.profit} pUSD"
+        said = f"started: {len(self.account.positions)} positions, profit so far {exact(totals.profit)} pUSD"
         if (why := self.risk.stopped) is not None:
             said += f"; nothing is bought: {why}"
         self.tell(said, "start")
@@ -412,7 +413,8 @@ class Bot:
         name, _, _ = order.client_id.rpartition(".")
         if result.traded:
             self._names[order.market] = name
-        said = f"bought {result.shares} {self._side(order.token)} for {result.money} pUSD, fee {result.fee}"
+        side, paid = self._side(order.token), exact(result.money)
+        said = f"bought {exact(result.shares)} {side} for {paid} pUSD, fee {exact(result.fee)}"
         if not result.traded:
             why = f" ({shorten(result.detail, 60)})" if result.detail else ""
             said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
@@ -428,7 +430,7 @@ class Bot:
         earlier = self._markets.get(settled.market)
         name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
         profit = settled.payout - settled.cost
-        said = f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD"
+        said = f"{name}: {'won' if profit > 0 else 'lost'} {exact(abs(profit))} pUSD"
         self.tell(said, "settlement", how=settled.how, payout=settled.payout, profit_so_far=self.account.totals.profit)
 
     def _side(self, token: str) -> str:

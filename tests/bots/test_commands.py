@@ -22,6 +22,7 @@ from bots.common.operate.commands import find
 from bots.common.operate.screens import WIDTH, curve, facts, money, table
 from bots.common.orders.order import Outcome, Result
 from bots.common.risk.follow import PAUSE, STOP
+from bots.oracle_lag.__main__ import main as play
 from tests.bots.crash_rig import Clock, an_order, drive
 
 D = Decimal
@@ -336,6 +337,17 @@ def test_reading_keeps_no_bot_from_starting_and_changes_nothing(bot, capsys):
         shown(capsys, command)
     assert bot.path.read_bytes() == before
     Running(bot.path.parent).close()
+
+
+def test_a_simulation_keeps_its_ledger_to_practise_on(tmp_path, capsys):
+    played = ["--rounds", "2", "--seed", "7", "--keep", str(tmp_path / "practice")]
+    assert play([*played, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    found = told(capsys, "pnl", "--folder", str(tmp_path / "practice"))
+    assert float(found["profit"]) == summary["pnl"]
+    assert len(told(capsys, "trades", "--folder", str(tmp_path / "practice"))["trades"]) == summary["trades"] > 0
+    assert play(played) == 1
+    assert "holds a run already" in capsys.readouterr().err
 
 
 # ---- How it is laid out --------------------------------------------------------------------------------
