@@ -6,11 +6,13 @@ import argparse
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bots.common.errors import shorten
-from bots.common.operate.settings import SettingsError, load
+from bots.common.operate.logs import set_up
+from bots.common.operate.settings import SettingsError, load, secrets_of
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import run_live
 from bots.oracle_lag.rehearse import rehearsal
@@ -39,22 +41,24 @@ def say(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the modes; return the exit code: 0, 1 when something is not as it must be, 2 for settings."""
     options = _options(arguments)
+    begin_log = partial(set_up, as_json=options.log_json)
     # Without --verbose the log begins after the preflight: that has a line for each failure.
-    level = logging.INFO if options.verbose else logging.CRITICAL
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    begin_log(logging.INFO if options.verbose else logging.CRITICAL)
     try:
         settings = load(BotSettings, options.config)
+        begin_log = partial(begin_log, hide=tuple(secrets_of(settings)))
         if options.venue is not None:
             practice = rehearsal(settings, options.venue)
             return run_live(
                 practice.settings,
                 for_real=True,
                 tell=say,
+                begin_log=begin_log,
                 geoblock=practice.geoblock,
                 environment=practice.environment,
             )
         if options.live or options.live_data:
-            return run_live(settings, for_real=options.live, tell=say)
+            return run_live(settings, for_real=options.live, tell=say, begin_log=begin_log)
         return _simulate(settings, options)
     except SettingsError as error:
         sys.stderr.write("\n".join(error.problems) + "\n")
@@ -92,6 +96,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--venue", metavar="URL", help="with --live: rehearse on 'polymirror serve', with play money")
     parser.add_argument("--config", type=Path, help="a TOML file of settings")
     parser.add_argument("--verbose", action="store_true", help="log what happens")
+    parser.add_argument("--log-json", action="store_true", help="log one JSON object a line, for machines")
     flag: dict[str, Any] = {"action": "store_const", "const": True}
     played = parser.add_argument_group("only on the embedded exchange")
     played.add_argument("--rounds", type=_between(1, MAX_ROUNDS), help=f"rounds to play (default {ROUNDS})")

@@ -17,11 +17,12 @@ from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.execution.userchannel import UserChannel
 from bots.common.ledger.database import Database, DiskThread
 from bots.common.operate import checks
-from bots.common.operate.notifications import Silent, Telegram, TelegramApi
+from bots.common.operate.ending import run_until_told
+from bots.common.operate.notifications import Telegram, TelegramApi
 from bots.common.operate.settings import SettingsError, secrets_of
-from bots.common.risk.switch import KillFile, stop_on_signal
+from bots.common.risk.switch import STOP_FILE, KillFile, stop_on_signal
 from bots.oracle_lag.strategy import plan_of
-from bots.updown.bot import Aloud, Bot, World
+from bots.updown.bot import Bot, World
 from bots.updown.oracles.factory import make_oracle
 from bots.updown.oracles.keys import ChainlinkKeys, ClobKeys
 from bots.updown.ready import Outside, preflight
@@ -38,24 +39,25 @@ log = logging.getLogger(__name__)
 
 CONFIRMATION: Final = "I may lose this money"
 
-STOP_FILE: Final = "STOP"
-
 
 def run_live(
     settings: BotSettings,
     *,
     for_real: bool,
     tell: Callable[[str], None],
+    begin_log: Callable[[], None] = lambda: None,
     geoblock: str = checks.GEOBLOCK,
     environment: Any = None,
 ) -> int:
     """Run until stopped; return the exit code. Raises SettingsError when something is missing to begin with.
 
-    ``geoblock`` and ``environment`` (of the venue's SDK) are others in a rehearsal.
+    ``begin_log`` is called when the checks are over: they have a line for each failure. ``geoblock`` and
+    ``environment`` (of the venue's SDK) are others in a rehearsal.
     """
     if problems := lacking(settings, for_real=for_real):
         raise SettingsError(problems)
-    return asyncio.run(run(settings, for_real=for_real, tell=tell, geoblock=geoblock, environment=environment))
+    work = run(settings, for_real=for_real, tell=tell, begin_log=begin_log, geoblock=geoblock, environment=environment)
+    return asyncio.run(work)
 
 
 def lacking(settings: BotSettings, *, for_real: bool) -> tuple[str, ...]:
@@ -88,10 +90,11 @@ async def run(
     *,
     for_real: bool,
     tell: Callable[[str], None],
+    begin_log: Callable[[], None] = lambda: None,
     geoblock: str = checks.GEOBLOCK,
     environment: Any = None,
 ) -> int:
-    """Check everything, then trade until cancelled; return the exit code of a preflight that failed."""
+    """Check everything, then trade until told to end; return the exit code: 0 when it ended gently."""
     keys, network, endpoints = settings.keys, REAL, settings.mirror.endpoints
     async with AsyncExitStack() as stack:
         wallet = (settings.wallet or _signer(keys)) if for_real else ""
@@ -127,7 +130,7 @@ async def run(
         tell("\n".join(map(str, report.findings)))
         if not report.ok:
             return report.exit_code
-        logging.getLogger().setLevel(logging.INFO)
+        begin_log()
         world = World(
             network=network,
             endpoints=endpoints,
@@ -135,18 +138,17 @@ async def run(
             store=database,
             offload=thread,
             open_executor=partial(live, settings, environment) if for_real else partial(paper, settings),
-            notifier=Aloud(tell, chat or Silent()),
             switch=KillFile(settings.folder / STOP_FILE),
-            tasks={} if chat is None else {"telegram": chat.run},
+            chat=chat,
         )
         bot = Bot(plan_of(settings), world)
         stack.enter_context(stop_on_signal(asyncio.get_running_loop(), bot.stop))
         try:
-            await bot.run()
+            _, code = await run_until_told(bot.run(), bot.drain)
         finally:
             # It runs until somebody stops it, and the summary is wanted then, too.
             tell("\n" + table(bot.summary(), "oracle_lag") + ("" if for_real else f"\n{CANNOT_KNOW}"))
-    return report.exit_code
+    return code
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from bots.common.ledger.database import Database, inline
 from bots.oracle_lag.strategy import plan_of
 from bots.testing.mortality import live_and_die
 from bots.testing.stage import Stage
-from bots.updown.bot import Aloud, Bot, World
+from bots.updown.bot import Bot, World
 from bots.updown.oracles.factory import make_oracle
 from bots.updown.stats import RunStats
 from polymirror.simulator.settings import DEFAULT_START_MS, QUARTER_MS, RoundsConfig
@@ -65,7 +65,6 @@ def simulate(
 
         async def live(store: Store) -> dict[str, Any]:
             network = stage.venue.network
-            telegram = stage.notifier(network, rng)
             oracle = make_oracle(stage.oracle_settings(settings.oracle), network, rng=rng)
             world = World(
                 network=network,
@@ -74,9 +73,9 @@ def simulate(
                 store=store,
                 offload=inline,
                 open_executor=lambda _bot: stage.executor(network, settings.live),
-                notifier=Aloud(tell, telegram),
                 switch=lambda: None,
-                tasks={"telegram": telegram.run},
+                chat=stage.chat(network),
+                look_on=tell,
                 rng=rng,
             )
             return await Bot(plan_of(settings), world, tally).run()

@@ -31,7 +31,6 @@ from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig
 from polymirror.simulator.virtual import VirtualVenue
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import AsyncIterator, Iterable
 
     from bots.common.execution.live import LiveConfig
@@ -65,6 +64,16 @@ the two would agree on a book that is over, and no client could know."""
 ALLOWED_MS: Final = 3_000
 """How much older than its proof a book may be before the judge calls it wrong: the apply lag that a mirror accepts
 (2 s), and a second for what REST and the way add."""
+
+ORDER_STORM: Final = evolve(
+    OrderFaultRates.storm(),
+    lag_ms=30_000,
+    failed_trades=0.1,
+    null_lookups=0.05,
+    strange_words=0.05,
+    redeem_after_ms=900_000,
+)
+"""Answers are lost, lists are half a minute behind, trades fail on the chain, and redemptions are refused for long."""
 
 TELEGRAM_STORM: Final = TelegramFaults(busy=0.1, error=0.1, lost=0.05, silent=0.05, garbage=0.05)
 
@@ -105,7 +114,7 @@ class Stage:
         ledger.deposit(account.address, CASH)
         judge = OrderJudge(exchange, allowed_ms=ALLOWED_MS if storm else 1_000)
         broker = Broker(exchange, ledger, judge=judge)
-        order_faults = OrderFaults(OrderFaultRates.storm() if storm else None, seed=seed)
+        order_faults = OrderFaults(ORDER_STORM if storm else None, seed=seed)
         desk = OrderDesk(broker, [account], faults=order_faults)
         telegram = TelegramService(faults=TELEGRAM_STORM if storm else TelegramFaults(), seed=seed)
         wrong = (*(FEED_FAULTS if storm else ()), *feed_faults)
@@ -119,10 +128,10 @@ class Stage:
         )
         return cls(exchange, ledger, judge, desk, account, rtds, telegram, venue)
 
-    def notifier(self, network: Network, rng: random.Random) -> Telegram:
-        """Make a notifier to this stage's Telegram. Run it beside the bot."""
+    def chat(self, network: Network) -> Telegram:
+        """Return the way to a chat of this stage's Telegram."""
         chat = str(next(iter(self.telegram.chats)))
-        return Telegram(Secret(self.telegram.token), chat, network, api=self.venue.base_url, rng=rng)
+        return Telegram(Secret(self.telegram.token), chat, network, api=self.venue.base_url)
 
     def oracle_settings(self, settings: OracleSettings) -> OracleSettings:
         """Point an oracle at this stage's feed, which speaks the protocol of the public relay."""

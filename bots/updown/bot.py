@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,16 +19,19 @@ from attrs import evolve, field, frozen
 from bots.common.errors import BadCredentials, TradingError, shorten
 from bots.common.ledger.account import Account
 from bots.common.ledger.ledger import Ledger
+from bots.common.operate.daily import report_days
 from bots.common.operate.health import Health, books, money, orders, tasks, written
-from bots.common.operate.supervise import Supervisor
+from bots.common.operate.outbox import Outbox
+from bots.common.operate.supervise import Supervisor, describe
 from bots.common.orders.manager import OrderManager
 from bots.common.orders.order import Outcome
 from bots.common.orders.reconcile import Reconciler
-from bots.common.risk.follow import RESUME, STOP, RiskFollower
-from bots.common.risk.limits import Risk
+from bots.common.risk.days import zone_of
+from bots.common.risk.follow import GO_ON, PAUSE, RESUME, STOP, RiskFollower
+from bots.common.risk.limits import Risk, RiskChange
 from bots.updown.rounds import window_of
 from bots.updown.stats import RunStats, summarise
-from bots.updown.watch import prices
+from bots.updown.watch import markets, prices
 from bots.updown.worker import AssetWorker
 from polymirror.errors import UnknownToken, VenueError
 from polymirror.venue.gamma import Gamma
@@ -43,9 +46,9 @@ if TYPE_CHECKING:
     from bots.common.ledger.ledger import Store
     from bots.common.ledger.rows import Settled
     from bots.common.money.sizing import SizeLimits
-    from bots.common.operate.notifications import Notifier
+    from bots.common.operate.outbox import Chat
     from bots.common.orders.order import Order, Result, TimeInForce
-    from bots.common.risk.limits import RiskChange, RiskLimits
+    from bots.common.risk.limits import RiskLimits
     from bots.updown.oracles.base import Oracle
     from bots.updown.rounds import RoundSettings
     from bots.updown.worker import Strategy
@@ -69,6 +72,9 @@ START_PAUSE: Final = 5.0
 
 LISTEN_EVERY: Final = 1.0
 """Seconds between two looks for what another process asks of this one."""
+
+LAST_WORDS: Final = 8.0
+"""Seconds in which what a bot says at its end must reach a person; the next start says the rest."""
 
 ASK_AGAIN: Final = 60.0
 """Seconds between two questions for a market of an earlier run that nobody follows."""
@@ -102,26 +108,16 @@ class World:
     """Where the ledger lies."""
     offload: Offload
     open_executor: Callable[[Bot], AbstractAsyncContextManager[Executor]]
-    notifier: Notifier
     switch: Callable[[], str | None]
     """Says why nothing may be bought, or nothing."""
+    chat: Chat | None = None
+    """Where a person reads the notices; they are in the log and in the ledger, too."""
+    look_on: Callable[[str], None] = lambda _text: None
+    """Is told each notice at once."""
     tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(factory=dict)
-    """What else is to run beside the bot, such as a notifier."""
+    """What else is to run beside the bot."""
     rng: random.Random = field(factory=random.Random)
     """Draws all jitter."""
-
-
-@frozen
-class Aloud:
-    """A notifier that also tells whoever looks on."""
-
-    tell: Callable[[str], None]
-    also: Notifier
-
-    def notify(self, text: str) -> None:
-        """Tell this to both."""
-        self.tell(text)
-        self.also.notify(text)
 
 
 class Bot:
@@ -141,26 +137,56 @@ class Bot:
             followers=(RiskFollower(self.risk, self.account),),
         )
         self.desks: dict[str, AssetWorker] = {}
+        self.health: Health | None = None
+        """How all parts are, while it trades."""
         # Set once the venue was asked.
         self.dealer: OrderManager | None = None
         # Slugs of markets with an open position, by condition id.
         self._names: dict[str, str] = {}
         # Markets of earlier runs' positions, by condition id.
         self._markets: dict[str, Market] = {}
-        # Stops on their way to the disk, and what is told of them then.
+        self.notices = Outbox(self.ledger, world.network, world.chat, world.look_on)
+        # Stops and pauses on their way to the disk, and what is told of them then.
         self._telling: set[asyncio.Task[None]] = set()
+        # Why the bot is to end; empty while it is not.
+        self._ending = ""
+        self._woken = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
-        """Trade until cancelled, or until the limited rounds are settled; return the summary."""
-        world, plan = self.world, self.plan
+        """Trade until cancelled, drained, or until the limited rounds are settled; return the summary.
+
+        Whatever ends it but a cancellation is told, and the notices get :data:`LAST_WORDS` to arrive.
+        """
         async with AsyncExitStack() as stack:
             await self.ledger.open()
             stack.push_async_callback(self._write_rest)
+            # Apart from all others, so that it outlives them by a few seconds.
+            messages = await stack.enter_async_context(Supervisor(self.world.network, rng=self.world.rng))
+            messages.keep("notices", self.notices.run)
+            try:
+                await self._trade(messages)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                self.tell(f"the bot ends, because {describe(error)}", "stop", level=logging.ERROR)
+                await self.notices.drain(LAST_WORDS)
+                raise
+            await asyncio.gather(*self._telling, return_exceptions=True)
+            held, unknown = len(self.account.positions), len(self.account.open)
+            why = self._ending or "all rounds are settled"
+            self.tell(f"the bot ends: {why}; {held} positions are kept, {unknown} orders are unknown", "stop")
+            await self.notices.drain(LAST_WORDS)
+            return self.summary()
+
+    async def _trade(self, messages: Supervisor) -> None:
+        """Make the parts, learn what an earlier run left, and trade until it is over."""
+        world, plan = self.world, self.plan
+        async with AsyncExitStack() as stack:
             executor = await stack.enter_async_context(world.open_executor(self))
             gamma = await stack.enter_async_context(
                 Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
             )
-            reconciler = Reconciler(self.ledger, executor, world.network, self.tell)
+            reconciler = Reconciler(self.ledger, executor, world.network, self._warn)
             self.dealer = dealer = OrderManager(
                 executor=executor,
                 ledger=self.ledger,
@@ -173,41 +199,64 @@ class Bot:
                 counts=self.tally.orders,
                 on_result=self._tell_result,
                 on_settled=self._tell_settled,
-                on_trouble=self.tell,
+                on_trouble=self._warn,
             )
             self._make_desks(dealer)
             left = await self._find_earlier(gamma, dealer)
             await self._reconcile(reconciler)
+            self._tell_start()
             # From here on, and not of what was read back, people are told.
             self.risk.on_change = self._tell_change
+            zone = zone_of(plan.risk.day_zone)
             async with Supervisor(world.network, rng=world.rng) as supervisor:
                 supervisor.keep("oracle", world.oracle.run)
                 supervisor.keep("dealer", dealer.run, vital=True)
                 supervisor.keep("ledger", self.ledger.run, vital=True)
                 supervisor.keep("requests", lambda: self._listen(reconciler))
+                supervisor.keep("daily report", partial(report_days, self.ledger, world.network, self.tell, zone))
                 for market, token in left.items():
                     supervisor.keep(f"market {market[:12]}", partial(self._follow_earlier, gamma, market, token))
-                health = Health(
+                self.health = health = Health(
                     (
-                        tasks(supervisor),
+                        tasks(messages, supervisor),
+                        markets(self.desks, world.network),
                         prices(world.oracle, plan.assets, world.network),
                         books(self._count_books),
                         written(self.ledger),
                         orders(self.ledger, world.network),
-                        money(dealer.settler, reconciler),
+                        money(dealer.settler, reconciler, world.network),
+                        self.notices.vital,
                     ),
                     world.network,
-                    world.notifier,
+                    partial(self.tell, kind="health"),
                     every=plan.health_every,
                 )
                 supervisor.keep("health", health.run)
                 for name, run in (*world.tasks.items(), *((asset, desk.run) for asset, desk in self.desks.items())):
                     supervisor.keep(name, run)
-                # Nobody tells when the last of a limited run's rounds is booked, so it is looked at.
-                while self._is_busy() or not self.tally.done(dealer.now_ms()):
-                    self.risk.advance(dealer.now_ms())
-                    await asyncio.sleep(1.0)
-            return self.summary()
+                await self._until_over(dealer)
+
+    async def _until_over(self, dealer: OrderManager) -> None:
+        """Wait until a limited run's rounds are all booked, or until the orders under way are, if the bot is to end."""
+        while not self._ending and (self._is_busy() or not self.tally.done(dealer.now_ms())):
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+        dealer.closed = self._ending
+        while dealer.under_way:  # noqa: ASYNC110 - nobody tells when the last of them is over
+            await asyncio.sleep(0.05)
+
+    def drain(self, why: str) -> None:
+        """Begin nothing new, let what is under way come to its end, and have :meth:`run` return. Positions are kept.
+
+        May be called by a signal's handler, on the event loop.
+        """
+        self._ending = self._ending or why
+        if self.dealer is not None:
+            self.dealer.closed = self._ending
+        self._woken.set()
 
     def summary(self) -> dict[str, Any]:
         """Sum up what was done until now."""
@@ -222,20 +271,36 @@ class Bot:
         self._spawn(self.ledger.note_risk(STOP, why))
         self.risk.stop(why)
 
-    def tell(self, text: str) -> None:
-        """Tell a person, and keep it in the outbox."""
-        self.ledger.notify("notice", text)
-        self.world.notifier.notify(text)
+    def tell(self, text: str, kind: str = "notice", level: int = logging.INFO, **fields: object) -> None:
+        """Tell a person, through the outbox; ``level`` and ``fields`` are for the log."""
+        self.notices.notify(text, kind, level=level, **fields)
+
+    def _warn(self, text: str) -> None:
+        self.tell(text, "trouble")
+
+    def _tell_start(self) -> None:
+        totals = self.account.totals
+        said = f"started: {len(self.account.positions)} positions, profit so far {totals.profit} pUSD"
+        if (why := self.risk.stopped) is not None:
+            said += f"; nothing is bought: {why}"
+        self.tell(said, "start")
 
     def _is_busy(self) -> bool:
         return bool(self.account.positions or self.account.open or self.account.claims)
 
     def _tell_change(self, change: RiskChange, detail: str) -> None:
         """Tell a person why nothing is bought any more, or that it is again, once that is on the disk."""
+        paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
+        kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
 
         async def tell() -> None:
-            await self._write_rest()
-            self.tell(f"trading: {change.value}, {detail}")
+            if change is RiskChange.STOPPED:
+                await self._write_rest()
+            else:
+                with suppress(OSError):
+                    await self.ledger.note_risk(GO_ON if kind == RESUME else PAUSE, detail)
+            said = STOP if change is RiskChange.STOPPED else kind
+            self.tell(f"trading: {change.value}, {detail}", said, logging.WARNING)
 
         self._spawn(tell())
 
@@ -247,6 +312,7 @@ class Bot:
     async def _listen(self, reconciler: Reconciler) -> None:
         """Do what other processes ask for, such as the commands of this bot."""
         while True:
+            self.risk.advance(self.ledger.now_ms())
             for kind, why in await self.ledger.requests():
                 if kind in {STOP, RESUME}:
                     await self.ledger.note_risk(kind, why)
@@ -258,8 +324,9 @@ class Bot:
     async def _write_rest(self) -> None:
         try:
             await self.ledger.flush()
-        except OSError as error:
-            log.error("the last %d rows could not be written: %s", self.ledger.waiting, error)  # noqa: TRY400 - expected
+        except Exception:
+            # Also one that no disk explains: what ended the bot must not be hidden behind it.
+            log.exception("the last %d rows could not be written", self.ledger.waiting)
 
     # ---- The start -----------------------------------------------------------------------------------
 
@@ -349,13 +416,20 @@ class Bot:
         if not result.traded:
             why = f" ({shorten(result.detail, 60)})" if result.detail else ""
             said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
-        self.tell(f"{name}: {said}")
+        known: dict[str, Any] = {}
+        if result.traded:
+            known = {"shares": result.shares, "money": result.money, "fee": result.fee}
+        kind = "fill" if result.traded else "order"
+        self.tell(
+            f"{name}: {said}", kind, order=order.client_id, outcome=result.outcome.value, limit=order.price, **known
+        )
 
     def _tell_settled(self, settled: Settled) -> None:
         earlier = self._markets.get(settled.market)
         name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
         profit = settled.payout - settled.cost
-        self.tell(f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD")
+        said = f"{name}: {'won' if profit > 0 else 'lost'} {abs(profit)} pUSD"
+        self.tell(said, "settlement", how=settled.how, payout=settled.payout, profit_so_far=self.account.totals.profit)
 
     def _side(self, token: str) -> str:
         """Name the side of a market that a token stands for."""

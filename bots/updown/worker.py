@@ -89,6 +89,8 @@ class AssetWorker:
         # Running windows, and the terms of markets, by slug.
         self._open: dict[str, Round] = {}
         self._terms: dict[str, Terms] = {}
+        # Why the last window that is not traded is not.
+        self._skipped = ""
         self._ticked = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
 
@@ -100,6 +102,18 @@ class AssetWorker:
         """Return how many books of unsettled markets are LIVE, and how many there are."""
         states = [] if self.mirror is None else [self.mirror.engine.peek_state(token) for token in self.mirror.tokens]
         return states.count(BookState.LIVE), len(states) - states.count(BookState.RETIRED)
+
+    def blind(self) -> str:
+        """Say why nothing could be bought now whatever the prices are; empty: something could."""
+        now = self._network.wall()
+        current = [slug for slug, window in self._unsettled.items() if window.start <= now < window.end]
+        if not current:
+            return "no open market is found" + (f" ({self._skipped})" if self._skipped else "")
+        if not any(slug in self._terms for slug in current):
+            return "the terms of its market are not told"
+        if self._oracle.stale(self.asset, self._network.monotonic(), self._strategy.kind):
+            return "no fresh price"
+        return "" if self.count_books()[0] else "no book is LIVE"
 
     async def run(self) -> None:
         """Trade until cancelled. Raises what failed, in a group."""
@@ -135,6 +149,7 @@ class AssetWorker:
                 self._settle(each, payouts)
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
+                self._skipped = why
                 self._tally.counts["rounds skipped"] += 1
 
     async def _learn_terms(self, mirror: Mirror, each: Round) -> None:

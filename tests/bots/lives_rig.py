@@ -10,12 +10,11 @@ from decimal import Decimal
 from attrs import evolve
 
 from bots.common.ledger.database import inline
-from bots.common.operate.notifications import Silent
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import paper
 from bots.oracle_lag.strategy import plan_of
 from bots.testing.stage import Stage
-from bots.updown.bot import Aloud, Bot, World
+from bots.updown.bot import Bot, World
 from bots.updown.oracles.factory import make_oracle
 from bots.updown.stats import RunStats
 from polymirror.simulator.settings import DEFAULT_START_MS, QUARTER_MS, RoundsConfig
@@ -53,7 +52,7 @@ def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None):
         store=store,
         offload=inline,
         open_executor=opened,
-        notifier=Aloud(said.append, Silent()),
+        look_on=said.append,
         switch=lambda: None,
         rng=random.Random(2),
     )

@@ -65,7 +65,7 @@ def test_all_parts_are_asked_again_and_again(caplog):
 
 def test_a_person_is_told_once_when_something_is_bad_and_once_when_it_is_back():
     part, heard = Part(), Heard()
-    checker = Health([part], Clock().network(), heard, confirm=2)
+    checker = Health([part], Clock().network(), heard.notify, confirm=2)
     for ok in (True, False, True, False, False, False, True, True):
         part.ok = ok
         checker.check()

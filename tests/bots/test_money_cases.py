@@ -159,7 +159,7 @@ def test_a_stop_by_signal_is_durable_before_it_is_told_and_a_resume_takes_it_bac
         first.stop("signal SIGUSR1")
         assert first.risk.stopped
         await asyncio.sleep(0.1)
-        assert "trading is stopped: signal SIGUSR1" in told
+        assert "trading: stopped, signal SIGUSR1" in told
         await stopping
         second = await live_for(bot_on(stage, store, told=told), 300)
         assert second.risk.stopped == "signal SIGUSR1"
@@ -167,7 +167,7 @@ def test_a_stop_by_signal_is_durable_before_it_is_told_and_a_resume_takes_it_bac
         store.write([("INSERT INTO requests (at_ms, kind, detail) VALUES (1, 'resume', 'by hand')", ())])
         third = await live_for(bot_on(stage, store, told=told), 5)
         assert third.risk.stopped is None
-        assert "trading is resumed: by hand" in told
+        assert "trading: resumed, no longer stopped" in told
         fourth = await live_for(bot_on(stage, store, told=told), 5)
         assert fourth.risk.stopped is None
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
-import random
-import re
 import traceback
 from decimal import Decimal
 
@@ -15,7 +12,6 @@ import httpx
 import pytest
 
 from bots.common.operate.notifications import (
-    Silent,
     Telegram,
     TelegramApi,
     TelegramError,
@@ -35,192 +31,51 @@ TOKEN = Secret(DEFAULT_TOKEN)
 CHAT = "4242"
 
 
-def now():
-    return asyncio.get_running_loop().time()
-
-
-def play(act, service=None, *, down=0.0, token=TOKEN, chat=CHAT, until=600.0, **settings):
-    """Run a notifier in virtual time, let ``act`` use it, and return it with the service."""
-    service = TelegramService() if service is None else service
-    rig = Services([service])
+def sent(service, *texts, down=0.0, token=TOKEN, chat=CHAT):
+    """Hand texts over in virtual time, once; return what became of it."""
 
     async def main():
-        rig.down = now() + down
-        telegram = Telegram(token, chat, rig.network(), TelegramSettings(**settings), rng=random.Random(3))
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(telegram.run())
-            await act(telegram)
-            await telegram.drain(until)
-            task.cancel()
-        return telegram, service, rig
+        rig = Services([service], down=asyncio.get_running_loop().time() + down)
+        async with Telegram(token, chat, rig.network()) as telegram:
+            return await telegram.hand_over(texts)
 
     return run_virtual(main)
-
-
-def saying(*texts):
-    async def act(telegram):
-        for text in texts:
-            telegram.notify(text)
-
-    return act
 
 
 def texts(service):
     return [message.text for message in service.messages]
 
 
-def test_a_notice_arrives():
-    telegram, service, rig = play(saying("bought 10 at 0.6"))
-    assert texts(service) == ["bought 10 at 0.6"]
-    assert (telegram.sent, telegram.dropped) == (1, 0)
-    assert rig.hosts == {"api.telegram.org"}
+def test_a_message_takes_as_many_texts_as_fit():
+    service = TelegramService()
+    assert sent(service, "a", "b" * 4_000, "c" * 90, "d" * 90).count == 3
+    assert texts(service) == ["a\n" + "b" * 4_000 + "\n" + "c" * 90]
+    assert sent(TelegramService(), "x" * 10_000, "y").count == 1
 
 
-def test_notices_that_wait_together_travel_together_and_in_order():
-    _, service, _ = play(saying(*"abc"))
-    assert texts(service) == ["a\nb\nc"]
-
-
-def test_messages_keep_their_distance_however_fast_the_notices_come():
-    async def act(telegram):
-        for number in range(50):
-            telegram.notify(f"{number} " + "x" * 2_000)
-            await asyncio.sleep(0.3)
-
-    telegram, service, _ = play(act)
-    assert service.refused == 0
-    times = [message.at_ms for message in service.messages]
-    assert min(after - before for before, after in itertools.pairwise(times)) >= 1_000
-    found = [line.split()[0] for text in texts(service) for line in text.split("\n")]
-    assert found == [str(number) for number in range(50)]
-    assert telegram.dropped == 0
-
-
-def test_a_notice_never_waits():
-    async def act(telegram):
-        before = now()
-        for number in range(100):
-            telegram.notify(f"{number}")
-        assert now() == before
-
-    play(act, down=30)
-
-
-def test_a_full_queue_drops_the_oldest_and_says_how_many():
-    telegram, service, _ = play(saying(*map(str, range(10))), queue=4)
-    assert texts(service) == ["(6 notices were dropped)\n6\n7\n8\n9"]
-    assert telegram.dropped == 6
-
-
-def test_a_429_is_waited_out_as_long_as_it_asks():
-    service = TelegramService(faults=TelegramFaults(busy=1.0, retry_after=7))
-
-    async def act(telegram):
-        telegram.notify("x")
-        await asyncio.sleep(20)
-        service.faults = TelegramFaults()
-
-    _, _, rig = play(act, service)
-    assert texts(service) == ["x"]
-    assert rig.tried == 4
-
-
-def test_429s_do_not_use_up_the_attempts():
-    service = TelegramService(faults=TelegramFaults(busy=1.0, retry_after=1))
-
-    async def act(telegram):
-        telegram.notify("x")
-        await asyncio.sleep(60)
-        service.faults = TelegramFaults()
-
-    telegram, _, _ = play(act, service, attempts=1)
-    assert (telegram.sent, telegram.dropped) == (1, 0)
-
-
-def test_an_outage_is_outlasted_within_the_bound():
-    telegram, service, rig = play(saying("x"), down=5)
-    assert texts(service) == ["x"]
-    assert 1 < rig.tried <= 6
-    telegram, service, rig = play(saying("x"), down=10_000, attempts=3)
-    assert (texts(service), telegram.dropped, rig.tried) == ([], 1, 3)
-
-
-def test_what_an_outage_dropped_is_told_afterwards():
-    async def act(telegram):
-        telegram.notify("lost")
-        await asyncio.sleep(400)
-        telegram.notify("back")
-
-    _, service, _ = play(act, down=300, attempts=2)
-    assert texts(service) == ["(1 notices were dropped)\nback"]
-
-
-@pytest.mark.parametrize("name", ["error", "silent", "garbage"])
-def test_what_fails_now_and_then_arrives_all_the_same(name):
-    service = TelegramService(faults=TelegramFaults(**{name: 0.5}), seed=1)
-
-    async def act(telegram):
-        for number in range(20):
-            telegram.notify(str(number))
-            await asyncio.sleep(30)
-
-    telegram, _, _ = play(act, service, attempts=20, timeout=2)
-    assert "\n".join(texts(service)).split("\n") == [str(number) for number in range(20)]
-    assert telegram.dropped == 0
-
-
-def test_a_lost_answer_may_repeat_a_notice_but_never_loses_one():
-    service = TelegramService(faults=TelegramFaults(lost=0.5), seed=1)
-    play(saying("x"), service, attempts=20, timeout=2)
-    assert set(texts(service)) == {"x"}
-
-
-@pytest.mark.parametrize(
-    ("service", "why"),
-    [
-        (TelegramService(chats=set()), "chat 4242 were dropped: Telegram sendMessage: HTTP 400: .*chat not found"),
-        (TelegramService(blocked={4242}), "HTTP 403: Forbidden: bot was blocked"),
-    ],
-)
-def test_a_chat_that_is_not_reachable_is_named_and_later_notices_are_tried_again(service, why, caplog):
-    async def act(telegram):
-        telegram.notify("lost")
-        await asyncio.sleep(5)
-        service.chats.add(4242)
-        service.blocked.clear()
-        telegram.notify("there")
-
-    telegram, _, _ = play(act, service)
-    assert telegram.dropped == 1
-    assert texts(service) == ["(1 notices were dropped)\nthere"]
-    assert [record for record in caplog.records if re.search(why, record.getMessage())]
-
-
-@pytest.mark.parametrize("token", ["1234567890:WRONG-TOKEN-OF-SOMEBODY-ELSE-000000000", "no token at all"])
-def test_with_a_wrong_token_nothing_more_is_tried(token):
-    async def act(telegram):
-        telegram.notify("a")
-        await asyncio.sleep(5)
-        telegram.notify("b")
-        await asyncio.sleep(5)
-
-    telegram, service, rig = play(act, token=Secret(token))
-    assert rig.tried == 1
-    assert telegram.dropped == 2
-    assert telegram.broken.startswith("Telegram sendMessage: HTTP 40")
-    assert texts(service) == []
+def test_what_did_not_arrive_says_why_and_how_long_to_wait():
+    busy = sent(TelegramService(faults=TelegramFaults(busy=1.0, retry_after=7)), "x")
+    assert (busy.count, busy.wait) == (0, 8.05)
+    assert "HTTP 429" in busy.trouble
+    gone = sent(TelegramService(), "x", down=10_000)
+    assert (gone.count, gone.wait) == (0, None)
+    assert "no answer" in gone.trouble
+    wrong = sent(TelegramService(), "x", token=Secret("1234567890:WRONG-TOKEN-OF-SOMEBODY-ELSE-000000000"))
+    assert "HTTP 401" in wrong.trouble
 
 
 def test_a_group_that_became_a_supergroup_is_followed():
     service = TelegramService(chats={-100777}, moved={-5: -100777})
-    play(saying("x"), service, chat="-5")
+    assert sent(service, "x", chat="-5").count == 1
     assert [(message.chat_id, message.text) for message in service.messages] == [(-100777, "x")]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 10_000, "\U0001f600" * 4_000, "\ud800 lone", "\0"])
 def test_any_text_can_be_sent(text):
-    telegram, service, _ = play(saying(text, text))
-    assert telegram.dropped == 0
+    service = TelegramService()
+    first = sent(service, text, text)
+    assert first.count >= 1
+    assert not first.trouble
     assert all(len(text.encode("utf-16-le")) // 2 <= 4_096 for text in texts(service))
 
 
@@ -229,21 +84,7 @@ def test_cutting_splits_no_character():
     assert cut("abc", 3) == "abc"
 
 
-def test_drain_gives_up_when_its_time_is_over(caplog):
-    async def act(telegram):
-        telegram.notify("x")
-        await asyncio.sleep(1)
-        telegram.notify("y")
-
-    play(act, down=10_000, until=3.0)
-    assert "1 notices were not sent within 3 s" in caplog.text
-
-
-def test_nobody_can_be_told_too():
-    Silent().notify("x")
-
-
-@pytest.mark.parametrize(("name", "value"), [("queue", 0), ("gap", Decimal(0)), ("attempts", 21), ("timeout", 0)])
+@pytest.mark.parametrize(("name", "value"), [("gap", Decimal(0)), ("timeout", 0)])
 def test_the_settings_are_checked(name, value):
     with pytest.raises(ConfigError, match=name):
         TelegramSettings(**{name: value})
@@ -309,13 +150,8 @@ def test_no_error_and_no_log_tells_the_token(caplog):
     async def main():
         for service, down in ((TelegramService(chats=set()), 0), (Telling(), 0), (TelegramService(), 1e12)):
             rig = Services([service], down=down)
-            telegram = Telegram(TOKEN, CHAT, rig.network(), TelegramSettings(attempts=2))
-            found.append(repr(telegram))
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(telegram.run())
-                telegram.notify("x")
-                await telegram.drain(200)
-                task.cancel()
+            async with Telegram(TOKEN, CHAT, rig.network()) as telegram:
+                found.extend([repr(telegram), repr(await telegram.hand_over(["x"]))])
             api = TelegramApi(TOKEN, rig.network())
             found.extend([repr(api), repr(vars(api))])
             async with api:

@@ -15,7 +15,6 @@ from attrs import evolve
 from bots.common.execution.live import LiveExecutor
 from bots.common.ledger.database import Database, inline
 from bots.common.ledger.ledger import Ledger
-from bots.common.operate.notifications import Silent
 from bots.common.operate.settings import SettingsError, build
 from bots.common.orders.order import Outcome
 from bots.common.risk.limits import RiskLimits
@@ -122,7 +121,7 @@ def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
         return evolve(result, outcome=Outcome.REJECTED) if result.outcome is Outcome.UNKNOWN else result
 
     monkeypatch.setattr(LiveExecutor, "submit", careless)
-    assert not simulate(TWO, rounds=2, seed=1, storm=True)["clean"]
+    assert not simulate(TWO, rounds=4, seed=1, storm=True)["clean"]
 
 
 @pytest.mark.slow
@@ -175,7 +174,6 @@ def play(settings, *, strategy=None, faults=(), feed_faults=(), minutes=12, seed
                 store=Database(),
                 offload=inline,
                 open_executor=executor or (lambda _bot: stage.executor(network, settings.live)),
-                notifier=Silent(),
                 switch=lambda: None,
             )
             plan = plan_of(settings)

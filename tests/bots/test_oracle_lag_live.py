@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 
 import pytest
 from attrs import evolve
 
+from bots.common.ledger.database import Database
+from bots.common.ledger.reader import LedgerReader
 from bots.common.operate.settings import SettingsError, build
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
@@ -29,8 +33,8 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-def on_loopback(folder, *, blocked):
-    """Run the bot on paper until its state file is there, or until it ends; return what it said and its exit code."""
+def on_loopback(folder, *, blocked, end=asyncio.Task.cancel):
+    """Run the bot on paper until its first copy is there, then ``end`` it; return what it said and its exit code."""
     said = []
 
     async def main():
@@ -49,7 +53,7 @@ def on_loopback(folder, *, blocked):
                 async with asyncio.timeout(20):
                     while not running.done() and not list(folder.glob("*.copy-*")):  # noqa: ASYNC110 - the disk tells nobody
                         await asyncio.sleep(0.02)
-                running.cancel()
+                end(running)
         return None if running.cancelled() else running.result()
 
     code = asyncio.run(main())
@@ -63,6 +67,20 @@ def test_on_paper_it_checks_everything_and_then_runs(tmp_path):
         assert f"{name}: " in said
     assert "->" not in said
     assert "refused: book not LIVE" in said, "whoever stops it sees what it came to"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_it_gently_with_a_summary_and_no_loss(tmp_path, name):
+    number = getattr(signal, name)
+    said, code = on_loopback(tmp_path, blocked=False, end=lambda _task: os.kill(os.getpid(), number))
+    assert code == 0
+    assert "refused: book not LIVE" in said
+    with LedgerReader(tmp_path / "paper-account.sqlite") as reader:
+        told = reader.query("SELECT kind, text FROM notices ORDER BY seq")
+    assert told[0][0] == "start"
+    assert told[-1] == ("stop", f"the bot ends: signal {name}; 0 positions are kept, 0 orders are unknown")
+    assert Database.of(tmp_path, "paper", "").read("PRAGMA quick_check") == [("ok",)], "and lets go of its ledger"
 
 
 def test_a_region_that_is_not_served_ends_it(tmp_path):

@@ -23,20 +23,14 @@ def said(monkeypatch):
     logging.disable(logging.NOTSET)
 
 
-def test_a_daily_limit_that_is_reached_is_told_once(said):
-    limits = RiskLimits(max_daily_loss=d(26), max_trade=d(25))
-    bot, _ = play(evolve(ONE, risk=limits), minutes=75)
-    assert bot.account.totals.lost > 0
-    assert bot.tally.orders["risk DAILY_LOSS"] > 1
-    assert len([text for text in said if "daily limit reached" in text]) == 1
-    assert any("of 26 pUSD are lost on 20" in text for text in said)
-
-
-def test_a_pause_after_losses_and_its_end_are_told_once_each(said):
-    limits = RiskLimits(max_losses_in_a_row=1, pause_ms=600_000)
+def test_a_pause_its_end_and_a_daily_limit_that_is_reached_are_told_once_each(said):
+    limits = RiskLimits(max_daily_loss=d(26), max_losses_in_a_row=1, pause_ms=600_000)
     bot, _ = play(evolve(ONE, risk=limits), minutes=75)
     losses = bot.account.totals.lost
     assert losses > 0
+    assert bot.tally.orders["risk DAILY_LOSS"] > 1
+    assert len([text for text in said if "daily limit reached" in text]) == 1
+    assert any("of 26 pUSD are lost on 20" in text for text in said)
     assert len([text for text in said if "1 in a row lost: nothing is bought until" in text]) == losses
     assert len([text for text in said if "no longer paused" in text]) >= losses - 1
 

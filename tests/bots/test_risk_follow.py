@@ -33,7 +33,7 @@ def world():
 
 
 def reason(risk, now_ms, group_id):
-    leg = Leg(client_id="x", market="0xm", asset="btc", money=Decimal(5), token="102", shares=Decimal(10))  # noqa: S106
+    leg = Leg(client_id="x", market="0xm", asset="btc", money=Decimal(5), token=NO.token, shares=Decimal(10))
     refusal = risk.allow_group(now_ms, Group(group_id=group_id, legs=(leg,)))
     return None if refusal is None else refusal.reason
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from bots.common.operate.notifications import Silent
 from bots.common.operate.supervise import Standing, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bots.common.ledger.ledger import Ledger
-    from bots.common.operate.notifications import Notifier
     from bots.common.operate.supervise import Supervisor
     from bots.common.orders.reconcile import Reconciler
     from bots.common.orders.settling import Settler
@@ -74,7 +72,7 @@ class Health:
         self,
         probes: Sequence[Probe],
         network: Network,
-        notifier: Notifier | None = None,
+        tell: Callable[[str], None] = lambda _text: None,
         *,
         every: float = 60.0,
         confirm: int = 2,
@@ -83,7 +81,7 @@ class Health:
         """The newest report."""
         self._probes = tuple(probes)
         self._network = network
-        self._notifier = Silent() if notifier is None else notifier
+        self._tell_of = tell
         self._every = every
         self._confirm = confirm
         # Bad answers in a row, by part.
@@ -113,9 +111,9 @@ class Health:
             before = self._bad.get(vital.name, 0)
             self._bad[vital.name] = 0 if vital.ok else before + 1
             if not vital.ok and before + 1 == self._confirm:
-                self._notifier.notify(f"not well: {vital}")
+                self._tell_of(f"not well: {vital}")
             elif vital.ok and before >= self._confirm:
-                self._notifier.notify(f"well again: {vital}")
+                self._tell_of(f"well again: {vital}")
 
 
 def _ask(probe: Probe) -> Vital:
@@ -125,11 +123,11 @@ def _ask(probe: Probe) -> Vital:
         return Vital(getattr(probe, "__name__", "probe"), ok=False, words=describe(error))
 
 
-def tasks(supervisor: Supervisor) -> Probe:
+def tasks(*supervisors: Supervisor) -> Probe:
     """Say which domains are not running."""
 
     def probe() -> Vital:
-        domains = supervisor.domains.values()
+        domains = [domain for each in supervisors for domain in each.domains.values()]
         bad = [f"{d.name} {d.standing.value} ({d.error})" for d in domains if d.standing in _NOT_WELL]
         return Vital("tasks", not bad, ", ".join(bad) or f"{len(domains)} running")
 
@@ -158,11 +156,13 @@ def written(ledger: Ledger) -> Probe:
     return probe
 
 
-def money(settler: Settler, reconciler: Reconciler) -> Probe:
-    """Say what is decided and not settled for long, and what differs from the venue's books."""
+def money(settler: Settler, reconciler: Reconciler, network: Network, most: float = 600.0) -> Probe:
+    """Say what is decided and not settled for long, and what differs from the venue's books, or is not told of them."""
 
     def probe() -> Vital:
-        wrong = (*settler.stuck, *(f"{name[:12]} differs" for name in reconciler.differing))
+        wrong = [*settler.stuck, *(f"{name[:12]} differs" for name in reconciler.differing)]
+        if (silent := network.monotonic() - reconciler.looked_at) > most:
+            wrong.append(f"the venue has not told its books for {silent / 60:.0f} min")
         return Vital("money", not wrong, ", ".join(wrong) or "books agree")
 
     return probe

@@ -1,9 +1,9 @@
-"""Telling a person what the bot does, over Telegram, without ever being in the way.
+"""Telling a person what the bot does, over Telegram.
 
-:meth:`Telegram.notify` puts a text in a bounded queue and returns at once; :meth:`Telegram.run` sends what is there,
-no faster than Telegram allows (protocol.md section 8). :class:`TelegramApi` makes the calls, for the checks before a
-start, too. The token is part of every URL of that API, so the HTTP client never sees it: it is put in below the
-client, where nothing is logged, and errors are rewritten on their way up.
+:class:`Telegram` sends to one chat (protocol.md section 8); what, when and how often is up to
+:class:`~bots.common.operate.outbox.Outbox`. :class:`TelegramApi` makes the calls, for the checks before a start, too.
+The token is part of every URL of that API, so the HTTP client never sees it: it is put in below the client, where
+nothing is logged, and errors are rewritten on their way up.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import urllib.request
-from collections import deque
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 from attrs import field, frozen
 
 from bots.common.errors import BotError, shorten
 from bots.common.ranges import decimal_range, whole
-from polymirror.venue.backoff import FullJitter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from bots.common.operate.settings import Secret
@@ -83,31 +81,12 @@ class TelegramError(BotError):
         return self.status in {UNAUTHORIZED, NOT_FOUND}
 
 
-class Notifier(Protocol):
-    """Somebody to tell. Never raises, never waits."""
-
-    def notify(self, text: str) -> None:
-        """Tell this."""
-        ...
-
-
-class Silent:
-    """Tells nobody: for bots without a chat."""
-
-    def notify(self, text: str) -> None:
-        """Do nothing."""
-
-
 @frozen(kw_only=True)
 class TelegramSettings:
     """How notices are sent."""
 
-    queue: int = field(default=200, validator=whole(1, 10_000, "notices"))
-    """So many notices wait at most; then the oldest are dropped, which is told."""
     gap: Decimal = field(default=Decimal("1.05"), validator=decimal_range("0.05", "60", "seconds"))
     """Between two messages. Telegram allows about one a second to one chat."""
-    attempts: int = field(default=6, validator=whole(1, 20, "attempts"))
-    """So often a message is tried while nobody answers; waits that Telegram asked for do not count."""
     timeout: int = field(default=10, validator=whole(1, 60, "seconds"))
     """For one call."""
 
@@ -188,8 +167,22 @@ class TelegramApi:
         )
 
 
+@frozen(kw_only=True)
+class Delivery:
+    """What became of one message."""
+
+    count: int
+    """So many texts, from the first on, arrived with it."""
+    trouble: str = ""
+    """Why none did."""
+    refused: bool = False
+    """Whether the message itself may be what Telegram does not take."""
+    wait: float | None = None
+    """Seconds before the next message, if Telegram asked for them."""
+
+
 class Telegram:
-    """Sends notices to one chat. Run :meth:`run` as a task; call :meth:`drain` before ending it."""
+    """Sends to one chat, for one task. Use ``async with``; it may be entered again."""
 
     def __init__(
         self,
@@ -199,114 +192,73 @@ class Telegram:
         settings: TelegramSettings | None = None,
         *,
         api: str = API,
-        rng: random.Random | None = None,
     ) -> None:
         self.sent = 0
         """Messages that Telegram has taken."""
-        self.dropped = 0
-        """Notices that nobody will read: the queue was full, or Telegram did not take them."""
-        self.broken = ""
-        """Why nothing can be sent any more until the settings are changed; empty while it can."""
         self._token = token
         self._chat_id = chat_id
         self._network = network
         self._settings = TelegramSettings() if settings is None else settings
-        self._api = api
-        self._jitter = FullJitter(1.0, 60.0, random.Random() if rng is None else rng)  # noqa: S311 - jitter
-        self._queue: deque[str] = deque()
-        # Notices dropped since the last message that said so.
-        self._untold = 0
-        self._waiting = asyncio.Event()
-        # Set while nothing is queued or on its way.
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._url = api
+        # Open between __aenter__ and __aexit__.
+        self._api: TelegramApi | None = None
 
     def __repr__(self) -> str:
-        return f"Telegram(chat {self._chat_id}, {len(self._queue)} waiting, {self.sent} sent, {self.dropped} dropped)"
+        return f"Telegram(chat {self._chat_id}, {self.sent} sent)"
 
-    def notify(self, text: str) -> None:
-        """Queue a notice. Never raises, never waits; when the queue is full, the oldest notice is dropped."""
-        if self.broken:
-            self.dropped += 1
-            return
-        if len(self._queue) >= self._settings.queue:
-            self._queue.popleft()
-            self._drop(1)
-        self._queue.append(cut(text))
-        self._idle.clear()
-        self._waiting.set()
+    async def __aenter__(self) -> Self:
+        api = TelegramApi(self._token, self._network, api=self._url, timeout=self._settings.timeout)
+        self._api = await api.__aenter__()
+        return self
 
-    async def run(self) -> None:
-        """Send what is queued until cancelled."""
-        settings = self._settings
-        async with TelegramApi(self._token, self._network, api=self._api, timeout=settings.timeout) as api:
-            while True:
-                await self._waiting.wait()
-                self._waiting.clear()
-                while self._queue and not self.broken:
-                    await self._deliver(api, *self._take())
-                    if self._queue:
-                        await asyncio.sleep(float(settings.gap))
-                self._idle.set()
-                # A notice that comes right now must keep the distance, too.
-                await asyncio.sleep(float(settings.gap))
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        api, self._api = self._api, None
+        if api is not None:
+            await api.__aexit__(kind, error, trace)
 
-    async def drain(self, limit: float) -> None:
-        """Wait until everything is sent, at most ``limit`` seconds."""
+    async def hand_over(self, texts: Sequence[str]) -> Delivery:
+        """Send one message with as many of the texts as fit, the first ones. Raises nothing of Telegram's."""
+        assert self._api is not None, "use it with 'async with'"  # noqa: S101 - a mistake in the code
+        text, count = _joined(texts)
         try:
-            async with asyncio.timeout(limit):
-                await self._idle.wait()
-        except TimeoutError:
-            log.warning("%d notices were not sent within %g s", len(self._queue), limit)
+            await self._send(self._api, text)
+        except TelegramError as error:
+            asked = None if error.status != TOO_MANY else min(error.retry_after or DEFAULT_WAIT, MAX_WAIT)
+            refused = error.status == BAD_REQUEST
+            return Delivery(
+                count=0, trouble=str(error), refused=refused, wait=None if asked is None else asked + self.gap
+            )
+        self.sent += 1
+        return Delivery(count=count, wait=self.gap)
 
-    def _take(self) -> tuple[str, int]:
-        """Return the next message, made of as many waiting notices as fit, and how many those are."""
-        lines = [f"({self._untold} notices were dropped)"] if self._untold else []
-        self._untold = 0
-        count = 0
-        while self._queue and (not count or _units("\n".join((*lines, self._queue[0]))) <= MAX_TEXT):
-            lines.append(self._queue.popleft())
-            count += 1
-        return cut("\n".join(lines)), count
+    @property
+    def gap(self) -> float:
+        """Seconds between two messages."""
+        return float(self._settings.gap)
 
-    async def _deliver(self, api: TelegramApi, text: str, count: int) -> None:
-        """Send one message, trying again while that may help."""
-        failures, moves = 0, 0
-        while True:
-            try:
-                await api.send_message(self._chat_id, text)
-            except TelegramError as error:
-                if error.moved_to is not None and not moves:
-                    moves += 1
-                    log.warning("the chat %s has moved: set its new id %d", self._chat_id, error.moved_to)
-                    self._chat_id = str(error.moved_to)
-                    continue
-                failures += error.status != TOO_MANY
-                if not error.passing or failures >= self._settings.attempts:
-                    self._give_up(error, count)
-                    return
-                await asyncio.sleep(self._wait(error, failures))
-            else:
-                self.sent += 1
-                return
+    async def _send(self, api: TelegramApi, text: str) -> None:
+        """Send to the chat, or to what it has become."""
+        try:
+            await api.send_message(self._chat_id, text)
+        except TelegramError as error:
+            if error.moved_to is None:
+                raise
+            log.warning("the chat %s has moved: set its new id %d", self._chat_id, error.moved_to)
+            self._chat_id = str(error.moved_to)
+            await api.send_message(self._chat_id, text)
 
-    def _wait(self, error: TelegramError, failures: int) -> float:
-        if error.status != TOO_MANY:
-            return self._jitter.seconds(failures)
-        asked = DEFAULT_WAIT if error.retry_after is None else error.retry_after
-        return min(asked, MAX_WAIT) + float(self._settings.gap)
 
-    def _give_up(self, error: TelegramError, count: int) -> None:
-        self._drop(count)
-        log.warning("%d notices to chat %s were dropped: %s", count, self._chat_id, error)
-        if error.token_is_wrong:
-            self.broken = str(error)
-            self._drop(len(self._queue))
-            self._queue.clear()
-
-    def _drop(self, count: int) -> None:
-        self.dropped += count
-        self._untold += count
+def _joined(texts: Sequence[str]) -> tuple[str, int]:
+    """Return one message made of as many texts as fit, and how many those are: at least one."""
+    joined, count = cut(texts[0]), 1
+    for text in texts[1:]:
+        longer = f"{joined}\n{cut(text)}"
+        if _units(longer) > MAX_TEXT:
+            break
+        joined, count = longer, count + 1
+    return joined, count
 
 
 class _TokenTransport(httpx.AsyncBaseTransport):

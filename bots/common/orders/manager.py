@@ -99,6 +99,8 @@ class OrderManager:
         # Outcomes of orders, refusals of sizes and of risk, and reads that were refused, by name.
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.settler = Settler(ledger, executor, reconciler, network, self.counts, self._book, on_settled, on_trouble)
+        self.closed = ""
+        """Why nothing new is begun; empty while it may be."""
         self._reconciler = reconciler
         self._limits = limits
         self._network = network
@@ -141,6 +143,8 @@ class OrderManager:
         the tokens. Books that are LIVE and were proven too long ago are not refused yet: a proof is asked for first.
         """
         terms = intent.terms
+        if self.closed:
+            return self._refuse(intent, "ending", self.closed)
         if self._group is None or self._is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
             return self._refuse(intent, "busy")
         limits = self._limits_of(terms)
@@ -262,7 +266,7 @@ class OrderManager:
         """Look at the kill switch once more: the order has waited for the disk, its signature and its turn."""
         refusal = self.risk.refuse_stopped()
         if refusal is None:
-            return None
+            return self.closed or None
         self._count(f"risk {refusal.reason.name}")
         return str(refusal)
 
@@ -280,6 +284,11 @@ class OrderManager:
         """Tell what a share of each token of a market pays: its positions are redeemed and booked soon."""
         self.settler.decide(market, payouts)
         self._woken.set()
+
+    @property
+    def under_way(self) -> int:
+        """Intents whose orders are being sent, or wait for their answers."""
+        return len(self._busy)
 
     @property
     def unresolved(self) -> int:

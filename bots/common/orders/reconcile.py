@@ -117,6 +117,8 @@ class Reconciler:
         self._patience = Patience() if patience is None else patience
         # Trades before this, on the venue's clock, may be of a time before the ledger.
         self._since_ms = ledger.now_ms()
+        self.looked_at = network.monotonic()
+        """When the venue's books were read last, monotonic."""
         # Differences of shares by token, and of pUSD under the empty name.
         self._seen: dict[str, _Seen] = {}
         # What was told once: foreign tokens and trades, and claims that are stuck. The oldest are forgotten.
@@ -210,6 +212,7 @@ class Reconciler:
         self._name_foreign(trades)
         through = self._account.through
         held = await self._venue.holdings()
+        self.looked_at = self._network.monotonic()
         if self._account.through != through:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held, trades)
