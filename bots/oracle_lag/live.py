@@ -173,6 +173,7 @@ async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterat
             yield executor
         finally:
             listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def _listen(channel: UserChannel) -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
 
-from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.execution.live import LiveExecutor
 from bots.common.operate.notifications import Telegram
 from bots.common.operate.settings import Secret
+from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.telegram import TelegramFaults, TelegramService
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.faults.base import Fault, Plan

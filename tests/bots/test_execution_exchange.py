@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from bots.common.errors import BadCredentials, NotSent, TradingError, Unanswered
-from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.wire import Departure
 from bots.common.orders.order import Order, Outcome, Result, Side, TimeInForce
+from bots.testing.exchange import ApiKey, ExchangeClient
 from polymirror import ConfigError, Gate, Mirror
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Simulator
 from polymirror.simulator.orders.broker import Broker, BrokerConfig

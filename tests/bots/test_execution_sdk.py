@@ -164,7 +164,7 @@ async def test_what_is_sent_is_the_order_signed_and_with_credentials():
     assert {"POLY_ADDRESS", "POLY_SIGNATURE", "POLY_TIMESTAMP", "POLY_PASSPHRASE"} <= set(headers)
     # Eight shares from a seller at 0.52, the rest of the money with a buyer of the other token at 0.49.
     assert (result.outcome, result.shares) == (Outcome.FILLED, d("20.235294"))
-    assert result.money == d("4.16") + d("6.239999")
+    assert result.money == an_order().money == d("4.16") + d("6.24")
     assert result.fee == d("0.13978") + d("0.21403")
     assert not result.exact
 

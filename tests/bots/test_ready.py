@@ -9,10 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.ledger.database import Database, inline
 from bots.common.operate.notifications import TelegramApi
 from bots.common.operate.settings import Secret
+from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.stage import Stage
 from bots.updown.oracles.factory import OracleSettings, make_oracle
 from bots.updown.ready import Outside, preflight

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.common.execution.base import ChainStatus
-from bots.common.execution.exchange import ApiKey, ExchangeClient
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.userchannel import Gap, OrderTold, TradeTold, UserChannel
 from bots.common.orders.order import Order, Outcome
+from bots.testing.exchange import ApiKey, ExchangeClient
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig
 from polymirror.simulator.frames import Close
 from polymirror.simulator.orders.broker import Broker, BrokerConfig

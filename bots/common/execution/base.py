@@ -3,8 +3,8 @@
 An :class:`Executor` takes an order and a lease from :mod:`polymirror.gate`, and checks the lease and the kill switch
 last thing before the wire; there is no way to send without a lease.
 :class:`~bots.common.execution.paper.PaperExecutor` and :class:`~bots.common.execution.live.LiveExecutor` are the two;
-the latter speaks through a narrow :class:`TradingClient`, of which there are two again: the venue's SDK and the
-embedded exchange.
+the latter speaks through a narrow :class:`TradingClient`, of which there are two again: the venue's SDK, and for the
+embedded exchange :mod:`bots.testing.exchange`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ fields and words are let through; numbers are strings, and exact.
 from __future__ import annotations
 
 import contextlib
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -109,5 +109,7 @@ def _fills_of(raw: Mapping[str, Any], call: str) -> list[Trade]:
 
 
 def _priced(trade: Trade, price: Decimal, shares: Decimal) -> Trade:
-    money = EXACT.multiply(price, shares).quantize(MONEY_UNIT, ROUND_FLOOR, EXACT)
+    # Money that was spent whole bought shares that were cut: what they cost is cut upwards.
+    rounding = ROUND_CEILING if trade.side is Side.BUY else ROUND_FLOOR
+    money = EXACT.multiply(price, shares).quantize(MONEY_UNIT, rounding, EXACT)
     return evolve(trade, price=price, shares=shares, money=money)
