@@ -8,10 +8,11 @@ import pytest
 from attrs import evolve
 
 from bots.common.execution.base import ChainStatus
+from bots.common.ledger.database import Database
 from bots.common.orders.order import Outcome, Result, TimeInForce
 from bots.common.orders.settling import TELL_AFTER
 from tests.bots.books_rig import FILLED, HALF, LOST, REFUSED, UNKNOWN, WON, World, a_trade
-from tests.bots.crash_rig import UP, a_sale, an_order
+from tests.bots.crash_rig import UP, a_sale, an_order, drive
 
 # Decided markets.
 
@@ -185,3 +186,26 @@ def test_two_redemptions_by_hand_are_found_together():
     assert world.account.positions == {}
     assert world.account.totals.profit == 2 * Decimal("3.9825")
     assert world.told == []
+
+
+def test_a_full_disk_ends_nothing_and_loses_nothing():
+    class Full(Database):
+        full = False
+
+        def write(self, statements):
+            if self.full:
+                raise OSError(28, "No space left on device")
+            super().write(statements)
+
+    paid = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))
+    world = World(Full(), holdings=[{UP: "10"}], redeem=[paid], trades=[[a_trade(status=ChainStatus.MINED)]])
+    world.begin(an_order(), FILLED)
+    world.store.full = True
+    world.check()
+    world.venue.answers["trades"] = [[a_trade()]]
+    world.settle(WON, seconds=30)
+    assert world.account.totals.profit == Decimal("3.9825")
+    world.store.full = False
+    world.settle(WON, seconds=10)
+    drive(world.ledger.flush())
+    assert World(world.store).account.totals == world.account.totals

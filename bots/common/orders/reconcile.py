@@ -190,7 +190,7 @@ class Reconciler:
         """Look once. What the venue does not tell is looked for the next time."""
         try:
             await self._look()
-        except TradingError as error:
+        except (TradingError, OSError) as error:
             log.warning("the books could not be held against the venue's: %s", error)
 
     async def confirm(self) -> None:

@@ -117,7 +117,8 @@ class Settler:
                 continue
             try:
                 case.why = await self._settle(market, case)
-            except TradingError as error:
+            except (TradingError, OSError) as error:
+                # A disk that is full has lost nothing: what was booked is written with the next row.
                 case.why = str(error)
             if not case.why:
                 del self._cases[market]
