@@ -18,7 +18,7 @@ from tests.bots.test_oracle_lag import ONE, play
 def said(monkeypatch):
     logging.disable(logging.CRITICAL)
     told: list[str] = []
-    monkeypatch.setattr(Bot, "tell", lambda _bot, text: told.append(text))
+    monkeypatch.setattr(Bot, "tell", lambda _bot, text, *_kind, **_fields: told.append(text))
     yield told
     logging.disable(logging.NOTSET)
 
