@@ -118,13 +118,12 @@ def _is_real(value: object) -> TypeGuard[float]:
 def one_of(wanted: object, known: Iterable[str], listed_by: str | None = None) -> str:
     """Say in an error which names exist: all of them, and first the one that was probably meant.
 
-    Where there are too many, ``listed_by`` is the command that lists them, and the nearest is named in any case.
+    Where there are too many, ``listed_by`` is the command that lists them.
     """
     from difflib import get_close_matches  # noqa: PLC0415 - for whoever mistyped
 
     names = tuple(known)
-    # Of a long list somebody must be led to the nearest, however far it is.
-    near = get_close_matches(str(wanted), names, n=1, cutoff=0.6 if listed_by is None else 0.0)
+    near = get_close_matches(str(wanted), names, n=1)
     which = f"one of {', '.join(names)}" if listed_by is None else f"one that '{listed_by}' lists"
     return f"{near[0]}, if that was meant, or another {which}" if near else which
 

@@ -1,7 +1,6 @@
 """``polymirror torture``: mistakes are one line, a run is summed up, and a broken promise is told."""
 
 import json
-import re
 from concurrent.futures import Future
 from contextlib import nullcontext
 
@@ -74,8 +73,16 @@ def test_a_broken_promise_exits_with_1_and_shows_how_to_repeat_it(capsys, monkey
     assert "a granted read equals a real state" in out
 
 
-@pytest.mark.parametrize(("typo", "near"), [("lost-delta", "lost_delta"), ("frozen", "frozen_token"), ("typo", r"\w+")])
-def test_a_fault_that_is_none_is_refused_with_the_nearest(typo, near, capsys):
+@pytest.mark.parametrize(
+    ("typo", "near"),
+    [
+        ("lost-delta", "lost_delta, if that was meant, or another "),
+        ("frozen", "frozen_token, if that was meant, or another "),
+        # Like none of them.
+        ("typo", ""),
+    ],
+)
+def test_a_fault_that_is_none_is_refused_with_the_nearest_if_one_is_near(typo, near, capsys):
     assert run(["torture", "--fault", typo]) == 2
-    said = f"--fault='{typo}' is not allowed: it must be {near}, if that was meant, or another one that 'polymirror"
-    assert re.search(said, capsys.readouterr().err)
+    said = f"--fault='{typo}' is not allowed: it must be {near}one that 'polymirror"
+    assert said in capsys.readouterr().err
