@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,26 @@ CORPUS = REPOSITORY.parent / "shared" / "corpus"
 # Fresh examples in each run, no deadline on a busy machine, and a failure that can be repeated.
 settings.register_profile("polymirror", deadline=None, print_blob=True)
 settings.load_profile("polymirror")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard_signals():
+    """Signals end what is tested, also where ``nohup`` or a shell in the background had them ignored."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGTERM": signal.SIG_DFL}
+    for number, handler in ((getattr(signal, name, None), handler) for name, handler in usual.items()):
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before():
+    """Leave the log as it was, whatever a command set up."""
+    loggers = [logging.getLogger(name) for name in (None, "bots", "polymirror")]
+    before = [(each, each.level, each.handlers[:]) for each in loggers]
+    yield
+    for each, level, handlers in before:
+        each.setLevel(level)
+        each.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="this platform h
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
-@pytest.fixture(autouse=True)
-def heard_signals():
-    """Under nohup the tests' own process ignores SIGHUP."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 class Bot:
     """Ends when it is drained, or only when it is cancelled."""
 
@@ -88,8 +80,11 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
         loop.call_later(0.01, signal.raise_signal, signal.SIGHUP)
         return await run_until_told(asyncio.sleep(0.05, "done"), lambda _: pytest.fail("it was ignored"))
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    assert asyncio.run(main()) == ("done", 0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert asyncio.run(main()) == ("done", 0)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_fails_or_is_cancelled_by_others_says_so() -> None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 
 import pytest
 
 from polymirror.simulator.server import Simulator
-
-
-@pytest.fixture(autouse=True)
-def hanging_up_ends_programs():
-    """Under nohup the signal is ignored, by what is started from here as well."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 class Served:
