@@ -28,14 +28,14 @@ def _heard_signals():
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before():
-    """Leave the log as it was, whatever a command set up."""
-    loggers = [logging.getLogger(name) for name in (None, "bots", "polymirror")]
-    before = [(each, each.level, each.handlers[:]) for each in loggers]
+def _fresh_log():
+    """Give each test the log that a program finds, whatever a command or a wider fixture has set up before."""
+    root, usual = logging.getLogger(), {None: logging.WARNING, "bots": logging.NOTSET, "polymirror": logging.NOTSET}
+    handlers = root.handlers[:]
+    for name, level in usual.items():
+        logging.getLogger(name).setLevel(level)
     yield
-    for each, level, handlers in before:
-        each.setLevel(level)
-        each.handlers[:] = handlers
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
