@@ -30,10 +30,13 @@ def _heard_signals():
 @pytest.fixture(autouse=True)
 def _fresh_log():
     """Give each test the log that a program finds, whatever a command or a wider fixture has set up before."""
-    root, usual = logging.getLogger(), {None: logging.WARNING, "bots": logging.NOTSET, "polymirror": logging.NOTSET}
+    root = logging.getLogger()
     handlers = root.handlers[:]
-    for name, level in usual.items():
-        logging.getLogger(name).setLevel(level)
+    root.setLevel(logging.WARNING)
+    for name, each in root.manager.loggerDict.items():
+        ours = name.partition(".")[0] in {"bots", "polymirror"} and isinstance(each, logging.Logger)
+        if ours and each.level != logging.NOTSET:
+            each.setLevel(logging.NOTSET)
     yield
     root.handlers[:] = handlers
 
