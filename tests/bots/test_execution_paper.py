@@ -39,6 +39,10 @@ def submit(order, books=None, **options):
     return on_paper(scene, books, **options)
 
 
+def won(_market):
+    return {TOKEN: d(1)}
+
+
 def test_a_fill_takes_each_level_at_its_own_price_and_fee():
     order = buy("33.00", "0.60")
     result, holdings, trades = submit(order)
@@ -122,7 +126,7 @@ def test_a_trade_that_fails_on_the_chain_is_booked_back():
             await asyncio.sleep(1)
         return seen, cash, await executor.redeem("0xm", TOKEN), await executor.holdings()
 
-    seen, cash, redeemed, holdings = on_paper(scene, config=evolve(CONFIG, fail_share=d(1)), winner=lambda _: TOKEN)
+    seen, cash, redeemed, holdings = on_paper(scene, config=evolve(CONFIG, fail_share=d(1)), payouts=won)
     assert list(dict.fromkeys(seen)) == [ChainStatus.MATCHED, ChainStatus.RETRYING, ChainStatus.FAILED]
     assert seen.index(ChainStatus.FAILED) == 120
     assert cash[119] < 89.6
@@ -138,7 +142,7 @@ def test_what_is_not_final_is_not_redeemed():
         await asyncio.sleep(20)
         return first, await executor.redeem("0xm", TOKEN)
 
-    first, second = on_paper(scene, winner=lambda _: TOKEN)
+    first, second = on_paper(scene, payouts=won)
     assert (first.outcome, second.outcome, second.money) == (Outcome.REJECTED, Outcome.FILLED, 20)
 
 
@@ -305,19 +309,28 @@ def test_selling_brings_the_bids_less_the_fee():
     assert holdings == Holdings(cash=d(58) - fees, positions={})
 
 
-@pytest.mark.parametrize(("winner", "payout"), [(TOKEN, "20"), ("22", "0")])
-def test_a_settled_market_pays_the_winning_shares_once(winner, payout):
+@pytest.mark.parametrize(
+    ("payouts", "payout"),
+    [
+        ({TOKEN: d(1), "22": d(0)}, "20.000001"),
+        ({TOKEN: d(0), "22": d(1)}, "0"),
+        ({"22": d(1)}, "0"),
+        # Both sides are redeemed at half, and the chain keeps no half of a unit.
+        ({TOKEN: d("0.5"), "22": d("0.5")}, "10.000000"),
+    ],
+)
+def test_a_settled_market_pays_its_shares_once_by_its_payouts(payouts, payout):
     async def scene(executor, books):
         return [await executor.redeem("0xm", TOKEN) for _ in range(2)], await executor.holdings()
 
-    held = Holdings(cash=d(5), positions={TOKEN: d(20)})
-    (first, second), holdings = on_paper(scene, winner=lambda _: winner, holdings=held)
-    assert (first.outcome, first.shares, first.money) == (Outcome.FILLED, d(20), d(payout))
+    held = Holdings(cash=d(5), positions={TOKEN: d("20.000001")})
+    (first, second), holdings = on_paper(scene, payouts=lambda _: payouts, holdings=held)
+    assert (first.outcome, first.shares, first.money) == (Outcome.FILLED, d("20.000001"), d(payout))
     assert second.outcome is Outcome.NO_MATCH
     assert holdings == Holdings(cash=5 + d(payout), positions={})
 
 
-def test_a_market_without_a_winner_is_not_redeemed():
+def test_a_market_whose_payouts_are_not_known_is_not_redeemed():
     async def scene(executor, books):
         return await executor.redeem("0xm", TOKEN), await executor.holdings()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from decimal import ROUND_FLOOR, Decimal
 
 import pytest
 from attrs import evolve
@@ -97,6 +98,25 @@ def test_a_paper_run_in_the_same_folder_does_not_touch_what_a_live_run_holds(tmp
     assert live.account.totals.won + live.account.totals.lost == 1
     assert live.account.totals.cash == cash
     assert books_say(live)[0] == {token: count for token, count in shares.items() if token not in held}
+
+
+def test_a_position_on_paper_in_a_market_that_pays_both_sides_a_half_settles_at_half():
+    async def scene(stage):
+        bot, bought = bot_on(stage, Database(), mode="paper"), []
+
+        def settled():
+            if not bought and bot.account.positions:
+                bought.extend(bot.account.positions.values())
+                slug = next(iter(bot._names.values()))
+                stage.exchange.settle(slug, payouts=(1, 1))
+            return bot.account.totals.won + bot.account.totals.lost
+
+        await live_for(bot, 3 * QUARTER, until=settled)
+        return bot, bought[0]
+
+    bot, bought = on_stage(scene, seed=7)
+    assert bot.account.totals.profit == (bought.shares / 2).quantize(Decimal("0.000001"), ROUND_FLOOR) - bought.cost
+    assert not bot.account.positions
 
 
 def refusing(tried):
