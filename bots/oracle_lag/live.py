@@ -139,6 +139,7 @@ async def run(
             offload=thread,
             open_executor=partial(live, settings, environment) if for_real else partial(paper, settings),
             switch=KillFile(settings.folder / STOP_FILE),
+            stop_file=str((settings.folder / STOP_FILE).absolute()),
             chat=chat,
         )
         bot = Bot(plan_of(settings), world)

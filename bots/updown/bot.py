@@ -30,6 +30,7 @@ from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.days import zone_of
 from bots.common.risk.follow import GO_ON, PAUSE, RESUME, STOP, RiskFollower
 from bots.common.risk.limits import Risk, RiskChange
+from bots.common.risk.switch import STOP_FILE
 from bots.updown.rounds import window_of
 from bots.updown.stats import RunStats, summarise
 from bots.updown.watch import markets, prices
@@ -111,6 +112,8 @@ class World:
     open_executor: Callable[[Bot], AbstractAsyncContextManager[Executor]]
     switch: Callable[[], str | None]
     """Says why nothing may be bought, or nothing."""
+    stop_file: str = STOP_FILE
+    """The file that throws the switch, for people."""
     chat: Chat | None = None
     """Where a person reads the notices; they are in the log and in the ledger, too."""
     look_on: Callable[[str], None] = lambda _text: None
@@ -152,6 +155,8 @@ class Bot:
         # Why the bot is to end; empty while it is not.
         self._ending = ""
         self._woken = asyncio.Event()
+        # Set once the ledger's rows are read back: none is written before.
+        self._opened = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
         """Trade until cancelled, drained, or until the limited rounds are settled; return the summary.
@@ -160,6 +165,7 @@ class Bot:
         """
         async with AsyncExitStack() as stack:
             await self.ledger.open()
+            self._opened.set()
             stack.push_async_callback(self._write_rest)
             # Apart from all others, so that it outlives them by a few seconds.
             messages = await stack.enter_async_context(Supervisor(self.world.network, rng=self.world.rng))
@@ -269,7 +275,7 @@ class Bot:
 
         May be called by a signal's handler, on the event loop.
         """
-        self._spawn(self.ledger.note_risk(STOP, why))
+        self._spawn(self._keep_stop(why))
         self.risk.stop(why)
 
     def tell(self, text: str, kind: str = "notice", level: int = logging.INFO, **fields: object) -> None:
@@ -290,20 +296,28 @@ class Bot:
         return bool(self.account.positions or self.account.open or self.account.claims)
 
     def _tell_change(self, change: RiskChange, detail: str) -> None:
-        """Tell a person why nothing is bought any more, or that it is again, once that is on the disk."""
+        """Tell a person why nothing is bought any more, or that it is again, once that is on the disk.
+
+        A stop that the disk does not take is told as that: it ends with the process, unless the file is made.
+        """
         paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
         kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
 
         async def tell() -> None:
-            if change is RiskChange.STOPPED:
-                await self._write_rest()
-            else:
+            text = f"trading: {change.value}, {detail}"
+            if change is not RiskChange.STOPPED:
                 with suppress(OSError):
                     await self.ledger.note_risk(GO_ON if kind == RESUME else PAUSE, detail)
-            said = STOP if change is RiskChange.STOPPED else kind
-            self.tell(f"trading: {change.value}, {detail}", said, logging.WARNING)
+            elif not await self._write_rest() and detail != self.world.switch():
+                text += f"; it is NOT on the disk, and a restart may buy: make the file {self.world.stop_file}"
+            self.tell(text, STOP if change is RiskChange.STOPPED else kind, logging.WARNING)
 
         self._spawn(tell())
+
+    async def _keep_stop(self, why: str) -> None:
+        await self._opened.wait()
+        with suppress(OSError):  # told by whoever tells the stop
+            await self.ledger.note_risk(STOP, why)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -314,20 +328,24 @@ class Bot:
         """Do what other processes ask for, such as the commands of this bot."""
         while True:
             self.risk.advance(self.ledger.now_ms())
-            for kind, why in await self.ledger.requests():
+            for number, kind, why in await self.ledger.requests():
                 if kind in {STOP, RESUME}:
-                    await self.ledger.note_risk(kind, why)
+                    with suppress(OSError):  # what the disk does not take now is written first when it does
+                        await self.ledger.note_risk(kind, why)
                 else:
                     await reconciler.check()
                     self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
+                self.ledger.took_up(number)
             await asyncio.sleep(LISTEN_EVERY)
 
-    async def _write_rest(self) -> None:
+    async def _write_rest(self) -> bool:
         try:
             await self.ledger.flush()
         except Exception:
             # Also one that no disk explains: what ended the bot must not be hidden behind it.
             log.exception("the last %d rows could not be written", self.ledger.waiting)
+            return False
+        return True
 
     # ---- The start -----------------------------------------------------------------------------------
 

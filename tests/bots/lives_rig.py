@@ -24,6 +24,16 @@ ONE = evolve(BotSettings(), assets=("btc",))
 START_MS = DEFAULT_START_MS + QUARTER_MS - 90_000
 
 
+class Switch:
+    """A kill switch that is thrown by adding a reason to ``why``."""
+
+    def __init__(self):
+        self.why = []
+
+    def __call__(self):
+        return self.why[0] if self.why else None
+
+
 def on_stage(scene, seed=1, *, limit=60_000.0, **build):
     """Play a scene on a stage of one asset; return what it returns."""
 
@@ -53,7 +63,8 @@ def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None):
         offload=inline,
         open_executor=opened,
         look_on=said.append,
-        switch=lambda: None,
+        switch=Switch(),
+        stop_file="/srv/bot/files/STOP",
         rng=random.Random(2),
     )
     return Bot(plan_of(settings), world, RunStats())

@@ -272,11 +272,12 @@ def test_another_process_asks_by_a_request_which_is_taken_up_once(tmp_path):
     ledger = opened(database)
     assert drive(ledger.requests()) == []
     request(path, "stop", "by hand", 1)
-    assert drive(ledger.requests()) == [("stop", "by hand")]
+    assert drive(ledger.requests()) == drive(opened(database).requests()) == [(1, "stop", "by hand")]
+    ledger.took_up(1)
     assert drive(ledger.requests()) == []
     request(path, "resume", "again", 2)
     drive(ledger.flush())
-    assert drive(opened(database).requests()) == [("resume", "again")]
+    assert drive(opened(database).requests()) == [(2, "resume", "again")]
     database.close()
 
 

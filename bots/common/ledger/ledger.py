@@ -187,7 +187,7 @@ class Ledger:
         self._pending: deque[Statement] = deque()
         self._waiting = asyncio.Event()
         self._verdicts: dict[str, _Verdict] = {}
-        # The last request of another process that was taken up.
+        # The last request of another process that is done.
         self._request = 0
 
     async def open(self) -> None:
@@ -296,15 +296,14 @@ class Ledger:
         self._book(RiskEvent, kind=kind, detail=detail)
         await self.flush()
 
-    async def requests(self) -> list[tuple[str, str]]:
-        """Return what other processes asked for since the last time: ``stop``, ``resume``, ``reconcile``, and why."""
-        rows = await self._offload(
-            lambda: self._store.read("SELECT id, kind, detail FROM requests WHERE id > ? ORDER BY id", (self._request,))
-        )
-        if rows:
-            self._request = rows[-1][0]
-            self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(self._request),))
-        return [(kind, detail) for _, kind, detail in rows]
+    async def requests(self) -> list[tuple[Any, ...]]:
+        """Return what other processes ask for: the number, ``stop``, ``resume`` or ``reconcile``, and why."""
+        return await self.query("SELECT id, kind, detail FROM requests WHERE id > ? ORDER BY id", (self._request,))
+
+    def took_up(self, number: int) -> None:
+        """Note that a request is done: not before its row is booked, for who asked takes this as the receipt."""
+        self._request = number
+        self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(number),))
 
     async def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query on what is on the disk."""

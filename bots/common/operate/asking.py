@@ -68,7 +68,13 @@ def ask(
     path: Path, kind: str, detail: str, now_ms: int, sleep: Callable[[float], None], within: float = WITHIN
 ) -> Answer:
     """Ask the bot to ``stop``, ``resume`` or ``reconcile``, durably, and wait up to ``within`` s for it."""
-    request(path, kind, detail, now_ms)
+    try:
+        request(path, kind, detail, now_ms)
+    except OSError as error:
+        if kind != STOP:
+            raise
+        file = path.parent.absolute() / STOP_FILE
+        raise BotError(f"the stop is NOT written down ({error.strerror}): make the file {file} instead") from error
     with LedgerReader(path) as reader:
         number = reader.query("SELECT max(id) FROM requests WHERE kind = ? AND at_ms = ?", (kind, now_ms))[0][0]
         waited = 0.0
