@@ -62,8 +62,8 @@ def _answer(path: Path, options: argparse.Namespace, now_ms: int) -> commands.An
     }
     if options.command in calls:
         return calls[options.command]()
-    reason = " ".join(options.reason) or f"the command {options.command}"
-    return asking.ask(path, options.command, reason, now_ms, time.sleep)
+    reason = options.why or " ".join(options.reason) or f"the command {options.command}"
+    return asking.ask(path, options.command, f"{asking.who()}{reason}", now_ms, time.sleep)
 
 
 def _export(path: Path, options: argparse.Namespace) -> None:
@@ -119,7 +119,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("resume", "take a stop back"),
         ("reconcile", "have the bot compare its books with the venue's now"),
     ):
-        add(name, words).add_argument("reason", nargs="*", help="what is kept as the reason")
+        asked = add(name, words)
+        asked.add_argument("reason", nargs="*", help="what is kept as the reason, with who you are")
+        asked.add_argument("--why", metavar="REASON", help="the same, as one text")
     add("backup", "write a checked copy of the ledger").add_argument(
         "to", nargs="?", type=Path, help="a file or a folder"
     )

@@ -266,10 +266,19 @@ def test_a_running_bot_takes_up_what_it_is_asked(bot, capsys, monkeypatch):
         drive(bot.ledger.flush())
 
     monkeypatch.setattr("time.sleep", answer)
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    monkeypatch.setattr("socket.gethostname", lambda: "desk")
     assert "buys nothing any more" in shown(capsys, "stop", "too", "windy")
+    assert "may buy again" in shown(capsys, "resume", "--why", "calm again")
     assert "may buy again" in shown(capsys, "resume")
+    monkeypatch.setattr("getpass.getuser", {}.popitem)
     assert told(capsys, "reconcile")["taken_up"] is True
-    assert heard == [("stop", "too windy"), ("resume", "the command resume"), ("reconcile", "the command reconcile")]
+    assert heard == [
+        ("stop", "ann@desk: too windy"),
+        ("resume", "ann@desk: calm again"),
+        ("resume", "ann@desk: the command resume"),
+        ("reconcile", "the command reconcile"),
+    ]
 
 
 def test_one_that_does_not_listen_is_named(bot, capsys, monkeypatch):

@@ -187,7 +187,7 @@ def test_a_stop_by_signal_is_durable_before_it_is_told_and_a_resume_takes_it_bac
         store.write([("INSERT INTO requests (at_ms, kind, detail) VALUES (1, 'resume', 'by hand')", ())])
         third = await live_for(bot_on(stage, store, told=told), 5)
         assert third.risk.stopped is None
-        assert "trading: resumed, no longer stopped" in told
+        assert "trading: resumed, no longer stopped (by hand)" in told
         fourth = await live_for(bot_on(stage, store, told=told), 5)
         assert fourth.risk.stopped is None
 

@@ -290,7 +290,7 @@ def test_the_file_a_stop_by_hand_and_their_ends_are_told_once_each():
         "trading: stopped, the file STOP exists",
         "trading: resumed, no longer stopped",
         "trading: stopped, by hand",
-        "trading: resumed, no longer stopped",
+        "trading: resumed, no longer stopped (by hand)",
         "trading: stopped, signal SIGUSR1",
     ]
     again = Life(store=life.store)

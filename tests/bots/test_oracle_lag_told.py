@@ -48,5 +48,5 @@ def test_a_stop_and_a_resumption_are_told_once_each_and_only_when_they_are_on_th
     play(ONE, during=stop, minutes=1)
     assert [text for text in said if text.startswith("trading")] == [
         "trading: stopped, signal SIGUSR1",
-        "trading: resumed, no longer stopped",
+        "trading: resumed, no longer stopped (by hand)",
     ]

@@ -84,9 +84,9 @@ def test_a_stop_is_told_once_and_so_is_its_end():
     for second in range(10):
         assert asked(risk, NOON + second) is RiskReason.STOPPED
     risk.stop("again")
-    risk.resume()
+    risk.resume("ann@desk: calm again")
     asked(risk, NOON + 60)
-    assert told == [("STOPPED", "signal SIGUSR1"), ("RESUMED", "no longer stopped")]
+    assert told == [("STOPPED", "signal SIGUSR1"), ("RESUMED", "no longer stopped (ann@desk: calm again)")]
 
 
 def test_the_file_of_the_kill_switch_is_told_while_nothing_is_traded(tmp_path):
@@ -97,7 +97,7 @@ def test_the_file_of_the_kill_switch_is_told_while_nothing_is_traded(tmp_path):
     risk.advance(NOON + 1_000)
     risk.advance(NOON + 2_000)
     risk.stop("a person")
-    risk.resume()
+    risk.resume("the same person")
     (tmp_path / "STOP").unlink()
     risk.advance(NOON + 3_000)
     assert told == [

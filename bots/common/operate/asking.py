@@ -6,6 +6,8 @@ one that does not when it starts.
 
 from __future__ import annotations
 
+import getpass
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +64,14 @@ def backup(path: Path, target: Path | None, now_ms: int) -> Answer:
     data = {"backup": str(to), "bytes": size, "orders": totals.orders, "profit": totals.profit}
     text = f"{to}: {size:,} bytes, read back: {totals.orders} orders, profit {exact(totals.profit)} pUSD"
     return Answer(plain(data), sentence(text))
+
+
+def who() -> str:
+    """Name whoever asks, as far as this machine knows, to be put before the reason: ``user@host: ``."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}: "
+    except (ImportError, KeyError, OSError):
+        return ""
 
 
 def ask(

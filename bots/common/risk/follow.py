@@ -59,7 +59,7 @@ class RiskFollower:
             case RiskEvent(kind=kind) if kind == STOP:
                 self._risk.stop(row.detail)
             case RiskEvent(kind=kind) if kind == RESUME:
-                self._risk.resume()
+                self._risk.resume(row.detail)
         self._profit = self._account.totals.profit
 
     def _reserve(self, row: Begun) -> None:

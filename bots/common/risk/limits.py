@@ -266,10 +266,10 @@ class Risk:
         self._stopped = self._stopped or shorten(why) or "stopped"
         self._tell()
 
-    def resume(self) -> None:
+    def resume(self, why: str = "") -> None:
         """Take back :meth:`stop`. A kill switch that is a file stays on while the file exists."""
         self._stopped = ""
-        self._tell()
+        self._tell(f" ({shorten(why)})" if why else "")
 
     # Each check looks at one kind of limit.
 
@@ -325,8 +325,8 @@ class Risk:
 
     # Telling.
 
-    def _tell(self) -> None:
-        """Tell what has begun to keep the bot from buying since the last time, and what has ended to."""
+    def _tell(self, resumed: str = "") -> None:
+        """Tell what has begun to keep the bot from buying since the last time, and what has ended to; a stop why."""
         if (tell := self.on_change) is None:
             return
         found = self._hindrances()
@@ -335,7 +335,8 @@ class Risk:
         self._told = found
         still = "".join(f", still {kind.value}" for kind in found)
         for kind in ended:
-            tell(RiskChange.RESUMED, f"no longer {kind.value}{still}")
+            by = resumed if kind is RiskChange.STOPPED else ""
+            tell(RiskChange.RESUMED, f"no longer {kind.value}{by}{still}")
         for kind in begun:
             tell(kind, found[kind].detail)
 
