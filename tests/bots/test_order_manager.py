@@ -7,6 +7,7 @@ import logging
 from contextlib import asynccontextmanager
 
 import pytest
+from attrs import evolve
 
 from bots.common.errors import Unanswered
 from bots.common.execution.base import ChainStatus, Holdings
@@ -177,6 +178,34 @@ def test_a_kill_switch_that_is_thrown_while_an_order_is_being_made_stops_it_as_o
             assert dealer.counts["risk STOPPED"] == 2
 
     in_virtual_time(main)
+
+
+def test_each_decision_is_one_line_of_the_log_and_the_same_refusal_again_is_for_who_looks_closer(caplog):
+    async def main():
+        async with dealing(Venue([filled])) as dealer:
+            basis = {"oracle_price": "64100.5", "strike": "64000", "oracle_age_ms": "300"}
+            dealer.note_quiet(TERMS, "EARLY", basis)
+            dealer.consider(Mirror(), evolve(WISH, basis=basis))
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            for _ in range(2):
+                dealer.consider(Mirror(), WISH)
+                dealer.note_quiet(TERMS, "EARLY", basis)
+
+    caplog.set_level(logging.DEBUG, "bots")
+    in_virtual_time(main)
+    lines = [(each.levelname, each.fields) for each in caplog.records if each.getMessage() == "decided"]
+    words = [(level, fields["market"], fields["verdict"]) for level, fields in lines]
+    quiet, again = ("DEBUG", "btc-updown", "EARLY"), "risk SECOND_ENTRY"
+    assert words == [
+        quiet, ("INFO", "btc-updown", "busy"), ("INFO", "btc-updown", "order"),
+        ("INFO", "btc-updown", again), quiet, ("DEBUG", "btc-updown", again), quiet,
+    ]  # fmt: skip
+    ordered, refused = lines[2][1], lines[3][1]
+    assert ordered["detail"].startswith("btc-updown.1: FOK BUY")
+    assert (ordered["fair"], ordered["price"], ordered["strike"]) == (d("0.70"), d("64100.5"), 64_000)
+    assert (ordered["oracle_age_ms"], ordered["proof"]) == (300, "HASH")
+    assert "entered before" in refused["detail"]
 
 
 def test_a_second_wish_waits_for_nothing_while_an_order_is_under_way():

@@ -14,12 +14,13 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from bots.common.errors import BotError
-from bots.common.ledger.ledger import Grounds
+from bots.common.ledger.ledger import MAX_VERDICTS, Grounds
 from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
+from bots.common.operate.logs import event
 from bots.common.orders.intents import Intent, Leg, leases_of
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import Settler
@@ -61,6 +62,9 @@ STUCK: Final = 600.0
 
 MAX_TASKS: Final = 64
 """Intents under way at once; the risk limits are far below."""
+
+ORDER: Final = "order"
+"""The verdict that leads to one; every other is a refusal."""
 
 PROOF_TIMEOUT: Final = 2.0
 """Seconds to wait for a proof that was asked for; the price has moved on after that."""
@@ -116,6 +120,8 @@ class OrderManager:
         self._looking: set[str] = set()
         self._unknown: dict[str, tuple[float, float]] = {}
         self._reconcile_at = float("-inf")
+        # The last verdict on an intent in each market, the newest last.
+        self._verdicts: dict[str, str] = {}
 
     @property
     def account(self) -> Account:
@@ -134,7 +140,7 @@ class OrderManager:
 
     def note_quiet(self, terms: Terms, why: str, basis: Mapping[str, str]) -> None:
         """Keep that a strategy wished for nothing, and why in a word."""
-        self.ledger.decide(terms.market, terms.slug, why, grounds=Grounds.of(basis))
+        self._keep(logging.DEBUG, terms, why, "", Grounds.of(basis))
 
     def enter(self, books: Provable, intent: Intent) -> bool:
         """Begin to trade if nothing that is known already speaks against it; return whether that is under way.
@@ -209,7 +215,7 @@ class OrderManager:
         if refusal is not None:
             self._refuse(intent, f"risk {refusal.reason.name}", str(refusal), views)
             return []
-        self._decide(intent, "order", f"{orders[0]}", views)
+        self._decide(intent, ORDER, f"{orders[0]}", views)
         # No other task runs between the risk's word and the booking of the intent.
         await self.ledger.begin(
             *orders, asset=terms.asset, reserves=[leg.reserve for leg in group.legs], worst=group.worst
@@ -378,8 +384,21 @@ class OrderManager:
             proof = oldest.last_proof
             more["book_age_ms"] = round(oldest.verified_age * 1000)
             more["proof"] = "" if proof is None else proof.kind.name
-        grounds = Grounds.of(intent.basis, **more)
-        self.ledger.decide(intent.terms.market, intent.terms.slug, verdict, detail, grounds)
+        market = intent.terms.market
+        # The same refusal again, tick by tick, would bury the rest.
+        again = verdict != ORDER and self._verdicts.get(market) == verdict
+        self._verdicts.pop(market, None)
+        self._verdicts[market] = verdict
+        if len(self._verdicts) > MAX_VERDICTS:
+            del self._verdicts[next(iter(self._verdicts))]
+        level = logging.DEBUG if again else logging.INFO
+        self._keep(level, intent.terms, verdict, detail, Grounds.of(intent.basis, **more))
+
+    def _keep(self, level: int, terms: Terms, verdict: str, detail: str, grounds: Grounds) -> None:
+        self.ledger.decide(terms.market, terms.slug, verdict, detail, grounds)
+        if log.isEnabledFor(level):
+            figures = asdict(grounds, filter=lambda each, value: each.name != "basis" and value != "")
+            event(log, "decided", level, market=terms.slug, verdict=verdict, detail=detail or None, **figures)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         assert self._group is not None  # noqa: S101 - asked for just before
