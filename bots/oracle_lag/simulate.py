@@ -72,7 +72,7 @@ def simulate(
                 oracle=oracle,
                 store=store,
                 offload=inline,
-                open_executor=lambda _bot: stage.executor(network, settings.live),
+                open_executor=lambda bot: stage.executor(network, settings.live, bot.account.order_ids),
                 switch=lambda: None,
                 chat=stage.chat(network),
                 look_on=tell,

@@ -167,12 +167,16 @@ class Stage:
         }
 
     @asynccontextmanager
-    async def executor(self, network: Network, config: LiveConfig) -> AsyncIterator[LiveExecutor]:
-        """Open the way to the order desk for one run of a bot."""
+    async def executor(
+        self, network: Network, config: LiveConfig, known: Iterable[str] = ()
+    ) -> AsyncIterator[LiveExecutor]:
+        """Open the way to the order desk for one run of a bot; ``known`` are the orders that its books have already."""
         account = self.account
         key = ApiKey(account.address, account.api_key, account.secret, account.passphrase)
         async with ExchangeClient(self.venue.base_url, key, network) as client:
-            yield LiveExecutor(client, network, config, departing=self._announce)
+            executor = LiveExecutor(client, network, config, departing=self._announce)
+            executor.know(known)
+            yield executor
 
     def _announce(self, order: Order, view: BookView) -> None:
         """Tell the judge what an order rests on, in the step in which it leaves."""

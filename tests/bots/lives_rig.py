@@ -52,7 +52,8 @@ def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None):
     said = [] if told is None else told
 
     def opened(bot):
-        inner = stage.executor(network, settings.live) if mode == "live" else paper(settings, bot)
+        known = bot.account.order_ids
+        inner = stage.executor(network, settings.live, known) if mode == "live" else paper(settings, bot)
         return inner if wrap is None else wrap(inner)
 
     world = World(

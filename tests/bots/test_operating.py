@@ -53,7 +53,7 @@ class Life:
             rng=rng,
             store=self.store,
             offload=inline,
-            open_executor=lambda _bot: self.stage.executor(network, settings.live),
+            open_executor=lambda bot: self.stage.executor(network, settings.live, bot.account.order_ids),
             switch=self.switch,
             chat=self.stage.chat(network),
         )

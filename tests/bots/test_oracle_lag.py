@@ -113,6 +113,17 @@ def test_kills_at_random_instants_lose_no_position_and_repeat_no_order(storm, se
 
 
 @pytest.mark.slow
+def test_each_life_knows_the_orders_of_those_before(monkeypatch):
+    store, known = Database(), []
+    know = LiveExecutor.know
+    monkeypatch.setattr(LiveExecutor, "know", lambda self, names: know(self, known.append({*names}) or known[-1]))
+    found = simulate(ONE, rounds=2, seed=7, kills=3, store=store)
+    assert len(known) == found["kills"] + 1 == 4
+    decided = {name for (name,) in store.read("SELECT order_id FROM fates WHERE outcome IS NOT NULL")}
+    assert known[-1]
+    assert known[-1] <= decided
+
+
 def test_the_ledger_notices_a_bot_that_takes_silence_for_a_refusal(monkeypatch):
     careful = LiveExecutor.submit
 
@@ -173,7 +184,7 @@ def play(settings, *, strategy=None, faults=(), feed_faults=(), minutes=12, seed
                 rng=rng,
                 store=Database(),
                 offload=inline,
-                open_executor=executor or (lambda _bot: stage.executor(network, settings.live)),
+                open_executor=executor or (lambda bot: stage.executor(network, settings.live, bot.account.order_ids)),
                 switch=lambda: None,
             )
             plan = plan_of(settings)
