@@ -132,7 +132,7 @@ class Bot:
         self.world = world
         self.tally = RunStats() if tally is None else tally
         self.account = Account()
-        self.risk = Risk(plan.risk, world.switch)
+        self.risk = Risk(plan.risk, world.switch, seconds=world.network.boot or world.network.monotonic)
         self.ledger = Ledger(
             world.store,
             world.network,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 import pytest
 from attrs import evolve
 
+from bots.common.ledger.database import Database
 from bots.common.risk.limits import DAY_MS, Risk, RiskLimits, RiskReason
 from bots.common.risk.switch import KillFile
 from polymirror.errors import ConfigError
+from polymirror.simulator.virtual import VirtualVenue
 from tests.bots.execution_rig import d
+from tests.bots.lives_rig import bot_on, live_for, on_stage
 from tests.bots.test_risk import LIMITS, NOON, Alone, asked, lose, risk_with
 
 # Days, and clocks that are set.
@@ -51,6 +55,60 @@ def test_a_clock_that_was_ahead_once_makes_no_pause_and_no_cooldown_longer():
     assert asked(risk, NOON) is RiskReason.PAUSED
     assert asked(risk, NOON + 599_999) is RiskReason.PAUSED
     assert asked(risk, NOON + 600_000) is None
+
+
+def test_a_clock_that_is_set_ahead_over_midnight_begins_no_new_day_and_ends_no_pause():
+    at = [0.0]
+    risk = Alone(evolve(LIMITS, pause_ms=7_200_000), seconds=lambda: at[0])
+    told = told_by(risk)
+
+    def refused(hours, ahead_ms=0):
+        at[0] = hours * 3_600.0
+        return asked(risk, NOON + int(hours * 3_600_000) + ahead_ms)
+
+    assert refused(0) is None
+    lose(risk, "a", "30")
+    lose(risk, "b", "30")
+    assert refused(0.1) is RiskReason.PAUSED
+    assert refused(0.2, DAY_MS) is RiskReason.PAUSED
+    assert refused(0.3) is RiskReason.PAUSED
+    assert refused(2.1, DAY_MS) is RiskReason.DAILY_LOSS
+    # What is lost while it is ahead is lost today, too.
+    risk.closed(NOON + 3 * 3_600_000 + DAY_MS, "c", d(-1))
+    assert risk.profit_today(NOON) == -61
+    assert refused(11.8) is RiskReason.DAILY_LOSS
+    assert refused(12.2) is None, "the real midnight is behind"
+    assert [kind for kind, _ in told] == ["PAUSED", "RESUMED", "LIMIT_REACHED", "RESUMED"]
+
+
+def test_a_clock_that_was_behind_is_caught_up():
+    at = [0.0]
+    risk = Alone(LIMITS, seconds=lambda: at[0])
+    assert risk.advance(NOON) == NOON
+    at[0] = 100.0
+    assert risk.advance(NOON + 3_600_000) == NOON + 101_000
+    assert risk.advance(NOON - 5) == NOON - 5
+    at[0] = 500_000.0
+    assert risk.advance(NOON + 500_000_000) == NOON + 500_000_000
+
+
+def test_a_bot_takes_no_step_of_its_wall_clock_for_a_new_day(monkeypatch):
+    ahead, network = [0.0], VirtualVenue.network.fget
+    stepped = property(lambda venue: evolve(network(venue), wall=lambda: network(venue).wall() + ahead[0]))
+    monkeypatch.setattr(VirtualVenue, "network", stepped)
+
+    async def scene(stage):
+        bot = bot_on(stage, Database())
+        living = asyncio.create_task(live_for(bot, 30))
+        await asyncio.sleep(10)
+        bot.risk.closed(bot.ledger.now_ms(), "0xm", d(-99))
+        ahead[0] = DAY_MS / 1_000
+        await asyncio.sleep(5)
+        refusal = bot.risk.allow(bot.ledger.now_ms(), market="m", asset="x", money=d(10))
+        await living
+        return refusal
+
+    assert on_stage(scene).reason is RiskReason.DAILY_LOSS
 
 
 def test_a_loss_booked_while_the_clock_was_a_day_ahead_counts_today():

@@ -14,6 +14,8 @@ from bots.common.risk.groups import total
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from attrs import Attribute
 
 MOST: Final = 8
@@ -35,6 +37,26 @@ def zone(_self: object, attribute: Attribute[Any], value: object) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         words = "UTC or the IANA name of an installed time zone, such as Europe/Berlin"
         raise ConfigError(attribute.name, value, words) from None
+
+
+@define
+class Steady:
+    """The time of day, which no step sets ahead: it gains a hundredth at most on ``seconds``, a clock of its own.
+
+    What is set back is followed at once. A clock that was behind when this began is caught up slowly, in which time a
+    day lasts longer, and its limit with it.
+    """
+
+    seconds: Callable[[], float]
+    reached: tuple[int, float] | None = None
+
+    def __call__(self, now_ms: int) -> int:
+        """Return what is believed when the wall clock says ``now_ms``."""
+        at = self.seconds()
+        if self.reached is not None:
+            now_ms = min(now_ms, self.reached[0] + int((at - self.reached[1]) * 1_010))
+        self.reached = now_ms, at
+        return now_ms
 
 
 @define

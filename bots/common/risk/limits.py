@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 from bots.common.errors import shorten
 from bots.common.money.amounts import EXACT
 from bots.common.ranges import decimal_range, whole
-from bots.common.risk.days import Days, zone, zone_of
+from bots.common.risk.days import Days, Steady, zone, zone_of
 from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class Risk:
 
     ``switch`` is asked before every trade: it returns why trading must stop, or ``None``. ``on_change`` is told what
     people should know, once each; while it is ``None``, nothing counts as told: a bot that reads back what it did sets
-    it afterwards, and :meth:`advance` tells how things stand.
+    it afterwards, and :meth:`advance` tells how things stand. ``seconds`` is a clock that nobody sets: what the time of
+    day gains on it by a step begins no new day and ends no pause.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Risk:
         limits: RiskLimits,
         switch: Callable[[], str | None] = lambda: None,
         on_change: Callable[[RiskChange, str], None] | None = None,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self.limits = limits
         self.on_change = on_change
@@ -141,6 +143,7 @@ class Risk:
         # When an order on each asset was last begun.
         self._last_order: dict[str, Mark] = {}
         self._days = Days(zone_of(limits.day_zone))
+        self._steady = None if seconds is None else Steady(seconds)
         # Settled losses one after the other, and what followed from them.
         self._streak = 0
         self._paused_until_ms = 0
@@ -176,7 +179,7 @@ class Risk:
         A group that was entered before is no second entry, heeds no cooldown and no pause: its further orders
         complete what was begun.
         """
-        self.advance(now_ms)
+        now_ms = self.advance(now_ms)
         refusal = self._refuse_always(now_ms, group) or self._refuse_markets(now_ms, group) or self._refuse_money(group)
         self._tell()
         return refusal
@@ -193,17 +196,18 @@ class Risk:
 
     # What happens.
 
-    def advance(self, now_ms: int) -> None:
-        """Let the time be ``now_ms``, in Unix milliseconds, and tell what has changed with it.
+    def advance(self, now_ms: int) -> int:
+        """Let the time be ``now_ms``, in Unix milliseconds, and tell what has changed; return what is believed of it.
 
         A clock that was ahead and is set back makes no wait longer than it is meant to be.
         """
-        self._now_ms = now_ms
+        self._now_ms = now_ms = now_ms if self._steady is None else self._steady(now_ms)
         self._paused_until_ms = min(self._paused_until_ms, now_ms + self.limits.pause_ms)
         for asset, mark in self._last_order.items():
             if mark.at_ms > now_ms:
                 self._last_order[asset] = mark._replace(at_ms=now_ms)
         self._tell()
+        return now_ms
 
     def enter_group(self, now_ms: int, group: Group) -> RiskRefusal | None:
         """Ask :meth:`allow_group`, and if nothing speaks against it, count its worst case as lost from now on."""
@@ -258,7 +262,6 @@ class Risk:
             if self._streak >= self.limits.max_losses_in_a_row:
                 self._streak = 0
                 self._paused_until_ms = max(self._paused_until_ms, now_ms + self.limits.pause_ms)
-        self._now_ms = max(self._now_ms, now_ms)
         self._tell()
 
     def stop(self, why: str) -> None:
