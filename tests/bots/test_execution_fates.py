@@ -12,10 +12,12 @@ from bots.common.execution.base import ChainStatus, OrderState
 from bots.common.execution.fates import is_dead
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.orders.order import Outcome, TimeInForce
+from polymirror.simulator.orders.faults import STRANGE_WORDS
 from polymirror.venue.network import Network
 from tests.bots.execution_rig import (
     DELAYED,
     DONE,
+    HELD,
     LOST,
     Books,
     ScriptedClient,
@@ -69,9 +71,26 @@ def test_a_final_word_with_a_size_is_a_trade_of_that_size(word):
     assert (result.outcome, result.shares) == (Outcome.PARTIAL, 8)
 
 
+@pytest.mark.parametrize("word", [word.upper() for word in STRANGE_WORDS if word.startswith("CANCELED")])
+def test_an_end_for_a_reason_that_nobody_knows_is_no_evidence_while_lists_may_be_late(word):
+    flying = OrderState(status=word, shares=d(0))
+
+    async def main():
+        client = ScriptedClient(sends=[DELAYED], states=[flying, HELD, DONE], trades=[[fill(buy())]])
+        trades_after_all = await leased(LiveExecutor(client, network()), buy(), Books())
+        still = LiveExecutor(ScriptedClient(states=[flying]), network())
+        early = await still.resolve(buy(), "0xa")
+        await asyncio.sleep(60)
+        return trades_after_all, early, await still.resolve(buy(), "0xa")
+
+    trades_after_all, early, late = in_virtual_time(main)
+    assert (trades_after_all.outcome, trades_after_all.shares) == (Outcome.FILLED, 20)
+    assert [early.outcome, late.outcome] == [Outcome.UNKNOWN, Outcome.NO_MATCH]
+
+
 @pytest.mark.parametrize("word", FLYING_WORDS)
 def test_any_other_word_leaves_an_order_in_flight_for_ever(word):
-    assert not is_dead(word)
+    assert not is_dead(word, 10**9)
     client = ScriptedClient(states=[OrderState(status=word, shares=d(0))])
 
     async def main():

@@ -25,15 +25,25 @@ MATCHED: Final = "MATCHED"
 DEAD: Final = ("UNMATCHED", "INVALID", "CANCELED", "CANCELLED")
 """How the venue's words begin for an order that will not trade any more; the rest may be a reason, in prose too."""
 
+REASONS: Final = ("MARKET_", "NOT_ENOUGH_BALANCE", "EXPIRED_ORDER", "ORDER_TIMED_OUT", "ORDER COULDN'T BE")
+"""How the reasons begin that are known."""
+
+LATE_MS: Final = 60_000
+"""After this a look-up shows what became of an order: it has been seen to be behind by tens of seconds."""
+
 CLOCKS_APART_MS: Final = 120_000
 """How far the venue's clock and ours may differ when an order without a name is searched by its time."""
 
 ZERO: Final = Decimal(0)
 
 
-def is_dead(status: str) -> bool:
-    """Whether the venue's word for an order, in capitals, ends it without a match. Words not known are in flight."""
-    return status.startswith(DEAD)
+def is_dead(status: str, age_ms: int) -> bool:
+    """Whether the venue's word for an order, in capitals, ends it without a match. Words not known are in flight.
+
+    A reason that nobody knows may be told of one that trades after all, while it is no older than look-ups are late.
+    """
+    known = status in DEAD or status.partition("_")[2].startswith(REASONS)
+    return status.startswith(DEAD) and (known or age_ms > LATE_MS)
 
 
 def beyond(order: Order, fills: Sequence[Trade]) -> str:

@@ -244,7 +244,7 @@ class LiveExecutor:
 
     async def _by_state(self, order: Order, order_id: str, state: OrderState) -> Result:
         """Return what the venue's word for the order means."""
-        dead = is_dead(state.status)
+        dead = is_dead(state.status, int(self._network.wall() * 1000) - order.created_ms)
         if state.status == MATCHED or (dead and state.shares > 0):
             return await self._traded(order, order_id, told_shares(order, state.shares))
         if dead:
