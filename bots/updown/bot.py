@@ -155,6 +155,8 @@ class Bot:
         # Why the bot is to end; empty while it is not.
         self._ending = ""
         self._woken = asyncio.Event()
+        # Ends the start, while there is one, when the bot is to end.
+        self._starting: asyncio.Timeout | None = None
         # Set once the ledger's rows are read back: none is written before.
         self._opened = asyncio.Event()
 
@@ -189,28 +191,36 @@ class Bot:
         """Make the parts, learn what an earlier run left, and trade until it is over."""
         world, plan = self.world, self.plan
         async with AsyncExitStack() as stack:
-            executor = await stack.enter_async_context(world.open_executor(self))
-            gamma = await stack.enter_async_context(
-                Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
-            )
-            reconciler = Reconciler(self.ledger, executor, world.network, self._warn)
-            self.dealer = dealer = OrderManager(
-                executor=executor,
-                ledger=self.ledger,
-                risk=self.risk,
-                limits=plan.size,
-                network=world.network,
-                max_proof_age=plan.max_proof_age,
-                reconciler=reconciler,
-                tif=plan.tif,
-                counts=self.tally.orders,
-                on_result=self._tell_result,
-                on_settled=self._tell_settled,
-                on_trouble=self._warn,
-            )
-            self._make_desks(dealer)
-            left = await self._find_earlier(gamma, dealer)
-            await self._reconcile(reconciler)
+            try:
+                async with asyncio.timeout(0 if self._ending else None) as self._starting:
+                    executor = await stack.enter_async_context(world.open_executor(self))
+                    gamma = await stack.enter_async_context(
+                        Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
+                    )
+                    reconciler = Reconciler(self.ledger, executor, world.network, self._warn)
+                    self.dealer = dealer = OrderManager(
+                        executor=executor,
+                        ledger=self.ledger,
+                        risk=self.risk,
+                        limits=plan.size,
+                        network=world.network,
+                        max_proof_age=plan.max_proof_age,
+                        reconciler=reconciler,
+                        tif=plan.tif,
+                        counts=self.tally.orders,
+                        on_result=self._tell_result,
+                        on_settled=self._tell_settled,
+                        on_trouble=self._warn,
+                    )
+                    self._make_desks(dealer)
+                    left = await self._find_earlier(gamma, dealer)
+                    await self._reconcile(reconciler)
+            except TimeoutError:
+                if not self._ending:
+                    raise
+                return
+            finally:
+                self._starting = None
             self._tell_start()
             # From here on, and not of what was read back, people are told.
             self.risk.on_change = self._tell_change
@@ -261,6 +271,9 @@ class Bot:
         May be called by a signal's handler, on the event loop.
         """
         self._ending = self._ending or why
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.reschedule(0)
         if self.dealer is not None:
             self.dealer.closed = self._ending
         self._woken.set()

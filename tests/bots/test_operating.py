@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest
@@ -213,6 +214,35 @@ def test_a_start_that_fails_is_told(monkeypatch):
     ended = life.play(after(1_000))
     assert isinstance(ended, Unanswered)
     assert life.first("the bot ends, because Unanswered") is not None
+
+
+@pytest.mark.parametrize("hangs", ["executor", "holdings", "before"])
+def test_told_to_end_while_it_starts_it_ends_at_once(monkeypatch, hangs):
+    async def holdings(_self):
+        raise Unanswered("holdings", "nobody answers")
+
+    @asynccontextmanager
+    async def opened(*_):
+        yield await asyncio.Event().wait()
+
+    life = Life()
+    monkeypatch.setattr(LiveExecutor, "holdings", holdings)
+    if hangs == "executor":
+        monkeypatch.setattr(Stage, "executor", opened)
+    took = []
+
+    async def act(task):
+        if hangs != "before":
+            await asyncio.sleep(12)
+        began = asyncio.get_running_loop().time()
+        life.bot.drain("signal SIGTERM")
+        life.bot.drain("again")
+        await asyncio.wait([task], timeout=60)
+        took.append(asyncio.get_running_loop().time() - began)
+
+    assert life.play(act)["trades"] == 0
+    assert took[0] < 3
+    assert life.first("the bot ends: signal SIGTERM; 0 positions are kept") is not None
 
 
 def test_told_to_end_it_begins_nothing_and_waits_for_what_is_under_way(monkeypatch):
