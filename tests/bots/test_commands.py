@@ -310,7 +310,19 @@ def test_one_ledger_is_taken_and_several_are_listed(tmp_path, capsys, monkeypatc
     assert told(capsys, "status", "--mode", "paper")["ledger"] == "here/paper-account.sqlite"
     assert told(capsys, "status", "--wallet", "0xDEF")["ledger"] == "here/live-0xdef.sqlite"
     assert "2 ledgers" in refused(capsys, "trades", "--mode", "live")
-    assert "no such ledger" in refused(capsys, "trades", "--folder", "nowhere")
+
+
+@pytest.mark.parametrize("command", ["status", "trades", "positions", "pnl", "export", "backup", "stop", "resume"])
+def test_a_folder_that_is_not_there_or_holds_nothing_is_one_line_that_says_what_to_do(tmp_path, capsys, command):
+    there = tmp_path / "there"
+    assert f"there is no folder {there}: name another" in refused(capsys, command, "--folder", str(there))
+    there.touch()
+    assert f"there is no folder {there}: name another" in refused(capsys, command, "--folder", str(there))
+    there.unlink()
+    there.mkdir()
+    assert "name its folder with --folder, or start a bot" in refused(capsys, command, "--folder", str(there))
+    (there / "paper-account.sqlite").touch()
+    assert "start its bot once" in refused(capsys, command, "--folder", str(there))
 
 
 def test_an_empty_ledger_is_no_error(tmp_path, capsys):

@@ -169,8 +169,8 @@ def request(path: Path, kind: str, detail: str, at_ms: int) -> None:
 
     Raises BotError when there is no ledger, OSError when it cannot be written.
     """
-    if not path.is_file():
-        raise BotError(f"there is no ledger {path}")
+    with LedgerReader(path):
+        pass  # says what is wrong with it
     with told(path), closing(sqlite3.connect(path, timeout=WAIT_MS / 1000)) as connection, connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("INSERT INTO requests (at_ms, kind, detail) VALUES (?, ?, ?)", (at_ms, kind, detail))

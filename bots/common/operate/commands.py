@@ -54,6 +54,8 @@ def find(folder: Path | None, mode: str, wallet: str, here: Path) -> Path:
         named = LEDGER.fullmatch(path.name)
         if named and mode in {"", named["mode"]} and wallet.lower() in {"", named["wallet"]}:
             found.append(path)
+    if folder is not None and not folder.is_dir():
+        raise BotError(f"there is no folder {folder}: name another with --folder, or start a bot")
     if len(found) == 1:
         return found[0]
     if found:
