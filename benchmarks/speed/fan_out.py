@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.speed.frames import DENSE_48, TOKENS, make_frames, seconds_of
 from benchmarks.speed.method import Costs, no_collections
-from benchmarks.speed.own import LINE, primed_engine
+from benchmarks.speed.own import LINE, prime
 from benchmarks.speed.rows import Row, spread_of
 from polymirror.mirror import Mirror
 
@@ -54,10 +54,11 @@ class _Told:
     """A mirror that is fed by hand."""
 
     def __init__(self, frames: Frames) -> None:
-        self.mirror = Mirror()
+        # Asked for, but never started: nothing is looked up.
+        self.mirror = Mirror(tokens=TOKENS)
         # The mirror sets an alarm for its deadlines, on the real clock.
         self._base = time.monotonic()
-        self.mirror.engine = primed_engine(frames, self._base)
+        prime(self.mirror.engine, frames, self._base)
 
     def subscribe(self) -> list[Subscription]:
         """Return subscribers who hold on."""

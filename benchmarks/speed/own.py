@@ -27,13 +27,18 @@ LINE = 1
 def primed_engine(frames: Frames, now: float = 0.0) -> Engine:
     """Return an engine with both books of a stream LIVE: the opening array was taken and proven, at ``now``."""
     engine = Engine(EngineConfig(), Random(1))  # noqa: S311 - jitter of probes
+    prime(engine, frames, now)
+    return engine
+
+
+def prime(engine: Engine, frames: Frames, now: float = 0.0) -> None:
+    """Make both books of a stream LIVE in an engine that knows nothing yet."""
     constants = Constants(min_order_size="5", tick_size=frames.scenario.tick_size, neg_risk=False)
     engine.track(frames.market, frames.tokens, now, constants=constants)
     engine.effects()
     engine.connected(LINE, now)
     engine.receive(LINE, frames.opening, now)
     drain(engine)
-    return engine
 
 
 def drain(engine: Engine) -> None:

@@ -1,12 +1,14 @@
 """Live trading rehearsed: the very bot of ``--live`` with the venue's SDK, against ``polymirror serve`` on loopback.
 
-Everything is as it is with real money, but for the addresses and the wallet: that one is made up for each run, so that
-nothing which is signed here could ever be used at the venue. Credentials of the environment are not looked at.
+Everything is as it is with real money, but for the addresses and the wallet: that one is made up, so that nothing
+which is signed here could ever be used at the venue. Credentials of the environment are not looked at. As long as a
+venue runs, the rehearsals of one folder there have the same wallet: one that was stopped is gone on with.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +23,8 @@ from polymirror.config import Endpoints
 from polymirror.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bots.oracle_lag.config import BotSettings
 
 LISTING: Final = "/simulator"
@@ -44,7 +48,7 @@ def rehearsal(settings: BotSettings, url: str) -> Rehearsal:
     except ImportError as error:
         raise MissingExtra("a rehearsal of live trading", "bots") from error
     where = _listed(url)
-    wallet = Account.create()
+    wallet = Account.from_key(_play_key(where["instance"], settings.folder))
     config = dataclasses.replace(
         inside.PRODUCTION_CONFIG,
         **dict.fromkeys(("clob_url", "gamma_url", "data_url", "relayer_url", "rfq_url"), where["clob"]),
@@ -68,6 +72,11 @@ def rehearsal(settings: BotSettings, url: str) -> Rehearsal:
     return Rehearsal(changed, where["geoblock"], inside.create_environment(name="rehearsal", config=config))
 
 
+def _play_key(instance: str, folder: Path) -> bytes:
+    """Make up a private key. Who knows both can make it, too: there is nothing to win by it."""
+    return hashlib.sha256(f"rehearsal {instance} {folder.absolute()}".encode()).digest()
+
+
 def _listed(url: str) -> dict[str, Any]:
     """Ask the venue where everything is; a venue on another machine is not asked."""
     try:
@@ -83,9 +92,9 @@ def _listed(url: str) -> dict[str, Any]:
     try:
         answer = httpx.get(url.rstrip("/") + LISTING, timeout=SECONDS)
         found = answer.raise_for_status().json()
-        missing = {"clob", "gamma", "stream", "user", "rtds", "polybolt", "rpc", "geoblock"} - found.keys()
+        missing = {"clob", "gamma", "stream", "user", "rtds", "polybolt", "rpc", "geoblock", "instance"} - found.keys()
     except (httpx.HTTPError, ValueError, AttributeError) as error:
         raise SettingsError((f"--venue {url}: no 'polymirror serve' answers there ({type(error).__name__})",)) from None
     if missing:
-        raise SettingsError((f"--venue {url}: it does not say where {', '.join(sorted(missing))} is",))
+        raise SettingsError((f"--venue {url}: its list lacks {', '.join(sorted(missing))}",))
     return dict(found)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import secrets
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -215,13 +216,16 @@ class Listing:
     def __init__(self, parts: _Parts, config: OutfitConfig) -> None:
         self._parts = parts
         self._config = config
+        # Whoever comes back can tell whether it is the same venue, with the same accounts.
+        self._instance = secrets.token_hex(8)
 
     def answer(self, call: Call, now_ms: int) -> Answer | None:
         """Answer the one call that is for it."""
         if call.method != "GET" or call.path.rstrip("/") != LISTING_PATH:
             return None
         host = call.headers.get("host", "127.0.0.1")
-        return told({"time_ms": now_ms, **addresses(f"http://{host}", self._parts.feeds), **self._content()})
+        where = addresses(f"http://{host}", self._parts.feeds)
+        return told({"time_ms": now_ms, "instance": self._instance, **where, **self._content()})
 
     def _content(self) -> dict[str, Any]:
         ledger = self._parts.ledger

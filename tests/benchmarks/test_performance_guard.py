@@ -61,3 +61,10 @@ def test_the_hot_path_is_within_a_multiple_of_the_decoder():
         if all(best[name] <= most for name, most in RATIOS.items()):
             return
     pytest.fail(f"{best} in {TRIES} runs, allowed: {RATIOS}")
+
+
+def test_groups_that_drive_a_mirror_measure_something():
+    # They reach for what a mirror is made of, so a change of the mirror may break them unseen.
+    rows = run("benchmarks", "--only", "fan_out", "reading", "snapshot", "starting", "--quick", "--json")
+    assert all(rows[name]["ratio"] > 0 for name in ("fan_out_100_subscribers", "live_read", "cold_start_cpu"))
+    assert rows["fan_out_100_subscribers"]["us_per_delivered_update"] > 0

@@ -50,6 +50,20 @@ def test_it_is_only_for_live_trading(capsys):
     assert "only for --live" in capsys.readouterr().err
 
 
+def test_a_rehearsal_goes_on_with_its_wallet_as_long_as_the_venue_runs(tmp_path):
+    pytest.importorskip("polymarket")
+    folders = [BotSettings(folder=tmp_path / name) for name in ("one", "one", "two")]
+
+    async def wallets():
+        outfit = Outfit()
+        async with Simulator(config=ExchangeConfig(seed=1), feeds=outfit.feeds, services=outfit.services) as venue:
+            return [(await asyncio.to_thread(rehearsal, each, venue.base_url)).settings.wallet for each in folders]
+
+    first, again, elsewhere = asyncio.run(wallets())
+    assert first == again != elsewhere
+    assert first not in asyncio.run(wallets())
+
+
 def test_the_whole_bot_passes_its_checks_with_the_venue_s_sdk(tmp_path, monkeypatch):
     pytest.importorskip("polymarket")
     monkeypatch.setenv("POLYMARKET_PRIVATE_KEY", "0x" + "33" * 32)
