@@ -314,12 +314,9 @@ class Bot:
         """Do what other processes ask for, such as the commands of this bot."""
         while True:
             self.risk.advance(self.ledger.now_ms())
-            for kind, why in await self.ledger.requests():
-                if kind in {STOP, RESUME}:
-                    await self.ledger.note_risk(kind, why)
-                else:
-                    await reconciler.check()
-                    self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
+            if any(kind == "reconcile" for kind, _ in await self.ledger.requests()):
+                await reconciler.check()
+                self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
             await asyncio.sleep(LISTEN_EVERY)
 
     async def _write_rest(self) -> None:

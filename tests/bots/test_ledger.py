@@ -280,6 +280,25 @@ def test_another_process_asks_by_a_request_which_is_taken_up_once(tmp_path):
     database.close()
 
 
+def test_a_stop_that_was_taken_up_outlives_a_crash_whatever_else_was_asked_with_it(tmp_path):
+    path = tmp_path / "bot.sqlite"
+    database = Database(path)
+    ledger = opened(database)
+    for number, kind in enumerate(("reconcile", "resume", "stop")):
+        request(path, kind, "by hand", number)
+    # Whoever asked does one thing after the other; the process ends in the first of them.
+    asked = drive(ledger.requests())
+    drive(ledger.flush())
+    assert [kind for kind, _ in asked] == ["reconcile", "resume", "stop"]
+    after, risk = Account(), Risk(LIMITS)
+    follower = RiskFollower(risk, after)
+    again = Ledger(database, Clock().network(), account=after, followers=(follower,))
+    drive(again.open())
+    assert risk.stopped == "by hand"
+    assert drive(again.requests()) == []
+    database.close()
+
+
 def test_the_reader_reads_while_a_bot_writes(tmp_path):
     path = tmp_path / "bot.sqlite"
     database, clock = Database(path), Clock()
