@@ -9,6 +9,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
+from bots.common.errors import StateInvalid
 from bots.common.execution.base import ChainStatus, Trade
 from bots.common.ledger import ledger as ledger_module
 from bots.common.ledger.account import Account, AlreadyBegun, Position, UnknownOrder
@@ -333,3 +334,27 @@ def test_the_first_trade_can_be_read_after_any_number_of_trades():
         drive(ledger.settle(ledger.account.positions[order.token], Decimal(10), "redeemed"))
     assert database.read("SELECT client_id, traded_e6 FROM fates ORDER BY seq LIMIT 1") == [("buy:0xm0", 10_000_000)]
     assert opened(database).account.totals == ledger.account.totals
+
+
+@pytest.mark.parametrize("word", ["half an emoji: \ud83d", "nothing\x00after", "\udcff"])
+def test_whatever_the_venue_wrote_the_disk_takes_it_and_what_comes_after(word):
+    database = Database()
+    ledger = opened(database)
+    drive(ledger.begin(an_order()))
+    drive(ledger.finish("buy:0xm1", attrs.evolve(FILLED, detail=word)))
+    ledger.notify("order", word)
+    ledger.note_fill("buy:0xm1", attrs.evolve(A_TRADE, id=word), 0)
+    drive(ledger.settle(ledger.account.positions[UP], Decimal(10), "redeemed"))
+    assert (ledger.waiting, len(database.read("SELECT 1 FROM redemptions"))) == (0, 1)
+    assert opened(database).account.totals == ledger.account.totals
+
+
+@pytest.mark.parametrize("changes", [{"at_ms": 2**63}, {"shares": Decimal(10**13)}, {"price": Decimal("1e18")}])
+def test_a_number_that_no_file_takes_is_refused_and_keeps_nothing_else_from_the_disk(changes):
+    database = Database()
+    ledger = opened(database)
+    drive(ledger.begin(an_order()))
+    with pytest.raises(StateInvalid, match="fills"):
+        ledger.note_fill("buy:0xm1", attrs.evolve(A_TRADE, **changes), 0)
+    drive(ledger.finish("buy:0xm1", FILLED))
+    assert (ledger.waiting, len(database.read("SELECT 1 FROM results"))) == (0, 1)

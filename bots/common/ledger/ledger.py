@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from attrs import define, frozen
 
-from bots.common.errors import BotError
+from bots.common.errors import BotError, StateInvalid
 from bots.common.ledger.account import Account, AlreadyBegun
 from bots.common.ledger.database import LedgerCorrupt, inline
 from bots.common.ledger.rows import (
@@ -64,6 +64,9 @@ R = TypeVar("R", bound=Row)
 
 MAX_PENDING: Final = 10_000
 """With so many rows that could not be written no order is begun, and decisions are counted instead of kept."""
+
+MAX_INTEGER: Final = 2**63
+"""A row with such a number could never be written, nor could what is queued after it."""
 
 SOON: Final = 1.0
 """Seconds after which what nobody waits for is written."""
@@ -406,6 +409,8 @@ class Ledger:
         """Number a row, book what it says, and put it in the queue."""
         seq = self._seq + 1
         row = to_row(kind(seq=seq, at_ms=self.now_ms(), **fields))
+        if wrong := [each for each in row if isinstance(each, int) and abs(each) >= MAX_INTEGER]:
+            raise StateInvalid(TABLES[kind], wrong[0], "a number that the file takes")
         written = from_row(kind, row)
         if isinstance(written, TOLD):
             profit = self.account.apply(written)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from bots.common.errors import BadCredentials, TradingError
+from bots.common.errors import BadCredentials, StateInvalid, TradingError
 from bots.common.execution.base import ChainStatus
 from bots.common.execution.fates import account as account_for
 from bots.common.ledger.rows import ZERO
@@ -190,7 +190,7 @@ class Reconciler:
         """Look once. What the venue does not tell is looked for the next time."""
         try:
             await self._look()
-        except (TradingError, OSError) as error:
+        except (TradingError, StateInvalid, OSError) as error:
             log.warning("the books could not be held against the venue's: %s", error)
 
     async def confirm(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from bots.common.errors import TradingError
+from bots.common.errors import StateInvalid, TradingError
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
@@ -117,7 +117,7 @@ class Settler:
                 continue
             try:
                 case.why = await self._settle(market, case)
-            except (TradingError, OSError) as error:
+            except (TradingError, StateInvalid, OSError) as error:
                 # A disk that is full has lost nothing: what was booked is written with the next row.
                 case.why = str(error)
             if not case.why:
