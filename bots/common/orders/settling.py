@@ -143,9 +143,14 @@ class Settler:
             if self._account.undecided(position.token):
                 continue
             if self._account.claimed(position.token) and not await self._is_old_and_held(position, case):
-                why = "the chain has not confirmed its purchase"
                 continue
+            for claim in self._account.claimed(position.token):
+                if claim.begun.order.side is Side.BUY:
+                    await self._ledger.finish(claim.begun.order.client_id, claim.result, final=True)
             why = await self._pay(position, case.payouts.get(position.token, ZERO), case) or why
+        if any(claim.begun.order.market == market for claim in self._account.claims.values()):
+            # A purchase may not be there, and shares of a sale may come back: they would have to be redeemed.
+            return why or "the chain has not confirmed its trades"
         return why
 
     async def _is_old_and_held(self, position: Position, case: _Case) -> bool:
