@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from decimal import ROUND_CEILING
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -252,15 +253,14 @@ class Ledger:
         """Write down what is known of an order. Raises UnknownOrder if nothing can change it any more.
 
         While its fate is unknown the order stays open, and only the venue's name for it is news. A result that
-        traded is a claim until it is ``final``, and a later one takes its place. A failure of the disk (OSError)
-        loses nothing: memory has it, and a later start would look it up again.
+        traded is a claim until it is ``final``, and a later one takes its place.
         """
         no_news = result.order_id is None or result.order_id == self.account.name_of(client_id)
         if not result.decided and client_id in self.account.open and no_news:
             return
         ends = final or (result.decided and not result.traded)
         self._book(Finished, client_id=client_id, final=ends, result=result)
-        await self.flush()
+        await self._try_flush()
 
     async def settle(self, position: Position, payout: Decimal, how: str) -> Settled:
         """Write down that a position is over and paid ``payout`` pUSD in all."""
@@ -273,7 +273,7 @@ class Ledger:
             payout=payout,
             how=how,
         )
-        await self.flush()
+        await self._try_flush()
         return row
 
     async def correct(self, position: Position, why: str) -> Corrected:
@@ -286,13 +286,13 @@ class Ledger:
             cost=position.cost,
             why=why,
         )
-        await self.flush()
+        await self._try_flush()
         return row
 
     async def move_cash(self, amount: Decimal, kind: str, detail: str = "") -> None:
         """Write down pUSD that were there at the beginning, or that no order explains."""
         self._book(CashMoved, amount=amount, kind=kind, detail=detail)
-        await self.flush()
+        await self._try_flush()
 
     async def note_risk(self, kind: str, detail: str) -> None:
         """Write down that trading was stopped, resumed or paused. The followers hear of it at once."""
@@ -323,6 +323,14 @@ class Ledger:
     async def flush(self) -> None:
         """Write what is not on the disk yet. Raises OSError; nothing is lost by it, the next call tries again."""
         await self._offload(self._write_pending)
+
+    async def _try_flush(self) -> None:
+        """Write what has happened. A disk that fails loses nothing of it, and must keep nobody from being told.
+
+        Memory has it, :meth:`run` says so and tries again, and a later start would look it up.
+        """
+        with suppress(OSError):
+            await self.flush()
 
     # ---- What nobody waits for -----------------------------------------------------------------------
 
