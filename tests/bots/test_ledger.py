@@ -267,6 +267,25 @@ async def test_what_nobody_waits_for_is_written_soon_and_a_broken_disk_is_tried_
     task.cancel()
 
 
+async def test_a_disk_that_took_nothing_for_days_is_written_when_it_does(monkeypatch):
+    naps, sleep = [], asyncio.sleep
+
+    async def nap(seconds):
+        naps.append(seconds)
+        await sleep(0)
+
+    ledger = Ledger(Database(), Clock().network())
+    await ledger.open()
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    ledger.failures = 2_000
+    ledger.notify("notice", "x")
+    task = asyncio.create_task(ledger.run())
+    while ledger.waiting and not task.done():
+        await sleep(0)
+    assert (naps, ledger.waiting) == ([60.0], 0)
+    task.cancel()
+
+
 def test_another_process_asks_by_a_request_which_is_taken_up_once(tmp_path):
     path = tmp_path / "bot.sqlite"
     database = Database(path)

@@ -401,7 +401,7 @@ class Ledger:
         """Write what nobody waits for, and a copy each day, until cancelled. A disk that fails is tried again."""
         while True:
             await self._waiting.wait()
-            await asyncio.sleep(min(SOON * 2**self.failures, 60.0))
+            await asyncio.sleep(min(SOON * 2 ** min(self.failures, 6), 60.0))
             try:
                 day = time.strftime("%Y%m%d", time.gmtime(self._network.wall()))
                 await self.flush()
