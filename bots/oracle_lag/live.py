@@ -158,7 +158,7 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
     cash = settings.paper.cash + bot.account.totals.cash
     holdings = Holdings(cash=cash, positions=owned)
     past = [booked(claim.begun.order, claim.result) for claim in bot.account.claims.values()]
-    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.winner, holdings, past)
+    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.payouts, holdings, past)
 
 
 @asynccontextmanager

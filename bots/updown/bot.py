@@ -442,12 +442,11 @@ class Bot:
 
     # ---- What an executor on paper asks --------------------------------------------------------------
 
-    def winner(self, market: str) -> str | None:
-        """Return the winning token of a market by its condition id, or None while it is not known."""
+    def payouts(self, market: str) -> Mapping[str, Decimal] | None:
+        """Return what a share of each token of a market pays, by its condition id: nothing while it is not known."""
         known = self._markets.get(market)
-        payouts = None if self.dealer is None else self.dealer.settler.payouts(market)
-        decided = next((token for token, pays in (payouts or {}).items() if pays == 1), None)
-        return decided or (None if known is None else _winner(known))
+        told = None if self.dealer is None else self.dealer.settler.payouts(market)
+        return told or (None if known is None else _payouts(known))
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
         """Return a proven view from the mirror that has the token. Raises NotLive or UnknownToken."""
@@ -466,7 +465,3 @@ class Bot:
 
 def _payouts(market: Market) -> dict[str, Decimal]:
     return dict(zip(market.token_ids, market.payouts, strict=False))
-
-
-def _winner(market: Market) -> str | None:
-    return next((token.id for token in market.tokens if token.outcome == market.winner), None)

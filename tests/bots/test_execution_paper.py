@@ -122,7 +122,9 @@ def test_a_trade_that_fails_on_the_chain_is_booked_back():
             await asyncio.sleep(1)
         return seen, cash, await executor.redeem("0xm", TOKEN), await executor.holdings()
 
-    seen, cash, redeemed, holdings = on_paper(scene, config=evolve(CONFIG, fail_share=d(1)), winner=lambda _: TOKEN)
+    seen, cash, redeemed, holdings = on_paper(
+        scene, config=evolve(CONFIG, fail_share=d(1)), payouts=lambda _: {TOKEN: d(1)}
+    )
     assert list(dict.fromkeys(seen)) == [ChainStatus.MATCHED, ChainStatus.RETRYING, ChainStatus.FAILED]
     assert seen.index(ChainStatus.FAILED) == 120
     assert cash[119] < 89.6
@@ -138,7 +140,7 @@ def test_what_is_not_final_is_not_redeemed():
         await asyncio.sleep(20)
         return first, await executor.redeem("0xm", TOKEN)
 
-    first, second = on_paper(scene, winner=lambda _: TOKEN)
+    first, second = on_paper(scene, payouts=lambda _: {TOKEN: d(1)})
     assert (first.outcome, second.outcome, second.money) == (Outcome.REJECTED, Outcome.FILLED, 20)
 
 
@@ -305,13 +307,15 @@ def test_selling_brings_the_bids_less_the_fee():
     assert holdings == Holdings(cash=d(58) - fees, positions={})
 
 
-@pytest.mark.parametrize(("winner", "payout"), [(TOKEN, "20"), ("22", "0")])
-def test_a_settled_market_pays_the_winning_shares_once(winner, payout):
+@pytest.mark.parametrize(
+    ("pays", "payout"), [({TOKEN: d(1)}, "20"), ({"22": d(1)}, "0"), ({TOKEN: d("0.5"), "22": d("0.5")}, "10")]
+)
+def test_a_settled_market_pays_its_shares_once(pays, payout):
     async def scene(executor, books):
         return [await executor.redeem("0xm", TOKEN) for _ in range(2)], await executor.holdings()
 
     held = Holdings(cash=d(5), positions={TOKEN: d(20)})
-    (first, second), holdings = on_paper(scene, winner=lambda _: winner, holdings=held)
+    (first, second), holdings = on_paper(scene, payouts=lambda _: pays, holdings=held)
     assert (first.outcome, first.shares, first.money) == (Outcome.FILLED, d(20), d(payout))
     assert second.outcome is Outcome.NO_MATCH
     assert holdings == Holdings(cash=5 + d(payout), positions={})

@@ -27,7 +27,7 @@ from polymirror.core.fees import charged_fee
 from polymirror.errors import NotLive, UnknownToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bots.common.orders.order import Order
     from polymirror.core.view import BookView
@@ -77,7 +77,7 @@ class PaperExecutor:
     ``holdings`` is what the account owns at the start, as the bot's own books have it; left out, it is
     ``config.cash`` and nothing else. An order that the bot's books do not know as filled never traded. ``past`` are
     trades of an earlier process that are in those holdings and were not final: they begin their way again.
-    ``winner`` gives the winning token of a settled market's condition id, or ``None`` while it is not known.
+    ``payouts`` gives what a share of each token of a market pays, by its condition id: nothing while it is not known.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class PaperExecutor:
         books: Books,
         network: Network,
         config: PaperConfig | None = None,
-        winner: Callable[[str], str | None] = lambda _: None,
+        payouts: Callable[[str], Mapping[str, Decimal] | None] = lambda _: None,
         holdings: Holdings | None = None,
         past: Iterable[Trade] = (),
     ) -> None:
         self._books = books
         self._network = network
         self._config = config or PaperConfig()
-        self._winner = winner
+        self._payouts = payouts
         self._cash = self._config.cash if holdings is None else holdings.cash
         # Shares by token; none of them 0.
         self._positions: dict[str, Decimal] = {} if holdings is None else dict(holdings.positions)
@@ -133,17 +133,17 @@ class PaperExecutor:
         return result
 
     async def redeem(self, market: str, token: str) -> Result:
-        """Pay 1 pUSD for each share of a winning token, and nothing for a losing one."""
-        winner = self._winner(market)
-        if winner is None:
-            return Result(outcome=Outcome.REJECTED, detail="the winner is not known yet")
+        """Pay what a share of the token pays: 1 pUSD, nothing, or a half."""
+        payouts = self._payouts(market)
+        if not payouts:
+            return Result(outcome=Outcome.REJECTED, detail="what the market pays is not known yet")
         self._settle()
         if any(self._trades[each].token == token for each in self._matched_at):
             return Result(outcome=Outcome.REJECTED, detail="a trade in it is not final on the chain yet")
         shares = self._positions.pop(token, Decimal(0))
         if not shares:
             return Result(outcome=Outcome.NO_MATCH, detail="there is nothing to redeem")
-        payout = shares if token == winner else Decimal(0)
+        payout = _cut(EXACT.multiply(shares, payouts.get(token, Decimal(0))))
         self._cash = EXACT.add(self._cash, payout)
         return Result(outcome=Outcome.FILLED, shares=shares, money=payout, detail="redeemed")
 
