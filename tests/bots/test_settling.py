@@ -34,6 +34,18 @@ def test_a_decided_position_is_booked_by_what_its_token_pays(payouts, paid, prof
     assert world.settler.payouts("0xm1") is None
 
 
+@pytest.mark.parametrize("shares", ["4", "15"])
+def test_a_redemption_of_another_number_of_shares_than_is_booked_is_told_and_kept(shares):
+    paid = Result(outcome=Outcome.FILLED, shares=Decimal(shares), money=Decimal(shares))
+    world = World(holdings=[{UP: shares}], redeem=[paid])
+    world.begin(an_order(), FILLED, final=True)
+    world.settle(WON)
+    assert world.told == [f"our books had 10 shares of 101, and {shares} were redeemed"]
+    drive(world.ledger.flush())
+    kept = world.store.read("SELECT what, ours_e6, theirs_e6 FROM differences")
+    assert kept == [("shares", 10_000_000, int(shares) * 1_000_000)]
+
+
 def test_a_refused_redemption_is_tried_with_growing_waits_and_told_after_ten_minutes_and_once_a_day():
     world = World(holdings=[{UP: "10"}], redeem=[REFUSED])
     world.begin(an_order(), FILLED, final=True)

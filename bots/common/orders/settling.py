@@ -174,6 +174,11 @@ class Settler:
         elif result.outcome is not Outcome.FILLED:
             log.warning("%s is redeemed later: %s %s", position.token[:12], result.outcome.value, result.detail)
             return f"it cannot be redeemed: {result.detail or result.outcome.value}"
+        elif abs(EXACT.subtract(result.shares, position.shares)) >= DUST:
+            what = f"our books had {position.shares} shares of {position.token[:12]}, and {result.shares} were redeemed"
+            self._on_trouble(what)
+            ours = (position.market, position.token, position.shares)
+            self._ledger.note_difference("shares", *ours, result.shares, what)
         self._on_settled(await self._ledger.settle(position, payout, how))
         return ""
 
