@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _NOT_IN_A_STORM: Final = ("settlement", "clock_", "stalled_loop", "hash_dialect")
 """What would end every market early, or is about other clocks and programs than these: by the start of the id."""
 
-_UNKNOWABLE: Final = ("replayed_connection", "asymmetric_market", "future_stamp")
+_UNKNOWABLE: Final = ("replayed_connection", "asymmetric_market", "future_stamp", "rest_stale_long")
 """What makes a book wrong in a way that nobody can know (docs/proofs.md). The torture's judge excuses and counts it;
 the judge here excuses nothing, so a storm has none of it."""
 
