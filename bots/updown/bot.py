@@ -343,14 +343,9 @@ class Bot:
         """Do what other processes ask for, such as the commands of this bot."""
         while True:
             self.risk.advance(self.ledger.now_ms())
-            for number, kind, why in await self.ledger.requests():
-                if kind in {STOP, RESUME}:
-                    with suppress(OSError):  # what the disk does not take now is written first when it does
-                        await self.ledger.note_risk(kind, why)
-                else:
-                    await reconciler.check()
-                    self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
-                self.ledger.took_up(number)
+            if any(kind == "reconcile" for kind, _ in await self.ledger.requests()):
+                await reconciler.check()
+                self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
             await asyncio.sleep(LISTEN_EVERY)
 
     async def _write_rest(self) -> bool:
@@ -476,8 +471,10 @@ class Bot:
     # ---- What an executor on paper asks --------------------------------------------------------------
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
-        """Return what a share of each token of a decided market pays, or None while that is not known."""
-        return None if self.dealer is None else self.dealer.settler.payouts(market)
+        """Return what a share of each token of a market pays, by its condition id: nothing while it is not known."""
+        known = self._markets.get(market)
+        told = None if self.dealer is None else self.dealer.settler.payouts(market)
+        return told or (None if known is None else _payouts(known))
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
         """Return a proven view from the mirror that has the token. Raises NotLive or UnknownToken."""

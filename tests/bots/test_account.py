@@ -230,6 +230,29 @@ def test_a_sale_that_never_moved_gives_shares_and_cost_back():
     books.check()
 
 
+@pytest.mark.parametrize("order", ["bs", "sb"])
+@pytest.mark.parametrize("between", [nothing, lost])
+def test_a_purchase_and_its_sale_that_both_never_moved_leave_no_shares_whichever_is_told_first(order, between):
+    books = Books()
+    books.buy()
+    books.sell("10", "5")
+    for name in order:
+        books.finish(name, Outcome.NO_MATCH)
+        books.check()
+        if books.positions:
+            between(books)
+    assert (books.positions, books.totals.profit, books.totals.cash) == ({}, 0, 0)
+
+
+def test_shares_that_are_bought_after_one_that_never_moved_are_held():
+    books = Books()
+    books.buy()
+    books.sell("10", "5")
+    books.finish("b", Outcome.NO_MATCH)
+    books.buy("again")
+    assert books.positions["101"].shares == 10
+
+
 def test_a_claim_is_confirmed_once_and_then_is_final():
     books = Books()
     books.buy()

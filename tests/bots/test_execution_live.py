@@ -366,7 +366,7 @@ def test_a_name_that_follows_from_the_order_is_used():
     client = ScriptedClient(states=[KILLED])
     result, _ = resolve(client, order_id=None)
     assert result.outcome is Outcome.NO_MATCH
-    assert client.asked == ["order 0xa"]
+    assert client.asked == ["order 0xa", "trades"]
 
 
 def test_a_name_that_the_venue_told_is_remembered():
@@ -378,7 +378,7 @@ def test_a_name_that_the_venue_told_is_remembered():
 
     client = ScriptedClient(sends=[DELAYED], states=[HELD], named=False)
     assert live(scene, client, LiveConfig(decide_within=1)).outcome is Outcome.NO_MATCH
-    assert set(client.asked) == {"order 0xa"}
+    assert set(client.asked) == {"order 0xa", "trades"}
 
 
 @pytest.mark.parametrize("named", [True, False])

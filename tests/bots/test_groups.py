@@ -79,13 +79,25 @@ class Market(Venue):
         return self.by_leg[order.token, order.side](order)
 
 
-def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, **changes):
+class Disk(Database):
+    """A disk that is full from the third transaction on: before are the opening cash and the intent."""
+
+    writes = 0
+
+    def write(self, statements):
+        self.writes += 1
+        if self.writes > 2:
+            raise OSError(28, "No space left on device")
+        super().write(statements)
+
+
+def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=None, **changes):
     """Enter one pair; return the manager, the venue, the database and what was told."""
 
     async def main():
         account, risk = Account(), Risk(risk_limits or RiskLimits(second_entry=True, cooldown_ms=0))
-        database, venue, told, mirror = Database(), Market(answers, slow), [], Pair()
-        ledger = Ledger(database, network(), account=account, followers=(RiskFollower(risk, account),))
+        store, venue, told, mirror = database or Database(), Market(answers, slow), [], Pair()
+        ledger = Ledger(store, network(), account=account, followers=(RiskFollower(risk, account),))
         await ledger.open()
         manager = OrderManager(
             executor=venue, ledger=ledger, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
@@ -98,7 +110,7 @@ def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, **changes)
             await during(mirror)
         await asyncio.sleep(seconds)
         running.cancel()
-        return manager, venue, database, told
+        return manager, venue, store, told
 
     return in_virtual_time(main)
 
@@ -114,6 +126,19 @@ def test_both_legs_are_written_down_together_and_leave_side_by_side():
     assert rows == [(first, 400_000, 5_200_000, YES), (first, 400_000, 5_200_000, NO)]
     assert {held.shares for held in manager.account.positions.values()} == {10}
     assert len({order.client_id for order in venue.orders}) == 2
+
+
+def test_what_traded_is_told_and_followed_though_the_disk_is_full_by_then():
+    manager, venue, _, told = play(BOTH, database=Disk())
+    assert told == [(Side.BUY, Outcome.FILLED)] * 2
+    assert sorted(manager.account.positions) == [YES, NO]
+    assert [order.side for order in venue.orders] == [Side.BUY] * 2
+    assert manager.counts["failed"] == 0
+    # Nor is the end of a pair of which a leg found nothing forgotten.
+    answers = {(YES, Side.BUY): filled, (NO, Side.BUY): lambda _: NOTHING, (YES, Side.SELL): filled}
+    manager, venue, _, told = play(answers, database=Disk(), unwind=d("0.45"))
+    assert [outcome for _, outcome in told] == [Outcome.FILLED, Outcome.NO_MATCH]
+    assert sorted(manager.account.positions) == [YES]
 
 
 def test_a_pair_whose_second_leg_finds_no_match_is_kept_or_sold_as_its_intent_says():

@@ -9,6 +9,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
+from bots.common.errors import StateInvalid
 from bots.common.execution.base import ChainStatus, Trade
 from bots.common.ledger import ledger as ledger_module
 from bots.common.ledger.account import Account, AlreadyBegun, Position, UnknownOrder
@@ -266,18 +267,54 @@ async def test_what_nobody_waits_for_is_written_soon_and_a_broken_disk_is_tried_
     task.cancel()
 
 
+async def test_a_disk_that_took_nothing_for_days_is_written_when_it_does(monkeypatch):
+    naps, sleep = [], asyncio.sleep
+
+    async def nap(seconds):
+        naps.append(seconds)
+        await sleep(0)
+
+    ledger = Ledger(Database(), Clock().network())
+    await ledger.open()
+    monkeypatch.setattr(asyncio, "sleep", nap)
+    ledger.failures = 2_000
+    ledger.notify("notice", "x")
+    task = asyncio.create_task(ledger.run())
+    while ledger.waiting and not task.done():
+        await sleep(0)
+    assert (naps, ledger.waiting) == ([60.0], 0)
+    task.cancel()
+
+
 def test_another_process_asks_by_a_request_which_is_taken_up_once(tmp_path):
     path = tmp_path / "bot.sqlite"
     database = Database(path)
     ledger = opened(database)
     assert drive(ledger.requests()) == []
     request(path, "stop", "by hand", 1)
-    assert drive(ledger.requests()) == drive(opened(database).requests()) == [(1, "stop", "by hand")]
-    ledger.took_up(1)
+    assert drive(ledger.requests()) == [("stop", "by hand")]
     assert drive(ledger.requests()) == []
     request(path, "resume", "again", 2)
+    assert drive(opened(database).requests()) == [("resume", "again")]
+    database.close()
+
+
+def test_a_stop_that_was_taken_up_outlives_a_crash_whatever_else_was_asked_with_it(tmp_path):
+    path = tmp_path / "bot.sqlite"
+    database = Database(path)
+    ledger = opened(database)
+    for number, kind in enumerate(("reconcile", "resume", "stop")):
+        request(path, kind, "by hand", number)
+    # Whoever asked does one thing after the other; the process ends in the first of them.
+    asked = drive(ledger.requests())
     drive(ledger.flush())
-    assert drive(opened(database).requests()) == [(2, "resume", "again")]
+    assert [kind for kind, _ in asked] == ["reconcile", "resume", "stop"]
+    after, risk = Account(), Risk(LIMITS)
+    follower = RiskFollower(risk, after)
+    again = Ledger(database, Clock().network(), account=after, followers=(follower,))
+    drive(again.open())
+    assert risk.stopped == "by hand"
+    assert drive(again.requests()) == []
     database.close()
 
 
@@ -315,3 +352,27 @@ def test_the_first_trade_can_be_read_after_any_number_of_trades():
         drive(ledger.settle(ledger.account.positions[order.token], Decimal(10), "redeemed"))
     assert database.read("SELECT client_id, traded_e6 FROM fates ORDER BY seq LIMIT 1") == [("buy:0xm0", 10_000_000)]
     assert opened(database).account.totals == ledger.account.totals
+
+
+@pytest.mark.parametrize("word", ["half an emoji: \ud83d", "nothing\x00after", "\udcff"])
+def test_whatever_the_venue_wrote_the_disk_takes_it_and_what_comes_after(word):
+    database = Database()
+    ledger = opened(database)
+    drive(ledger.begin(an_order()))
+    drive(ledger.finish("buy:0xm1", attrs.evolve(FILLED, detail=word)))
+    ledger.notify("order", word)
+    ledger.note_fill("buy:0xm1", attrs.evolve(A_TRADE, id=word), 0)
+    drive(ledger.settle(ledger.account.positions[UP], Decimal(10), "redeemed"))
+    assert (ledger.waiting, len(database.read("SELECT 1 FROM redemptions"))) == (0, 1)
+    assert opened(database).account.totals == ledger.account.totals
+
+
+@pytest.mark.parametrize("changes", [{"at_ms": 2**63}, {"shares": Decimal(10**13)}, {"price": Decimal("1e18")}])
+def test_a_number_that_no_file_takes_is_refused_and_keeps_nothing_else_from_the_disk(changes):
+    database = Database()
+    ledger = opened(database)
+    drive(ledger.begin(an_order()))
+    with pytest.raises(StateInvalid, match="fills"):
+        ledger.note_fill("buy:0xm1", attrs.evolve(A_TRADE, **changes), 0)
+    drive(ledger.finish("buy:0xm1", FILLED))
+    assert (ledger.waiting, len(database.read("SELECT 1 FROM results"))) == (0, 1)

@@ -215,6 +215,20 @@ def test_there_is_one_copy_a_day_and_a_week_of_them(tmp_path):
     assert Database().copy_of_day("20260901") is None
 
 
+def test_a_copy_that_fails_leaves_the_disk_as_it_was(tmp_path, monkeypatch):
+    database = Database(tmp_path / "bot.sqlite")
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(database_module, "_sync", full)
+    with pytest.raises(OSError, match="No space"):
+        database.copy_of_day("20260910")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    database.close()
+
+
 def test_it_is_written_ahead_synced_and_for_its_owner_alone(tmp_path):
     path = tmp_path / "deep" / "er" / "bot.sqlite"
     database = Database(path)

@@ -12,7 +12,7 @@ from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
 from bots.common.money.sizing import SizeLimits
 from bots.common.orders.intents import Terms, Wish
-from bots.common.orders.manager import LOOK_AGAIN, OrderManager
+from bots.common.orders.manager import LOOK_AGAIN, STUCK, OrderManager
 from bots.common.orders.order import Outcome, Result
 from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.follow import RiskFollower
@@ -55,7 +55,7 @@ def play(scene, *fates, second_entry=True):
         dealer = OrderManager(
             executor=executor, ledger=log, reconciler=Reconciler(log, executor, network()),
             risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
-            on_result=lambda _, result: told.append(result.outcome),
+            on_result=lambda _, result: told.append(result.outcome), on_trouble=told.append,
         )  # fmt: skip
         running = asyncio.create_task(dealer.run())
         await asyncio.sleep(0)
@@ -86,5 +86,17 @@ def test_a_market_with_an_unknown_order_is_not_entered_again_even_where_second_e
         assert dealer.account.open
         assert not dealer.consider(Books(), WISH)
         assert dealer.counts["busy"] == 1
+
+    play(scene)
+
+
+def test_a_person_is_told_once_of_an_order_that_stays_unknown():
+    async def scene(dealer, executor, told):
+        assert dealer.consider(Books(), WISH)
+        await asyncio.sleep(STUCK)
+        assert told == [Outcome.UNKNOWN]
+        await asyncio.sleep(10 * STUCK)
+        assert [line for line in told if "stays unknown" in str(line)] == told[1:]
+        assert len(told) == 2
 
     play(scene)

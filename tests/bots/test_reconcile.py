@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import ChainStatus
@@ -209,6 +210,40 @@ def test_lists_that_are_behind_for_a_while_are_no_difference():
     world.begin(an_order(), FILLED, final=True)
     world.check(6)
     assert world.told == []
+
+
+def test_looks_that_follow_each_other_in_seconds_make_no_difference_of_a_list_that_is_behind():
+    world = World(holdings=[{}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    world.venue.cash += 6
+    # A start looks several times within seconds, and so does a person who asks for it again and again.
+    world.start(later=2)
+    world.check(6, every=2)
+    assert (world.told, world.account.totals.moved) == ([], 1000)
+    world.check(3)
+    assert len(world.told) == 1
+
+
+async def test_two_looks_at_once_book_each_trade_once():
+    class Slow(Scripted):
+        async def trades(self, since_ms):
+            await asyncio.sleep(0)
+            return self._next("trades")
+
+    async def offload(call):
+        await asyncio.sleep(0)
+        return call()
+
+    clock, trades = Clock(), [a_trade(), a_trade(order_id="0xb", id="t2")]
+    ledger = Ledger(Database(), clock.network(), offload=offload)
+    await ledger.open()
+    for order, name in ((an_order(), "0xa"), (an_order("0xm2", "202"), "0xb")):
+        await ledger.begin(order)
+        await ledger.finish(order.client_id, evolve(FILLED, order_id=name))
+    reconciler = Reconciler(ledger, Slow(trades=[trades], holdings=[{UP: "10", "202": "10"}]), clock.network())
+    await asyncio.gather(reconciler.check(), reconciler.check(), reconciler.confirm())
+    assert ledger.account.claims == {}
 
 
 def test_shares_that_somebody_sold_are_corrected_when_the_trades_say_so_too():

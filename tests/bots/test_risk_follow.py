@@ -83,3 +83,33 @@ def test_what_is_left_of_both_tokens_after_a_sale_is_still_at_risk(world):
     held = {position.token: (position.cost, position.shares) for position in ledger.account.positions.values()}
     assert {entry.token: (entry.money, entry.shares) for entry in risk.entries} == held
     assert held.keys() == {"101", "102"}
+
+
+NEVER = Result(outcome=Outcome.NO_MATCH, detail="failed on the chain")
+
+
+@pytest.mark.parametrize("end", ["failed", "sold", "gone"])
+def test_a_pair_of_which_one_token_lost_is_a_loss_however_the_other_ends(world, end):
+    ledger, risk, now_ms = world
+    drive(ledger.finish("yes", CHEAP, final=True))
+    drive(ledger.finish("no", CHEAP, final=end != "failed"))
+    drive(ledger.settle(ledger.account.positions["101"], Decimal(0), "worthless"))
+    assert risk.entries
+    if end == "failed":
+        drive(ledger.finish("no", NEVER, final=True))
+    elif end == "sold":
+        drive(ledger.begin(attrs.evolve(a_sale("0xm", "102", shares="10.00"), client_id="sale"), group_id="yes"))
+        drive(ledger.finish("sale", Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(5)), final=True))
+    else:
+        drive(ledger.correct(attrs.evolve(ledger.account.positions["102"], shares=Decimal(0), cost=Decimal(0)), "gone"))
+    assert risk.entries == ()
+    assert risk.profit_today(now_ms) == ledger.account.totals.profit < 0
+
+
+def test_shares_that_are_gone_are_a_loss_of_the_day_also_when_others_are_left(world):
+    ledger, risk, now_ms = world
+    drive(ledger.finish("yes", CHEAP, final=True))
+    left = attrs.evolve(ledger.account.positions["101"], shares=Decimal(5), cost=Decimal("2.45"))
+    drive(ledger.correct(left, "half of it is gone"))
+    assert risk.profit_today(now_ms) == Decimal("-2.45")
+    assert Decimal("2.45") in [entry.money for entry in risk.entries]

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from bots.common.execution.base import ChainStatus
 from bots.common.ledger.database import Database
-from bots.common.orders.order import Outcome, Result, TimeInForce
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import TELL_AFTER
 from tests.bots.books_rig import FILLED, HALF, LOST, REFUSED, UNKNOWN, WON, World, a_trade
 from tests.bots.crash_rig import UP, a_sale, an_order, drive
@@ -32,6 +32,18 @@ def test_a_decided_position_is_booked_by_what_its_token_pays(payouts, paid, prof
     assert world.account.totals.profit == world.profit_today == Decimal(profit)
     assert ("redeem" in world.venue.names()) is (paid is not None)
     assert world.settler.payouts("0xm1") is None
+
+
+@pytest.mark.parametrize("shares", ["4", "15"])
+def test_a_redemption_of_another_number_of_shares_than_is_booked_is_told_and_kept(shares):
+    paid = Result(outcome=Outcome.FILLED, shares=Decimal(shares), money=Decimal(shares))
+    world = World(holdings=[{UP: shares}], redeem=[paid])
+    world.begin(an_order(), FILLED, final=True)
+    world.settle(WON)
+    assert world.told == [f"our books had 10 shares of 101, and {shares} were redeemed"]
+    drive(world.ledger.flush())
+    kept = world.store.read("SELECT what, ours_e6, theirs_e6 FROM differences")
+    assert kept == [("shares", 10_000_000, int(shares) * 1_000_000)]
 
 
 def test_a_refused_redemption_is_tried_with_growing_waits_and_told_after_ten_minutes_and_once_a_day():
@@ -90,11 +102,45 @@ def test_a_purchase_that_the_chain_has_not_confirmed_is_neither_won_nor_lost(pay
     assert world.settler.payouts("0xm1") is None
 
 
+def test_shares_that_come_back_from_a_sale_after_their_market_was_decided_are_redeemed():
+    paid = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))
+    world = World(holdings=[{}], redeem=[paid])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    sold = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(5), order_id="0xs")
+    world.begin(a_sale(shares="10.00"), sold)
+    world.settle(WON, seconds=60)
+    never = a_trade("10", "5", Side.SELL, "0", status=ChainStatus.FAILED, order_id="0xs")
+    world.venue.answers.update(trades=[[never]], holdings=[{UP: "10"}])
+    world.check()
+    assert world.account.positions[UP].shares == 10
+    # Nobody tells a second time that the market is decided.
+    for _ in range(20):
+        drive(world.settler.look())
+        world.clock.seconds += 5
+    assert world.account.positions == {}
+    assert world.account.totals.profit == Decimal("3.9825")
+
+
+def test_a_market_that_waits_for_the_chain_alone_is_looked_at_no_more_once_it_has_spoken():
+    world = World(holdings=[{}])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    sold = Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(5), order_id="0xs")
+    world.begin(a_sale(shares="10.00"), sold)
+    world.settle(WON, seconds=10)
+    assert world.settler.payouts("0xm1")
+    world.venue.answers["trades"] = [[a_trade("10", "5", Side.SELL, "0", order_id="0xs")]]
+    world.settle(WON, seconds=60)
+    assert world.settler.payouts("0xm1") is None
+
+
 def test_shares_held_long_after_their_market_was_decided_were_bought_whatever_the_list_says():
     world = World(trades=[[a_trade(status=ChainStatus.MATCHED)]], holdings=[{UP: "10"}])
     world.begin(an_order(), FILLED)
     world.settle(LOST, seconds=TELL_AFTER + 700)
     assert world.account.totals.profit == Decimal("-6.0175")
+    assert world.account.claims == {}, "it would keep pUSD from being compared for ever"
 
 
 # Orders that stayed unknown end by what the wallet says once their market is decided.

@@ -97,6 +97,8 @@ class LiveExecutor:
         self._attributed: dict[str, str] = {}
         # The venue's names of our orders by our own, oldest first, for look-ups by somebody who has only ours.
         self._names: dict[str, str] = {}
+        # Names of orders that the venue has said to have matched, oldest first: no other word ends them.
+        self._matched: dict[str, str] = {}
         # What the venue said when it refused this region, until the end of the process; "" while it has not.
         self._shut_out = ""
         # Wakes whoever waits for the next look-up of an order, by the venue's name for it.
@@ -215,11 +217,10 @@ class LiveExecutor:
             await self._rest(ack.order_id, self._config.poll)
             try:
                 state = await self._client.look_up(ack.order_id)
+                if state is not None:
+                    result = await self._by_state(order, ack.order_id, state)
             except TradingError as error:
                 result = Result(outcome=Outcome.UNKNOWN, order_id=ack.order_id, detail=str(error))
-                continue
-            if state is not None:
-                result = await self._by_state(order, ack.order_id, state)
         return result
 
     async def _look(self, order: Order, order_id: str | None) -> Result:
@@ -247,6 +248,9 @@ class LiveExecutor:
         dead = is_dead(state.status, int(self._network.wall() * 1000) - order.created_ms)
         if state.status == MATCHED or (dead and state.shares > 0):
             return await self._traded(order, order_id, told_shares(order, state.shares))
+        if dead and (order_id in self._matched or await self._fills(order, order_id)):
+            # The venue has told of a match, or lists one: that it now says something else takes no share back.
+            return await self._traded(order, order_id, state.shares)
         if dead:
             return Result(outcome=Outcome.NO_MATCH, order_id=order_id, detail=state.status.lower())
         return Result(outcome=Outcome.UNKNOWN, order_id=order_id, detail=f"in flight ({state.status})")
@@ -254,6 +258,7 @@ class LiveExecutor:
     async def _traded(self, order: Order, order_id: str, told: Decimal) -> Result:
         """Account for an order that the venue says has traded, if its fills are listed in time."""
         ends = self._network.monotonic() + self._config.fills_within
+        _keep(self._matched, order_id, "")
         while True:
             try:
                 result = self._account(order, order_id, await self._fills(order, order_id), told)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 STATUS_PREFIX: Final = "ORDER_STATUS_"
 """Orders come with the plain word or, as the venue's API reference has it, with this before it."""
 
-MAX_DIGITS: Final = 20
-"""Digits of a number before its point: no amount has more, and arithmetic on a longer one takes its time."""
+MAX_DIGITS: Final = 12
+"""Digits of a number before its point: no amount has more, and no column of the ledger takes a longer one."""
 
 
 def text(raw: Mapping[str, Any], call: str, name: str) -> str:
@@ -64,9 +64,13 @@ def state_of(status: object, shares: Decimal) -> OrderState:
 def fills(trade: Trade, makers: Sequence[tuple[str, Decimal, Decimal]]) -> list[Trade]:
     """Take a trade apart into fills at one price each: the fee goes by each fill's own price.
 
+    Raises Unanswered for more shares than there can be.
+
     ``makers`` are the tokens, prices and shares of the orders that were met. One on the other token of the market sells
     us ours at the complement. If the parts do not add up to the trade, its own price and size are what is certain.
     """
+    if trade.shares.adjusted() >= MAX_DIGITS:
+        raise Unanswered("trades", f"size is {shorten(trade.shares, 60)}")
     parts = [(price if token == trade.token else 1 - price, shares) for token, price, shares in makers]
     if sum((shares for _, shares in parts), Decimal(0)) != trade.shares:
         parts = [(trade.price, trade.shares)]

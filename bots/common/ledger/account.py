@@ -113,6 +113,9 @@ class Account:
     # that are over are forgotten, the oldest first.
     _names: dict[str, str] = field(factory=dict, init=False)
     _over: OrderedDict[str, str] = field(factory=OrderedDict, init=False)
+    # Shares, by token, that a purchase never brought and that were sold before that was known: should the sale fail
+    # as well, as it then must, it gives back none of them.
+    _never: dict[str, Decimal] = field(factory=dict, init=False)
 
     def knows(self, client_id: str) -> bool:
         """Whether an order with this client id was begun, as far back as is remembered."""
@@ -204,7 +207,10 @@ class Account:
         gone = ZERO
         if order.side is Side.BUY:
             paid = EXACT.add(money, fee)
-            left = max(EXACT.add(held.shares, shares), ZERO)
+            left = EXACT.add(held.shares, shares)
+            if left < 0:
+                self._never[order.token] = EXACT.subtract(self._never.get(order.token, ZERO), left)
+                left = ZERO
             cost = max(EXACT.add(held.cost, paid), ZERO) if left else ZERO
             earned = EXACT.subtract(EXACT.subtract(cost, held.cost), paid)
             totals.spent = EXACT.add(totals.spent, money)
@@ -212,8 +218,11 @@ class Account:
             gone = self._cost_of_sale(claim, result, held)
             # More than we knew of can only have been sold if our books were wrong; the money came all the same.
             totals.corrections += shares > held.shares
+            if shares < 0 and (never := min(self._never.get(order.token, ZERO), -shares)):
+                self._never[order.token] = EXACT.subtract(self._never[order.token], never)
+                shares = EXACT.add(shares, never)
             left = max(EXACT.subtract(held.shares, shares), ZERO)
-            cost = max(EXACT.subtract(held.cost, EXACT.subtract(gone, claim.gone)), ZERO)
+            cost = max(EXACT.subtract(held.cost, EXACT.subtract(gone, claim.gone)), ZERO) if left else ZERO
             earned = EXACT.subtract(EXACT.subtract(money, fee), EXACT.subtract(held.cost, cost))
             totals.received = EXACT.add(totals.received, money)
         totals.fees = EXACT.add(totals.fees, fee)

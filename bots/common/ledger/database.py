@@ -234,9 +234,14 @@ def copy_into(connection: sqlite3.Connection, target: Path) -> None:
     beside = target.with_name(f"{target.name}.new")
     beside.unlink(missing_ok=True)
     beside.touch(mode=0o600)
-    connection.execute("VACUUM INTO ?", (str(beside),))
-    _sync(beside)
-    beside.replace(target)
+    try:
+        connection.execute("VACUUM INTO ?", (str(beside),))
+        _sync(beside)
+        beside.replace(target)
+    except BaseException:
+        # A disk that was filled by it must have room for the ledger itself.
+        beside.unlink(missing_ok=True)
+        raise
     _sync(target.parent)
 
 

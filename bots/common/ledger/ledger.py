@@ -15,13 +15,14 @@ import json
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from decimal import ROUND_CEILING
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from attrs import define, frozen
 
-from bots.common.errors import BotError
+from bots.common.errors import BotError, StateInvalid
 from bots.common.ledger.account import Account, AlreadyBegun
 from bots.common.ledger.database import LedgerCorrupt, inline
 from bots.common.ledger.rows import (
@@ -64,6 +65,9 @@ R = TypeVar("R", bound=Row)
 
 MAX_PENDING: Final = 10_000
 """With so many rows that could not be written no order is begun, and decisions are counted instead of kept."""
+
+MAX_INTEGER: Final = 2**63
+"""A row with such a number could never be written, nor could what is queued after it."""
 
 SOON: Final = 1.0
 """Seconds after which what nobody waits for is written."""
@@ -249,15 +253,14 @@ class Ledger:
         """Write down what is known of an order. Raises UnknownOrder if nothing can change it any more.
 
         While its fate is unknown the order stays open, and only the venue's name for it is news. A result that
-        traded is a claim until it is ``final``, and a later one takes its place. A failure of the disk (OSError)
-        loses nothing: memory has it, and a later start would look it up again.
+        traded is a claim until it is ``final``, and a later one takes its place.
         """
         no_news = result.order_id is None or result.order_id == self.account.name_of(client_id)
         if not result.decided and client_id in self.account.open and no_news:
             return
         ends = final or (result.decided and not result.traded)
         self._book(Finished, client_id=client_id, final=ends, result=result)
-        await self.flush()
+        await self._try_flush()
 
     async def settle(self, position: Position, payout: Decimal, how: str) -> Settled:
         """Write down that a position is over and paid ``payout`` pUSD in all."""
@@ -270,7 +273,7 @@ class Ledger:
             payout=payout,
             how=how,
         )
-        await self.flush()
+        await self._try_flush()
         return row
 
     async def correct(self, position: Position, why: str) -> Corrected:
@@ -283,27 +286,35 @@ class Ledger:
             cost=position.cost,
             why=why,
         )
-        await self.flush()
+        await self._try_flush()
         return row
 
     async def move_cash(self, amount: Decimal, kind: str, detail: str = "") -> None:
         """Write down pUSD that were there at the beginning, or that no order explains."""
         self._book(CashMoved, amount=amount, kind=kind, detail=detail)
-        await self.flush()
+        await self._try_flush()
 
     async def note_risk(self, kind: str, detail: str) -> None:
         """Write down that trading was stopped, resumed or paused. The followers hear of it at once."""
         self._book(RiskEvent, kind=kind, detail=detail)
         await self.flush()
 
-    async def requests(self) -> list[tuple[Any, ...]]:
-        """Return what other processes ask for: the number, ``stop``, ``resume`` or ``reconcile``, and why."""
-        return await self.query("SELECT id, kind, detail FROM requests WHERE id > ? ORDER BY id", (self._request,))
+    async def requests(self) -> list[tuple[str, str]]:
+        """Return what other processes asked for since the last time: ``stop``, ``resume``, ``reconcile``, and why.
 
-    def took_up(self, number: int) -> None:
-        """Note that a request is done: not before its row is booked, for who asked takes this as the receipt."""
-        self._request = number
-        self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(number),))
+        Stops and resumptions are booked here, in the transaction that says that they were taken up.
+        """
+        rows = await self._offload(
+            lambda: self._store.read("SELECT id, kind, detail FROM requests WHERE id > ? ORDER BY id", (self._request,))
+        )
+        if rows:
+            self._request = rows[-1][0]
+            self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(self._request),))
+            for _, kind, detail in rows:
+                if kind != "reconcile":
+                    self._book(RiskEvent, kind=kind, detail=detail)
+            await self._try_flush()
+        return [(kind, detail) for _, kind, detail in rows]
 
     async def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query on what is on the disk."""
@@ -312,6 +323,14 @@ class Ledger:
     async def flush(self) -> None:
         """Write what is not on the disk yet. Raises OSError; nothing is lost by it, the next call tries again."""
         await self._offload(self._write_pending)
+
+    async def _try_flush(self) -> None:
+        """Write what has happened. A disk that fails loses nothing of it, and must keep nobody from being told.
+
+        Memory has it, :meth:`run` says so and tries again, and a later start would look it up.
+        """
+        with suppress(OSError):
+            await self.flush()
 
     # ---- What nobody waits for -----------------------------------------------------------------------
 
@@ -382,7 +401,7 @@ class Ledger:
         """Write what nobody waits for, and a copy each day, until cancelled. A disk that fails is tried again."""
         while True:
             await self._waiting.wait()
-            await asyncio.sleep(min(SOON * 2**self.failures, 60.0))
+            await asyncio.sleep(min(SOON * 2 ** min(self.failures, 6), 60.0))
             try:
                 day = time.strftime("%Y%m%d", time.gmtime(self._network.wall()))
                 await self.flush()
@@ -398,6 +417,8 @@ class Ledger:
         """Number a row, book what it says, and put it in the queue."""
         seq = self._seq + 1
         row = to_row(kind(seq=seq, at_ms=self.now_ms(), **fields))
+        if wrong := [each for each in row if isinstance(each, int) and abs(each) >= MAX_INTEGER]:
+            raise StateInvalid(TABLES[kind], wrong[0], "a number that the file takes")
         written = from_row(kind, row)
         if isinstance(written, TOLD):
             profit = self.account.apply(written)

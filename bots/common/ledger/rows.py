@@ -238,7 +238,9 @@ def to_row(record: object) -> tuple[Any, ...]:
         elif isinstance(value, Decimal):
             row.append(to_e6(value))
         else:
-            row.append(value.value if isinstance(value, Enum) else value)
+            value = value.value if isinstance(value, Enum) else value
+            # Half a character, which JSON may hold, would keep this row and all after it from the disk.
+            row.append(value.encode(errors="replace").decode() if isinstance(value, str) else value)
     return tuple(row)
 
 

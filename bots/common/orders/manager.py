@@ -116,9 +116,10 @@ class OrderManager:
         self._woken = asyncio.Event()
         # Markets with an intent under way in this process, and the ids of its orders.
         self._busy: dict[str, set[str]] = {}
-        # Orders that are being looked up; since when they were unknown, and when to look again, monotonic.
+        # Orders that are being looked up; since when they were unknown and when to look again, monotonic, and
+        # whether a person was told.
         self._looking: set[str] = set()
-        self._unknown: dict[str, tuple[float, float]] = {}
+        self._unknown: dict[str, tuple[float, float, bool]] = {}
         self._reconcile_at = float("-inf")
         # The last verdict on an intent in each market, the newest last.
         self._verdicts: dict[str, str] = {}
@@ -326,7 +327,7 @@ class OrderManager:
         for client_id in self._unknown.keys() - self.account.open.keys():
             del self._unknown[client_id]
         for client_id, begun in tuple(self.account.open.items()):
-            _, again = self._unknown.setdefault(client_id, (now, now))
+            _, again, _ = self._unknown.setdefault(client_id, (now, now, False))
             if client_id not in under_way | self._looking and now >= again:
                 self._looking.add(client_id)
                 group.create_task(self._look_up(begun), name=f"look up {client_id}")
@@ -349,9 +350,10 @@ class OrderManager:
             # Nothing to tell anybody, but a name that was learned is kept.
             await self.ledger.finish(order.client_id, result)
             now = self._network.monotonic()
-            since, before = self._unknown.get(order.client_id, (now, now))
-            self._unknown[order.client_id] = (since, now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM))
-            if before - since < STUCK <= now - since:
+            since, _, told = self._unknown.get(order.client_id, (now, now, False))
+            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM), now - since >= STUCK
+            self._unknown[order.client_id] = (since, again, told or late)
+            if late and not told:
                 self._on_trouble(f"order {order.client_id} stays unknown ({result.detail}): its market is left alone")
         except (BotError, OSError) as error:
             log.warning("%s is looked up later: %s", order.client_id, error)

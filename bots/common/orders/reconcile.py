@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from bots.common.errors import BadCredentials, TradingError
+from bots.common.errors import BadCredentials, StateInvalid, TradingError
 from bots.common.execution.base import ChainStatus
 from bots.common.execution.fates import account as account_for
 from bots.common.ledger.rows import ZERO
@@ -42,7 +42,8 @@ RECENT_MS: Final = 900_000
 """The same while there is none."""
 
 STEADY: Final = 3
-"""So many looks in a row must show the same difference before it is one: lists lag, and by different times."""
+STEADY_FOR: Final = 60.0
+"""So many looks in a row, over so many seconds, must show the same difference before it is one: lists lag."""
 
 STUCK_MS: Final = 600_000
 """A trade that the chain has not confirmed after so long is told."""
@@ -97,6 +98,7 @@ class _Seen:
     """A difference, and in how many looks in a row it was the same."""
 
     value: Decimal
+    since: float
     times: int = 1
     told: bool = False
 
@@ -124,6 +126,8 @@ class Reconciler:
         self._since_ms = ledger.now_ms()
         self.looked_at = network.monotonic()
         """When the venue's books were read last, monotonic."""
+        # One look at a time: a person may ask for one while the bot is at its own.
+        self._one = asyncio.Lock()
         # Differences of shares by token, and of pUSD under the empty name.
         self._seen: dict[str, _Seen] = {}
         # What was told once: foreign tokens and trades, and claims that are stuck. The oldest are forgotten.
@@ -190,13 +194,14 @@ class Reconciler:
         """Look once. What the venue does not tell is looked for the next time."""
         try:
             await self._look()
-        except (TradingError, OSError) as error:
+        except (TradingError, StateInvalid, OSError) as error:
             log.warning("the books could not be held against the venue's: %s", error)
 
     async def confirm(self) -> None:
         """Read the venue's trades, and book what they say of those that are not confirmed. Raises TradingError."""
-        if self._account.claims:
-            await self._confirm(await self._trades())
+        async with self._one:
+            if self._account.claims:
+                await self._confirm(await self._trades())
 
     async def wealth(self, apart_from: str = "") -> Wealth:
         """Read what is owned. ``apart_from``: an open order that does not make the money unclear.
@@ -217,6 +222,10 @@ class Reconciler:
         return EXACT.subtract(held.cash, EXACT.add(totals.moved, totals.cash))
 
     async def _look(self) -> None:
+        async with self._one:
+            await self._look_alone()
+
+    async def _look_alone(self) -> None:
         trades = await self._trades()
         await self._confirm(trades)
         self._name_foreign(trades)
@@ -355,12 +364,12 @@ class Reconciler:
 
     def _is_new(self, name: str, value: Decimal) -> bool:
         """Note a difference; say whether it is now steady, and was not told before."""
-        seen = self._seen.get(name)
+        seen, now = self._seen.get(name), self._network.monotonic()
         if seen is None or seen.value != value:
-            self._seen[name] = _Seen(value)
+            self._seen[name] = _Seen(value, now)
             return False
-        steady = seen.times + 1 >= STEADY
-        self._seen[name] = _Seen(value, seen.times + 1, seen.told or steady)
+        steady = seen.times + 1 >= STEADY and now - seen.since >= STEADY_FOR
+        self._seen[name] = _Seen(value, seen.since, seen.times + 1, seen.told or steady)
         return steady and not seen.told
 
     def _first(self, what: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from bots.common.errors import TradingError
+from bots.common.errors import StateInvalid, TradingError
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
@@ -117,7 +117,7 @@ class Settler:
                 continue
             try:
                 case.why = await self._settle(market, case)
-            except (TradingError, OSError) as error:
+            except (TradingError, StateInvalid, OSError) as error:
                 # A disk that is full has lost nothing: what was booked is written with the next row.
                 case.why = str(error)
             if not case.why:
@@ -143,9 +143,14 @@ class Settler:
             if self._account.undecided(position.token):
                 continue
             if self._account.claimed(position.token) and not await self._is_old_and_held(position, case):
-                why = "the chain has not confirmed its purchase"
                 continue
+            for claim in self._account.claimed(position.token):
+                if claim.begun.order.side is Side.BUY:
+                    await self._ledger.finish(claim.begun.order.client_id, claim.result, final=True)
             why = await self._pay(position, case.payouts.get(position.token, ZERO), case) or why
+        if any(claim.begun.order.market == market for claim in self._account.claims.values()):
+            # A purchase may not be there, and shares of a sale may come back: they would have to be redeemed.
+            return why or "the chain has not confirmed its trades"
         return why
 
     async def _is_old_and_held(self, position: Position, case: _Case) -> bool:
@@ -169,6 +174,11 @@ class Settler:
         elif result.outcome is not Outcome.FILLED:
             log.warning("%s is redeemed later: %s %s", position.token[:12], result.outcome.value, result.detail)
             return f"it cannot be redeemed: {result.detail or result.outcome.value}"
+        elif abs(EXACT.subtract(result.shares, position.shares)) >= DUST:
+            what = f"our books had {position.shares} shares of {position.token[:12]}, and {result.shares} were redeemed"
+            self._on_trouble(what)
+            ours = (position.market, position.token, position.shares)
+            self._ledger.note_difference("shares", *ours, result.shares, what)
         self._on_settled(await self._ledger.settle(position, payout, how))
         return ""
 

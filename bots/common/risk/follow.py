@@ -53,7 +53,7 @@ class RiskFollower:
                 if row.final:
                     del self._begun[row.client_id]
             case Settled() | Merged():
-                self._close(row)
+                self._close(row, row.market)
             case Corrected():
                 self._believe(row)
             case RiskEvent(kind=kind) if kind == STOP:
@@ -65,34 +65,37 @@ class RiskFollower:
     def _reserve(self, row: Begun) -> None:
         self._risk.hold(row.at_ms, Entry.of(leg_of(row.order, row.asset, row.reserve), row.group_id))
 
-    def _close(self, row: Settled | Merged) -> None:
-        """Close a market once nothing of it is held any more; until then its entries count as they did."""
+    def _take(self, market: str) -> Decimal:
+        """Return what the present row earned, and what was earned in its market before and not told yet."""
         earned = EXACT.subtract(self._account.totals.profit, self._profit)
-        whole = EXACT.add(self._earned.pop(row.market, ZERO), earned)
-        if any(held.market == row.market for held in self._account.positions.values()):
-            self._earned[row.market] = whole
+        return EXACT.add(self._earned.pop(market, ZERO), earned)
+
+    def _close(self, row: Row, market: str) -> None:
+        """Close a market once nothing of it is held any more; until then its entries count as they did."""
+        whole = self._take(market)
+        if any(held.market == market for held in self._account.positions.values()):
+            self._earned[market] = whole
         else:
-            self._risk.closed(row.at_ms, row.market, whole)
+            self._risk.closed(row.at_ms, market, whole)
 
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
-        earned = EXACT.subtract(self._account.totals.profit, self._profit)
+        earned = self._account.totals.profit != self._profit
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:
             self._risk.dropped(row.client_id)
         if order.side is Side.SELL and (result.traded or earned):
-            self._risk.closed(row.at_ms, order.market, earned)
+            self._risk.closed(row.at_ms, order.market, self._take(order.market))
             self._hold(row, order.market, begun)
-        elif earned and not any(entry.market == order.market for entry in self._risk.entries):
-            # The chain took a purchase back, or changed it, after its position was over.
-            self._risk.closed(row.at_ms, order.market, earned)
+        elif earned or order.market in self._earned:
+            # The chain took a purchase back, or changed it, after its position, or the other token's, was over.
+            self._close(row, order.market)
 
     def _believe(self, row: Corrected) -> None:
         """Count what is gone as a loss: nobody knows where it went."""
         entries = [entry for entry in self._risk.entries if entry.market == row.market and entry.filled]
-        lost = EXACT.subtract(self._account.totals.profit, self._profit)
-        self._risk.closed(row.at_ms, row.market, lost if row.shares <= 0 else ZERO)
+        self._risk.closed(row.at_ms, row.market, self._take(row.market))
         self._hold(row, row.market, entries[0] if entries else None)
 
     def _hold(self, row: Finished | Corrected, market: str, like: Begun | Entry | None) -> None:

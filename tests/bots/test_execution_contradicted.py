@@ -1,0 +1,38 @@
+"""Look-ups, lists of trades and answers about one order may contradict each other: nothing is lost by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bots.common.execution.base import ChainStatus, OrderState
+from bots.common.execution.live import LiveConfig
+from bots.common.orders.order import Outcome
+from tests.bots.execution_rig import DELAYED, KILLED, LOST, ScriptedClient, buy, d, fill, leased, matched
+from tests.bots.test_execution_live import live, resolve, submit
+
+FILL, FAILED = [fill(buy())], [fill(buy(), status=ChainStatus.FAILED)]
+
+
+@pytest.mark.parametrize("word", ["UNMATCHED", "INVALID", "CANCELED_MARKET_RESOLVED"])
+def test_a_final_word_does_not_end_an_order_whose_trades_are_listed(word):
+    dead = OrderState(status=word, shares=d(0))
+    result, _ = resolve(ScriptedClient(states=[dead], trades=[FILL]))
+    assert (result.outcome, result.shares) == (Outcome.FILLED, d(20))
+    assert resolve(ScriptedClient(states=[dead], trades=[LOST, []]))[0].outcome is Outcome.NO_MATCH
+    assert submit(ScriptedClient(sends=[DELAYED], states=[dead], trades=[LOST, FILL])).outcome is Outcome.FILLED
+
+
+def test_an_order_that_was_said_to_have_matched_is_not_dead_because_another_word_comes_later():
+    async def scene(executor, books):
+        first = await leased(executor, buy(), books)
+        second = await executor.resolve(buy(), first.order_id)
+        client.lists.clear()
+        client.lists.append(FAILED)
+        return first, second, await executor.resolve(buy(), first.order_id)
+
+    client = ScriptedClient(sends=[matched()], states=[KILLED], trades=[[]])
+    first, second, third = live(scene, client, LiveConfig(resolve_within=5))
+    assert [each.outcome for each in (first, second)] == [Outcome.UNKNOWN] * 2
+    assert (third.outcome, third.detail) == (
+        Outcome.NO_MATCH, "matched, and its trades failed on the chain: nothing moved"
+    )  # fmt: skip
