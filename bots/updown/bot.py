@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from bots.updown.worker import Strategy
     from polymirror.config import Endpoints, MirrorConfig
     from polymirror.core.view import BookView
+    from polymirror.mirror import Mirror
     from polymirror.venue.market import Market
     from polymirror.venue.network import Network
 
@@ -223,6 +224,7 @@ class Bot:
                 self._starting = None
             self._tell_start()
             # From here on, and not of what was read back, people are told.
+            self.risk.advance(self.ledger.now_ms())
             self.risk.on_change = self._tell_change
             zone = zone_of(plan.risk.day_zone)
             async with Supervisor(world.network, rng=world.rng) as supervisor:
@@ -444,13 +446,10 @@ class Bot:
         if not result.traded:
             why = f" ({shorten(result.detail, 60)})" if result.detail else ""
             said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
-        known: dict[str, Any] = {}
+        known: dict[str, Any] = {"order": order.client_id, "outcome": result.outcome.value, "limit": order.price}
         if result.traded:
-            known = {"shares": result.shares, "money": result.money, "fee": result.fee}
-        kind = "fill" if result.traded else "order"
-        self.tell(
-            f"{name}: {said}", kind, order=order.client_id, outcome=result.outcome.value, limit=order.price, **known
-        )
+            known |= {"shares": result.shares, "money": result.money, "fee": result.fee}
+        self.tell(f"{name}: {said}", "fill" if result.traded else "order", **known)
 
     def _tell_settled(self, settled: Settled) -> None:
         earlier = self._markets.get(settled.market)
@@ -479,16 +478,16 @@ class Bot:
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
         """Return a proven view from the mirror that has the token. Raises NotLive or UnknownToken."""
-        for desk in self.desks.values():
-            if desk.mirror is not None and token in desk.mirror.tokens:
-                return desk.mirror.live(token, max_proof_age)
-        raise UnknownToken(token)
+        return self._mirror_of(token).live(token, max_proof_age)
 
     async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
         """As :meth:`live`, waiting until the newest change is proven."""
+        return await self._mirror_of(token).wait_settled(token, max_proof_age, timeout)
+
+    def _mirror_of(self, token: str) -> Mirror:
         for desk in self.desks.values():
             if desk.mirror is not None and token in desk.mirror.tokens:
-                return await desk.mirror.wait_settled(token, max_proof_age, timeout)
+                return desk.mirror
         raise UnknownToken(token)
 
 

@@ -299,6 +299,26 @@ def test_another_process_asks_by_a_request_which_is_taken_up_once(tmp_path):
     database.close()
 
 
+def test_a_stop_is_not_called_taken_up_by_a_write_that_comes_before_it_is_booked(tmp_path, monkeypatch):
+    path = tmp_path / "bot.sqlite"
+    database = Database(path)
+    ledger = opened(database)
+    request(path, "stop", "by hand", 1)
+    book, seen = ledger._book, []
+
+    def interrupted(*row, **fields):
+        # The thread of the disk writes what it finds, at any instant.
+        ledger._write_pending()
+        seen.extend(database.read("SELECT value FROM meta WHERE name = 'request'"))
+        return book(*row, **fields)
+
+    monkeypatch.setattr(ledger, "_book", interrupted)
+    assert drive(ledger.requests()) == [("stop", "by hand")]
+    assert seen == [], "a crash now would lose the stop"
+    assert drive(opened(database).requests()) == []
+    database.close()
+
+
 def test_a_stop_that_was_taken_up_outlives_a_crash_whatever_else_was_asked_with_it(tmp_path):
     path = tmp_path / "bot.sqlite"
     database = Database(path)

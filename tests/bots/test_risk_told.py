@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from bots.common.ledger.database import Database
+from bots.common.orders.manager import OrderManager
 from bots.common.risk.limits import DAY_MS, Risk, RiskLimits, RiskReason
 from bots.common.risk.switch import KillFile
 from polymirror.errors import ConfigError
@@ -109,6 +110,23 @@ def test_a_bot_takes_no_step_of_its_wall_clock_for_a_new_day(monkeypatch):
         return refusal
 
     assert on_stage(scene).reason is RiskReason.DAILY_LOSS
+
+
+def test_what_ends_first_after_a_start_is_no_reason_to_count_earlier_days(monkeypatch):
+    told = []
+
+    async def run(self):
+        self.risk.closed(self.now_ms(), "0xm", d(-1))
+        await asyncio.sleep(1_000)
+
+    async def scene(stage):
+        bot = bot_on(stage, Database(), told=told)
+        bot.risk.closed(bot.ledger.now_ms() - 2 * DAY_MS, "0xold", d(-200))
+        await live_for(bot, 5)
+
+    monkeypatch.setattr(OrderManager, "run", run)
+    on_stage(scene)
+    assert [line for line in told if "limit" in line] == []
 
 
 def test_a_loss_booked_while_the_clock_was_a_day_ahead_counts_today():

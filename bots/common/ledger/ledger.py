@@ -302,17 +302,18 @@ class Ledger:
     async def requests(self) -> list[tuple[str, str]]:
         """Return what other processes asked for since the last time: ``stop``, ``resume``, ``reconcile``, and why.
 
-        Stops and resumptions are booked here, in the transaction that says that they were taken up.
+        Stops and resumptions are booked here, in the transaction that says that they were taken up or before it.
         """
         rows = await self._offload(
             lambda: self._store.read("SELECT id, kind, detail FROM requests WHERE id > ? ORDER BY id", (self._request,))
         )
         if rows:
             self._request = rows[-1][0]
-            self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(self._request),))
             for _, kind, detail in rows:
                 if kind != "reconcile":
                     self._book(RiskEvent, kind=kind, detail=detail)
+            # Last: the thread of the disk may be writing what has been queued so far.
+            self._queue("INSERT OR REPLACE INTO meta VALUES ('request', ?)", (str(self._request),))
             await self._try_flush()
         return [(kind, detail) for _, kind, detail in rows]
 
