@@ -165,6 +165,10 @@ def serve(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Listen there; other than loopback, anybody can trade.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name by which clients may call it; may be repeated."),
+    ] = None,
     seed: Seed = None,
     markets: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, max=1_000, help="How many markets trade. [default: 1]")
@@ -252,9 +256,9 @@ def serve(
     from polymirror.commands.serve import ServeOptions, run_serve  # noqa: PLC0415 - startup
 
     options = ServeOptions(
-        host=host, port=port, seed=seed, markets=markets, rate=rate, rounds=tuple(rounds or ()),
-        assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash, delay_ms=delay,
-        settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
+        host=host, port=port, names=tuple(allow_host or ()), seed=seed, markets=markets, rate=rate,
+        rounds=tuple(rounds or ()), assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash,
+        delay_ms=delay, settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
         faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
     )  # fmt: skip
     raise typer.Exit(run_serve(options))

@@ -54,6 +54,7 @@ class ServeOptions:
 
     host: str = HOST
     port: int = 0
+    names: tuple[str, ...] = ()
     seed: int | None = None
     markets: int | None = None
     rate: float | None = None
@@ -102,6 +103,7 @@ def run_serve(options: ServeOptions) -> int:
         faults=venue_faults,
         host=options.host,
         port=options.port,
+        names=options.names,
         feeds=outfit.feeds,
         services=outfit.services,
     )

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from polymirror.config import Endpoints
+from polymirror.config import Endpoints, check_each
 from polymirror.errors import MissingExtra
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
+from polymirror.simulator.surface.guard import Guard
 from polymirror.simulator.surface.services import made_for
 from polymirror.venue.network import REAL
 
@@ -40,7 +41,8 @@ SHUTDOWN_SECONDS = 1
 class Simulator:
     """A venue in this process, with the same REST and WebSocket surface as the real one.
 
-    It listens on ``host``, by default for this machine only: nothing asks who may come.
+    It listens on ``host``, by default for this machine only: nothing asks who may come. But whoever comes must call it
+    by that, by a loopback name, or by one of ``names``, and no page of another origin may (:mod:`.surface.guard`).
 
     ``seed`` decides the order flow; ``markets`` is how many trade (two tokens each); ``rate`` the
     mean number of batches a second for each; ``faults`` are fault ids or fault objects; ``port`` 0
@@ -62,6 +64,7 @@ class Simulator:
         faults: Iterable[str | Fault] = (),
         port: int = 0,
         host: str = HOST,
+        names: Iterable[str] = (),
         settle_after: float | None = None,
         config: ExchangeConfig | None = None,
         clock: Callable[[], float] = time.time,
@@ -76,6 +79,7 @@ class Simulator:
         self._config = given
         self._wanted_port = port
         self._host = host
+        self._names = check_each("names", names, str)
         self._feeds = feeds
         self._services = services
         self.line: FaultLine = FaultLine(
@@ -141,6 +145,11 @@ class Simulator:
         try:
             import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
 
+            from polymirror.simulator.connections import (  # noqa: PLC0415
+                MAX_MESSAGE,
+                HttpConnection,
+                WebSocketConnection,
+            )
             from polymirror.simulator.surface.app import Hub, build_app  # noqa: PLC0415
         except ImportError as error:
             raise MissingExtra("the simulated venue", "simulator") from error
@@ -153,15 +162,16 @@ class Simulator:
         listener = socket.create_server((self._host, self._wanted_port), family=family, backlog=1024)
         self.port = listener.getsockname()[1]
         settings = uvicorn.Config(
-            build_app(hub),
+            build_app(hub, Guard(self._host, self._names)),
             log_config=None,
             access_log=False,
             lifespan="off",
             proxy_headers=False,
             server_header=False,
-            ws="websockets-sansio",  # what newer versions take by themselves; the other one warns
+            http=HttpConnection,
+            ws=WebSocketConnection,
             ws_ping_interval=None,  # the venue sends no protocol pings
-            ws_max_size=16 * 2**20,
+            ws_max_size=MAX_MESSAGE,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         server = _quiet_server(uvicorn, settings)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from starlette.applications import Starlette
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
+from polymirror.shell.warnlog import WarnLog
 from polymirror.simulator.faults.pace import SLOW_CONSUMER
 from polymirror.simulator.frames import MAX_HANG, Call, Close, Frame, Item, Reset
 from polymirror.simulator.surface.rest import Desk
@@ -32,12 +34,13 @@ if TYPE_CHECKING:
     from polymirror.simulator.exchange.exchange import Exchange
     from polymirror.simulator.faults.base import Link
     from polymirror.simulator.faults.line import FaultLine
+    from polymirror.simulator.surface.guard import Guard
     from polymirror.simulator.surface.services import Feed, FeedSession, Service
 
 MAX_SEND_QUEUE = 20_000
 """Items waiting for a slow reader; one more and the venue closes with 1013, as it really does."""
 
-MAX_BODY = 2 * 2**20
+MAX_BODY = 2**20
 """Bytes of a call's body; what is longer is not read to its end, and answered with 413."""
 
 MAX_PAUSE = 0.02
@@ -220,8 +223,9 @@ class Hub:
                 return
 
 
-def build_app(hub: Hub) -> ASGIApp:
-    """The ASGI app of one venue: ``/ws/market``, its feeds and every HTTP call."""
+def build_app(hub: Hub, guard: Guard | None = None) -> ASGIApp:
+    """The ASGI app of one venue: ``/ws/market``, its feeds and every HTTP call, for those whom ``guard`` lets in."""
+    warnings = WarnLog()
     app = Starlette(
         routes=[
             WebSocketRoute(MARKET_PATH, hub.talk),
@@ -231,6 +235,15 @@ def build_app(hub: Hub) -> ASGIApp:
     )
 
     async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
+        if refusal := "" if guard is None else guard.refusal(scope["headers"]):
+            warnings.warn("refused", refusal, monotonic())
+            if scope["type"] == "websocket":
+                # Before it is accepted this is an answer with 403.
+                await send({"type": "websocket.close"})
+            else:
+                answer = JSONResponse({"error": refusal}, 403, {"Connection": "close"})
+                await answer(scope, receive, send)
+            return
         # ASGI has no way to reset a connection, so the server's own transport is kept at hand.
         transport: Any = getattr(getattr(send, "__self__", None), "transport", None)
         await app({**scope, TRANSPORT: transport}, receive, send)
