@@ -324,6 +324,8 @@ class Ledger:
     async def flush(self) -> None:
         """Write what is not on the disk yet. Raises OSError; nothing is lost by it, the next call tries again."""
         await self._offload(self._write_pending)
+        if not self._pending:
+            self._waiting.clear()
 
     async def _try_flush(self) -> None:
         """Write what has happened. A disk that fails loses nothing of it, and must keep nobody from being told.
@@ -454,5 +456,3 @@ class Ledger:
         self._store.write(rows)
         for _ in rows:
             self._pending.popleft()
-        if not self._pending:
-            self._waiting.clear()
