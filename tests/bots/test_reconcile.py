@@ -265,6 +265,25 @@ def test_a_foreign_holding_is_named_once_and_left_alone():
     assert world.account.positions == {}
 
 
+def test_what_thousands_of_lost_markets_left_in_the_wallet_costs_a_look_no_question_each():
+    class Counting(Database):
+        reads = 0
+
+        def read(self, sql, values=()):
+            self.reads += 1
+            return super().read(sql, values)
+
+    world = World(Counting(), holdings=[{str(number): "10" for number in range(1_000, 1_200)}])
+    for number in range(1_000, 1_200):
+        order = an_order(f"0x{number}", str(number))
+        world.begin(order, evolve(FILLED, order_id=f"0x{number}"), final=True)
+        drive(world.ledger.settle(world.account.positions[order.token], Decimal(0), "worthless"))
+    before = world.store.reads
+    world.check(4)
+    assert world.told == []
+    assert world.store.reads - before < 20
+
+
 def test_what_was_seen_once_and_ended_keeps_nothing_else_from_being_looked_at():
     world = World(holdings=[{}, {"999": "3"}, {}])
     world.begin(an_order(), FILLED, final=True)

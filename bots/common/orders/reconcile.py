@@ -132,6 +132,8 @@ class Reconciler:
         self._seen: dict[str, _Seen] = {}
         # What was told once: foreign tokens and trades, and claims that are stuck. The oldest are forgotten.
         self._named: dict[str, None] = {}
+        # Tokens in the wallet whose positions are over.
+        self._over: set[str] = set()
         # Fills as the venue listed them last, by order, trade and number.
         self._fills: dict[tuple[str, str, int], Trade] = {}
 
@@ -314,10 +316,17 @@ class Reconciler:
                 await self._differ(position, theirs, trades)
             elif (seen := self._seen.get(token)) is not None and seen.told:
                 self._tell(f"books agree again on {token[:12]}")
-        for token, shares in held.positions.items():
-            if shares >= DUST and token not in self._account.positions and not self._account.undecided(token):
+        known = self._account.positions.keys() | self._over
+        strange = [token for token, shares in held.positions.items() if shares >= DUST and token not in known]
+        strange = [each for each in strange if not self._account.undecided(each) and f"token {each}" not in self._named]
+        if strange:
+            # Whatever was bought and lost stays in the wallet for good: it is asked for at once, not token by token.
+            over = await self._ledger.query("SELECT DISTINCT token FROM redemptions")
+            self._over = {token for (token,) in over if token in held.positions}
+        for token in strange:
+            if token not in self._over:
                 touched.add(f"token {token}")
-                await self._name_holding(token, shares)
+                await self._name_holding(token, held.positions[token])
         # What was not seen this time begins anew.
         for name in self._seen.keys() - touched:
             del self._seen[name]
@@ -335,12 +344,9 @@ class Reconciler:
         self._tell(f"books differ: {detail}")
 
     async def _name_holding(self, token: str, shares: Decimal) -> None:
-        if f"token {token}" in self._named:
+        if not self._is_new(f"token {token}", shares):
             return
         ours = await self._ledger.query("SELECT 1 FROM orders WHERE token = ? LIMIT 1", (token,))
-        over = await self._ledger.query("SELECT 1 FROM redemptions WHERE token = ? LIMIT 1", (token,))
-        if over or not self._is_new(f"token {token}", shares):
-            return
         self._first(f"token {token}")
         del self._seen[f"token {token}"]
         what = "which our orders did not buy" if ours else "which was never ordered"
