@@ -93,6 +93,18 @@ def test_a_row_is_read_back_equal():
         assert from_row(type(record), to_row(record)) == record
 
 
+def test_reading_many_rows_looks_at_their_classes_once(monkeypatch):
+    database = Database()
+    a_life(opened(database))
+
+    def again(_kind):
+        raise AssertionError
+
+    opened(database)
+    monkeypatch.setattr(attrs, "has", again)
+    assert opened(database).account.totals.orders == 4
+
+
 def test_what_was_read_back_is_what_was_there_and_the_risk_with_it():
     database, risks = Database(), [Risk(LIMITS), Risk(LIMITS)]
     account = Account()

@@ -148,9 +148,10 @@ class _Verdict:
 
 def read_rows(read: Callable[[str], Sequence[tuple[Any, ...]]], kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
     """Return all rows of a kind in order, each as value and as it is in the file."""
-    names = (*columns(kind), *(("profit_e6",) if kind in BOOKED else ()))
-    for row in read(f"SELECT {', '.join(names)} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
-        yield from_row(kind, row[: len(columns(kind))]), row
+    names = columns(kind)
+    all_names = ", ".join((*names, "profit_e6") if kind in BOOKED else names)
+    for row in read(f"SELECT {all_names} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
+        yield from_row(kind, row[: len(names)]), row
 
 
 def replay(read: Callable[[str], Sequence[tuple[Any, ...]]], account: Account, tell: Callable[[Row], None]) -> None:
