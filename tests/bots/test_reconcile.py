@@ -10,6 +10,7 @@ from attrs import evolve
 
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import ChainStatus
+from bots.common.ledger import account as account_module
 from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
 from bots.common.orders.order import Outcome, Result, Side
@@ -175,6 +176,41 @@ def test_fills_beyond_what_the_order_offered_are_not_booked():
     world.check(5)
     assert world.account.positions[UP].shares == 10
     assert list(world.account.claims) == ["buy:0xm1"]
+
+
+def test_fills_that_cannot_be_the_order_s_are_told_with_the_reason():
+    world = World(trades=[[a_trade("100", "60")]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.check(5)
+    (line,) = world.told
+    assert "buy:0xm1" in line
+    assert "not booked, because its trades use 60 pUSD of 6 offered" in line
+
+
+def test_an_order_that_stays_unknown_for_ever_does_not_make_the_list_of_trades_longer_and_longer():
+    class Asked(Scripted):
+        async def trades(self, since_ms):
+            self.asked.append(("since", since_ms))
+            return self._next("trades")
+
+    world = World()
+    world.venue.__class__ = Asked
+    world.begin(an_order(), UNKNOWN)
+    world.clock.seconds += 30 * 86_400
+    world.check()
+    (since,) = [each[1] for each in world.venue.asked if each[0] == "since"]
+    assert since > (world.clock.seconds - 2 * 86_400) * 1000
+
+
+def test_a_trade_is_confirmed_however_many_orders_came_after_it(monkeypatch):
+    monkeypatch.setattr(account_module, "MAX_REMEMBERED", 2)
+    world = World(holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    for number in range(3):
+        world.begin(an_order("0xm2", "202", client_id=f"later{number}"), NO_MATCH)
+    world.venue.answers["trades"] = [[a_trade()]]
+    world.check()
+    assert world.account.claims == {}
 
 
 def test_a_trade_of_nobody_s_order_is_named_once():

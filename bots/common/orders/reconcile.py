@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from bots.common.errors import BadCredentials, StateInvalid, TradingError
 from bots.common.execution.base import ChainStatus
 from bots.common.execution.fates import account as account_for
+from bots.common.execution.fates import beyond
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARGIN_MS: Final = 86_400_000
-"""Trades are asked for from so long before the oldest order that is not final: clocks step."""
+"""Trades are asked for from so long before the oldest order that traded and is not final: clocks step."""
 
 RECENT_MS: Final = 900_000
 """The same while there is none."""
@@ -241,8 +242,9 @@ class Reconciler:
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
-        waiting = [*self._account.open.values(), *(claim.begun for claim in self._account.claims.values())]
-        since = min((begun.at_ms - MARGIN_MS for begun in waiting), default=self._ledger.now_ms() - RECENT_MS)
+        # An order without a fate is looked up by itself: it may stay so for ever, and the list would grow with it.
+        waiting = (claim.begun.at_ms - MARGIN_MS for claim in self._account.claims.values())
+        since = min(waiting, default=self._ledger.now_ms() - RECENT_MS)
         return await self._venue.trades(max(0, since))
 
     # ---- Trades --------------------------------------------------------------------------------------
@@ -252,7 +254,8 @@ class Reconciler:
         for trade in trades:
             by_order[trade.order_id].append(trade)
         for client_id, claim in tuple(self._account.claims.items()):
-            name = self._account.name_of(client_id)
+            # Its own memory of the name: the account forgets those of the oldest orders.
+            name = claim.result.order_id or self._account.name_of(client_id)
             fills = by_order.get(name, []) if name else []
             if fills and name:
                 await self._revise(client_id, claim, name, fills)
@@ -273,6 +276,8 @@ class Reconciler:
         order, before = claim.begun.order, claim.result
         result = account_for(order, name, fills, before.shares)
         if not result.decided:
+            if beyond(order, fills) and self._first(f"beyond {client_id}"):
+                self._tell(f"the trades of order {client_id} are {result.detail}")
             return
         same = (result.shares, result.money, result.fee) == (before.shares, before.money, before.fee)
         final = all(fill.status in _FINAL for fill in fills)
@@ -294,6 +299,7 @@ class Reconciler:
     def _name_foreign(self, trades: Iterable[Trade]) -> None:
         """Name trades that no order of ours made; one of an open order without a name could be its."""
         known = {*self._account.order_ids, *filter(None, map(self._account.name_of, self._account.open))}
+        known |= {claim.result.order_id for claim in self._account.claims.values() if claim.result.order_id}
         open_tokens = {begun.order.token for begun in self._account.open.values()}
         for trade in trades:
             if trade.order_id in known or trade.token in open_tokens or trade.at_ms < self._since_ms:
