@@ -178,6 +178,16 @@ def test_fills_beyond_what_the_order_offered_are_not_booked():
     assert list(world.account.claims) == ["buy:0xm1"]
 
 
+@pytest.mark.parametrize("status", [ChainStatus.MATCHED, ChainStatus.CONFIRMED, ChainStatus.FAILED])
+def test_a_trade_of_an_order_that_was_booked_as_nothing_is_told_unless_it_failed(status):
+    world = World(trades=[[a_trade(status=status)]])
+    world.begin(an_order(), evolve(NO_MATCH, order_id="0xa"))
+    world.check(5)
+    lines = [line for line in world.told if "was booked as one that traded nothing" in line]
+    assert len(lines) == (status is not ChainStatus.FAILED)
+    assert len(world.told) == len(lines)
+
+
 def test_fills_that_cannot_be_the_order_s_are_told_with_the_reason():
     world = World(trades=[[a_trade("100", "60")]], holdings=[{UP: "10"}])
     world.begin(an_order(), FILLED)

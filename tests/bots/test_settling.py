@@ -163,6 +163,17 @@ def test_an_unknown_order_ends_as_nothing_when_nothing_is_held_and_no_money_is_m
     assert "ended by settlement" in world.told[0]
 
 
+def test_an_unknown_order_does_not_end_as_nothing_while_trades_are_listed_that_may_be_its_own():
+    # The chain is behind: neither shares nor money have moved yet.
+    pending = a_trade(status=ChainStatus.RETRYING, order_id="0xq", shares="4", money="2.4")
+    world = unknown_world(trades=[[pending]])
+    world.settle(WON, seconds=300)
+    assert list(world.account.open) == ["buy:0xm1"]
+    world.venue.answers.update(trades=[[evolve(pending, status=ChainStatus.FAILED)]])
+    world.settle(WON, seconds=120)
+    assert (world.account.open, world.account.totals.profit) == ({}, 0)
+
+
 def test_an_unknown_order_ends_as_a_trade_when_its_shares_are_there():
     paid = Result(outcome=Outcome.FILLED, shares=Decimal("10.5"), money=Decimal("10.5"))
     world = unknown_world(holdings=[{UP: "10.5"}], redeem=[paid])

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from bots.common.errors import BadCredentials, StateInvalid, TradingError
 from bots.common.execution.base import ChainStatus
 from bots.common.execution.fates import account as account_for
-from bots.common.execution.fates import beyond
+from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side
@@ -206,6 +206,15 @@ class Reconciler:
             if self._account.claims:
                 await self._confirm(await self._trades())
 
+    async def hints_at(self, order: Order) -> bool:
+        """Whether trades are listed that an order without a fate may have made. Raises TradingError."""
+        names = set(self._account.order_ids)
+        return any(
+            each.token == order.token and each.side is order.side and not each.failed and each.order_id not in names
+            for each in await self._venue.trades(max(0, order.created_ms - MARGIN_MS))
+            if could_be(order, each)
+        )
+
     async def wealth(self, apart_from: str = "") -> Wealth:
         """Read what is owned. ``apart_from``: an open order that does not make the money unclear.
 
@@ -302,6 +311,11 @@ class Reconciler:
         known |= {claim.result.order_id for claim in self._account.claims.values() if claim.result.order_id}
         open_tokens = {begun.order.token for begun in self._account.open.values()}
         for trade in trades:
+            dead = self._account.untraded.get(trade.order_id)
+            if dead and not trade.failed and self._first(f"trade {trade.order_id}"):
+                what = f"order {dead} was booked as one that traded nothing, and a trade of it is listed"
+                self._tell(f"{what}: {trade.shares} shares, which are in no sum of ours")
+                self._ledger.note_difference("trade", trade.market, trade.token, ZERO, trade.shares, what)
             if trade.order_id in known or trade.token in open_tokens or trade.at_ms < self._since_ms:
                 continue
             if self._first(f"trade {trade.order_id}"):
