@@ -218,6 +218,34 @@ def test_unknown_orders_of_two_markets_that_never_arrived_do_not_keep_each_other
     assert world.account.totals.profit == 0
 
 
+@pytest.mark.parametrize(
+    ("gap", "payouts", "ends"),
+    [
+        ("100", LOST, True), ("-100", LOST, True), ("-0.05", LOST, True), ("-6.01", LOST, False), ("-6", LOST, False),
+        ("0.05", WON, True), ("-0.05", WON, True), ("-6.01", WON, False), ("3.99", WON, False), ("100", WON, False),
+    ],
+)  # fmt: skip
+def test_money_that_no_fate_of_an_unknown_order_explains_does_not_keep_it_open_for_ever(gap, payouts, ends):
+    """Such as a deposit by hand: pUSD are not compared, and it is not told, before the order has ended."""
+    world = unknown_world()
+    world.venue.cash += Decimal(gap)
+    world.settle(payouts, seconds=TELL_AFTER - 60)
+    assert world.account.open
+    world.settle(payouts, seconds=3 * TELL_AFTER)
+    assert (world.account.open == {}) is ends
+    world.check(5)
+    assert (world.account.totals.moved == 1000 + Decimal(gap)) is ends
+
+
+def test_of_two_unknown_orders_one_that_traded_does_not_keep_the_other_open():
+    world = unknown_world(holdings=[{"202": "10"}])
+    world.begin(an_order("0xm2", "202", client_id="other"), UNKNOWN)
+    world.venue.cash -= Decimal("6.05")  # another fee than its terms said
+    world.settler.decide("0xm2", {"203": Decimal(1)})
+    world.settle(LOST, seconds=2 * TELL_AFTER)
+    assert world.account.open == {}
+
+
 def test_an_unknown_sale_ends_by_the_shares_that_are_gone_and_the_money_that_came():
     sold = a_sale(shares="4.00", tif=TimeInForce.FAK)
     world = World(holdings=[{}])
