@@ -11,6 +11,7 @@ import pytest
 
 from bots.common.errors import StateInvalid
 from bots.common.execution.base import ChainStatus, Trade
+from bots.common.ledger import account as account_module
 from bots.common.ledger import ledger as ledger_module
 from bots.common.ledger.account import Account, AlreadyBegun, Position, UnknownOrder
 from bots.common.ledger.database import Database, LedgerCorrupt
@@ -146,6 +147,15 @@ def test_legs_are_begun_all_or_none():
     drive(ledger.begin(an_order("0xm3"), an_order("0xm3", "102", client_id="leg3"), worst=Decimal("0.5")))
     rows = database.read("SELECT group_id, worst_e6 FROM orders WHERE market = '0xm3'")
     assert rows == [("buy:0xm3", 500_000)] * 2
+
+
+def test_legs_of_which_one_cannot_be_begun_leave_none_of_the_others_open(monkeypatch):
+    monkeypatch.setattr(account_module, "MAX_OPEN", 2)
+    ledger = opened(Database())
+    drive(ledger.begin(an_order()))
+    with pytest.raises(StateInvalid, match="less than 2 orders"):
+        drive(ledger.begin(an_order("0xm2", client_id="a"), an_order("0xm2", "202", client_id="b")))
+    assert list(ledger.account.open) == ["buy:0xm1"]
 
 
 def test_an_order_whose_intent_cannot_be_written_is_refused_and_reserves_nothing():

@@ -231,22 +231,22 @@ class Ledger:
                 raise AlreadyBegun(order.client_id)
         most = [*reserves] or [order.money if order.side is Side.BUY else ZERO for order in orders]
         whole = sum(most, ZERO) if worst is None else worst
-        for order, reserve in zip(orders, most, strict=True):
-            self._book(
-                Begun,
-                group_id=group_id or orders[0].client_id,
-                asset=asset,
-                reserve=reserve.quantize(MONEY_UNIT, ROUND_CEILING),
-                worst=whole.quantize(MONEY_UNIT, ROUND_CEILING),
-                order=order,
-            )
         try:
+            for order, reserve in zip(orders, most, strict=True):
+                self._book(
+                    Begun,
+                    group_id=group_id or orders[0].client_id,
+                    asset=asset,
+                    reserve=reserve.quantize(MONEY_UNIT, ROUND_CEILING),
+                    worst=whole.quantize(MONEY_UNIT, ROUND_CEILING),
+                    order=order,
+                )
             await self.flush()
         except BaseException:
             # Cancelled or failed: they never leave, and nothing may stay reserved for them. Should the rows have
             # reached the disk all the same, a later start asks the venue, which has never heard of them.
             refused = Result(outcome=Outcome.REFUSED, detail="the intent was not written down in time")
-            for order in orders:
+            for order in (each for each in orders if each.client_id in self.account.open):
                 self._book(Finished, client_id=order.client_id, final=True, result=refused)
             raise
 
