@@ -302,6 +302,23 @@ def test_shares_that_somebody_sold_are_corrected_when_the_trades_say_so_too():
     assert "corrected" in world.told[-1]
 
 
+def test_a_list_of_the_last_minutes_says_nothing_of_shares_that_were_bought_before():
+    class Recent(Scripted):
+        async def trades(self, since_ms):
+            return [trade for trade in self._next("trades") if trade.at_ms >= since_ms]
+
+    early = a_trade(order_id="0xa")
+    late = a_trade(order_id="0xb", id="t2", at_ms=early.at_ms + 3_600_000)
+    world = World(holdings=[{UP: "10"}], trades=[[early, late]])
+    world.venue.__class__ = Recent
+    world.begin(an_order(), FILLED, final=True)
+    world.clock.seconds += 3_600
+    world.begin(an_order(client_id="second"), evolve(FILLED, order_id="0xb"), final=True)
+    world.check(5)
+    assert world.account.positions[UP].shares == 20
+    assert ["books differ" in line for line in world.told] == [True]
+
+
 def test_a_foreign_holding_is_named_once_and_left_alone():
     world = World(holdings=[{"999": "3"}])
     world.check(9)

@@ -246,7 +246,7 @@ class Reconciler:
         self.looked_at = self._network.monotonic()
         if self._account.through != through:
             return  # something was booked meanwhile: the two are of different times
-        await self._compare(held, trades)
+        await self._compare(held)
         if not (self._account.open or self._account.claims or self.decided):
             await self._compare_cash(held)
 
@@ -325,7 +325,7 @@ class Reconciler:
 
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
-    async def _compare(self, held: Holdings, trades: Sequence[Trade]) -> None:
+    async def _compare(self, held: Holdings) -> None:
         touched = {""}
         for token, position in tuple(self._account.positions.items()):
             if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
@@ -333,7 +333,7 @@ class Reconciler:
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:
                 touched.add(token)
-                await self._differ(position, theirs, trades)
+                await self._differ(position, theirs)
             elif (seen := self._seen.get(token)) is not None and seen.told:
                 self._tell(f"books agree again on {token[:12]}")
         known = self._account.positions.keys() | self._over
@@ -351,17 +351,20 @@ class Reconciler:
         for name in self._seen.keys() - touched:
             del self._seen[name]
 
-    async def _differ(self, position: Position, theirs: Decimal, trades: Sequence[Trade]) -> None:
+    async def _differ(self, position: Position, theirs: Decimal) -> None:
         token = position.token
         if not self._is_new(token, theirs):
             return
         detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
         self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
+        self._tell(f"books differ: {detail}")
+        # All its trades: those of the last minutes alone may add up to anything.
+        ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
+        trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
         if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
             left = evolve(position, shares=theirs, cost=_part(position, theirs))
             await self._ledger.correct(left, f"{detail}, and so do its trades")
-            detail += ", and so do its trades: corrected"
-        self._tell(f"books differ: {detail}")
+            self._tell(f"{token[:12]} is corrected to {theirs} shares: its trades say so, too")
 
     async def _name_holding(self, token: str, shares: Decimal) -> None:
         if not self._is_new(f"token {token}", shares):
