@@ -253,6 +253,16 @@ def test_equal_decisions_are_counted_and_kept_once_a_minute():
     ]  # fmt: skip
 
 
+def test_a_clock_that_was_ahead_keeps_no_decision_from_being_written():
+    database, clock = Database(), Clock()
+    ledger = opened(database, clock)
+    ledger.decide("m", "slug", "SMALL_MOVE")
+    clock.seconds -= 86_400
+    ledger.decide("m", "slug", "SMALL_MOVE")
+    drive(ledger.flush())
+    assert database.read("SELECT count(*) FROM decisions") == [(2,)]
+
+
 def test_notices_wait_in_the_outbox_until_they_are_sent():
     ledger = opened(Database())
     ledger.notify("fill", "bought")

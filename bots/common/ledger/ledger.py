@@ -374,7 +374,7 @@ class Ledger:
         """Keep a decision. One like that before it in the same market is counted, and kept once a minute."""
         now, last = self.now_ms(), self._verdicts.get(market)
         same = last is not None and last.words == (verdict, grounds.token)
-        if last is not None and ((same and now - last.at_ms < SAME_FOR_MS) or len(self._pending) > MAX_PENDING):
+        if last is not None and ((same and 0 <= now - last.at_ms < SAME_FOR_MS) or len(self._pending) > MAX_PENDING):
             last.more += 1
             return
         self._verdicts.pop(market, None)
