@@ -8,9 +8,10 @@ import pytest
 from bots.common.errors import NotSent, Unanswered
 from bots.common.execution.base import ChainStatus, OrderState
 from bots.common.execution.live import LiveConfig
+from bots.common.execution.reading import fills
 from bots.common.execution.wire import Departure
 from bots.common.orders.order import Outcome
-from tests.bots.execution_rig import DELAYED, KILLED, LOST, ScriptedClient, buy, d, fill, leased, matched
+from tests.bots.execution_rig import DELAYED, KILLED, LOST, TOKEN, ScriptedClient, buy, d, fill, leased, matched
 from tests.bots.test_execution_live import live, resolve, submit
 
 pytestmark = pytest.mark.anyio
@@ -54,3 +55,11 @@ async def test_an_order_that_has_left_once_is_not_unsent_because_a_second_connec
     departure = Departure(lambda: None, traced=False)
     departure()
     assert isinstance(departure.failed("order", error("no way")), NotSent)
+
+
+@pytest.mark.parametrize("number", ["1E+12", "1E+60"])
+@pytest.mark.parametrize("where", ["price", "shares", "maker"])
+def test_a_trade_of_absurd_numbers_is_no_answer_and_ends_nothing(number, where):
+    trade = fill(buy(), **({} if where == "maker" else {where: number}))
+    with pytest.raises(Unanswered, match="trades: "):
+        fills(trade, [(TOKEN, d(number), trade.shares)] if where == "maker" else [])
