@@ -192,7 +192,9 @@ class Database:
             _FCNTL.flock(handle, _FCNTL.LOCK_EX | _FCNTL.LOCK_NB)
         except OSError as error:
             os.close(handle)
-            raise LedgerInUse(f"{path} is in use by another process: stop it, or set another folder") from error
+            raise LedgerInUse(
+                f"{path} is in use by another process: stop it, two bots on a wallet do not know of each other"
+            ) from error
         self._lock = handle
 
     def _prepare(self, *, durable: bool) -> None:
