@@ -87,9 +87,7 @@ async def measure(seconds: float, folder: Path) -> Watch:
             signal=evolve(usual.signal, min_left=10),
             rounds=RoundSettings(intervals=("5m",)),
             oracle=evolve(usual.oracle, source="rtds", url=where["rtds"]),
-            mirror=evolve(
-                usual.mirror, endpoints=Endpoints(**{name: where[name] for name in ("stream", "clob", "gamma")})
-            ),
+            mirror=evolve(usual.mirror, endpoints=endpoints),
         )
 
         def consider(worker: AssetWorker, each: Round) -> str:
