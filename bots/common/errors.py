@@ -22,6 +22,7 @@ what the venue said, shortened; they never carry credentials or signatures.
 from __future__ import annotations
 
 from polymirror.errors import PolymirrorError
+from polymirror.harmless import harmless
 
 MAX_DETAIL = 160
 """Characters of the venue's own words that go into a message."""
@@ -102,5 +103,4 @@ class BadCredentials(VenueRefused):
 
 def shorten(value: object, limit: int = MAX_DETAIL) -> str:
     """Bound what hostile input can put into a message, and keep it on one line."""
-    text = " ".join((value if isinstance(value, str) else str(value)).split())
-    return text if len(text) <= limit else f"{text[: limit - 2]}.."
+    return harmless(value, limit)

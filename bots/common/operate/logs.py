@@ -14,6 +14,8 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from polymirror.harmless import escaped, harmless, harmless_trace
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -63,11 +65,11 @@ class Lines(logging.Formatter):
         if self._as_json:
             head = {"at": at, "level": record.levelname, "logger": record.name, "words": record.getMessage()}
             body = head | {name: _plain(value) for name, value in fields.items()} | ({"trace": trace} if trace else {})
-            return self._hidden(json.dumps(body, ensure_ascii=False))
+            return self._hidden(escaped(json.dumps(body, ensure_ascii=False)))
         words = [record.getMessage(), *(f"{name}={_shown(value)}" for name, value in fields.items())]
-        line = "".join(each if each.isprintable() else " " for each in " ".join(words))
-        cut = line if len(line) <= MAX_LINE else line[: MAX_LINE - 2] + ".."
-        return self._hidden(f"{at} {record.levelname} {cut}" + (f"\n{trace}" if trace else ""))
+        line = f"{at} {record.levelname} {harmless(' '.join(words), MAX_LINE)}"
+        # No line of a trace may begin as one of the log does.
+        return self._hidden(line + (f"\n{harmless_trace(trace)}" if trace else ""))
 
     def _hidden(self, text: str) -> str:
         for secret in self._hide:

@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError, shorten
 from bots.common.ranges import decimal_range, whole
+from polymirror.harmless import escaped_lines, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ class TelegramApi:
 
     async def send_message(self, chat_id: str, text: str) -> dict[str, Any]:
         """Send a text of up to 4096 characters to a chat: a number, or ``@channel``."""
-        return await self.call("sendMessage", {"chat_id": chat_id, "text": text})
+        return await self.call("sendMessage", {"chat_id": chat_id, "text": escaped_lines(text)})
 
     async def call(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
         """Call a method once and return its result."""
@@ -301,7 +302,7 @@ def _outside(api: str) -> httpx.AsyncBaseTransport:
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Shorten a text to ``limit`` UTF-16 units without splitting a character; one of nothing but space is a dash."""
-    clean = text.encode("utf-8", "replace").decode()
+    clean = harmless(text, 2 * limit)
     if _units(clean) > limit:
         clean = clean.encode("utf-16-le")[: 2 * (limit - 2)].decode("utf-16-le", "ignore") + ".."
     return clean if clean.strip() else "-"

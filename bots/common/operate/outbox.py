@@ -20,6 +20,7 @@ from attrs import frozen
 from bots.common.errors import BotError, shorten
 from bots.common.operate.health import Vital
 from bots.common.operate.logs import event
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
+
+MAX_TEXT: Final = 4_000
+"""Characters of one notice."""
 
 AT_ONCE: Final = 50
 """Notices that are handed over together; the chat makes as few messages of them as it can."""
@@ -108,6 +112,7 @@ class Outbox:
 
     def notify(self, text: str, kind: str = "notice", *, level: int = logging.INFO, **fields: object) -> None:
         """Tell this. ``kind`` is a word for machines, such as ``fill``; ``level`` and ``fields`` are for the log."""
+        text = harmless(text, MAX_TEXT)
         event(log, text, level, kind=kind, **fields)
         # Whoever looked on may be gone: a terminal that was closed.
         with suppress(OSError, ValueError):
