@@ -21,6 +21,7 @@ what the venue said, shortened; they never carry credentials or signatures.
 
 from __future__ import annotations
 
+from bots.common.secrets import hide
 from polymirror.errors import PolymirrorError
 
 MAX_DETAIL = 160
@@ -101,6 +102,6 @@ class BadCredentials(VenueRefused):
 
 
 def shorten(value: object, limit: int = MAX_DETAIL) -> str:
-    """Bound what hostile input can put into a message, and keep it on one line."""
-    text = " ".join((value if isinstance(value, str) else str(value)).split())
+    """Bound what hostile input can put into a message, keep it on one line, and tell no secret with it."""
+    text = " ".join(hide(value if isinstance(value, str) else str(value)).split())
     return text if len(text) <= limit else f"{text[: limit - 2]}.."

@@ -20,6 +20,7 @@ from attrs import frozen
 from bots.common.errors import BotError, shorten
 from bots.common.operate.health import Vital
 from bots.common.operate.logs import event
+from bots.common.secrets import hide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,6 +109,7 @@ class Outbox:
 
     def notify(self, text: str, kind: str = "notice", *, level: int = logging.INFO, **fields: object) -> None:
         """Tell this. ``kind`` is a word for machines, such as ``fill``; ``level`` and ``fields`` are for the log."""
+        text = hide(text)
         event(log, text, level, kind=kind, **fields)
         # Whoever looked on may be gone: a terminal that was closed.
         with suppress(OSError, ValueError):
