@@ -22,7 +22,7 @@ from bots.common.operate import checks
 from bots.common.operate.commands import LEDGER
 from bots.common.operate.ending import run_until_told
 from bots.common.operate.notifications import Telegram, TelegramApi
-from bots.common.operate.settings import SettingsError, secrets_of
+from bots.common.operate.settings import SettingsError
 from bots.common.risk.switch import STOP_FILE, KillFile, stop_on_signal
 from bots.oracle_lag.strategy import plan_of
 from bots.updown.bot import Bot, World
@@ -128,7 +128,6 @@ async def run(
                 account=partial(_account, settings, environment) if for_real else None,
                 variables="POLYMARKET_PRIVATE_KEY and POLYMARKET_API_*",
                 least=settings.risk.max_trade,
-                hide=tuple(secrets_of(settings)),
             )
         )
         tell("\n".join(map(str, report.findings)))
@@ -215,12 +214,12 @@ async def _listen(channel: UserChannel) -> None:
 async def _account(settings: BotSettings, environment: Any) -> AsyncIterator[SdkClient]:
     keys = settings.keys
     wallet = Wallet(
-        private_key=keys.private_key.reveal(),
+        private_key=keys.private_key,
         address=settings.wallet or None,
-        api_key=keys.api_key.reveal() or None,
-        api_secret=keys.api_secret.reveal() or None,
-        api_passphrase=keys.api_passphrase.reveal() or None,
-        relayer_key=keys.relayer_key.reveal() or None,
+        api_key=keys.api_key,
+        api_secret=keys.api_secret,
+        api_passphrase=keys.api_passphrase,
+        relayer_key=keys.relayer_key,
         relayer_address=settings.relayer_address or None,
     )
     async with await SdkClient.open(wallet, environment=environment) as client:
@@ -237,12 +236,10 @@ def _signer(keys: Keys) -> str:
 def _clob_keys(keys: Keys) -> ClobKeys | None:
     if not (keys.api_key and keys.api_secret and keys.api_passphrase):
         return None
-    return ClobKeys(
-        api_key=keys.api_key.reveal(), secret=keys.api_secret.reveal(), passphrase=keys.api_passphrase.reveal()
-    )
+    return ClobKeys(api_key=keys.api_key, secret=keys.api_secret, passphrase=keys.api_passphrase)
 
 
 def _chainlink_keys(keys: Keys) -> ChainlinkKeys | None:
     if not (keys.chainlink_id and keys.chainlink_secret):
         return None
-    return ChainlinkKeys(client_id=keys.chainlink_id.reveal(), user_secret=keys.chainlink_secret.reveal())
+    return ChainlinkKeys(client_id=keys.chainlink_id, user_secret=keys.chainlink_secret)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bots.common.ledger.database import Offload
     from bots.common.ledger.ledger import Store
     from bots.common.operate.notifications import TelegramApi
-    from bots.common.operate.settings import Secret
     from bots.updown.oracles.base import Oracle
     from polymirror.config import Endpoints
     from polymirror.venue.network import Network
@@ -83,7 +82,6 @@ class Outside:
     """Where the credentials come from, in words."""
     least: Decimal
     """pUSD that the account must have."""
-    hide: tuple[Secret, ...] = ()
 
 
 async def preflight(outside: Outside) -> Report:
@@ -113,7 +111,7 @@ async def preflight(outside: Outside) -> Report:
                 group.create_task(_log_in(outside.account, opened, outside.variables), name="preflight account")
             )
             questions += _account_checks(opened, outside)
-        return await run(questions, hide=outside.hide)
+        return await run(questions)
 
 
 async def _log_in(

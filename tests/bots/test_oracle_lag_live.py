@@ -92,8 +92,8 @@ def test_a_region_that_is_not_served_ends_it(tmp_path):
     assert not list((tmp_path / "files").glob("*.copy-*"))
 
 
-THREE = {"POLYMARKET_API_KEY": "k", "POLYMARKET_API_SECRET": "s", "POLYMARKET_API_PASSPHRASE": "p"}
-GOOD = {"POLYMARKET_PRIVATE_KEY": "0x1"} | THREE
+THREE = dict.fromkeys(("POLYMARKET_API_KEY", "POLYMARKET_API_SECRET", "POLYMARKET_API_PASSPHRASE"), "q7-q7-q7")
+GOOD = {"POLYMARKET_PRIVATE_KEY": "0x1111"} | THREE
 SURE = {"confirm_live": "I may lose this money"}
 
 
@@ -103,10 +103,10 @@ SURE = {"confirm_live": "I may lose this money"}
         ({}, GOOD, "not confirmed"),
         (SURE, {}, "POLYMARKET_PRIVATE_KEY is not set"),
         (SURE, GOOD | {"POLYMARKET_API_SECRET": ""}, "belong together"),
-        (SURE, GOOD | {"POLYMARKET_RELAYER_KEY": "r"}, "relayer_address"),
+        (SURE, GOOD | {"POLYMARKET_RELAYER_KEY": "q7-q7-q7"}, "relayer_address"),
         (SURE | {"relayer_address": "0x2"}, GOOD, "POLYMARKET_RELAYER_KEY"),
         (SURE | {"telegram_chat": "1"}, GOOD, "TELEGRAM_TOKEN"),
-        (SURE | {"oracle": {"source": "polybolt"}}, {"POLYMARKET_PRIVATE_KEY": "0x1"}, "polybolt"),
+        (SURE | {"oracle": {"source": "polybolt"}}, {"POLYMARKET_PRIVATE_KEY": "0x1111"}, "polybolt"),
         (SURE | {"oracle": {"source": "chainlink"}}, GOOD, "CHAINLINK_CLIENT_ID"),
         (SURE | {"oracle": {"source": "simulated"}}, GOOD, "real feed"),
     ],

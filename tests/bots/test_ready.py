@@ -11,7 +11,7 @@ import pytest
 
 from bots.common.ledger.database import Database, inline
 from bots.common.operate.notifications import TelegramApi
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.stage import Stage
 from bots.updown.oracles.factory import OracleSettings, make_oracle
@@ -69,7 +69,6 @@ def ask(
                     account=log_in,
                     variables="POLYMARKET_API_*",
                     least=Decimal(least),
-                    hide=(secret,),
                 )
             )
             return report, loop.time() - began
