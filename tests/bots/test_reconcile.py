@@ -10,6 +10,7 @@ from attrs import evolve
 
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import ChainStatus
+from bots.common.execution.live import LiveExecutor
 from bots.common.ledger import account as account_module
 from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
@@ -17,6 +18,7 @@ from bots.common.orders.order import Outcome, Result, Side
 from bots.common.orders.reconcile import Reconciler
 from tests.bots.books_rig import FILLED, LOST, NO_MATCH, UNKNOWN, Scripted, World, a_trade
 from tests.bots.crash_rig import UP, Clock, a_sale, an_order, drive
+from tests.bots.execution_rig import ScriptedClient, buy, in_virtual_time, network
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +52,20 @@ def test_an_order_that_stays_unknown_keeps_its_money_reserved_and_is_named():
     assert world.risk.open_money == Decimal("6.0175")
     assert world.venue.names().count("resolve") == 3
     assert "is still unknown" in found.lines()[0]
+
+
+def test_an_order_that_stays_unknown_holds_no_start_up_for_longer_than_one_look_at_it():
+    async def main():
+        ledger = Ledger(Database(), network())
+        await ledger.open()
+        await ledger.begin(buy())
+        executor, began = LiveExecutor(ScriptedClient(states=[None]), network()), asyncio.get_running_loop().time()
+        found = await Reconciler(ledger, executor, network()).start()
+        return len(found.unresolved), asyncio.get_running_loop().time() - began
+
+    unresolved, took = in_virtual_time(main)
+    assert unresolved == 1
+    assert took < 30
 
 
 def test_what_one_look_up_learned_helps_the_next_and_outlives_a_crash():

@@ -62,8 +62,10 @@ class Patience:
     """An order is looked up no earlier than this after it was begun: it may still have been on its way."""
     pause: float = 2.0
     """Between two attempts."""
+    look_ups: int = 1
+    """Of one order; each may last as long as its executor looks. One that stays unknown is looked up later on, too."""
     attempts: int = 4
-    """So many look-ups of one order, and so many readings of what is held."""
+    """So many readings of what is held."""
 
 
 @frozen(kw_only=True)
@@ -179,7 +181,7 @@ class Reconciler:
             await asyncio.sleep(min(young, self._patience.quiet))
         name = self._account.name_of(begun.order.client_id)
         result = Result(outcome=Outcome.UNKNOWN, detail="not looked up")
-        for attempt in range(self._patience.attempts):
+        for attempt in range(self._patience.look_ups):
             if attempt:
                 await asyncio.sleep(self._patience.pause)
             try:
