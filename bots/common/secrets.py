@@ -9,8 +9,12 @@ case, split by anything but letters and digits, and in part, from eight characte
 from __future__ import annotations
 
 import base64
+import ctypes
 import hmac
+import importlib
+import os
 import re
+import sys
 import weakref
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -120,6 +124,16 @@ def hide(text: str) -> str:
             parts.append(text[end : places[at][1]])
         end, before = places[at][2], at
     return "***".join([*parts, text[end:]])
+
+
+def no_dumps() -> None:
+    """Keep what is in memory out of core dumps, and of the reach of this user's other programs, where that can be."""
+    if os.name == "posix":
+        resource = importlib.import_module("resource")
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        # PR_SET_DUMPABLE: a dump that is piped to a program heeds no limit, and /proc shows the first environment.
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 
 
 def _letters(text: str) -> Iterator[tuple[str, int, int]]:

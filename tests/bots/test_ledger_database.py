@@ -222,7 +222,7 @@ def test_a_copy_that_fails_leaves_the_disk_as_it_was(tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(database_module, "_sync", full)
+    monkeypatch.setattr(database_module, "sync", full)
     with pytest.raises(OSError, match="No space"):
         database.copy_of_day("20260910")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
