@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).parents[1]
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
+
+OPERATORS = ("POLYMARKET_", "TELEGRAM_", "CHAINLINK_", "POLYMIRROR_")
 
 # Fresh examples in each run, no deadline on a busy machine, and a failure that can be repeated.
 settings.register_profile("polymirror", deadline=None, print_blob=True)
@@ -27,6 +31,13 @@ def _heard_signals():
             signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_credentials_of_ours():
+    """Take the operator's own credentials and settings away: no test may read, use or print them."""
+    for name in [each for each in os.environ if each.startswith(OPERATORS)]:
+        del os.environ[name]
+
+
 @pytest.fixture(autouse=True)
 def _fresh_log():
     """Give each test the log that a program finds, whatever a command or a wider fixture has set up before."""
@@ -37,8 +48,11 @@ def _fresh_log():
         ours = name.partition(".")[0] in {"bots", "polymirror"} and isinstance(each, logging.Logger)
         if ours and each.level != logging.NOTSET:
             each.setLevel(logging.NOTSET)
+    hooks = sys.excepthook, threading.excepthook
     yield
     root.handlers[:] = handlers
+    logging.setLogRecordFactory(logging.LogRecord)
+    sys.excepthook, threading.excepthook = hooks
 
 
 @pytest.fixture(scope="session")

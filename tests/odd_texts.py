@@ -18,6 +18,7 @@ from rich.text import Text
 from websockets.exceptions import ConnectionClosedError
 
 from bots.common.errors import OrderInvalid, TradingError, Unanswered, shorten
+from bots.common.operate import logs
 from bots.common.operate.logs import Lines, event
 from bots.common.operate.notifications import TelegramError, _joined
 from bots.common.operate.screens import facts, sentence, table
@@ -101,7 +102,13 @@ def _raised(text: str, **form: bool) -> str:
         except ValueError:
             log.exception("%s", text)
 
-    shown = _log(emit, "bots.odd", Lines(**form))
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logs._record)
+    try:
+        shown = _log(emit, "bots.odd", Lines(**form))
+    finally:
+        logging.setLogRecordFactory(before)
+    assert "ValueError" in shown
     assert all(line.startswith("  ") for line in shown.split("\n")[1:])
     return shown
 

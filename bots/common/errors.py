@@ -21,6 +21,7 @@ what the venue said, shortened; they never carry credentials or signatures.
 
 from __future__ import annotations
 
+from bots.common.secrets import hide
 from polymirror.errors import PolymirrorError
 from polymirror.harmless import harmless
 
@@ -102,5 +103,5 @@ class BadCredentials(VenueRefused):
 
 
 def shorten(value: object, limit: int = MAX_DETAIL) -> str:
-    """Bound what hostile input can put into a message, and keep it on one line."""
-    return harmless(value, limit)
+    """Bound what hostile input can put into a message, keep it on one line, and tell no secret with it."""
+    return harmless(hide(value if isinstance(value, str) else str(value)), limit)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bots.common.errors import BotError, shorten
+from bots.common.files import changed_by_others
 from bots.common.ledger.database import Database
 from bots.common.operate.logs import set_up
-from bots.common.operate.settings import SettingsError, load, secrets_of
+from bots.common.operate.settings import SettingsError, load
+from bots.common.secrets import hide, no_dumps
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.live import run_live
 from bots.oracle_lag.rehearse import rehearsal
@@ -36,7 +38,7 @@ COLUMNS = 80
 
 def say(text: str) -> None:
     """Write a line for people."""
-    sys.stdout.write(f"{escaped_lines(text)}\n")
+    sys.stdout.write(f"{escaped_lines(hide(text))}\n")
     sys.stdout.flush()
 
 
@@ -46,9 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begin_log = partial(set_up, as_json=options.log_json)
     # Without --verbose the log begins after the preflight: that has a line for each failure.
     begin_log(logging.INFO if options.verbose else logging.CRITICAL)
+    if options.live:
+        no_dumps()
     try:
         settings = load(BotSettings, options.config)
-        begin_log = partial(begin_log, hide=tuple(secrets_of(settings)))
+        if options.live and options.config is not None and (problem := changed_by_others(options.config)):
+            raise SettingsError((problem,))  # noqa: TRY301 - told below, as every problem of the settings
         if options.venue is not None:
             practice = rehearsal(settings, options.venue)
             return run_live(
@@ -63,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_live(settings, for_real=options.live, tell=say, begin_log=begin_log)
         return _simulate(settings, options)
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{hide(str(error))}\n")
         return BAD_SETTINGS
     except PolymirrorError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{hide(str(error))}\n")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

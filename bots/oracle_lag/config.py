@@ -16,9 +16,10 @@ from bots.common.execution.live import LiveConfig
 from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
-from bots.common.operate.settings import NOTHING, Secret, from_environment
+from bots.common.operate.settings import from_environment
 from bots.common.ranges import decimal_range, one_of, some_of
 from bots.common.risk.limits import RiskLimits
+from bots.common.secrets import NOTHING, Secret
 from bots.oracle_lag.signal import SignalSettings
 from bots.updown.oracles.factory import OracleSettings
 from bots.updown.rounds import LENGTHS, RoundSettings

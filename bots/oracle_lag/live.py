@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
+from bots.common.errors import BotError
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor, booked
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.execution.userchannel import UserChannel
 from bots.common.ledger.database import Database, DiskThread
+from bots.common.ledger.reader import LedgerReader
 from bots.common.operate import checks
+from bots.common.operate.commands import LEDGER
 from bots.common.operate.ending import run_until_told
 from bots.common.operate.notifications import Telegram, TelegramApi
-from bots.common.operate.settings import SettingsError, secrets_of
+from bots.common.operate.settings import SettingsError
 from bots.common.risk.switch import STOP_FILE, KillFile, stop_on_signal
 from bots.oracle_lag.strategy import plan_of
 from bots.updown.bot import Bot, World
@@ -31,6 +34,7 @@ from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from bots.common.execution.base import Executor
     from bots.oracle_lag.config import BotSettings, Keys
@@ -124,7 +128,6 @@ async def run(
                 account=partial(_account, settings, environment) if for_real else None,
                 variables="POLYMARKET_PRIVATE_KEY and POLYMARKET_API_*",
                 least=settings.risk.max_trade,
-                hide=tuple(secrets_of(settings)),
             )
         )
         tell("\n".join(map(str, report.findings)))
@@ -166,6 +169,7 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
 async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterator[Executor]:
     """Open the way to the venue."""
     async with _account(settings, environment) as client:
+        await alone(bot.world, settings.folder, settings.wallet or _signer(settings.keys), client.address)
         executor = LiveExecutor(client, bot.world.network, settings.live)
         executor.know(bot.account.order_ids)
         url = settings.mirror.endpoints.stream.removesuffix("/market") + "/user"
@@ -175,6 +179,28 @@ async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterat
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+async def alone(world: World, folder: Path, name: str, address: str) -> None:
+    """Note which wallet the ledger called ``name`` is of. Raises BotError where another one is of the same.
+
+    A ledger is named by the wallet of the settings or, without one, by the key that signs for it.
+    """
+
+    def look() -> None:
+        for path in sorted(folder.glob("live-*.sqlite")):
+            named = LEDGER.fullmatch(path.name)
+            if named is None or named["wallet"] == name.lower():
+                continue
+            with LedgerReader(path) as other:
+                if other.query("SELECT 1 FROM meta WHERE name = 'address' AND value = ?", (address.lower(),)):
+                    words = (
+                        "name the wallet in the settings as it was then, or move that ledger away when it holds nothing"
+                    )
+                    raise BotError(f"{path} is of the same wallet, {address}: {words}")
+        world.store.write([("INSERT OR REPLACE INTO meta VALUES ('address', ?)", (address.lower(),))])
+
+    await world.offload(look)
 
 
 async def _listen(channel: UserChannel) -> None:
@@ -188,12 +214,12 @@ async def _listen(channel: UserChannel) -> None:
 async def _account(settings: BotSettings, environment: Any) -> AsyncIterator[SdkClient]:
     keys = settings.keys
     wallet = Wallet(
-        private_key=keys.private_key.reveal(),
+        private_key=keys.private_key,
         address=settings.wallet or None,
-        api_key=keys.api_key.reveal() or None,
-        api_secret=keys.api_secret.reveal() or None,
-        api_passphrase=keys.api_passphrase.reveal() or None,
-        relayer_key=keys.relayer_key.reveal() or None,
+        api_key=keys.api_key,
+        api_secret=keys.api_secret,
+        api_passphrase=keys.api_passphrase,
+        relayer_key=keys.relayer_key,
         relayer_address=settings.relayer_address or None,
     )
     async with await SdkClient.open(wallet, environment=environment) as client:
@@ -210,12 +236,10 @@ def _signer(keys: Keys) -> str:
 def _clob_keys(keys: Keys) -> ClobKeys | None:
     if not (keys.api_key and keys.api_secret and keys.api_passphrase):
         return None
-    return ClobKeys(
-        api_key=keys.api_key.reveal(), secret=keys.api_secret.reveal(), passphrase=keys.api_passphrase.reveal()
-    )
+    return ClobKeys(api_key=keys.api_key, secret=keys.api_secret, passphrase=keys.api_passphrase)
 
 
 def _chainlink_keys(keys: Keys) -> ChainlinkKeys | None:
     if not (keys.chainlink_id and keys.chainlink_secret):
         return None
-    return ChainlinkKeys(client_id=keys.chainlink_id.reveal(), user_secret=keys.chainlink_secret.reveal())
+    return ChainlinkKeys(client_id=keys.chainlink_id, user_secret=keys.chainlink_secret)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 from attrs import evolve, frozen
 
-from bots.common.operate.settings import Secret, SettingsError
+from bots.common.operate.settings import SettingsError
+from bots.common.secrets import Secret
 from bots.oracle_lag.config import Keys
 from bots.oracle_lag.live import CONFIRMATION
 from polymirror.config import Endpoints

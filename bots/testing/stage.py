@@ -15,7 +15,7 @@ from attrs import define, evolve
 
 from bots.common.execution.live import LiveExecutor
 from bots.common.operate.notifications import Telegram
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.telegram import TelegramFaults, TelegramService
 from polymirror.simulator.exchange.exchange import Exchange

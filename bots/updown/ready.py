@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bots.common.ledger.database import Offload
     from bots.common.ledger.ledger import Store
     from bots.common.operate.notifications import TelegramApi
-    from bots.common.operate.settings import Secret
     from bots.updown.oracles.base import Oracle
     from polymirror.config import Endpoints
     from polymirror.venue.network import Network
@@ -83,7 +82,6 @@ class Outside:
     """Where the credentials come from, in words."""
     least: Decimal
     """pUSD that the account must have."""
-    hide: tuple[Secret, ...] = ()
 
 
 async def preflight(outside: Outside) -> Report:
@@ -97,8 +95,19 @@ async def preflight(outside: Outside) -> Report:
         clob = await stack.enter_async_context(
             Clob(rest, outside.endpoints, rng=random.Random(), network=network)  # noqa: S311 - jitter
         )
+        # Logging in may create an API key and a wallet: not before the venue has said that it serves this region.
+        served: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def region() -> str:
+            said = ""
+            try:
+                said = await checks.region(network, outside.geoblock)
+            finally:
+                served.set_result(bool(said))
+            return said
+
         questions = [
-            Check("region", partial(checks.region, network, outside.geoblock)),
+            Check("region", region),
             Check("clock", partial(checks.clock, clob.time, network), 4.0),
             Check("ledger", partial(checks.disk, outside.store, outside.offload)),
             Check("prices", partial(check_prices, outside.oracle, outside.assets, network, LIVELY), LIVELY + 1),
@@ -110,16 +119,22 @@ async def preflight(outside: Outside) -> Report:
         if outside.account is not None:
             opened: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
             background.append(
-                group.create_task(_log_in(outside.account, opened, outside.variables), name="preflight account")
+                group.create_task(_log_in(served, outside.account, opened, outside.variables), name="preflight account")
             )
             questions += _account_checks(opened, outside)
-        return await run(questions, hide=outside.hide)
+        return await run(questions)
 
 
 async def _log_in(
-    account: Callable[[], AbstractAsyncContextManager[Account]], opened: asyncio.Future[Account], variables: str
+    served: asyncio.Future[bool],
+    account: Callable[[], AbstractAsyncContextManager[Account]],
+    opened: asyncio.Future[Account],
+    variables: str,
 ) -> None:
     """Log in, hand the connection to whoever waits for it, and keep it open until cancelled."""
+    if not await served:
+        opened.set_exception(CheckFailed("nobody logs in where the venue does not serve us", "see the region"))
+        return
     try:
         async with account() as client:
             opened.set_result(client)

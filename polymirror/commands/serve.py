@@ -83,6 +83,7 @@ def run_serve(options: ServeOptions) -> int:
     assets = _assets(options)
     outfit = Outfit(
         OutfitConfig(
+            instance=secrets.token_hex(8),
             seed=seed,
             assets=tuple(dict.fromkeys((*USUAL_ASSETS, *assets))),
             traders=traders,

@@ -11,7 +11,7 @@ import pytest
 
 from bots.common.operate import logs
 from bots.common.operate.logs import event, set_up
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 
 log = logging.getLogger("bots.test")
 
@@ -49,7 +49,8 @@ def test_a_line_for_machines_is_one_object_with_exact_money(stream) -> None:
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_secret_is_in_no_line_and_in_no_traceback(stream, as_json) -> None:
-    set_up(stream=stream, as_json=as_json, hide=[Secret("hunter2")])
+    secret = Secret("hunter2")
+    set_up(stream=stream, as_json=as_json)
     event(log, "log in", logging.WARNING, url="https://x/hunter2")
     try:
         {}["hunter2"]
@@ -59,6 +60,7 @@ def test_a_secret_is_in_no_line_and_in_no_traceback(stream, as_json) -> None:
     assert "hunter2" not in told
     assert told.count("***") >= 3
     assert "KeyError: '***'" in told
+    assert secret
 
 
 def test_other_packages_are_heard_only_when_something_is_wrong(stream) -> None:

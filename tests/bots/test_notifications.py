@@ -19,7 +19,7 @@ from bots.common.operate.notifications import (
     _TokenTransport,
     cut,
 )
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.errors import ConfigError
 from polymirror.simulator.frames import Answer

@@ -12,7 +12,7 @@ from bots.common.ledger.ledger import Ledger
 from bots.common.operate import outbox as outbox_module
 from bots.common.operate.notifications import Telegram
 from bots.common.operate.outbox import Outbox
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 from bots.testing.telegram import DEFAULT_TOKEN, TelegramFaults, TelegramService
 from polymirror.simulator.frames import Answer
 from polymirror.simulator.virtual.loop import run_virtual

@@ -11,7 +11,7 @@ import pytest
 
 from bots.common.ledger.database import Database, inline
 from bots.common.operate.notifications import TelegramApi
-from bots.common.operate.settings import Secret
+from bots.common.secrets import Secret
 from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.stage import Stage
 from bots.updown.oracles.factory import OracleSettings, make_oracle
@@ -34,7 +34,17 @@ class Client(ExchangeClient):
 
 
 def ask(
-    *, api_key=None, passphrase=None, token=None, chat="4242", least="25", blocked=False, feed_faults=(), error=None
+    *,
+    api_key=None,
+    passphrase=None,
+    token=None,
+    chat="4242",
+    least="25",
+    blocked=False,
+    geoblock="/api/geoblock",
+    feed_faults=(),
+    error=None,
+    logins=None,
 ):
     async def run():
         stage = Stage.build(3, RoundsConfig(assets=ASSETS), feed_faults=feed_faults)
@@ -45,6 +55,8 @@ def ask(
 
             @asynccontextmanager
             async def log_in():
+                if logins is not None:
+                    logins.append(loop.time() - began)
                 if error is not None:
                     raise error
                 async with Client(stage.venue.base_url, key, network) as client:
@@ -63,13 +75,12 @@ def ask(
                     interval="15m",
                     store=Database(),
                     offload=inline,
-                    geoblock=f"{stage.venue.base_url}/api/geoblock",
+                    geoblock=f"{stage.venue.base_url}{geoblock}",
                     telegram=TelegramApi(secret, network, api=stage.venue.base_url),
                     chat=chat,
                     account=log_in,
                     variables="POLYMARKET_API_*",
                     least=Decimal(least),
-                    hide=(secret,),
                 )
             )
             return report, loop.time() - began
@@ -107,6 +118,24 @@ def test_each_wrong_thing_has_its_own_line_within_three_seconds(wrong, name, wor
     assert words in lines[0]
     assert "->" in lines[0]
     assert "not-this-one" not in "\n".join(report.failures)
+
+
+@pytest.mark.parametrize("region", [{"blocked": True}, {"geoblock": "/not/there"}])
+def test_nobody_logs_in_where_the_venue_does_not_serve_us_or_does_not_say(region):
+    logins = []
+    report, _ = ask(logins=logins, **region)
+    assert logins == []
+    lines = [line for line in report.failures if line.startswith("credentials: ")]
+    assert lines == ["credentials: nobody logs in where the venue does not serve us -> see the region"]
+
+
+def test_the_login_comes_after_the_venue_has_said_that_it_serves_the_region():
+    logins = []
+    report, _ = ask(logins=logins)
+    seconds = {finding.name: finding.seconds for finding in report.findings}
+    assert report.ok
+    assert len(logins) == 1
+    assert logins[0] >= seconds["region"] > 0
 
 
 def test_several_wrong_things_are_told_at_once():

@@ -15,17 +15,15 @@ import pytest
 from attrs import field, frozen
 
 from bots.common.operate.settings import (
-    NOTHING,
     PREFIX,
-    Secret,
     SettingsError,
     build,
     from_environment,
     load,
-    secrets_of,
     variable_of,
 )
 from bots.common.ranges import decimal_range, some_of, whole
+from bots.common.secrets import NOTHING, Secret, hide
 from polymirror.errors import ConfigError
 
 
@@ -207,7 +205,7 @@ def test_a_wrong_variable_is_told_by_key_or_name(name, text, problem):
 
 
 def test_a_secret_in_a_file_is_refused_without_being_shown():
-    found = problems({"chat": {"key": "s3cret"}}, A_KEY="other")
+    found = problems({"chat": {"key": "s3cret"}}, A_KEY="q7-q7-q7")
     assert found == ("chat.key is a secret and stays out of files: set the environment variable A_KEY",)
 
 
@@ -215,7 +213,6 @@ def test_a_secret_that_is_not_given_is_nothing():
     settings = build(Settings, {}, {})
     assert settings.chat.key == NOTHING
     assert not settings.chat.key
-    assert list(secrets_of(settings)) == []
 
 
 @pytest.mark.parametrize("text", ["[inner", "a = 1\na = 2", "x = 0x", "\x00"])
@@ -252,12 +249,10 @@ def test_a_secret_is_not_shown_in_any_way(caplog):
     with pytest.raises(TypeError):
         json.dumps(hidden)
     assert hidden.reveal() == "123:abc"
-    assert hidden.hide("a 123:abc b") == "a *** b"
-    assert list(secrets_of(settings)) == [hidden]
+    assert hide("a 123:abc b") == "a *** b"
 
 
 def test_secrets_are_equal_by_value_and_can_be_kept_in_sets():
     assert Secret("a") == Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
-    assert Secret("a").hide("") == Secret("").hide("") == ""

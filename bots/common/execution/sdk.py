@@ -24,6 +24,7 @@ from bots.common.execution.reading import fills, state_of
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS, EXACT
 from bots.common.orders.order import Side
+from bots.common.secrets import NOTHING, Secret, secret_of
 from polymirror.errors import ConfigError, MissingExtra, NotLive
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_fille
 
 ORDER_PATH: Final = "/order"
 
+POSITIONS: Final = 1_000
+"""Positions of a page, the most there can be: shares that lost stay in a wallet for good."""
+
 _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 """The order that the running task is about to send."""
 
@@ -47,14 +51,14 @@ _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 class Wallet:
     """What it takes to trade. Prints without its secrets."""
 
-    private_key: str = field(repr=False)
+    private_key: Secret = field(converter=secret_of)
     address: str | None = None
     """The wallet to trade for; ``None``: the deposit wallet of the key."""
-    api_key: str | None = field(default=None, repr=False)
-    api_secret: str | None = field(default=None, repr=False)
-    api_passphrase: str | None = field(default=None, repr=False)
+    api_key: Secret = field(default=NOTHING, converter=secret_of)
+    api_secret: Secret = field(default=NOTHING, converter=secret_of)
+    api_passphrase: Secret = field(default=NOTHING, converter=secret_of)
     """The venue's credentials, all three or none: without them the SDK derives them from the key."""
-    relayer_key: str | None = field(default=None, repr=False)
+    relayer_key: Secret = field(default=NOTHING, converter=secret_of)
     relayer_address: str | None = None
     """What redeeming without gas needs, for wallets other than a plain key's own."""
 
@@ -62,16 +66,8 @@ class Wallet:
         three = (self.api_key, self.api_secret, self.api_passphrase)
         if any(three) and not all(three):
             raise ConfigError("api_key", "(hidden)", "given together with api_secret and api_passphrase, or not at all")
-        if (self.relayer_key is None) != (self.relayer_address is None):
+        if bool(self.relayer_key) != bool(self.relayer_address):
             raise ConfigError("relayer_key", "(hidden)", "given together with relayer_address, or not at all")
-
-    def hide(self, text: str) -> str:
-        """Take every secret out of a text that somebody else wrote."""
-        secrets = (self.private_key, self.api_key, self.api_secret, self.api_passphrase, self.relayer_key)
-        for secret in secrets:
-            if secret:
-                text = text.replace(secret.removeprefix("0x"), "(hidden)")
-        return text
 
 
 class SdkClient:
@@ -110,17 +106,18 @@ class SdkClient:
             raise MissingExtra("live trading", "bots") from error
 
         def options(**more: Any) -> dict[str, Any]:
-            made: dict[str, Any] = {"private_key": wallet.private_key, **more}
+            made: dict[str, Any] = {"private_key": wallet.private_key.reveal(), **more}
             if environment is not None:
                 made["environment"] = environment
-            if wallet.relayer_key is not None and wallet.relayer_address is not None:
-                made["api_key"] = sdk.RelayerApiKey(key=wallet.relayer_key, address=wallet.relayer_address)
+            if wallet.relayer_key and wallet.relayer_address is not None:
+                made["api_key"] = sdk.RelayerApiKey(key=wallet.relayer_key.reveal(), address=wallet.relayer_address)
             return made
 
         given = None
-        if wallet.api_key is not None:
+        if wallet.api_key:
+            three = (wallet.api_key, wallet.api_secret, wallet.api_passphrase)
             given = sdk.ApiKeyCreds(
-                key=wallet.api_key, secret=wallet.api_secret or "", passphrase=wallet.api_passphrase or ""
+                **dict(zip(("key", "secret", "passphrase"), map(Secret.reveal, three), strict=True))
             )
         sender = None
         try:
@@ -130,7 +127,7 @@ class SdkClient:
         except Exception as error:  # noqa: BLE001 - translated
             if sender is not None:
                 await sender.close()
-            failed = _translated(wallet, "log in", error)
+            failed = _translated("log in", error)
             if isinstance(failed, NotSent):
                 # The SDK does not even ask with credentials that cannot be any.
                 raise BotError(f"the credentials cannot be used ({failed.detail})") from None
@@ -174,7 +171,7 @@ class SdkClient:
             async with asyncio.timeout(self._timeout):
                 signed = await asyncio.get_running_loop().run_in_executor(self._signing, sign)
         except Exception as error:  # noqa: BLE001 - nothing has left, whatever it was
-            raise NotSent("sign order", self._told(error)) from None
+            raise NotSent("sign order", f"{type(error).__name__}: {error}") from None
         _must_be(order, signed)
         # The venue's name for the order is the hash of what was signed, by all accounts; but a look-up under a
         # name that is only believed could "prove" that an order never arrived. So it has none until it is told.
@@ -195,11 +192,11 @@ class SdkClient:
         except (NotLive, TradingError):
             raise
         except Exception as error:  # noqa: BLE001 - sorted by what it means for the order
-            raise _translated(self._wallet, "order", error, departure) from None
+            raise _translated("order", error, departure) from None
         finally:
             _departing.reset(token)
         if not answer.ok:
-            text = self._wallet.hide(str(answer.message))
+            text = str(answer.message)
             raise NoMatch("order", 200, text) if answer.code in NO_MATCH_CODES else said_no("order", text)
         buying = prepared.order.side is Side.BUY
         shares = answer.taking_amount if buying else answer.making_amount
@@ -225,7 +222,7 @@ class SdkClient:
     async def holdings(self) -> Holdings:
         """Return the wallet's pUSD, and its positions as the venue's index has them, which lags some seconds."""
         cash = await self._ask("balance", self._sender.get_balance_allowance(asset_type="COLLATERAL"))
-        held = await self._ask("positions", _items(self._sender.list_positions()))
+        held = await self._ask("positions", _items(self._sender.list_positions(page_size=POSITIONS)))
         positions: dict[str, Decimal] = {}
         for each in held:
             if each.current_size > 0:
@@ -247,7 +244,7 @@ class SdkClient:
             async with asyncio.timeout(self._redeem_timeout):
                 await asyncio.get_running_loop().run_in_executor(self._redeeming, redeem_and_wait)
         except Exception as error:  # noqa: BLE001 - sorted by what it means
-            raise _translated(self._wallet, "redeem", error) from None
+            raise _translated("redeem", error) from None
         return Redeemed(shares=Decimal(balance.balance) / BASE_UNITS)
 
     def login(self) -> dict[str, str]:
@@ -264,7 +261,7 @@ class SdkClient:
 
         Raises TradingError also for a wallet that could buy and not redeem what it won.
         """
-        if self._sender.wallet_type != "EOA" and self._wallet.relayer_key is None:
+        if self._sender.wallet_type != "EOA" and not self._wallet.relayer_key:
             kind = str(self._sender.wallet_type).lower().replace("_", " ")
             why = f"a {kind} redeems through the venue's relayer: give its key and address"
             raise TradingError("redeeming", why)
@@ -279,10 +276,7 @@ class SdkClient:
         except TradingError:
             raise
         except Exception as error:  # noqa: BLE001 - translated
-            raise _translated(self._wallet, call, error) from None
-
-    def _told(self, error: Exception) -> str:
-        return self._wallet.hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            raise _translated(call, error) from None
 
 
 def _watch_departures(sender: Any) -> None:
@@ -322,9 +316,9 @@ def _must_be(order: Order, signed: Any) -> None:
         raise NotSent("sign order", f"the SDK made another order of it: {made}")
 
 
-def _translated(wallet: Wallet, call: str, error: Exception, departure: Departure | None = None) -> TradingError:
+def _translated(call: str, error: Exception, departure: Departure | None = None) -> TradingError:
     """Return what an exception of the SDK, or of the network under it, means."""
-    text = wallet.hide(str(error)) or type(error).__name__
+    text = str(error) or type(error).__name__
     status = getattr(error, "status", None)
     name = type(error).__name__
     if name == "RateLimitError":
@@ -337,8 +331,7 @@ def _translated(wallet: Wallet, call: str, error: Exception, departure: Departur
         return VenueRefused(call, httpx.codes.OK, text)
     if departure is not None:
         cause = error.__cause__ if isinstance(error.__cause__, httpx.HTTPError) else error
-        failed = departure.failed(call, cause)
-        return type(failed)(call, wallet.hide(failed.detail))
+        return departure.failed(call, cause)
     return Unanswered(call, f"{name}: {text}")
 
 

@@ -10,14 +10,17 @@ the real loop, :func:`inline` in virtual time, where there are no threads.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import os
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from bots.common.errors import BotError, shorten
+from bots.common.files import new_file, own_file, own_folder, sync
 from bots.common.ledger.schema import STEPS, VERSION
 
 if TYPE_CHECKING:
@@ -136,6 +139,10 @@ class Database:
 
     def write(self, statements: Iterable[Statement]) -> None:
         """Do all of it or nothing, durably. Raises OSError, after which nothing has happened, or LedgerCorrupt."""
+        if self.path is not None and self._lock is not None and not _still(self._lock, _lock_of(self.path)):
+            raise FileNotFoundError(
+                errno.ENOENT, "it was moved away: a second bot may have another one", str(self.path)
+            )
         with told(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -178,21 +185,25 @@ class Database:
 
     def _take(self, path: Path) -> None:
         """Keep every other process out until this one ends in any way."""
+        lock = _lock_of(path)
         try:
-            for each in reversed([path.parent, *path.absolute().parent.parents]):
-                if not each.is_dir():
-                    each.mkdir(mode=0o700, exist_ok=True)
-                    _sync(each.absolute().parent)
+            own_folder(path.parent)
+            for each in (lock, *(path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal"))):
+                own_file(each)
             if _FCNTL is None:
                 return
-            handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise BotError(f"{path.parent} cannot be used ({error.strerror}): set another folder") from error
         try:
             _FCNTL.flock(handle, _FCNTL.LOCK_EX | _FCNTL.LOCK_NB)
+            if not _still(handle, lock):
+                raise BlockingIOError  # its name has been given to another file since
         except OSError as error:
             os.close(handle)
-            raise LedgerInUse(f"{path} is in use by another process: stop it, or set another folder") from error
+            raise LedgerInUse(
+                f"{path} is in use by another process: stop it, two bots on a wallet do not know of each other"
+            ) from error
         self._lock = handle
 
     def _prepare(self, *, durable: bool) -> None:
@@ -201,7 +212,7 @@ class Database:
         if (version := run("PRAGMA user_version").fetchone()[0]) > VERSION:
             raise LedgerCorrupt(f"{self.path} was written by a newer version ({version}, not {VERSION}): update")
         if self.path is not None:
-            self.path.chmod(0o600)
+            own_file(self.path)
             # A journal of the old kind is played back by now; what is left of a write-ahead log is, too.
             if (found := run("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise LedgerCorrupt(_advice(self.path, found))
@@ -212,7 +223,7 @@ class Database:
         for number, step in enumerate(STEPS[version:], start=version + 1):
             self._connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;")
         if self.path is not None:
-            _sync(self.path.parent)
+            sync(self.path.parent)
 
 
 @contextmanager
@@ -232,25 +243,40 @@ def told(path: Path | None) -> Iterator[None]:
 def copy_into(connection: sqlite3.Connection, target: Path) -> None:
     """Write a copy of a connection's file, for its owner alone; it is whole and synced before it gets its name."""
     beside = target.with_name(f"{target.name}.new")
-    beside.unlink(missing_ok=True)
-    beside.touch(mode=0o600)
+    new_file(beside)
     try:
         connection.execute("VACUUM INTO ?", (str(beside),))
-        _sync(beside)
+        sync(beside)
         beside.replace(target)
     except BaseException:
         # A disk that was filled by it must have room for the ledger itself.
         beside.unlink(missing_ok=True)
         raise
-    _sync(target.parent)
+    sync(target.parent)
+
+
+def _lock_of(path: Path) -> Path:
+    """Return what is locked: the ledger itself, which nobody deletes by the way, unless that locks SQLite out, too."""
+    return path if sys.platform == "linux" else path.with_suffix(".lock")
+
+
+def _still(handle: int, path: Path) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def in_use(path: Path) -> bool | None:
-    """Say whether a process has the ledger; ``None`` where that cannot be known."""
+    """Say whether a process has the ledger; ``None`` where that cannot be known.
+
+    Not while this process reads it: closing a file lets go of what SQLite has locked in it.
+    """
     if _FCNTL is None:
         return None
     try:
-        handle = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -281,12 +307,3 @@ def _advice(path: Path | None, why: str) -> str:
     good = [] if path is None else [copy.name for copy in reversed(copies_of(path)) if sound(copy)]
     what = f"put its newest sound copy, {good[0]}, in its place" if good else "there is no copy: restore your backup"
     return f"{path} is damaged ({shorten(why, 60)}): move it and its -wal away and {what}, then start"
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the medium."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,11 +7,14 @@ one that does not when it starts.
 from __future__ import annotations
 
 import getpass
+import os
 import socket
+import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from bots.common.errors import BotError
+from bots.common.files import changed_by_others
 from bots.common.ledger.database import in_use
 from bots.common.ledger.reader import LedgerReader, request
 from bots.common.ledger.rows import from_e6
@@ -53,8 +56,10 @@ def backup(path: Path, target: Path | None, now_ms: int) -> Answer:
     to = path.with_name(f"{path.stem}.backup-{stamp}.sqlite") if target is None else target
     if to.is_dir():
         to /= f"{path.stem}.backup-{stamp}.sqlite"
-    if to.exists():
+    if os.path.lexists(to):
         raise BotError(f"{to} exists: name another file")
+    if (problem := changed_by_others(to.parent)) and not to.parent.stat().st_mode & stat.S_ISVTX:
+        raise BotError(f"{problem}, or name another folder")
     with LedgerReader(path) as reader:
         reader.back_up(to)
     # What a copy is worth is seen by reading it.
@@ -87,10 +92,10 @@ def ask(
         raise BotError(f"the stop is NOT written down ({error.strerror}): make the file {file} instead") from error
     with LedgerReader(path) as reader:
         number = reader.query("SELECT max(id) FROM requests WHERE kind = ? AND at_ms = ?", (kind, now_ms))[0][0]
-        waited = 0.0
-        while not (taken := _taken_up(reader, number)) and waited < within and in_use(path) is not False:
-            sleep(0.25)
-            waited += 0.25
+    waited = 0.0
+    while not (taken := _taken_up(path, number)) and waited < within and in_use(path) is not False:
+        sleep(0.25)
+        waited += 0.25
     said = {
         (STOP, True): "the bot buys nothing any more, across restarts, until 'resume'; positions are still settled",
         (RESUME, True): "the bot may buy again",
@@ -107,6 +112,7 @@ def ask(
     return Answer(data, sentence(text), 0 if taken else NOT_TAKEN_UP)
 
 
-def _taken_up(reader: LedgerReader, number: int) -> bool:
-    rows = reader.query("SELECT value FROM meta WHERE name = 'request'")
+def _taken_up(path: Path, number: int) -> bool:
+    with LedgerReader(path) as reader:
+        rows = reader.query("SELECT value FROM meta WHERE name = 'request'")
     return bool(rows) and int(rows[0][0]) >= number

@@ -20,13 +20,15 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError, shorten
 from bots.common.ranges import decimal_range, whole
+from bots.common.secrets import hide
 from polymirror.harmless import escaped_lines, harmless
+from polymirror.venue.environment import check_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from bots.common.operate.settings import Secret
+    from bots.common.secrets import Secret
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
@@ -145,7 +147,7 @@ class TelegramApi:
             problem = f"nothing within {self._timeout:g} s"
         else:
             return self._result(method, status, body)
-        raise TelegramError(method, None, self._token.hide(problem))
+        raise TelegramError(method, None, problem)
 
     def _result(self, method: str, status: int, body: bytes) -> dict[str, Any]:
         try:
@@ -162,7 +164,7 @@ class TelegramApi:
         raise TelegramError(
             method,
             status,
-            self._token.hide(str(value.get("description", "no reason given"))),
+            str(value.get("description", "no reason given")),
             retry_after=_number(parameters.get("retry_after")),
             moved_to=parameters["migrate_to_chat_id"] if type(parameters.get("migrate_to_chat_id")) is int else None,
         )
@@ -281,7 +283,7 @@ class _TokenTransport(httpx.AsyncBaseTransport):
         try:
             return await self._inner.handle_async_request(real)
         except httpx.TransportError as error:
-            kind, text = type(error), self._token.hide(str(error))
+            kind, text = type(error), hide(str(error))
         # Outside the handler: the error from below, which knows the URL, must not hang on the new one.
         raise kind(text, request=request)
 
@@ -292,17 +294,18 @@ class _TokenTransport(httpx.AsyncBaseTransport):
 def _outside(api: str) -> httpx.AsyncBaseTransport:
     """Return what carries requests to the real Telegram, through the proxy of the environment if there is one.
 
-    A client that is given a transport does not look for proxies itself.
+    A client that is given a transport does not look for proxies itself. Raises ConfigError for one that cannot be any.
     """
+    check_proxies(httpx.Proxy)
     url = httpx.URL(api)
     proxies = urllib.request.getproxies()
     proxy = None if urllib.request.proxy_bypass(url.host) else proxies.get(url.scheme, proxies.get("all"))
-    return httpx.AsyncHTTPTransport(proxy=proxy)
+    return httpx.AsyncHTTPTransport(proxy=proxy if not proxy or "://" in proxy else f"http://{proxy}")
 
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Shorten a text to ``limit`` UTF-16 units without splitting a character; one of nothing but space is a dash."""
-    clean = harmless(text, 2 * limit)
+    clean = harmless(hide(text), 2 * limit)
     if _units(clean) > limit:
         clean = clean.encode("utf-16-le")[: 2 * (limit - 2)].decode("utf-16-le", "ignore") + ".."
     return clean if clean.strip() else "-"

@@ -20,6 +20,7 @@ from attrs import frozen
 from bots.common.errors import BotError, shorten
 from bots.common.operate.health import Vital
 from bots.common.operate.logs import event
+from bots.common.secrets import hide
 from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Outbox:
 
     def notify(self, text: str, kind: str = "notice", *, level: int = logging.INFO, **fields: object) -> None:
         """Tell this. ``kind`` is a word for machines, such as ``fill``; ``level`` and ``fields`` are for the log."""
-        text = harmless(text, MAX_TEXT)
+        text = harmless(hide(text), MAX_TEXT)
         event(log, text, level, kind=kind, **fields)
         # Whoever looked on may be gone: a terminal that was closed.
         with suppress(OSError, ValueError):

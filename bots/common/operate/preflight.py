@@ -15,15 +15,16 @@ from attrs import field, frozen
 from bots.common.errors import BotError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from bots.common.operate.settings import Secret
+    from collections.abc import Awaitable, Callable, Sequence
 
 VERDICT_WITHIN: Final = 2.0
 """Seconds after which a preflight in which something failed is over. The program's own start comes on top of them."""
 
 LAST_WORDS: Final = 0.2
 """Seconds that the other checks get when something fails later than that."""
+
+MAX_WORDS: Final = 300
+"""Characters of what was found, and of what to do."""
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 3
@@ -103,7 +104,6 @@ class _Run:
     """One preflight under way. Times are those of the event loop."""
 
     began: float
-    hide: tuple[Secret, ...]
     # The open time limits, and whether something has failed (then: when everything must be over).
     scopes: set[asyncio.Timeout] = field(factory=set)
     ends: list[float] = field(factory=list)
@@ -130,9 +130,8 @@ class _Run:
             self.scopes.discard(scope)
         if todo:
             self._hurry(now())
-        return Finding(
-            name=check.name, ok=not todo, found=self._clean(found), todo=self._clean(todo), seconds=now() - self.began
-        )
+        found, words = shorten(found, MAX_WORDS), shorten(todo, MAX_WORDS)
+        return Finding(name=check.name, ok=not todo, found=found, todo=words, seconds=now() - self.began)
 
     def _hurry(self, now: float) -> None:
         """Let the other checks end soon."""
@@ -144,16 +143,11 @@ class _Run:
             if not scope.expired() and (when is None or when > self.ends[0]):
                 scope.reschedule(self.ends[0])
 
-    def _clean(self, text: str) -> str:
-        for secret in self.hide:
-            text = secret.hide(text)
-        return shorten(text, 300)
 
-
-async def run(checks: Sequence[Check], *, hide: Iterable[Secret] = ()) -> Report:
-    """Run all checks side by side and return what they found. ``hide``: no line shows these."""
+async def run(checks: Sequence[Check]) -> Report:
+    """Run all checks side by side and return what they found."""
     loop = asyncio.get_running_loop()
-    preflight = _Run(loop.time(), tuple(hide))
+    preflight = _Run(loop.time())
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(preflight.one(check), name=f"preflight {check.name}") for check in checks]
     return Report(tuple(task.result() for task in tasks), loop.time() - preflight.began)

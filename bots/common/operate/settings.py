@@ -3,14 +3,13 @@
 :func:`load` builds any tree of attrs classes by their annotations; what a value may be is said by the classes' own
 validators, which raise :class:`~polymirror.errors.ConfigError`. Every problem is told at once, each by the full key
 and the allowed range. Every key may come from the environment, which wins over the file: :func:`variable_of`.
-Secrets come from the environment alone: a file that holds one is refused, and :class:`Secret` shows its value to
-nobody who does not ask for it by name. Which settings there are is a bot's own.
+Secrets come from the environment alone, which they are taken out of, so that no child of the process has them: a file
+that holds one is refused. Which settings there are is a bot's own.
 """
 
 from __future__ import annotations
 
 import difflib
-import hmac
 import os
 import tomllib
 import types
@@ -19,11 +18,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Union
 
 import attrs
 
 from bots.common.errors import BotError, shorten
+from bots.common.secrets import LEAST, Secret
 from polymirror.errors import MAX_MESSAGE, ConfigError
 from polymirror.harmless import harmless
 
@@ -51,50 +51,10 @@ class SettingsError(BotError, ValueError):
         return "\n".join(self.problems)
 
 
-class Secret:
-    """A text that must not be shown: printing, formatting, logging or pickling it does not tell it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text itself, for the one place that needs it."""
-        return self._value
-
-    def hide(self, text: str) -> str:
-        """Return ``text`` without the secret in it."""
-        return text.replace(self._value, "***") if self._value else text
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
-
-    def __repr__(self) -> str:
-        return "Secret(***)" if self._value else "Secret()"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not copied out of the process")
-
-
-NOTHING: Final = Secret("")
-"""A secret that was not given."""
-
-
 def from_environment(variable: str) -> dict[str, str]:
     """Return the metadata of a field that is read from this environment variable, and nowhere else.
 
-    Such a field is a :class:`Secret`: ``key: Secret = field(default=NOTHING, metadata=from_environment("A_KEY"))``.
+    Such a field is a secret: ``key: Secret = field(default=NOTHING, metadata=from_environment("A_KEY"))``.
     """
     return {ENVIRONMENT: variable}
 
@@ -141,7 +101,9 @@ def build(
 ) -> T:
     """Build ``kind`` from nested dicts, as TOML gives them. Raises SettingsError."""
     environment = os.environ if environment is None else environment
-    builder = _Builder(environment)
+    builder = _Builder()
+    # Before anything is told of: a secret may stand in the wrong place, too.
+    builder.take_secrets(kind, environment)
     hints = dict(keys_of(kind))
     variables = {variable_of(key): key for key in hints}
     for name in environment:
@@ -162,9 +124,24 @@ class _Wrong(Exception):  # noqa: N818 - never leaves this module
 class _Builder:
     """One attempt; collects what is wrong."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self.problems: list[str] = []
-        self._environment = environment
+        self._secrets: dict[str, Secret] = {}
+
+    def take_secrets(self, kind: type[Any], environment: Mapping[str, str]) -> None:
+        """Read every secret, and take it out of the real environment, which children would inherit."""
+        for name, each in typing.get_type_hints(kind).items():
+            if attrs.has(each):
+                self.take_secrets(each, environment)
+            elif (variable := getattr(attrs.fields(kind), name).metadata.get(ENVIRONMENT)) is not None:
+                text = environment.get(variable, "").strip()
+                if environment is os.environ:
+                    os.environ.pop(variable, None)
+                self._secrets[variable] = Secret(text)
+                if text and not (text.isascii() and text.isprintable() and len(text) >= LEAST):
+                    self.problems.append(
+                        f"{variable} is no credential: one is a line of ASCII, {LEAST} letters or more"
+                    )
 
     def structure(self, kind: type[Any], values: object, path: str) -> Any:
         """Build an attrs class; ``None`` after a problem, which was noted."""
@@ -180,7 +157,7 @@ class _Builder:
             key = f"{path}.{name}" if path else name
             alias = each.alias or name
             if (variable := each.metadata.get(ENVIRONMENT)) is not None:
-                arguments[alias] = Secret(self._environment.get(variable, "").strip())
+                arguments[alias] = self._secrets[variable]
                 if name in values:
                     self.problems.append(
                         f"{key} is a secret and stays out of files: set the environment variable {variable}"
@@ -323,13 +300,3 @@ def _shown(value: object) -> str:
     if isinstance(value, (Decimal, Enum)):
         return shorten(str(getattr(value, "value", value)))
     return shorten(repr(value))
-
-
-def secrets_of(settings: Any) -> Iterator[Secret]:
-    """Yield every secret in a tree of settings that was given: what no log may show."""
-    for each in attrs.fields(type(settings)):
-        value = getattr(settings, each.name)
-        if isinstance(value, Secret) and value:
-            yield value
-        elif attrs.has(type(value)):
-            yield from secrets_of(value)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bots.common.secrets import Secret
 from bots.updown.oracles.board import Price
 from bots.updown.oracles.reports import ReportInvalid, decode_report
 from bots.updown.oracles.streamed import IGNORED, MALFORMED, Said
@@ -66,8 +67,8 @@ def sign(method: str, target: str, body: bytes, keys: ChainlinkKeys, at_ms: int)
     the header beside it; the provider allows it to be five seconds off.
     """
     digest = hashlib.sha256(body).hexdigest()
-    said = f"{method} {target} {digest} {keys.client_id} {at_ms}"
-    return hmac.new(keys.user_secret.encode(), said.encode(), hashlib.sha256).hexdigest()
+    said = f"{method} {target} {digest} {keys.client_id.reveal()} {at_ms}"
+    return hmac.new(keys.user_secret.reveal().encode(), said.encode(), hashlib.sha256).hexdigest()
 
 
 class ChainlinkDialect:
@@ -104,10 +105,12 @@ class ChainlinkDialect:
         """Sign one attempt to connect. The signature ages within seconds, so each attempt gets its own."""
         parts = urlsplit(self.url)
         at_ms = int(self._wall() * 1000)
+        # Kept, so that it is hidden as long as it is of use.
+        self._signature = Secret(sign("GET", f"{parts.path}?{parts.query}", b"", self._keys, at_ms))
         return {
-            "Authorization": self._keys.client_id,
+            "Authorization": self._keys.client_id.reveal(),
             "X-Authorization-Timestamp": str(at_ms),
-            "X-Authorization-Signature-SHA256": sign("GET", f"{parts.path}?{parts.query}", b"", self._keys, at_ms),
+            "X-Authorization-Signature-SHA256": self._signature.reveal(),
         }
 
     def first_frame(self) -> str | None:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from bots.common.secrets import Secret, secret_of
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
     from attrs import Attribute
 
 
-def _present(_self: object, attribute: Attribute[str], value: object) -> None:
+def _present(_self: object, attribute: Attribute[Secret], secret: Secret) -> None:
     # The value stays out of the message: it may be a secret that was only pasted with a line feed.
-    if not isinstance(value, str) or not value.strip() or not value.isascii() or not value.isprintable():
+    value = secret.reveal()
+    if not value.strip() or not value.isascii() or not value.isprintable():
         raise ConfigError(attribute.name, "(not shown)", "a text in ASCII that is not empty, in one line")
 
 
@@ -22,14 +24,14 @@ def _present(_self: object, attribute: Attribute[str], value: object) -> None:
 class ClobKeys:
     """The API credentials of the venue, which PolyBolt asks for."""
 
-    api_key: str = field(repr=False, validator=_present)
-    secret: str = field(repr=False, validator=_present)
-    passphrase: str = field(repr=False, validator=_present)
+    api_key: Secret = field(converter=secret_of, validator=_present)
+    secret: Secret = field(converter=secret_of, validator=_present)
+    passphrase: Secret = field(converter=secret_of, validator=_present)
 
 
 @frozen(kw_only=True)
 class ChainlinkKeys:
     """The credentials of Chainlink Data Streams."""
 
-    client_id: str = field(repr=False, validator=_present)
-    user_secret: str = field(repr=False, validator=_present)
+    client_id: Secret = field(converter=secret_of, validator=_present)
+    user_secret: Secret = field(converter=secret_of, validator=_present)

@@ -125,7 +125,7 @@ class PolyboltDialect:
         """Authenticate. The numbers of the last connection mean nothing on this one."""
         self._seq = None
         keys = self._keys
-        auth = {"apiKey": keys.api_key, "secret": keys.secret, "passphrase": keys.passphrase}
+        auth = {"apiKey": keys.api_key.reveal(), "secret": keys.secret.reveal(), "passphrase": keys.passphrase.reveal()}
         return json.dumps({"op": "auth", "rid": "auth", "auth": auth}, separators=(",", ":"))
 
     def prices(self, data: bytes) -> tuple[Price, ...]:
