@@ -377,7 +377,7 @@ class Ledger:
         self._queue("UPDATE notices SET sent_at_ms = ?, tries = tries + 1 WHERE seq = ?", (at, seq))
 
     def decide(self, market: str, slug: str, verdict: str, detail: str = "", grounds: Grounds = NO_GROUNDS) -> None:
-        """Keep a decision: every order, and one a minute of each other verdict in a market, with how many there were."""
+        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were."""
         now, words = self.now_ms(), (market, verdict, grounds.token)
         last = self._verdicts.pop(words, None)
         fresh = last is not None and 0 <= now - last.at_ms < SAME_FOR_MS and verdict != ORDER
