@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bots.common.errors import BotError
 from bots.common.ledger.rows import TABLES
 from bots.common.operate import asking, commands
+from polymirror.harmless import escaped, escaped_lines, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        sys.stderr.write(f"{error.filename or 'the ledger'} cannot be used: {error.strerror or error}\n")
+        sys.stderr.write(f"{harmless(error.filename or 'the ledger')} cannot be used: {error.strerror or error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.write((json.dumps(answer.data, indent=2) if options.json else answer.text) + "\n")
+    sys.stdout.write(escaped_lines(json.dumps(answer.data, indent=2) if options.json else answer.text) + "\n")
     return answer.code
 
 
@@ -69,8 +70,8 @@ def _answer(path: Path, options: argparse.Namespace, now_ms: int) -> commands.An
 def _export(path: Path, options: argparse.Namespace) -> None:
     columns, rows = asking.export(path, options.table)
     if options.json:
-        json.dump([dict(zip(columns, row, strict=True)) for row in rows], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        sys.stdout.write(escaped_lines(json.dumps(found, indent=2)) + "\n")
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
@@ -79,8 +80,10 @@ def _export(path: Path, options: argparse.Namespace) -> None:
 
 
 def _tame(value: Any) -> Any:
-    risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@")) and not _is_number(value)
-    return f"'{value}" if risky else value
+    if not isinstance(value, str):
+        return value
+    risky = value.startswith(("=", "+", "-", "@")) and not _is_number(value)
+    return escaped(f"'{value}" if risky else value)
 
 
 def _is_number(text: str) -> bool:

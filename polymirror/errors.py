@@ -29,10 +29,17 @@ from __future__ import annotations
 from typing import Any
 
 from polymirror.core.states import BookState, Reason
+from polymirror.harmless import harmless
+
+MAX_MESSAGE = 2_000
+"""Characters of a message that are shown: the venue may have written much of it."""
 
 
 class PolymirrorError(Exception):
-    """The root of all errors raised by this library."""
+    """The root of all errors raised by this library. Its text is one line that is safe to show."""
+
+    def __str__(self) -> str:
+        return harmless(super().__str__(), MAX_MESSAGE)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default an exception is rebuilt from its message alone, which is not what our constructors take:
@@ -239,5 +246,5 @@ def _rebuild(kind: type[PolymirrorError], args: tuple[object, ...], state: dict[
 
 def _shorten(value: object, limit: int = 48) -> str:
     """Bound what hostile input can put into a message."""
-    text = value if isinstance(value, str) else repr(value)
+    text = harmless(value if isinstance(value, str) else repr(value), MAX_MESSAGE)
     return text if len(text) <= limit else f"{text[:12]}..{text[-6:]}"

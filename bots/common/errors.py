@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from bots.common.secrets import hide
 from polymirror.errors import PolymirrorError
+from polymirror.harmless import harmless
 
 MAX_DETAIL = 160
 """Characters of the venue's own words that go into a message."""
@@ -103,5 +104,4 @@ class BadCredentials(VenueRefused):
 
 def shorten(value: object, limit: int = MAX_DETAIL) -> str:
     """Bound what hostile input can put into a message, keep it on one line, and tell no secret with it."""
-    text = " ".join(hide(value if isinstance(value, str) else str(value)).split())
-    return text if len(text) <= limit else f"{text[: limit - 2]}.."
+    return harmless(hide(value if isinstance(value, str) else str(value)), limit)

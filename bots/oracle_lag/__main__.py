@@ -22,6 +22,7 @@ from bots.oracle_lag.rehearse import rehearsal
 from bots.oracle_lag.simulate import simulate
 from bots.updown.stats import table
 from polymirror.errors import PolymirrorError
+from polymirror.harmless import escaped_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ COLUMNS = 80
 
 def say(text: str) -> None:
     """Write a line for people."""
-    sys.stdout.write(f"{hide(text)}\n")
+    sys.stdout.write(f"{escaped_lines(hide(text))}\n")
     sys.stdout.flush()
 
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_live(settings, for_real=options.live, tell=say, begin_log=begin_log)
         return _simulate(settings, options)
     except SettingsError as error:
-        sys.stderr.write(hide("\n".join(error.problems)) + "\n")
+        sys.stderr.write(f"{hide(str(error))}\n")
         return BAD_SETTINGS
     except PolymirrorError as error:
         sys.stderr.write(f"{hide(str(error))}\n")

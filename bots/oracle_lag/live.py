@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
+from bots.common.errors import BotError
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor, booked
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.execution.userchannel import UserChannel
 from bots.common.ledger.database import Database, DiskThread
+from bots.common.ledger.reader import LedgerReader
 from bots.common.operate import checks
+from bots.common.operate.commands import LEDGER
 from bots.common.operate.ending import run_until_told
 from bots.common.operate.notifications import Telegram, TelegramApi
 from bots.common.operate.settings import SettingsError
@@ -31,6 +34,7 @@ from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from bots.common.execution.base import Executor
     from bots.oracle_lag.config import BotSettings, Keys
@@ -165,6 +169,7 @@ async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
 async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterator[Executor]:
     """Open the way to the venue."""
     async with _account(settings, environment) as client:
+        await alone(bot.world, settings.folder, settings.wallet or _signer(settings.keys), client.address)
         executor = LiveExecutor(client, bot.world.network, settings.live)
         executor.know(bot.account.order_ids)
         url = settings.mirror.endpoints.stream.removesuffix("/market") + "/user"
@@ -174,6 +179,28 @@ async def live(settings: BotSettings, environment: Any, bot: Bot) -> AsyncIterat
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+async def alone(world: World, folder: Path, name: str, address: str) -> None:
+    """Note which wallet the ledger called ``name`` is of. Raises BotError where another one is of the same.
+
+    A ledger is named by the wallet of the settings or, without one, by the key that signs for it.
+    """
+
+    def look() -> None:
+        for path in sorted(folder.glob("live-*.sqlite")):
+            named = LEDGER.fullmatch(path.name)
+            if named is None or named["wallet"] == name.lower():
+                continue
+            with LedgerReader(path) as other:
+                if other.query("SELECT 1 FROM meta WHERE name = 'address' AND value = ?", (address.lower(),)):
+                    words = (
+                        "name the wallet in the settings as it was then, or move that ledger away when it holds nothing"
+                    )
+                    raise BotError(f"{path} is of the same wallet, {address}: {words}")
+        world.store.write([("INSERT OR REPLACE INTO meta VALUES ('address', ?)", (address.lower(),))])
+
+    await world.offload(look)
 
 
 async def _listen(channel: UserChannel) -> None:

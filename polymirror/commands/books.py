@@ -15,6 +15,7 @@ from polymirror.commands.tables import BookRow, Moment
 from polymirror.core.states import BookState
 from polymirror.core.units import PRICE_SCALE, size_to_wire
 from polymirror.errors import ConfigError
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,7 +45,7 @@ def name_tokens(markets: Iterable[Market]) -> dict[str, str]:
         if name in twice and starts is not None:
             name = f"{name} {starts:%H:%M}"
         for token in market.tokens:
-            names[token.id] = f"{name} {token.outcome.lower()}"
+            names[token.id] = harmless(f"{name} {token.outcome.lower()}", 64)
     return names
 
 
@@ -104,7 +105,7 @@ class Watched:
         if self._named != len(self._mirror.markets):
             self._named = len(self._mirror.markets)
             self._names = name_tokens(self._mirror.markets)
-        return self._names.get(token, token[:8])
+        return self._names.get(token, harmless(token[:8]))
 
     def find(self, wanted: str) -> str | None:
         """Return the book that is meant by its token id, its name, or its outcome; None: no book yet.

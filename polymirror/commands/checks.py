@@ -23,6 +23,7 @@ from polymirror.core.dialects import DialectBook
 from polymirror.core.hashing import MarketHash
 from polymirror.core.messages import subscription
 from polymirror.errors import MarketNotFound, PolymirrorError, VenueUnavailable
+from polymirror.harmless import harmless
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.rest import Clob
 from polymirror.venue.wire import hang_up, open_wire
@@ -116,7 +117,9 @@ class Checkup:
             if not found:
                 raise MarketNotFound("no up/down market of this hour")
             spent = time.monotonic() - started
-            return Check("gamma", ok=True, found=f"{found[0].slug} found in {_ms(spent)}", figures=_figure(spent))
+            return Check(
+                "gamma", ok=True, found=f"{harmless(found[0].slug, 80)} found in {_ms(spent)}", figures=_figure(spent)
+            )
 
         return await self._answer("gamma", look()), tuple(found)
 
@@ -194,11 +197,11 @@ async def _bounded(name: str, check: Awaitable[Check]) -> Check:
     except MarketNotFound as error:
         return Check(name, ok=False, found=str(error), advice="name an open one: polymirror doctor SLUG")
     except VenueUnavailable as error:
-        return Check(name, ok=False, found=_short(str(error)), advice=NETWORK)
+        return Check(name, ok=False, found=harmless(str(error)), advice=NETWORK)
     except PolymirrorError as error:
-        return Check(name, ok=False, found=_short(str(error)), advice="is the address right?")
+        return Check(name, ok=False, found=harmless(str(error)), advice="is the address right?")
     except Exception as error:  # noqa: BLE001 - a doctor's own failure is a finding, too
-        return Check(name, ok=False, found=_short(f"{type(error).__name__}: {error}"), advice=NETWORK)
+        return Check(name, ok=False, found=harmless(f"{type(error).__name__}: {error}"), advice=NETWORK)
 
 
 def judge_clock(clock: VenueClock, wall_offset: float) -> Check:
@@ -253,8 +256,3 @@ def _figure(seconds: float) -> dict[str, float]:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms"
-
-
-def _short(text: str, limit: int = 160) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 2]}.."

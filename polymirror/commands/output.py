@@ -8,6 +8,9 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+from polymirror.errors import MAX_MESSAGE
+from polymirror.harmless import harmless
+
 MISTAKE: Final = 2
 NOBODY_READS: Final = 141
 """What a shell shows for a program that SIGPIPE ended, such as ``yes | head``."""
@@ -22,7 +25,7 @@ def complain(message: str, code: int = MISTAKE) -> int:
     """Tell a mistake in one line. Returns the exit code."""
     # Perhaps nobody reads this either, and then there is nobody to tell.
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"polymirror: {' '.join(message.split())}\n")
+        sys.stderr.write(f"polymirror: {harmless(' '.join(message.split()), MAX_MESSAGE)}\n")
         sys.stderr.flush()
     return code
 

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
+from polymirror.harmless import harmless
 from polymirror.replay import BOM, ENVELOPES, MAX_LINE_BYTES, TIMES
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Recording:
 
     def describe(self) -> str:
         """Say in words what its first line is: for a recording in which nothing was found."""
-        text = printable(self.first)
+        text = harmless(self.first[: 4 * MAX_TOLD].decode("utf-8", "replace"), MAX_TOLD)
         if self.first in (b"[", b"{"):
             return "its first line is a lone bracket: it is one JSON document over many lines"
         try:
@@ -186,13 +187,6 @@ class Recording:
                 return f"its first line is an event of the type {str(content['event_type'])[:MAX_TOLD]!r}"
             return f"its first line is an object with the keys {_list(map(str, content))}"
         return f"its first line is {text}"
-
-
-def printable(line: bytes) -> str:
-    """Return the beginning of a line as text that is safe to print."""
-    text = line[:MAX_TOLD].decode("utf-8", "replace")
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    return f"{text}.." if len(line) > MAX_TOLD else text
 
 
 def _list(names: Any) -> str:

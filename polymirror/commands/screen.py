@@ -16,11 +16,14 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+
+from polymirror.harmless import escaped, escaped_lines, harmless, harmless_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType
 
 PICTURE_INTERVAL: Final = 0.125
 """Seconds between two pictures."""
@@ -30,9 +33,22 @@ MIN_WIDTH, MIN_HEIGHT = 36, 10
 
 MAX_WARNINGS: Final = 100
 
+MAX_LINE: Final = 500
+"""Characters of one of them that are kept."""
+
 
 class _Console(Console):
-    """A console whose broken pipe is raised, to be told like any other output that is lost."""
+    """A console that shows text as it is: no markup is read in it, and what cannot be seen becomes an escape.
+
+    Its broken pipe is raised, to be told like any other output that is lost.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Make what is drawn, also inside of something else: so that an escape has its place in a table."""
+        for segment in super().render(renderable, options):
+            text = segment.text
+            good = segment.control or text == "\n" or text.isprintable()
+            yield segment if good else Segment(escaped_lines(text), segment.style)
 
     def on_broken_pipe(self) -> None:
         raise  # noqa: PLE0704 - called where the error is handled
@@ -40,7 +56,7 @@ class _Console(Console):
 
 def make_console() -> Console:
     """Make the console for what people read."""
-    return _Console(highlight=False)
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
 def is_live(console: Console) -> bool:
@@ -64,7 +80,7 @@ class _ClockBar(Progress):
 
 def progress_bar(console: Console, *, quiet: bool, kind: type[Progress] = Progress) -> Progress:
     """Make a bar with an estimate that leaves no trace; it shows nothing where no picture can be drawn."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     off = quiet or not console.is_terminal or console.is_dumb_terminal
     return kind(*columns, console=console, transient=True, disable=off)
 
@@ -95,8 +111,18 @@ async def animate(
 
 def print_json(content: Mapping[str, object]) -> None:
     """Print one object on one line, as the last thing."""
-    sys.stdout.write(msgspec.json.encode(content).decode() + "\n")
+    sys.stdout.write(escaped(msgspec.json.encode(content).decode()) + "\n")
     sys.stdout.flush()
+
+
+class OneLine(logging.Formatter):
+    """Makes one line of each record, and lines that begin with a space of an exception that it has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return what is shown."""
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        line = f"polymirror: {harmless(record.getMessage(), MAX_LINE)}"
+        return f"{line}\n{harmless_trace(trace)}" if trace else line
 
 
 class _Keeper(logging.Handler):
@@ -109,7 +135,7 @@ class _Keeper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.count += 1
-        self.newest.append(record.getMessage())
+        self.newest.append(harmless(record.getMessage(), MAX_LINE))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
-import sys
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polymirror.commands.ending import run_loop
+from polymirror.commands.output import complain
 from polymirror.commands.screen import make_console, print_json
 from polymirror.commands.tables import counts_line
 from polymirror.commands.traders import from_file, made_up
@@ -82,6 +82,7 @@ def run_serve(options: ServeOptions) -> int:
     assets = _assets(options)
     outfit = Outfit(
         OutfitConfig(
+            instance=secrets.token_hex(8),
             seed=seed,
             assets=tuple(dict.fromkeys((*USUAL_ASSETS, *assets))),
             traders=traders,
@@ -106,9 +107,7 @@ def run_serve(options: ServeOptions) -> int:
         services=outfit.services,
     )
     if not _is_this_machine(options.host):
-        sys.stderr.write(
-            f"polymirror: warning: listening on {options.host}: everybody who reaches it can see and use all accounts\n"
-        )
+        complain(f"warning: listening on {options.host}: everybody who reaches it can see and use all accounts")
     console = make_console()
     with suppress(KeyboardInterrupt):
         run_loop(_serve(venue, outfit, seed, options, console))

@@ -54,7 +54,7 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
     for violation in summary["violation_list"]:
         about = f"{violation['token']} " if violation["token"] else ""
         text = f"broken: {violation['promise']}: {about}{violation['detail']}"
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     heal, growth = summary["recover_seconds"], summary["memory_growth_kb"]
     console.print(
         f"\n{summary['rounds']} rounds, {summary['seconds']:g} s, {summary['toxics_injected']:,} toxics, "

@@ -76,7 +76,7 @@ def _explain(torture: Torture, result: SeedResult, console: Console, *, quiet: b
 
 def _show(console: Console, summary: dict[str, Any]) -> None:
     for text in summary["explained"]:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, soft_wrap=True)
     table = Table(title="Faults", title_justify="left", box=None, pad_edge=False)
     for heading in ("fault", "injected", "doubted p50", "p99", "max"):
         table.add_column(heading, justify="left" if heading == "fault" else "right")

@@ -21,7 +21,7 @@ from polymirror.commands.books import Watched
 from polymirror.commands.ending import run_loop
 from polymirror.commands.keys import Navigation, pressed_keys
 from polymirror.commands.ladder import ladder_picture
-from polymirror.commands.screen import animate, is_live, kept_warnings, make_console, print_json
+from polymirror.commands.screen import OneLine, animate, is_live, kept_warnings, make_console, print_json
 from polymirror.commands.tables import (
     Dashboard,
     Layout,
@@ -33,6 +33,7 @@ from polymirror.commands.tables import (
     words,
 )
 from polymirror.errors import MarketNotFound, NotLive
+from polymirror.harmless import harmless
 from polymirror.mirror import Mirror
 from polymirror.venue.pages import slug_of
 
@@ -62,6 +63,9 @@ MAX_HEARD: Final = 10_000
 
 MAX_MISSING: Final = 3
 """Markets that are named in a line as not found yet."""
+
+MAX_HEAD: Final = 500
+"""Characters of the first lines of a picture: names and troubles that the venue worded."""
 
 ONCE_LEVELS: Final = 20
 """Levels of each side that ``--once`` prints of a book."""
@@ -106,7 +110,9 @@ def run_watch(
     session = Session(slugs, tokens, seconds, once, json, book, console)
     live = not json and not once and is_live(console)
     if not live and not once:
-        logging.basicConfig(format="polymirror: %(message)s", level=logging.WARNING)
+        shown = logging.StreamHandler()
+        shown.setFormatter(OneLine())
+        logging.basicConfig(handlers=[shown], level=logging.WARNING)
     with kept_warnings() if live or once else nullcontext(), suppress(KeyboardInterrupt):
         run_loop(_watch(session, endpoints, live=live))
     if json and session.result:
@@ -181,7 +187,7 @@ def _tell_heard(session: Session, watched: Watched, heard: deque[tuple[Transitio
 def _books(states: Mapping[str, int], mirror: Mirror) -> str:
     """How many books are in which state, and what is not found yet."""
     missing = list(mirror.missing)
-    named = f"{', '.join(missing[:MAX_MISSING])}{' and more' if len(missing) > MAX_MISSING else ''}"
+    named = f"{harmless(', '.join(missing[:MAX_MISSING]), MAX_HEAD)}{' and more' if len(missing) > MAX_MISSING else ''}"
     return (states_line(states) if states else "no books yet") + (f"; not found yet: {named}" if missing else "")
 
 
@@ -195,9 +201,9 @@ def _tell_missed(session: Session, count: int) -> None:
 def _tell_transition(session: Session, watched: Watched, transition: Transition, at: float) -> None:
     name = watched.name(transition.token)
     if not session.json:
-        detail = f" ({transition.detail})" if transition.detail else ""
+        detail = f" ({harmless(transition.detail)})" if transition.detail else ""
         moved = f"{transition.old.name} -> {transition.new.name}, {words(transition.reason)}{detail}"
-        session.console.print(f"{_date(at)}  {name}: {moved}", markup=False, soft_wrap=True)
+        session.console.print(f"{_date(at)}  {name}: {moved}", soft_wrap=True)
         return
     print_json(
         {
@@ -281,8 +287,8 @@ def _picture(session: Session, watched: Watched, mirror: Mirror, *, keys: bool) 
     frames = f"frames {totals.frames:,}   malformed {sum(totals.malformed.values()):,}"
     names = " ".join(market.slug for market in mirror.markets) or " ".join((*session.slugs, *session.tokens))
     return Dashboard(
-        title=f"polymirror watch  {names}",
-        status="; ".join(trouble) or ", ".join(told),
+        title=harmless(f"polymirror watch  {names}", MAX_HEAD),
+        status=harmless("; ".join(trouble) or ", ".join(told), MAX_HEAD),
         elapsed=watched.elapsed,
         total=session.seconds,
         rows=watched.rows(navigation.sort),

@@ -28,8 +28,8 @@ from polymirror.errors import (
     VenueError,
     VenueUnavailable,
 )
+from polymirror.harmless import harmless
 from polymirror.venue.backoff import FullJitter
-from polymirror.venue.failures import printable
 from polymirror.venue.market import UP_LABELS, Market
 from polymirror.venue.pages import check_token, event_of, slug_of
 
@@ -167,7 +167,7 @@ class Listing:
         """Return the slug and the outcome of a token for a message; the empty text for one without a market."""
         market = self._of_token.get(token)
         outcomes = [] if market is None else [each.outcome for each in market.tokens if each.id == token]
-        return printable(f"{market.slug} {outcomes[0]}", MAX_NAME) if market is not None and outcomes else ""
+        return harmless(f"{market.slug} {outcomes[0]}", MAX_NAME) if market is not None and outcomes else ""
 
     def refusal(self, name: str) -> NotLive | None:
         """Return the error for what is still looked for, which tells why it is not found."""
@@ -207,7 +207,7 @@ class Listing:
 
     def add_found(self, market: Market, holders: Iterable[Hashable] = (USER,)) -> Market:
         """Start to mirror what the service described: what is wrong with it is no setting of ours (BadResponse)."""
-        call = f"market {printable(market.slug, MAX_NAME)}"
+        call = f"market {harmless(market.slug, MAX_NAME)}"
         if len(market.tokens) != PAIR:
             raise BadResponse(call, f"two tokens were expected, not {len(market.tokens)}")
         try:
@@ -215,7 +215,7 @@ class Listing:
         except ConfigError as error:
             if error.field != "asset_ids":
                 raise
-            raise BadResponse(call, printable(str(error))) from error
+            raise BadResponse(call, harmless(str(error))) from error
         return market
 
     def remove(self, condition_id: str) -> None:

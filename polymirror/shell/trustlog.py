@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from polymirror.core.states import BookState
-from polymirror.shell.warnlog import one_line
+from polymirror.harmless import harmless
+from polymirror.shell.warnlog import MAX_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -109,7 +110,7 @@ class TrustLog:
                 kind.spoke = at
                 for told in group:
                     kind.known.add(told.name)
-                    log.log(told.level, "%s", one_line(told.line))
+                    log.log(told.level, "%s", harmless(told.line, MAX_LINE))
 
     def due(self) -> float | None:
         """Return when to sum up what is only counted yet; None: nothing is."""
@@ -135,7 +136,7 @@ class TrustLog:
         kind.known.update(told.name for told in waiting)
         first, count = waiting[0], len(waiting)
         if count == 1:
-            log.log(first.level, "%s", one_line(first.line))
+            log.log(first.level, "%s", harmless(first.line, MAX_LINE))
             return
         seconds = max((told.seconds for told in waiting if told.seconds is not None), default=None)
         names = list(dict.fromkeys(told.name for told in waiting))
@@ -143,7 +144,8 @@ class TrustLog:
         worst = "" if seconds is None else f", {first.measure} {seconds:.3f} s"
         changes = "1 book" if len(names) == 1 else f"{len(names)} books"
         times = f" ({count} times)" if count > len(names) else ""
-        log.log(first.level, "%s", one_line(f"{first.what} {changes}{times}: {first.why}{worst}: {among}"))
+        line = f"{first.what} {changes}{times}: {first.why}{worst}: {among}"
+        log.log(first.level, "%s", harmless(line, MAX_LINE))
 
     def _describe(self, it: Transition) -> Told | None:
         level, why, timing, measure, seconds = logging.INFO, it.reason.name, "", "", None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from polymirror.harmless import harmless
+
 log: logging.Logger = logging.getLogger("polymirror")
 
 INTERVAL = 10.0
@@ -45,11 +47,6 @@ class WarnLog:
             self._seen[kind] = (at, suppressed + 1)
             return False
         more = f" ({suppressed} more of this kind since)" if suppressed else ""
-        log.log(level, "%s%s", one_line(f"{kind}: {detail}"), more, exc_info=error)
+        log.log(level, "%s%s", harmless(f"{kind}: {detail}", MAX_LINE), more, exc_info=error)
         self._seen[kind] = (now, 0)
         return True
-
-
-def one_line(text: str) -> str:
-    """Replace what could break the line or drive a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MAX_LINE])

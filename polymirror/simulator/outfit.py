@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import secrets
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,6 +104,8 @@ class OutfitConfig:
     """How far look-ups and lists are behind."""
     redeem_after_ms: int = 0
     """For how long a redemption is refused after the first attempt."""
+    instance: str = ""
+    """A name for this run, by which whoever comes back can tell whether it is the same venue with the same accounts."""
     blocked: bool = False
     """Whether the geoblock says that one may not trade from here."""
     feed_faults: tuple[str, ...] = ()
@@ -216,8 +217,6 @@ class Listing:
     def __init__(self, parts: _Parts, config: OutfitConfig) -> None:
         self._parts = parts
         self._config = config
-        # Whoever comes back can tell whether it is the same venue, with the same accounts.
-        self._instance = secrets.token_hex(8)
 
     def answer(self, call: Call, now_ms: int) -> Answer | None:
         """Answer the one call that is for it."""
@@ -225,7 +224,7 @@ class Listing:
             return None
         host = call.headers.get("host", "127.0.0.1")
         where = addresses(f"http://{host}", self._parts.feeds)
-        return told({"time_ms": now_ms, "instance": self._instance, **where, **self._content()})
+        return told({"time_ms": now_ms, "instance": self._config.instance, **where, **self._content()})
 
     def _content(self) -> dict[str, Any]:
         ledger = self._parts.ledger

@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Final
 
 from polymirror.errors import BadResponse
-from polymirror.venue.failures import printable
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Sequence
@@ -38,7 +38,7 @@ async def read_body(call: str, pieces: AsyncIterable[bytes], encodings: Sequence
     layers = [layer for each in encodings for name in each.split(",") if (layer := name.strip().lower())]
     layers = [layer for layer in layers if layer != "identity"]
     if layers and (len(layers) > 1 or layers[0] not in GZIP):
-        named = printable(", ".join(layers), 60)
+        named = harmless(", ".join(layers), 60)
         raise BadResponse(call, f"encoded with {named}: no more than one layer of gzip is accepted", UNREADABLE)
     unzip = zlib.decompressobj(zlib.MAX_WBITS | 16) if layers else None
     body = bytearray()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from polymirror.venue.failures import printable
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed
@@ -67,11 +67,11 @@ def cause_of(closed: ConnectionClosed) -> CloseCause:
     if ours_first and closed.sent is not None:
         # The library fails a connection on its own when a frame breaks the protocol or a limit.
         kind = CloseKind.OVERFLOW if closed.sent.code == MESSAGE_TOO_BIG else CloseKind.RESET
-        return CloseCause(kind, printable(closed.sent.reason, MAX_REASON), closed.sent.code)
+        return CloseCause(kind, harmless(closed.sent.reason, MAX_REASON), closed.sent.code)
     if closed.rcvd is not None:
-        return CloseCause(CloseKind.CLOSED, printable(closed.rcvd.reason, MAX_REASON), closed.rcvd.code)
+        return CloseCause(CloseKind.CLOSED, harmless(closed.rcvd.reason, MAX_REASON), closed.rcvd.code)
     detail = str(closed.__cause__ or "") or "no close frame"
-    return CloseCause(CloseKind.RESET, printable(detail, MAX_REASON))
+    return CloseCause(CloseKind.RESET, harmless(detail, MAX_REASON))
 
 
 @define

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from polymirror.errors import VenueUnavailable
+from polymirror.harmless import harmless
 from polymirror.venue.backoff import parse_retry_after
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ def explain(error: BaseException, *, host: str = "", seconds: float | None = Non
     for each in behind:
         found = _known(each, host, seconds)
         if found:
-            return printable(found)
+            return harmless(found)
     # Nothing that is known: the words of the library, and of what was behind it.
     texts = dict.fromkeys(text for each in (behind[0], behind[-1]) if (text := str(each).strip()))
-    return printable(f"{type(error).__name__}: {': '.join(texts)}" if texts else type(error).__name__)
+    return harmless(f"{type(error).__name__}: {': '.join(texts)}" if texts else type(error).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -192,19 +193,14 @@ def _place(url: str, location: str) -> str:
     try:
         parts = urlsplit(urljoin(url, location[:MAX_ADDRESS].strip()))
     except ValueError:
-        return printable(f"an address that cannot be read: {location[:40]!r}")
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")[:100]
+        return harmless(f"an address that cannot be read: {location[:40]!r}")
+    return harmless(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", 100)
 
 
 def wish(headers: Iterable[str], wall_now: float) -> float | None:
     """Return the longest wait in seconds that ``Retry-After`` headers ask for; None if none can be read."""
     waits = (parse_retry_after(each, wall_now) for each in headers)
     return max((seconds for seconds in waits if seconds is not None), default=None)
-
-
-def printable(text: str, limit: int = MAX_CAUSE) -> str:
-    """Return text of a peer as one that can be logged, printed and encoded, of at most ``limit`` characters."""
-    return "".join(each if each.isprintable() else "?" for each in text[:limit])
 
 
 def page_in(body: bytes) -> str:
@@ -218,5 +214,5 @@ def page_in(body: bytes) -> str:
     from html import unescape  # noqa: PLC0415 - hardly ever needed
 
     found = TITLE.search(head)
-    title = printable(" ".join(unescape(found[1]).split()), MAX_TITLE) if found else ""
-    return f"looks like HTML, titled {title!r}" if title else "looks like HTML"
+    title = harmless(" ".join(unescape(found[1]).split()), MAX_TITLE) if found else ""
+    return f"looks like HTML, titled '{title}'" if title else "looks like HTML"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 from attrs import define, frozen
 
 from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError, VenueUnavailable
+from polymirror.harmless import harmless
 from polymirror.venue.backoff import FullJitter, parse_retry_after
 from polymirror.venue.body import UNREADABLE, read_body
 from polymirror.venue.budget import RateBudget
@@ -28,7 +29,6 @@ from polymirror.venue.failures import (
     explain_status,
     follow,
     page_in,
-    printable,
     unavailable,
     wish,
 )
@@ -222,7 +222,7 @@ class Http:
                 try:
                     request = self._client.build_request(method, url, params=query, json=post)
                 except (httpx.InvalidURL, UnicodeError) as error:
-                    raise BadResponse(name, f"fits into no request: {printable(str(error))}") from error
+                    raise BadResponse(name, f"fits into no request: {harmless(str(error))}") from error
                 await self._budget.spend(name)
                 self.counters.calls += 1
                 sent = self._clock()
@@ -312,4 +312,4 @@ def _read_error(name: str, body: bytes) -> tuple[str | None, float | None]:
     text = content.get("error")
     wish = content.get("retry_after_seconds")
     seconds = parse_retry_after(str(wish), 0.0) if isinstance(wish, (int, Decimal, str)) else None
-    return (printable(text, MAX_DETAIL) if isinstance(text, str) else None), seconds
+    return (harmless(text, MAX_DETAIL) if isinstance(text, str) else None), seconds

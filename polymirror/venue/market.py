@@ -14,7 +14,7 @@ from attrs import frozen
 
 from polymirror.core.fees import FeeSchedule
 from polymirror.errors import BadResponse, ConfigError, MarketNotFound
-from polymirror.venue.failures import printable
+from polymirror.harmless import harmless
 from polymirror.venue.fields import Reader
 
 if TYPE_CHECKING:
@@ -138,12 +138,12 @@ class Market:
             if token.outcome.lower() in labels:
                 return token
         raise BadResponse(
-            f"market {printable(self.slug, MAX_SLUG)}",
+            f"market {harmless(self.slug, MAX_SLUG)}",
             f"no outcome is called {' or '.join(labels)}, only {self._outcomes()}",
         )
 
     def _outcomes(self) -> str:
-        return printable(", ".join(token.outcome for token in self.tokens))
+        return harmless(", ".join(token.outcome for token in self.tokens))
 
 
 @frozen
@@ -223,7 +223,7 @@ def parse_clob_market(condition_id: str, reader: Reader) -> ClobMarket:
 def _tokens(reader: Reader, slug: str) -> tuple[Token, ...]:
     ids = reader.texts("clobTokenIds")
     if not ids:
-        raise MarketNotFound(f"market {printable(slug, MAX_SLUG)} is announced but has no tokens yet")
+        raise MarketNotFound(f"market {harmless(slug, MAX_SLUG)} is announced but has no tokens yet")
     outcomes = reader.texts("outcomes")
     if len(outcomes) != len(ids) or not all(ids) or not all(outcomes):
         raise reader.bad("outcomes", f"{len(ids)} labels, one for each token")

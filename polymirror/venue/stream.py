@@ -13,9 +13,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from polymirror.errors import ConfigError, VenueUnavailable
+from polymirror.harmless import harmless
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.closing import MAX_REASON, CloseCause, CloseKind, StreamCounters, cause_of
-from polymirror.venue.failures import printable
 from polymirror.venue.groups import first_of
 from polymirror.venue.losslog import LossLog
 from polymirror.venue.network import REAL
@@ -202,7 +202,7 @@ class Stream:
             raise _Lost(cause, error.retry_after) from error
         except ConfigError as error:
             # It was good at the start: somebody changed the environment of a program that runs.
-            cause = CloseCause(CloseKind.OPEN_FAILED, printable(str(error), MAX_REASON))
+            cause = CloseCause(CloseKind.OPEN_FAILED, harmless(str(error), MAX_REASON))
             self._note(cause)
             raise _Lost(cause) from error
         # By now the module is there, unless the network is a virtual one.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
+from bots.common.errors import NotSent, Unanswered
 from bots.common.execution.base import ChainStatus, OrderState
 from bots.common.execution.live import LiveConfig
+from bots.common.execution.reading import fills
+from bots.common.execution.wire import Departure
 from bots.common.orders.order import Outcome
-from tests.bots.execution_rig import DELAYED, KILLED, LOST, ScriptedClient, buy, d, fill, leased, matched
+from tests.bots.execution_rig import DELAYED, KILLED, LOST, TOKEN, ScriptedClient, buy, d, fill, leased, matched
 from tests.bots.test_execution_live import live, resolve, submit
+
+pytestmark = pytest.mark.anyio
 
 FILL, FAILED = [fill(buy())], [fill(buy(), status=ChainStatus.FAILED)]
 
@@ -36,3 +42,24 @@ def test_an_order_that_was_said_to_have_matched_is_not_dead_because_another_word
     assert (third.outcome, third.detail) == (
         Outcome.NO_MATCH, "matched, and its trades failed on the chain: nothing moved"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
+async def test_an_order_that_has_left_once_is_not_unsent_because_a_second_connection_could_not_be_made(error):
+    departure = Departure(lambda: None, traced=True)
+    departure()
+    assert isinstance(departure.failed("order", error("no way")), NotSent)
+    await departure.trace("http2.send_request_headers.started", {})
+    assert isinstance(departure.failed("order", error("no way")), Unanswered)
+    # Where nobody tells when the bytes leave, the error itself says that they did not.
+    departure = Departure(lambda: None, traced=False)
+    departure()
+    assert isinstance(departure.failed("order", error("no way")), NotSent)
+
+
+@pytest.mark.parametrize("number", ["1E+12", "1E+60"])
+@pytest.mark.parametrize("where", ["price", "shares", "maker"])
+def test_a_trade_of_absurd_numbers_is_no_answer_and_ends_nothing(number, where):
+    trade = fill(buy(), **({} if where == "maker" else {where: number}))
+    with pytest.raises(Unanswered, match="trades: "):
+        fills(trade, [(TOKEN, d(number), trade.shares)] if where == "maker" else [])

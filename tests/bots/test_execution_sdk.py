@@ -11,6 +11,7 @@ import threading
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import assume, given
@@ -290,6 +291,19 @@ async def test_trades_say_how_far_the_chain_is_with_them_and_are_only_those_we_t
         venue.answers["GET /data/trades"] = (200, a_page(odd))
         (whole,) = await client.trades(0)
     assert (whole.price, whole.shares, whole.side, whole.at_ms) == (d("0.514"), d("20.235294"), Side.BUY, AT_MS)
+
+
+async def test_what_years_of_lost_markets_left_in_the_wallet_is_read_to_its_end(monkeypatch):
+    async def pages(*, page_size=100):
+        for first in range(0, 20_000, page_size):
+            items = [SimpleNamespace(asset_id=number, current_size=d(1)) for number in range(first, first + page_size)]
+            yield SimpleNamespace(items=items, has_more=first + page_size < 20_000)
+
+    async with a_client() as (client, venue):
+        venue.answers["GET /balance-allowance"] = (200, {"balance": "5000000", "allowances": {}})
+        monkeypatch.setattr(client._sender, "list_positions", pages)
+        holdings = await client.holdings()
+        assert (holdings.cash, len(holdings.positions)) == (5, 20_000)
 
 
 async def test_a_sale_is_signed_as_a_sale():

@@ -91,17 +91,18 @@ class Disk(Database):
         super().write(statements)
 
 
-def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=None, **changes):
+def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=None, venue=None, **changes):
     """Enter one pair; return the manager, the venue, the database and what was told."""
 
     async def main():
         account, risk = Account(), Risk(risk_limits or RiskLimits(second_entry=True, cooldown_ms=0))
-        store, venue, told, mirror = database or Database(), Market(answers, slow), [], Pair()
+        store, told, mirror = database or Database(), [], Pair()
+        exchange = (venue or Market)(answers, slow)
         ledger = Ledger(store, network(), account=account, followers=(RiskFollower(risk, account),))
         await ledger.open()
         manager = OrderManager(
-            executor=venue, ledger=ledger, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
-            reconciler=Reconciler(ledger, venue, network()), on_result=lambda o, r: told.append((o.side, r.outcome)),
+            executor=exchange, ledger=ledger, risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
+            reconciler=Reconciler(ledger, exchange, network()), on_result=lambda o, r: told.append((o.side, r.outcome)),
         )  # fmt: skip
         running = asyncio.create_task(manager.run())
         await asyncio.sleep(0.01)
@@ -110,7 +111,7 @@ def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=N
             await during(mirror)
         await asyncio.sleep(seconds)
         running.cancel()
-        return manager, venue, store, told
+        return manager, exchange, store, told
 
     return in_virtual_time(main)
 
@@ -126,6 +127,29 @@ def test_both_legs_are_written_down_together_and_leave_side_by_side():
     assert rows == [(first, 400_000, 5_200_000, YES), (first, 400_000, 5_200_000, NO)]
     assert {held.shares for held in manager.account.positions.values()} == {10}
     assert len({order.client_id for order in venue.orders}) == 2
+
+
+def test_a_leg_whose_task_fails_leaves_the_other_to_the_task_that_sent_it(caplog):
+    def fails(_order):
+        raise RuntimeError("a bug")
+
+    class Slow(Market):
+        async def submit(self, order, lease, stopped):
+            if order.token == NO:
+                await asyncio.sleep(1)
+                lease.check()
+            return await super().submit(order, lease, stopped)
+
+        async def resolve(self, order, order_id):
+            resolved.append(order.token)
+            return Result(outcome=Outcome.UNKNOWN)
+
+    resolved = []
+    manager, _, _, told = play({(YES, Side.BUY): fails, (NO, Side.BUY): filled}, venue=Slow)
+    assert told == [(Side.BUY, Outcome.FILLED)]
+    assert set(resolved) == {YES}
+    assert sorted(manager.account.positions) == [NO]
+    assert "a bug" in caplog.text
 
 
 def test_what_traded_is_told_and_followed_though_the_disk_is_full_by_then():

@@ -11,6 +11,7 @@ import pytest
 
 from bots.common.errors import StateInvalid
 from bots.common.execution.base import ChainStatus, Trade
+from bots.common.ledger import account as account_module
 from bots.common.ledger import ledger as ledger_module
 from bots.common.ledger.account import Account, AlreadyBegun, Position, UnknownOrder
 from bots.common.ledger.database import Database, LedgerCorrupt
@@ -93,6 +94,18 @@ def test_a_row_is_read_back_equal():
         assert from_row(type(record), to_row(record)) == record
 
 
+def test_reading_many_rows_looks_at_their_classes_once(monkeypatch):
+    database = Database()
+    a_life(opened(database))
+
+    def again(_kind):
+        raise AssertionError
+
+    opened(database)
+    monkeypatch.setattr(attrs, "has", again)
+    assert opened(database).account.totals.orders == 4
+
+
 def test_what_was_read_back_is_what_was_there_and_the_risk_with_it():
     database, risks = Database(), [Risk(LIMITS), Risk(LIMITS)]
     account = Account()
@@ -134,6 +147,15 @@ def test_legs_are_begun_all_or_none():
     drive(ledger.begin(an_order("0xm3"), an_order("0xm3", "102", client_id="leg3"), worst=Decimal("0.5")))
     rows = database.read("SELECT group_id, worst_e6 FROM orders WHERE market = '0xm3'")
     assert rows == [("buy:0xm3", 500_000)] * 2
+
+
+def test_legs_of_which_one_cannot_be_begun_leave_none_of_the_others_open(monkeypatch):
+    monkeypatch.setattr(account_module, "MAX_OPEN", 2)
+    ledger = opened(Database())
+    drive(ledger.begin(an_order()))
+    with pytest.raises(StateInvalid, match="less than 2 orders"):
+        drive(ledger.begin(an_order("0xm2", client_id="a"), an_order("0xm2", "202", client_id="b")))
+    assert list(ledger.account.open) == ["buy:0xm1"]
 
 
 def test_an_order_whose_intent_cannot_be_written_is_refused_and_reserves_nothing():
@@ -229,6 +251,16 @@ def test_equal_decisions_are_counted_and_kept_once_a_minute():
         ("m", "size TOO_DEAR", 660_000, 0), ("m2", "size TOO_DEAR", None, 0),
         ("m", "size TOO_DEAR", None, 4), ("m", "order", None, 0),
     ]  # fmt: skip
+
+
+def test_a_clock_that_was_ahead_keeps_no_decision_from_being_written():
+    database, clock = Database(), Clock()
+    ledger = opened(database, clock)
+    ledger.decide("m", "slug", "SMALL_MOVE")
+    clock.seconds -= 86_400
+    ledger.decide("m", "slug", "SMALL_MOVE")
+    drive(ledger.flush())
+    assert database.read("SELECT count(*) FROM decisions") == [(2,)]
 
 
 def test_notices_wait_in_the_outbox_until_they_are_sent():

@@ -140,7 +140,7 @@ def test_a_full_disk_is_an_error_of_the_disk_and_nothing_is_half_there(tmp_path)
 def test_a_second_process_is_kept_out_and_may_read(tmp_path):
     path = tmp_path / "bot.sqlite"
     database = Database(path)
-    with pytest.raises(LedgerInUse, match="in use by another process"):
+    with pytest.raises(LedgerInUse, match="in use by another process: stop it, two bots"):
         Database(path)
     with LedgerReader(path) as reader:
         assert reader.trades() == []

@@ -6,16 +6,18 @@ import asyncio
 import logging
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
 
-from bots.common.ledger.database import Database
+from bots.common.errors import BotError
+from bots.common.ledger.database import Database, inline
 from bots.common.ledger.reader import LedgerReader
 from bots.common.operate.settings import SettingsError, build
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
-from bots.oracle_lag.live import lacking, paper, run, run_live
+from bots.oracle_lag.live import alone, lacking, paper, run, run_live
 from polymirror.config import MirrorConfig
 from polymirror.simulator import Simulator
 from polymirror.simulator.feeds import RtdsFeed
@@ -138,6 +140,24 @@ def test_a_folder_that_cannot_be_one_is_told_in_a_line(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "set another folder" in said
+
+
+def test_a_wallet_that_has_a_ledger_under_another_name_is_not_traded_for_with_a_second_one(tmp_path):
+    signer, deposit, other = "0x51", "0xDE", "0x99"
+
+    def start(name, address):
+        database = Database.of(tmp_path, "live", name)
+        database.copy_of_day("20261130")
+        try:
+            asyncio.run(alone(SimpleNamespace(store=database, offload=inline), tmp_path, name, address))
+        finally:
+            database.close()
+
+    start(signer, deposit)
+    start(signer, deposit)
+    start(other, other)
+    with pytest.raises(BotError, match=r"live-0x51\.sqlite is of the same wallet, 0xDE"):
+        start(deposit, deposit)
 
 
 def test_paper_orders_never_reach_the_venue_and_are_paid_from_paper_money():

@@ -14,7 +14,7 @@ from bots.oracle_lag.live import run
 from bots.oracle_lag.rehearse import rehearsal
 from polymirror.errors import MissingExtra
 from polymirror.simulator import Simulator
-from polymirror.simulator.outfit import Outfit
+from polymirror.simulator.outfit import Outfit, OutfitConfig
 from polymirror.simulator.settings import ExchangeConfig, RoundsConfig
 
 
@@ -54,14 +54,14 @@ def test_a_rehearsal_goes_on_with_its_wallet_as_long_as_the_venue_runs(tmp_path)
     pytest.importorskip("polymarket")
     folders = [BotSettings(folder=tmp_path / name) for name in ("one", "one", "two")]
 
-    async def wallets():
-        outfit = Outfit()
+    async def wallets(instance):
+        outfit = Outfit(OutfitConfig(instance=instance))
         async with Simulator(config=ExchangeConfig(seed=1), feeds=outfit.feeds, services=outfit.services) as venue:
             return [(await asyncio.to_thread(rehearsal, each, venue.base_url)).settings.wallet for each in folders]
 
-    first, again, elsewhere = asyncio.run(wallets())
+    first, again, elsewhere = asyncio.run(wallets("a"))
     assert first == again != elsewhere
-    assert first not in asyncio.run(wallets())
+    assert first not in asyncio.run(wallets("b"))
 
 
 def test_the_whole_bot_passes_its_checks_with_the_venue_s_sdk(tmp_path, monkeypatch):

@@ -300,6 +300,31 @@ def test_a_winner_is_redeemed_until_the_venue_says_so(first):
     in_virtual_time(main)
 
 
+def test_a_redemption_that_hangs_keeps_no_order_from_being_looked_up_and_no_book_from_being_read():
+    class Hanging(Venue):
+        async def redeem(self, market, token):
+            self.calls.append("redeem")
+            await asyncio.sleep(240)
+            return UNKNOWN
+
+    async def main():
+        venue = Hanging([filled, UNKNOWN], [UNKNOWN])
+        async with dealing(venue, limits=EAGER) as dealer:
+            dealer.consider(Mirror(), WISH)
+            await asyncio.sleep(1)
+            dealer.decide(MARKET, {TOKEN: d(1)})
+            await asyncio.sleep(1)
+            other = evolve(WISH, terms=evolve(TERMS, market="0xother"))
+            assert dealer.consider(Mirror(), other)
+            looked, begun = dealer._reconciler.looked_at, len(venue.calls)
+            await asyncio.sleep(200)
+            assert venue.calls.count("redeem") == 1
+            assert venue.calls[begun:].count("resolve") > 5
+            assert dealer._reconciler.looked_at > looked + 100
+
+    in_virtual_time(main)
+
+
 def test_a_loser_is_booked_without_asking_the_venue():
     async def main():
         venue = Venue([filled])

@@ -90,7 +90,7 @@ def test_each_failure_is_one_line_with_what_to_do():
     assert report.exit_code == EXIT_FAILED != 0
     assert report.failures == (
         "venue: the key is wrong -> set another key",
-        "odd: RuntimeError: something nobody foresaw -> ask a person",
+        "odd: RuntimeError: something\\nnobody foresaw -> ask a person",
         "slow: no answer within 1 s -> check the network, the proxy variables (HTTPS_PROXY, NO_PROXY) and the address",
     )
 

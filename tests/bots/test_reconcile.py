@@ -10,12 +10,15 @@ from attrs import evolve
 
 from bots.common.errors import BadCredentials, Unanswered
 from bots.common.execution.base import ChainStatus
+from bots.common.execution.live import LiveExecutor
+from bots.common.ledger import account as account_module
 from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
 from bots.common.orders.order import Outcome, Result, Side
 from bots.common.orders.reconcile import Reconciler
 from tests.bots.books_rig import FILLED, LOST, NO_MATCH, UNKNOWN, Scripted, World, a_trade
 from tests.bots.crash_rig import UP, Clock, a_sale, an_order, drive
+from tests.bots.execution_rig import ScriptedClient, buy, in_virtual_time, network
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +52,20 @@ def test_an_order_that_stays_unknown_keeps_its_money_reserved_and_is_named():
     assert world.risk.open_money == Decimal("6.0175")
     assert world.venue.names().count("resolve") == 3
     assert "is still unknown" in found.lines()[0]
+
+
+def test_an_order_that_stays_unknown_holds_no_start_up_for_longer_than_one_look_at_it():
+    async def main():
+        ledger = Ledger(Database(), network())
+        await ledger.open()
+        await ledger.begin(buy())
+        executor, began = LiveExecutor(ScriptedClient(states=[None]), network()), asyncio.get_running_loop().time()
+        found = await Reconciler(ledger, executor, network()).start()
+        return len(found.unresolved), asyncio.get_running_loop().time() - began
+
+    unresolved, took = in_virtual_time(main)
+    assert unresolved == 1
+    assert took < 30
 
 
 def test_what_one_look_up_learned_helps_the_next_and_outlives_a_crash():
@@ -177,6 +194,51 @@ def test_fills_beyond_what_the_order_offered_are_not_booked():
     assert list(world.account.claims) == ["buy:0xm1"]
 
 
+@pytest.mark.parametrize("status", [ChainStatus.MATCHED, ChainStatus.CONFIRMED, ChainStatus.FAILED])
+def test_a_trade_of_an_order_that_was_booked_as_nothing_is_told_unless_it_failed(status):
+    world = World(trades=[[a_trade(status=status)]])
+    world.begin(an_order(), evolve(NO_MATCH, order_id="0xa"))
+    world.check(5)
+    lines = [line for line in world.told if "was booked as one that traded nothing" in line]
+    assert len(lines) == (status is not ChainStatus.FAILED)
+    assert len(world.told) == len(lines)
+
+
+def test_fills_that_cannot_be_the_order_s_are_told_with_the_reason():
+    world = World(trades=[[a_trade("100", "60")]], holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    world.check(5)
+    (line,) = world.told
+    assert "buy:0xm1" in line
+    assert "not booked, because its trades use 60 pUSD of 6 offered" in line
+
+
+def test_an_order_that_stays_unknown_for_ever_does_not_make_the_list_of_trades_longer_and_longer():
+    class Asked(Scripted):
+        async def trades(self, since_ms):
+            self.asked.append(("since", since_ms))
+            return self._next("trades")
+
+    world = World()
+    world.venue.__class__ = Asked
+    world.begin(an_order(), UNKNOWN)
+    world.clock.seconds += 30 * 86_400
+    world.check()
+    (since,) = [each[1] for each in world.venue.asked if each[0] == "since"]
+    assert since > (world.clock.seconds - 2 * 86_400) * 1000
+
+
+def test_a_trade_is_confirmed_however_many_orders_came_after_it(monkeypatch):
+    monkeypatch.setattr(account_module, "MAX_REMEMBERED", 2)
+    world = World(holdings=[{UP: "10"}])
+    world.begin(an_order(), FILLED)
+    for number in range(3):
+        world.begin(an_order("0xm2", "202", client_id=f"later{number}"), NO_MATCH)
+    world.venue.answers["trades"] = [[a_trade()]]
+    world.check()
+    assert world.account.claims == {}
+
+
 def test_a_trade_of_nobody_s_order_is_named_once():
     world = World(trades=[[a_trade(order_id="0xother")]])
     world.check(5)
@@ -256,6 +318,23 @@ def test_shares_that_somebody_sold_are_corrected_when_the_trades_say_so_too():
     assert "corrected" in world.told[-1]
 
 
+def test_a_list_of_the_last_minutes_says_nothing_of_shares_that_were_bought_before():
+    class Recent(Scripted):
+        async def trades(self, since_ms):
+            return [trade for trade in self._next("trades") if trade.at_ms >= since_ms]
+
+    early = a_trade(order_id="0xa")
+    late = a_trade(order_id="0xb", id="t2", at_ms=early.at_ms + 3_600_000)
+    world = World(holdings=[{UP: "10"}], trades=[[early, late]])
+    world.venue.__class__ = Recent
+    world.begin(an_order(), FILLED, final=True)
+    world.clock.seconds += 3_600
+    world.begin(an_order(client_id="second"), evolve(FILLED, order_id="0xb"), final=True)
+    world.check(5)
+    assert world.account.positions[UP].shares == 20
+    assert ["books differ" in line for line in world.told] == [True]
+
+
 def test_a_foreign_holding_is_named_once_and_left_alone():
     world = World(holdings=[{"999": "3"}])
     world.check(9)
@@ -263,6 +342,25 @@ def test_a_foreign_holding_is_named_once_and_left_alone():
         "the wallet holds 3 of 999, which was never ordered: left alone"
     ]
     assert world.account.positions == {}
+
+
+def test_what_thousands_of_lost_markets_left_in_the_wallet_costs_a_look_no_question_each():
+    class Counting(Database):
+        reads = 0
+
+        def read(self, sql, values=()):
+            self.reads += 1
+            return super().read(sql, values)
+
+    world = World(Counting(), holdings=[{str(number): "10" for number in range(1_000, 1_200)}])
+    for number in range(1_000, 1_200):
+        order = an_order(f"0x{number}", str(number))
+        world.begin(order, evolve(FILLED, order_id=f"0x{number}"), final=True)
+        drive(world.ledger.settle(world.account.positions[order.token], Decimal(0), "worthless"))
+    before = world.store.reads
+    world.check(4)
+    assert world.told == []
+    assert world.store.reads - before < 20
 
 
 def test_what_was_seen_once_and_ended_keeps_nothing_else_from_being_looked_at():

@@ -113,3 +113,16 @@ def test_shares_that_are_gone_are_a_loss_of_the_day_also_when_others_are_left(wo
     drive(ledger.correct(left, "half of it is gone"))
     assert risk.profit_today(now_ms) == Decimal("-2.45")
     assert Decimal("2.45") in [entry.money for entry in risk.entries]
+
+
+def test_a_purchase_that_fails_when_a_part_of_it_was_sold_leaves_nothing_at_risk(world):
+    ledger, risk, now_ms = world
+    drive(ledger.finish("no", NEVER, final=True))
+    drive(ledger.finish("yes", CHEAP))
+    sale = attrs.evolve(a_sale("0xm", "101", shares="4.00"), client_id="sale")
+    drive(ledger.begin(sale, group_id="yes"))
+    drive(ledger.finish("sale", Result(outcome=Outcome.FILLED, shares=Decimal(4), money=Decimal("1.96"))))
+    drive(ledger.finish("sale", NEVER, final=True))
+    drive(ledger.finish("yes", NEVER, final=True))
+    assert (ledger.account.positions, risk.entries) == ({}, ())
+    assert risk.profit_today(now_ms) == ledger.account.totals.profit == 0

@@ -163,6 +163,17 @@ def test_an_unknown_order_ends_as_nothing_when_nothing_is_held_and_no_money_is_m
     assert "ended by settlement" in world.told[0]
 
 
+def test_an_unknown_order_does_not_end_as_nothing_while_trades_are_listed_that_may_be_its_own():
+    # The chain is behind: neither shares nor money have moved yet.
+    pending = a_trade(status=ChainStatus.RETRYING, order_id="0xq", shares="4", money="2.4")
+    world = unknown_world(trades=[[pending]])
+    world.settle(WON, seconds=300)
+    assert list(world.account.open) == ["buy:0xm1"]
+    world.venue.answers.update(trades=[[evolve(pending, status=ChainStatus.FAILED)]])
+    world.settle(WON, seconds=120)
+    assert (world.account.open, world.account.totals.profit) == ({}, 0)
+
+
 def test_an_unknown_order_ends_as_a_trade_when_its_shares_are_there():
     paid = Result(outcome=Outcome.FILLED, shares=Decimal("10.5"), money=Decimal("10.5"))
     world = unknown_world(holdings=[{UP: "10.5"}], redeem=[paid])
@@ -205,6 +216,34 @@ def test_unknown_orders_of_two_markets_that_never_arrived_do_not_keep_each_other
     world.settle({"202": Decimal(1)}, seconds=120, market="0xm2")
     assert world.account.open == {}
     assert world.account.totals.profit == 0
+
+
+@pytest.mark.parametrize(
+    ("gap", "payouts", "ends"),
+    [
+        ("100", LOST, True), ("-100", LOST, True), ("-0.05", LOST, True), ("-6.01", LOST, False), ("-6", LOST, False),
+        ("0.05", WON, True), ("-0.05", WON, True), ("-6.01", WON, False), ("3.99", WON, False), ("100", WON, False),
+    ],
+)  # fmt: skip
+def test_money_that_no_fate_of_an_unknown_order_explains_does_not_keep_it_open_for_ever(gap, payouts, ends):
+    """Such as a deposit by hand: pUSD are not compared, and it is not told, before the order has ended."""
+    world = unknown_world()
+    world.venue.cash += Decimal(gap)
+    world.settle(payouts, seconds=TELL_AFTER - 60)
+    assert world.account.open
+    world.settle(payouts, seconds=3 * TELL_AFTER)
+    assert (world.account.open == {}) is ends
+    world.check(5)
+    assert (world.account.totals.moved == 1000 + Decimal(gap)) is ends
+
+
+def test_of_two_unknown_orders_one_that_traded_does_not_keep_the_other_open():
+    world = unknown_world(holdings=[{"202": "10"}])
+    world.begin(an_order("0xm2", "202", client_id="other"), UNKNOWN)
+    world.venue.cash -= Decimal("6.05")  # another fee than its terms said
+    world.settler.decide("0xm2", {"203": Decimal(1)})
+    world.settle(LOST, seconds=2 * TELL_AFTER)
+    assert world.account.open == {}
 
 
 def test_an_unknown_sale_ends_by_the_shares_that_are_gone_and_the_money_that_came():

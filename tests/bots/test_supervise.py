@@ -243,7 +243,7 @@ def test_a_name_is_given_once():
 
 def test_of_a_group_the_first_member_is_told_in_one_line():
     group = ExceptionGroup("many", [ExceptionGroup("inner", [RuntimeError("a\nb")]), ValueError()])
-    assert describe(group) == "RuntimeError: a b"
+    assert describe(group) == "RuntimeError: a\\nb"
     assert len(describe(RuntimeError("x" * 1000))) < 200
 
 

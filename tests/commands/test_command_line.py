@@ -107,7 +107,7 @@ def test_an_error_inside_groups_of_tasks_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(command_line, "app", fail)
     assert run(["demo"]) == 2
-    assert one_line(capsys) == "polymirror: no such market\n"
+    assert one_line(capsys) == "polymirror: no such\\nmarket\n"
 
 
 def test_a_bug_is_not_dressed_up_as_a_mistake(monkeypatch):

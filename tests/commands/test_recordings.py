@@ -180,7 +180,7 @@ def test_a_library_that_is_missing_is_named_by_its_extra(missing, content, tmp_p
         (b"timestamp,bid,ask\n", "no JSON: timestamp,bid,ask"),
         (b'{"message": 1, "when": 2}\n', "an object with the keys message, when"),
         (b'{"event_type": "new_market"}\n', "an event of the type 'new_market'"),
-        (b"\x1b[2J\xff" + b"x" * 500, "no JSON: ?[2J"),
+        (b"\x1b[2J\xff" + b"x" * 500, "no JSON: \\u001b[2J"),
     ],
 )
 def test_a_first_line_is_told_in_words_that_are_safe_to_print(first, said, tmp_path):

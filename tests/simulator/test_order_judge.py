@@ -13,6 +13,7 @@ from polymirror.errors import ConfigError
 from polymirror.simulator import ExchangeConfig, FlowConfig
 from polymirror.simulator.orders import judge as judge_module
 from polymirror.simulator.orders.judge import OrderJudge, Verdict, salt_of
+from polymirror.simulator.orders.trades import Course
 from tests.simulator.order_rig import Rig, rig
 
 
@@ -109,6 +110,15 @@ def test_a_second_entry_into_a_market_is_a_duplicate_while_the_first_is_in_fligh
     assert bought_with(trader, seen(trader), "two").duplicates == 1
     trader.wait(1_000)
     assert bought_with(trader, seen(trader), "three").duplicates == 2
+
+
+@pytest.mark.parametrize(("fails", "duplicates"), [(True, 0), (False, 1)])
+def test_an_entry_after_one_whose_trade_failed_on_the_chain_is_none(fails: bool, duplicates: int) -> None:
+    trader = rig()
+    trader.broker.trades.course_of = lambda _: Course(fails=fails)
+    bought_with(trader, seen(trader))
+    trader.wait(10_000)
+    assert bought_with(trader, seen(trader), "two").duplicates == duplicates
 
 
 def test_an_entry_after_one_that_got_nothing_is_none() -> None:

@@ -24,7 +24,6 @@ from polymirror.venue.failures import (
     explain_status,
     follow,
     page_in,
-    printable,
     wish,
 )
 from polymirror.venue.groups import first_of
@@ -88,7 +87,7 @@ MANY = OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1),
         (OSError(), "OSError"),
         (OSError("odd"), "OSError: odd"),
         (behind(KeyError("a"), ValueError("b")), "KeyError: 'a': b"),
-        (ValueError("\ud800\x1b[2J"), "ValueError: ??[2J"),
+        (ValueError("\ud800\x1b[2J"), "ValueError: \\ud800\\u001b[2J"),
     ],
 )
 def test_each_failure_is_told_in_words(error, text):
@@ -102,7 +101,6 @@ def test_a_cause_is_bounded_printable_and_can_be_encoded():
     text = explain(deep)
     assert len(text) <= MAX_CAUSE
     assert text.isprintable()
-    assert printable("caf\xe9") == "caf\xe9"
 
 
 @pytest.mark.parametrize(
@@ -374,8 +372,8 @@ def test_an_address_that_cannot_be_looked_up_is_an_error_of_the_settings():
     [
         (b"<!DOCTYPE html><html><head><title>Just a moment...</title>", "looks like HTML, titled 'Just a moment...'"),
         (b"\xef\xbb\xbf\n <html><TITLE lang=en>\n 503  Busy\nnow </title>", "looks like HTML, titled '503 Busy now'"),
-        (b"<html><title>Tom &amp; \x1b[2J", "looks like HTML, titled 'Tom & ?[2J'"),
-        (b"<html><title>" + b"x" * 5_000, f"looks like HTML, titled {'x' * 80!r}"),
+        (b"<html><title>Tom &amp; \x1b[2J", "looks like HTML, titled 'Tom & \\u001b[2J'"),
+        (b"<html><title>" + b"x" * 5_000, f"looks like HTML, titled '{'x' * 78}..'"),
         (b"<html><title></title>", "looks like HTML"),
         (b"<" * 100_000, "looks like HTML"),
         (b"<html>" + b" " * 10_000 + b"<title>late</title>", "looks like HTML"),

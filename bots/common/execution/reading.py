@@ -64,13 +64,14 @@ def state_of(status: object, shares: Decimal) -> OrderState:
 def fills(trade: Trade, makers: Sequence[tuple[str, Decimal, Decimal]]) -> list[Trade]:
     """Take a trade apart into fills at one price each: the fee goes by each fill's own price.
 
-    Raises Unanswered for more shares than there can be.
+    Raises Unanswered for more shares, or a higher price, than there can be.
 
     ``makers`` are the tokens, prices and shares of the orders that were met. One on the other token of the market sells
     us ours at the complement. If the parts do not add up to the trade, its own price and size are what is certain.
     """
-    if trade.shares.adjusted() >= MAX_DIGITS:
-        raise Unanswered("trades", f"size is {shorten(trade.shares, 60)}")
+    for number in (trade.shares, trade.price, *(price for _, price, _ in makers)):
+        if number.adjusted() >= MAX_DIGITS:
+            raise Unanswered("trades", f"a size or a price is {shorten(number, 60)}")
     parts = [(price if token == trade.token else 1 - price, shares) for token, price, shares in makers]
     if sum((shares for _, shares in parts), Decimal(0)) != trade.shares:
         parts = [(trade.price, trade.shares)]

@@ -45,6 +45,9 @@ WEI: Final = 10**18
 
 BUILT_DIFFERENTLY: Final = "this version of polymarket-client is built differently: live trading needs 0.14"
 
+POSITIONS: Final = 1_000
+"""Positions of a page, the most there can be: shares that lost stay in a wallet for good."""
+
 _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 """The order that the running task is about to send."""
 
@@ -228,7 +231,7 @@ class SdkClient:
     async def holdings(self) -> Holdings:
         """Return the wallet's pUSD, and its positions as the venue's index has them, which lags some seconds."""
         cash = await self._ask("balance", self._sender.get_balance_allowance(asset_type="COLLATERAL"))
-        held = await self._ask("positions", _items(self._sender.list_positions()))
+        held = await self._ask("positions", _items(self._sender.list_positions(page_size=POSITIONS)))
         positions: dict[str, Decimal] = {}
         for each in held:
             if each.current_size > 0:

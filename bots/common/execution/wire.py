@@ -81,7 +81,7 @@ class Departure:
     def failed(self, call: str, error: Exception) -> TradingError:
         """Say what an error of the HTTP client means for the order."""
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, NEVER_LEFT) or not self.left:
+        if not self.left or (not self._traced and isinstance(error, NEVER_LEFT)):
             return NotSent(call, what)
         return Unanswered(call, what)
 

@@ -113,6 +113,8 @@ class Account:
     # that are over are forgotten, the oldest first.
     _names: dict[str, str] = field(factory=dict, init=False)
     _over: OrderedDict[str, str] = field(factory=OrderedDict, init=False)
+    untraded: dict[str, str] = field(factory=dict)
+    """Client ids, by the venue's names, of orders that are over and traded nothing: what they trade is in no sum."""
     # Shares, by token, that a purchase never brought and that were sold before that was known: should the sale fail
     # as well, as it then must, it gives back none of them.
     _never: dict[str, Decimal] = field(factory=dict, init=False)
@@ -189,8 +191,10 @@ class Account:
         if not row.final:
             self.claims[name] = claim
         self._over[name] = venue_name
+        if not result.traded and venue_name:
+            self.untraded[venue_name] = name
         while len(self._over) > MAX_REMEMBERED:
-            self._over.popitem(last=False)
+            self.untraded.pop(self._over.popitem(last=False)[1], None)
 
     def _trade(self, claim: Claim, result: Result) -> Claim:
         """Book what a result adds to, or takes back from, what was booked of the order before."""

@@ -201,7 +201,9 @@ class Database:
                 raise BlockingIOError  # its name has been given to another file since
         except OSError as error:
             os.close(handle)
-            raise LedgerInUse(f"{path} is in use by another process: stop it, or set another folder") from error
+            raise LedgerInUse(
+                f"{path} is in use by another process: stop it, two bots on a wallet do not know of each other"
+            ) from error
         self._lock = handle
 
     def _prepare(self, *, durable: bool) -> None:

@@ -148,9 +148,10 @@ class _Verdict:
 
 def read_rows(read: Callable[[str], Sequence[tuple[Any, ...]]], kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
     """Return all rows of a kind in order, each as value and as it is in the file."""
-    names = (*columns(kind), *(("profit_e6",) if kind in BOOKED else ()))
-    for row in read(f"SELECT {', '.join(names)} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
-        yield from_row(kind, row[: len(columns(kind))]), row
+    names = columns(kind)
+    all_names = ", ".join((*names, "profit_e6") if kind in BOOKED else names)
+    for row in read(f"SELECT {all_names} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
+        yield from_row(kind, row[: len(names)]), row
 
 
 def replay(read: Callable[[str], Sequence[tuple[Any, ...]]], account: Account, tell: Callable[[Row], None]) -> None:
@@ -230,22 +231,22 @@ class Ledger:
                 raise AlreadyBegun(order.client_id)
         most = [*reserves] or [order.money if order.side is Side.BUY else ZERO for order in orders]
         whole = sum(most, ZERO) if worst is None else worst
-        for order, reserve in zip(orders, most, strict=True):
-            self._book(
-                Begun,
-                group_id=group_id or orders[0].client_id,
-                asset=asset,
-                reserve=reserve.quantize(MONEY_UNIT, ROUND_CEILING),
-                worst=whole.quantize(MONEY_UNIT, ROUND_CEILING),
-                order=order,
-            )
         try:
+            for order, reserve in zip(orders, most, strict=True):
+                self._book(
+                    Begun,
+                    group_id=group_id or orders[0].client_id,
+                    asset=asset,
+                    reserve=reserve.quantize(MONEY_UNIT, ROUND_CEILING),
+                    worst=whole.quantize(MONEY_UNIT, ROUND_CEILING),
+                    order=order,
+                )
             await self.flush()
         except BaseException:
             # Cancelled or failed: they never leave, and nothing may stay reserved for them. Should the rows have
             # reached the disk all the same, a later start asks the venue, which has never heard of them.
             refused = Result(outcome=Outcome.REFUSED, detail="the intent was not written down in time")
-            for order in orders:
+            for order in (each for each in orders if each.client_id in self.account.open):
                 self._book(Finished, client_id=order.client_id, final=True, result=refused)
             raise
 
@@ -324,6 +325,8 @@ class Ledger:
     async def flush(self) -> None:
         """Write what is not on the disk yet. Raises OSError; nothing is lost by it, the next call tries again."""
         await self._offload(self._write_pending)
+        if not self._pending:
+            self._waiting.clear()
 
     async def _try_flush(self) -> None:
         """Write what has happened. A disk that fails loses nothing of it, and must keep nobody from being told.
@@ -374,7 +377,7 @@ class Ledger:
         """Keep a decision. One like that before it in the same market is counted, and kept once a minute."""
         now, last = self.now_ms(), self._verdicts.get(market)
         same = last is not None and last.words == (verdict, grounds.token)
-        if last is not None and ((same and now - last.at_ms < SAME_FOR_MS) or len(self._pending) > MAX_PENDING):
+        if last is not None and ((same and 0 <= now - last.at_ms < SAME_FOR_MS) or len(self._pending) > MAX_PENDING):
             last.more += 1
             return
         self._verdicts.pop(market, None)
@@ -454,5 +457,3 @@ class Ledger:
         self._store.write(rows)
         for _ in rows:
             self._pending.popleft()
-        if not self._pending:
-            self._waiting.clear()

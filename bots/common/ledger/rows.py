@@ -217,8 +217,8 @@ def from_e6(units: int) -> Decimal:
 def columns(kind: type[Any]) -> tuple[str, ...]:
     """Name the columns of a class's table."""
     names: list[str] = []
-    for name, inner, _ in _fields(kind):
-        if attrs.has(inner):
+    for name, inner, _, nested in _fields(kind):
+        if nested:
             prefix = f"{name}_" if inner is FeeSchedule else ""
             names += [f"{prefix}{each}" for each in columns(inner)]
         else:
@@ -229,9 +229,9 @@ def columns(kind: type[Any]) -> tuple[str, ...]:
 def to_row(record: object) -> tuple[Any, ...]:
     """Lay a value out as its row."""
     row: list[Any] = []
-    for name, inner, _ in _fields(type(record)):
+    for name, _, _, nested in _fields(type(record)):
         value = getattr(record, name)
-        if attrs.has(inner):
+        if nested:
             row += to_row(value)
         elif value is None:
             row.append(None)
@@ -251,8 +251,8 @@ def from_row(kind: type[R], row: Sequence[Any]) -> R:
 
 def _read(kind: type[R], values: Iterator[Any]) -> R:
     given: dict[str, Any] = {}
-    for name, inner, optional in _fields(kind):
-        if attrs.has(inner):
+    for name, inner, optional, nested in _fields(kind):
+        if nested:
             given[name] = _read(inner, values)
             continue
         value = next(values)
@@ -265,8 +265,8 @@ def _read(kind: type[R], values: Iterator[Any]) -> R:
     return kind(**given)
 
 
-def _fields(kind: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    """Return name, type, and whether it may be None, of each field."""
+def _fields(kind: type[Any]) -> tuple[tuple[str, Any, bool, bool], ...]:
+    """Return name, type, whether it may be None, and whether it is laid flat, of each field."""
     if (known := _KNOWN.get(kind)) is not None:
         return known
     found = []
@@ -275,9 +275,9 @@ def _fields(kind: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
         if isinstance(inner, UnionType):
             optional = NoneType in get_args(inner)
             inner = next(one for one in get_args(inner) if one is not NoneType)
-        found.append((each.name, inner, optional))
+        found.append((each.name, inner, optional, attrs.has(inner)))
     _KNOWN[kind] = tuple(found)
     return _KNOWN[kind]
 
 
-_KNOWN: Final[dict[type[Any], tuple[tuple[str, Any, bool], ...]]] = {}
+_KNOWN: Final[dict[type[Any], tuple[tuple[str, Any, bool, bool], ...]]] = {}

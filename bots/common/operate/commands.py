@@ -22,6 +22,7 @@ from bots.common.ledger.rows import ZERO, from_e6
 from bots.common.operate.screens import ago, curve, exact, facts, middle_cut, moment, money, table, wrapped
 from bots.common.risk.follow import GO_ON, PAUSE, RESUME, STOP
 from bots.common.risk.switch import STOP_FILE
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,7 +211,7 @@ def positions(path: Path) -> Answer:
     ]  # fmt: skip
     text = table(("market", "token", ">shares", ">price", ">cost", "confirmed"), rows) if rows else "nothing is held"
     if account.open:
-        text += "\n\nfate unknown: " + "\n              ".join(account.open)
+        text += "\n\nfate unknown: " + "\n              ".join(map(harmless, account.open))
     return Answer({"positions": plain(data), "unknown_orders": list(account.open)}, text)
 
 
@@ -305,7 +306,7 @@ def why(path: Path, market: str, newest: int) -> Answer:
 
 
 def _why_text(data: Mapping[str, Any]) -> str:
-    parts = [f"{data['slug']}\n{data['market']}"]
+    parts = [f"{harmless(data['slug'])}\n{harmless(data['market'])}"]
     parts.append(
         table(
             ("verdict", ">times", "last (UTC)"),
@@ -314,7 +315,7 @@ def _why_text(data: Mapping[str, Any]) -> str:
     )
     lines = []
     for each in data["orders"]:
-        lines.append(f"{moment(each['at_ms'])[5:]}  {each['side']}  {each['client_id']}: {each['outcome']}")
+        lines.append(f"{moment(each['at_ms'])[5:]}  {each['side']}  {harmless(each['client_id'])}: {each['outcome']}")
         if each["shares"]:
             lines.append(" " * 16 + f"{money(each['shares'])} shares for {money(each['money'])} pUSD")
         elif each["detail"]:

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any, Final, TextIO
 
 from bots.common.secrets import hide
+from polymirror.harmless import escaped, harmless, harmless_trace
 
 OWN: Final = ("bots", "polymirror")
 """Loggers that are heard from INFO on; all others from WARNING on."""
@@ -83,11 +84,11 @@ class Lines(logging.Formatter):
         if self._as_json:
             head = {"at": at, "level": record.levelname, "logger": record.name, "words": record.getMessage()}
             body = head | {name: _plain(value) for name, value in fields.items()} | ({"trace": trace} if trace else {})
-            return json.dumps(body, ensure_ascii=False)
+            return escaped(json.dumps(body, ensure_ascii=False))
         words = [record.getMessage(), *(f"{name}={_shown(value)}" for name, value in fields.items())]
-        line = "".join(each if each.isprintable() else " " for each in " ".join(words))
-        cut = line if len(line) <= MAX_LINE else line[: MAX_LINE - 2] + ".."
-        return f"{at} {record.levelname} {cut}" + (f"\n{trace}" if trace else "")
+        line = f"{at} {record.levelname} {harmless(' '.join(words), MAX_LINE)}"
+        # No line of a trace may begin as one of the log does.
+        return line + (f"\n{harmless_trace(trace)}" if trace else "")
 
 
 def _plain(value: object) -> object:

@@ -21,6 +21,7 @@ from attrs import field, frozen
 from bots.common.errors import BotError, shorten
 from bots.common.ranges import decimal_range, whole
 from bots.common.secrets import hide
+from polymirror.harmless import escaped_lines, harmless
 from polymirror.venue.environment import check_proxies
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class TelegramApi:
 
     async def send_message(self, chat_id: str, text: str) -> dict[str, Any]:
         """Send a text of up to 4096 characters to a chat: a number, or ``@channel``."""
-        return await self.call("sendMessage", {"chat_id": chat_id, "text": text})
+        return await self.call("sendMessage", {"chat_id": chat_id, "text": escaped_lines(text)})
 
     async def call(self, method: str, parameters: dict[str, str]) -> dict[str, Any]:
         """Call a method once and return its result."""
@@ -304,7 +305,7 @@ def _outside(api: str) -> httpx.AsyncBaseTransport:
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Shorten a text to ``limit`` UTF-16 units without splitting a character; one of nothing but space is a dash."""
-    clean = hide(text).encode("utf-8", "replace").decode()
+    clean = harmless(hide(text), 2 * limit)
     if _units(clean) > limit:
         clean = clean.encode("utf-16-le")[: 2 * (limit - 2)].decode("utf-16-le", "ignore") + ".."
     return clean if clean.strip() else "-"

@@ -21,6 +21,7 @@ from bots.common.errors import BotError, shorten
 from bots.common.operate.health import Vital
 from bots.common.operate.logs import event
 from bots.common.secrets import hide
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
+
+MAX_TEXT: Final = 4_000
+"""Characters of one notice."""
 
 AT_ONCE: Final = 50
 """Notices that are handed over together; the chat makes as few messages of them as it can."""
@@ -109,7 +113,7 @@ class Outbox:
 
     def notify(self, text: str, kind: str = "notice", *, level: int = logging.INFO, **fields: object) -> None:
         """Tell this. ``kind`` is a word for machines, such as ``fill``; ``level`` and ``fields`` are for the log."""
-        text = hide(text)
+        text = harmless(hide(text), MAX_TEXT)
         event(log, text, level, kind=kind, **fields)
         # Whoever looked on may be gone: a terminal that was closed.
         with suppress(OSError, ValueError):

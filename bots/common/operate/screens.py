@@ -10,6 +10,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from polymirror.harmless import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -17,6 +19,8 @@ WIDTH: Final = 80
 
 HEIGHT: Final = 12
 """Lines of a curve."""
+
+MAX_TEXT: Final = 4_000
 
 ZERO: Final = Decimal(0)
 
@@ -63,9 +67,9 @@ def sentence(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Break a text between words, or in a word that is too long; what cannot be printed is a space."""
+    """Break a text between words, or in a word that is too long."""
     lines = [""]
-    for word in "".join(each if each.isprintable() else " " for each in text).split():
+    for word in harmless(text, MAX_TEXT).split():
         rest = word
         if lines[-1] and len(lines[-1]) + 1 + len(rest) <= width:
             lines[-1] += f" {rest}"
@@ -83,6 +87,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], stretch: int =
     """
     right = [heading.startswith(">") for heading in headings]
     cells = [[heading.lstrip(">") for heading in headings], *rows]
+    cells = [[harmless(cell) for cell in row] for row in cells]
     widths = [max(len(row[number]) for row in cells) for number in range(len(headings))]
     room = WIDTH - sum(widths) + widths[stretch] - 2 * (len(widths) - 1)
     widths[stretch] = min(widths[stretch], max(room, 8))
@@ -99,7 +104,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], stretch: int =
 
 def middle_cut(text: str, room: int) -> str:
     """Cut a text in the middle: the start and the end of a market's name tell which it is."""
-    clean = "".join(each if each.isprintable() else " " for each in text)
+    clean = harmless(text, MAX_TEXT)
     if len(clean) <= room:
         return clean
     end = (room - 2) // 2

@@ -24,7 +24,8 @@ import attrs
 
 from bots.common.errors import BotError, shorten
 from bots.common.secrets import LEAST, Secret
-from polymirror.errors import ConfigError
+from polymirror.errors import MAX_MESSAGE, ConfigError
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +45,10 @@ class SettingsError(BotError, ValueError):
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(harmless(each, MAX_MESSAGE) for each in problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 def from_environment(variable: str) -> dict[str, str]:

@@ -113,6 +113,7 @@ class OrderManager:
         self._on_result = on_result
         self._on_trouble = on_trouble
         self._group: asyncio.TaskGroup | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         # Markets with an intent under way in this process, and the ids of its orders.
         self._busy: dict[str, set[str]] = {}
@@ -235,7 +236,12 @@ class OrderManager:
             await self._book(order, result)
             return result
 
-        return list(await asyncio.gather(*map(one, orders)))
+        # One that fails takes neither the lease nor its follower from another that is on its way.
+        results = await asyncio.gather(*map(one, orders), return_exceptions=True)
+        for each in results:
+            if isinstance(each, BaseException):
+                raise each
+        return [each for each in results if isinstance(each, Result)]
 
     async def _unwind(
         self, books: Provable, intent: Intent, orders: Sequence[Order], results: Sequence[Result], ends: float
@@ -317,7 +323,7 @@ class OrderManager:
                     except TimeoutError:
                         pass
         finally:
-            self._group = None
+            self._group = self._settling = None
             self._busy.clear()
             self._looking.clear()
 
@@ -331,7 +337,9 @@ class OrderManager:
             if client_id not in under_way | self._looking and now >= again:
                 self._looking.add(client_id)
                 group.create_task(self._look_up(begun), name=f"look up {client_id}")
-        await self.settler.look()
+        if self._settling is None or self._settling.done():
+            # Apart, because a redemption may take minutes.
+            self._settling = group.create_task(self.settler.look(), name="settle")
         if now >= self._reconcile_at:
             self._reconcile_at = now + RECONCILE_EVERY
             await self._reconciler.check()

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from bots.common.errors import BadCredentials, StateInvalid, TradingError
 from bots.common.execution.base import ChainStatus
 from bots.common.execution.fates import account as account_for
+from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MARGIN_MS: Final = 86_400_000
-"""Trades are asked for from so long before the oldest order that is not final: clocks step."""
+"""Trades are asked for from so long before the oldest order that traded and is not final: clocks step."""
 
 RECENT_MS: Final = 900_000
 """The same while there is none."""
@@ -61,8 +62,10 @@ class Patience:
     """An order is looked up no earlier than this after it was begun: it may still have been on its way."""
     pause: float = 2.0
     """Between two attempts."""
+    look_ups: int = 1
+    """Of one order; each may last as long as its executor looks. One that stays unknown is looked up later on, too."""
     attempts: int = 4
-    """So many look-ups of one order, and so many readings of what is held."""
+    """So many readings of what is held."""
 
 
 @frozen(kw_only=True)
@@ -132,6 +135,8 @@ class Reconciler:
         self._seen: dict[str, _Seen] = {}
         # What was told once: foreign tokens and trades, and claims that are stuck. The oldest are forgotten.
         self._named: dict[str, None] = {}
+        # Tokens in the wallet whose positions are over.
+        self._over: set[str] = set()
         # Fills as the venue listed them last, by order, trade and number.
         self._fills: dict[tuple[str, str, int], Trade] = {}
 
@@ -176,7 +181,7 @@ class Reconciler:
             await asyncio.sleep(min(young, self._patience.quiet))
         name = self._account.name_of(begun.order.client_id)
         result = Result(outcome=Outcome.UNKNOWN, detail="not looked up")
-        for attempt in range(self._patience.attempts):
+        for attempt in range(self._patience.look_ups):
             if attempt:
                 await asyncio.sleep(self._patience.pause)
             try:
@@ -202,6 +207,15 @@ class Reconciler:
         async with self._one:
             if self._account.claims:
                 await self._confirm(await self._trades())
+
+    async def hints_at(self, order: Order) -> bool:
+        """Whether trades are listed that an order without a fate may have made. Raises TradingError."""
+        names = set(self._account.order_ids)
+        return any(
+            each.token == order.token and each.side is order.side and not each.failed and each.order_id not in names
+            for each in await self._venue.trades(max(0, order.created_ms - MARGIN_MS))
+            if could_be(order, each)
+        )
 
     async def wealth(self, apart_from: str = "") -> Wealth:
         """Read what is owned. ``apart_from``: an open order that does not make the money unclear.
@@ -234,13 +248,14 @@ class Reconciler:
         self.looked_at = self._network.monotonic()
         if self._account.through != through:
             return  # something was booked meanwhile: the two are of different times
-        await self._compare(held, trades)
+        await self._compare(held)
         if not (self._account.open or self._account.claims or self.decided):
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
-        waiting = [*self._account.open.values(), *(claim.begun for claim in self._account.claims.values())]
-        since = min((begun.at_ms - MARGIN_MS for begun in waiting), default=self._ledger.now_ms() - RECENT_MS)
+        # An order without a fate is looked up by itself: it may stay so for ever, and the list would grow with it.
+        waiting = (claim.begun.at_ms - MARGIN_MS for claim in self._account.claims.values())
+        since = min(waiting, default=self._ledger.now_ms() - RECENT_MS)
         return await self._venue.trades(max(0, since))
 
     # ---- Trades --------------------------------------------------------------------------------------
@@ -250,7 +265,8 @@ class Reconciler:
         for trade in trades:
             by_order[trade.order_id].append(trade)
         for client_id, claim in tuple(self._account.claims.items()):
-            name = self._account.name_of(client_id)
+            # Its own memory of the name: the account forgets those of the oldest orders.
+            name = claim.result.order_id or self._account.name_of(client_id)
             fills = by_order.get(name, []) if name else []
             if fills and name:
                 await self._revise(client_id, claim, name, fills)
@@ -271,6 +287,8 @@ class Reconciler:
         order, before = claim.begun.order, claim.result
         result = account_for(order, name, fills, before.shares)
         if not result.decided:
+            if beyond(order, fills) and self._first(f"beyond {client_id}"):
+                self._tell(f"the trades of order {client_id} are {result.detail}")
             return
         same = (result.shares, result.money, result.fee) == (before.shares, before.money, before.fee)
         final = all(fill.status in _FINAL for fill in fills)
@@ -292,8 +310,14 @@ class Reconciler:
     def _name_foreign(self, trades: Iterable[Trade]) -> None:
         """Name trades that no order of ours made; one of an open order without a name could be its."""
         known = {*self._account.order_ids, *filter(None, map(self._account.name_of, self._account.open))}
+        known |= {claim.result.order_id for claim in self._account.claims.values() if claim.result.order_id}
         open_tokens = {begun.order.token for begun in self._account.open.values()}
         for trade in trades:
+            dead = self._account.untraded.get(trade.order_id)
+            if dead and not trade.failed and self._first(f"trade {trade.order_id}"):
+                what = f"order {dead} was booked as one that traded nothing, and a trade of it is listed"
+                self._tell(f"{what}: {trade.shares} shares, which are in no sum of ours")
+                self._ledger.note_difference("trade", trade.market, trade.token, ZERO, trade.shares, what)
             if trade.order_id in known or trade.token in open_tokens or trade.at_ms < self._since_ms:
                 continue
             if self._first(f"trade {trade.order_id}"):
@@ -303,7 +327,7 @@ class Reconciler:
 
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
-    async def _compare(self, held: Holdings, trades: Sequence[Trade]) -> None:
+    async def _compare(self, held: Holdings) -> None:
         touched = {""}
         for token, position in tuple(self._account.positions.items()):
             if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
@@ -311,36 +335,43 @@ class Reconciler:
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:
                 touched.add(token)
-                await self._differ(position, theirs, trades)
+                await self._differ(position, theirs)
             elif (seen := self._seen.get(token)) is not None and seen.told:
                 self._tell(f"books agree again on {token[:12]}")
-        for token, shares in held.positions.items():
-            if shares >= DUST and token not in self._account.positions and not self._account.undecided(token):
+        known = self._account.positions.keys() | self._over
+        strange = [token for token, shares in held.positions.items() if shares >= DUST and token not in known]
+        strange = [each for each in strange if not self._account.undecided(each) and f"token {each}" not in self._named]
+        if strange:
+            # Whatever was bought and lost stays in the wallet for good: it is asked for at once, not token by token.
+            over = await self._ledger.query("SELECT DISTINCT token FROM redemptions")
+            self._over = {token for (token,) in over if token in held.positions}
+        for token in strange:
+            if token not in self._over:
                 touched.add(f"token {token}")
-                await self._name_holding(token, shares)
+                await self._name_holding(token, held.positions[token])
         # What was not seen this time begins anew.
         for name in self._seen.keys() - touched:
             del self._seen[name]
 
-    async def _differ(self, position: Position, theirs: Decimal, trades: Sequence[Trade]) -> None:
+    async def _differ(self, position: Position, theirs: Decimal) -> None:
         token = position.token
         if not self._is_new(token, theirs):
             return
         detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
         self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
+        self._tell(f"books differ: {detail}")
+        # All its trades: those of the last minutes alone may add up to anything.
+        ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
+        trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
         if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
             left = evolve(position, shares=theirs, cost=_part(position, theirs))
             await self._ledger.correct(left, f"{detail}, and so do its trades")
-            detail += ", and so do its trades: corrected"
-        self._tell(f"books differ: {detail}")
+            self._tell(f"{token[:12]} is corrected to {theirs} shares: its trades say so, too")
 
     async def _name_holding(self, token: str, shares: Decimal) -> None:
-        if f"token {token}" in self._named:
+        if not self._is_new(f"token {token}", shares):
             return
         ours = await self._ledger.query("SELECT 1 FROM orders WHERE token = ? LIMIT 1", (token,))
-        over = await self._ledger.query("SELECT 1 FROM redemptions WHERE token = ? LIMIT 1", (token,))
-        if over or not self._is_new(f"token {token}", shares):
-            return
         self._first(f"token {token}")
         del self._seen[f"token {token}"]
         what = "which our orders did not buy" if ours else "which was never ordered"

@@ -80,16 +80,15 @@ class RiskFollower:
 
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
-        earned = self._account.totals.profit != self._profit
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:
             self._risk.dropped(row.client_id)
-        if order.side is Side.SELL and (result.traded or earned):
+        if order.side is Side.SELL and (result.traded or self._account.totals.profit != self._profit):
             self._risk.closed(row.at_ms, order.market, self._take(order.market))
             self._hold(row, order.market, begun)
-        elif earned or order.market in self._earned:
-            # The chain took a purchase back, or changed it, after its position, or the other token's, was over.
+        else:
+            # The chain may have taken a purchase back after its position, or the other token's, was over.
             self._close(row, order.market)
 
     def _believe(self, row: Corrected) -> None:

@@ -18,6 +18,7 @@ from bots.updown.oracles.base import EXACT, sound_price
 from bots.updown.oracles.board import Price
 from bots.updown.oracles.streamed import IGNORED, MALFORMED, Said
 from bots.updown.oracles.ticks import TickKind
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,4 +145,4 @@ def _complaint(data: bytes) -> str:
     text = data[:80].decode(errors="replace")
     if text[:1] in "{[":
         return ""
-    return "the relay says: " + "".join(char if char.isprintable() else "?" for char in text)
+    return f"the relay says: {harmless(text)}"

@@ -34,6 +34,7 @@ from polymirror.simulator.orders.rules import (
     check_terms,
 )
 from polymirror.simulator.orders.states import BookedOrder, OrderEvent, OrderState, TradeEvent
+from polymirror.simulator.orders.trades import TradeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -385,8 +386,14 @@ class Broker:
         order.state, order.resting = state, None
         del self._open[order.id]
         self.ledger.keep(order.address, order.id)
-        if self._judge is not None:
-            self._judge.finished(order, order.shares)
+        self._judge_end(order)
+
+    def _judge_end(self, order: BookedOrder) -> None:
+        """Tell the judge what an order that is over moved; a trade that failed on the chain has moved nothing."""
+        if self._judge is not None and order.id not in self._open:
+            trades = [(fill.shares, self.trades.get(fill.trade_id)) for fill in order.fills]
+            failed = sum(shares for shares, trade in trades if trade is not None and trade.status is TradeStatus.FAILED)
+            self._judge.finished(order, order.shares - failed)
 
     def _end(self, order: BookedOrder, state: OrderState, at_ms: int) -> None:
         order.changed_ms = at_ms
@@ -415,6 +422,8 @@ class Broker:
 
     def _undone(self, fills: Sequence[Fill], at_ms: int) -> None:
         """Cancel, youngest first, what an account can no longer pay, because a trade of it failed."""
+        for name in {fill.order_id for fill in fills} & self._orders.keys():
+            self._judge_end(self._orders[name])
         for address in {fill.address for fill in fills if fill.address in self.ledger.accounts}:
             for order in reversed(self.open_orders(address)):
                 # What is held back is looked at when its time comes.

@@ -175,7 +175,7 @@ class OrderJudge:
             entries.add(order.id)
 
     def finished(self, order: Accepted, shares: int) -> None:
-        """The broker is done with an order; ``shares`` of it (1/1,000,000) were matched."""
+        """The broker is done with an order; ``shares`` of it (1/1,000,000) moved: those of failed trades did not."""
         if not shares:
             self._entries.get((order.address, order.market), set()).discard(order.id)
 
