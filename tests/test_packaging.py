@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,31 @@ def test_each_package_has_a_lowest_version(metadata: Message) -> None:
     # What is pinned to one version has one as well, and what is another extra of ours needs none.
     needed = [line for line in metadata.get_all("Requires-Dist", []) if not line.startswith("polymirror[")]
     assert [line for line in needed if not re.search(r"[=>]=", line.partition(";")[0])] == []
+
+
+BY_TIME = {"attrs", "pyarrow"}  # a major number of theirs says nothing
+USERS = ("bots", "cli", "frames", "live", "metrics", "recordings", "simulator")
+
+
+def test_no_major_release_that_nobody_has_tried_is_installed() -> None:
+    extras = PROJECT["optional-dependencies"]
+    needed = [*PROJECT["dependencies"], *(line for name in USERS for line in extras[name])]
+    open_ended = [line for line in needed if "<" not in line and not line.startswith("polymirror[")]
+    assert {re.split(r"[^\w-]", line)[0] for line in open_ended} == BY_TIME
+
+
+def test_the_locked_versions_are_those_that_the_bots_may_have_each_with_its_hashes() -> None:
+    text = (REPOSITORY / "bots" / "requirements.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    locked = [
+        line.split() for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith((" ", "#"))
+    ]
+    assert all(any(word.startswith("--hash=sha256:") for word in words) for words in locked)
+    versions = dict(words[0].split("==") for words in locked)
+    extras = PROJECT["optional-dependencies"]
+    for line in [*PROJECT["dependencies"], *extras["bots"], *extras["live"]]:
+        wanted = Requirement(line)
+        assert wanted.name == "polymirror" or wanted.specifier.contains(versions[wanted.name]), line
 
 
 def test_the_extras_are_the_documented_ones(metadata: Message) -> None:

@@ -222,6 +222,7 @@ async def _account(settings: BotSettings, environment: Any) -> AsyncIterator[Sdk
         api_passphrase=keys.api_passphrase,
         relayer_key=keys.relayer_key,
         relayer_address=settings.relayer_address or None,
+        max_gas=settings.live.max_gas,
     )
     async with await SdkClient.open(wallet, environment=environment) as client:
         yield client

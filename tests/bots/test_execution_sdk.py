@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bots.common.errors import BotError, NotSent, TradingError
 from bots.common.execution.base import Prepared
 from bots.common.execution.live import LiveConfig, LiveExecutor
-from bots.common.execution.sdk import SdkClient, Wallet, _must_be, _watch_departures
+from bots.common.execution.sdk import SdkClient, Wallet, _bound_gas, _must_be, _watch_departures
 from bots.common.money.amounts import TICKS, keeps_price, shares_for
 from bots.common.orders.order import Outcome, Side
 from polymirror import ConfigError, Gate
@@ -94,6 +94,7 @@ class Venue:
                 call = f"{self.command} {self.path.partition('?')[0]}"
                 venue.heard.append((call, dict(self.headers), body))
                 status, answer = venue.answers.get(call, (404, {"error": f"no {call}"}))
+                answer = answer(json.loads(body)) if callable(answer) else answer
                 text = answer if isinstance(answer, str) else json.dumps(answer)
                 self.send_response(status)
                 self.send_header("Content-Type", "text/html" if isinstance(answer, str) else "application/json")
@@ -348,6 +349,54 @@ async def test_a_wallet_that_could_not_redeem_what_it_won_is_not_approved():
         client._sender._ctx = dataclasses.replace(client._sender._ctx, wallet_type="DEPOSIT_WALLET")
         with pytest.raises(TradingError, match="deposit wallet redeems through the venue's relayer"):
             await client.approved()
+
+
+class Node:
+    """A node of the chain that names any price of gas."""
+
+    def __init__(self, price, gas):
+        self.methods = []
+        self.says = {
+            "eth_chainId": hex(137), "eth_getTransactionCount": "0x0", "eth_gasPrice": hex(price),
+            "eth_estimateGas": hex(gas), "eth_sendRawTransaction": "0x" + "7" * 64,
+            "eth_getTransactionReceipt": {"status": "0x1"},
+        }  # fmt: skip
+
+    def __call__(self, asked):
+        self.methods.append(asked["method"])
+        return {"jsonrpc": "2.0", "id": asked["id"], "result": self.says[asked["method"]]}
+
+
+@pytest.mark.parametrize(
+    ("price", "gas", "signed"),
+    [
+        (30 * 10**9, 200_000, True),
+        (2_500 * 10**9, 200_000, True),
+        (2_500 * 10**9 + 1, 200_000, False),
+        (30 * 10**9, 10**12, False),
+        (150_000 * 10**15, 200_000, False),
+    ],
+)
+async def test_no_gas_is_paid_beyond_the_bound_whatever_a_node_says(price, gas, signed):
+    from polymarket._internal.actions.relayer.calls import TransactionCall  # noqa: PLC0415
+
+    async with a_client() as (client, venue):
+        node = Node(price, gas)
+        venue.answers["POST /"] = (200, node)
+        venue.answers["GET /balance-allowance"] = (200, {"balance": "20000000", "allowances": {}})
+        call = TransactionCall(to=ADDRESS, data="0x", value=0)
+        client._signer.redeem_positions = lambda **_given: client._signer._broadcast_eoa_call(call)
+        if signed:
+            assert (await client.redeem(CONDITION, TOKEN)).shares == 20
+        else:
+            with pytest.raises(NotSent, match=r"the node asks for .* POL and no more than live\.max_gas, 0\.5 POL"):
+                await client.redeem(CONDITION, TOKEN)
+    assert ("eth_sendRawTransaction" in node.methods) is signed
+
+
+def test_an_sdk_that_signs_in_another_way_is_refused():
+    with pytest.raises(BotError, match="built differently"):
+        _bound_gas(object(), Decimal(1))
 
 
 def test_half_of_the_credentials_are_refused():

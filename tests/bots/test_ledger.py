@@ -253,6 +253,20 @@ def test_equal_decisions_are_counted_and_kept_once_a_minute():
     ]  # fmt: skip
 
 
+def test_verdicts_that_alternate_at_every_tick_are_kept_once_a_minute_each_and_every_order_is():
+    database, clock = Database(), Clock()
+    ledger = opened(database, clock)
+    for _ in range(600):
+        ledger.decide("m", "slug", "SMALL_MOVE")
+        ledger.decide("m", "slug", "size NO_EDGE")
+        clock.seconds += 1
+    for _ in range(2):
+        ledger.decide("m", "slug", "order")
+    drive(ledger.flush())
+    rows = database.read("SELECT verdict, count(*), sum(repeats) FROM decisions GROUP BY verdict ORDER BY verdict")
+    assert rows == [("SMALL_MOVE", 10, 540 - 59 + 50), ("order", 2, 0), ("size NO_EDGE", 10, 531)]
+
+
 def test_a_clock_that_was_ahead_keeps_no_decision_from_being_written():
     database, clock = Database(), Clock()
     ledger = opened(database, clock)

@@ -204,6 +204,14 @@ def test_a_trade_of_an_order_that_was_booked_as_nothing_is_told_unless_it_failed
     assert len(world.told) == len(lines)
 
 
+def test_a_trade_that_failed_is_not_told_as_one_when_a_later_list_calls_it_otherwise():
+    world = World(trades=[[a_trade(status=status)] for status in (ChainStatus.FAILED, ChainStatus.MATCHED)])
+    world.begin(an_order(), evolve(NO_MATCH, order_id="0xa"))
+    for _ in range(3):
+        world.check(5)
+    assert not world.told
+
+
 def test_fills_that_cannot_be_the_order_s_are_told_with_the_reason():
     world = World(trades=[[a_trade("100", "60")]], holdings=[{UP: "10"}])
     world.begin(an_order(), FILLED)

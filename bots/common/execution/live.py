@@ -20,7 +20,7 @@ from bots.common.execution.fates import MATCHED, account, could_be, is_dead, tol
 from bots.common.execution.lane import MAX_PAUSE, Lane
 from bots.common.execution.userchannel import Gap, OrderTold
 from bots.common.orders.order import Outcome, Result
-from bots.common.ranges import whole
+from bots.common.ranges import decimal_range, whole
 from polymirror.errors import ConfigError, NotLive
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class LiveConfig:
     """How long one look waits for the list of fills of an order that the venue says has matched."""
     resolve_within: float = field(default=20.0, validator=_seconds(0.1, 600))
     """How long one :meth:`LiveExecutor.resolve` keeps looking."""
+    max_gas: Decimal = field(default=Decimal("0.5"), validator=decimal_range("0.001", "100", "POL"))
+    """The most that a transaction of a plain key's own wallet may cost, whatever price of gas a node names."""
 
 
 class LiveExecutor:

@@ -40,6 +40,11 @@ NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_fille
 
 ORDER_PATH: Final = "/order"
 
+WEI: Final = 10**18
+"""Parts of a POL in which gas is paid."""
+
+BUILT_DIFFERENTLY: Final = "this version of polymarket-client is built differently: live trading needs 0.14"
+
 POSITIONS: Final = 1_000
 """Positions of a page, the most there can be: shares that lost stay in a wallet for good."""
 
@@ -61,6 +66,8 @@ class Wallet:
     relayer_key: Secret = field(default=NOTHING, converter=secret_of)
     relayer_address: str | None = None
     """What redeeming without gas needs, for wallets other than a plain key's own."""
+    max_gas: Decimal = Decimal("0.5")
+    """POL that a transaction of a plain key's own wallet may cost at most; a dearer one is not signed."""
 
     def __attrs_post_init__(self) -> None:
         three = (self.api_key, self.api_secret, self.api_passphrase)
@@ -92,6 +99,8 @@ class SdkClient:
         self._signing = ThreadPoolExecutor(1, "signing")
         self._redeeming = ThreadPoolExecutor(1, "redeeming")
         _watch_departures(sender)
+        for client in (sender, signer):
+            _bound_gas(client, wallet.max_gas)
 
     @classmethod
     async def open(cls, wallet: Wallet, *, timeout: float = 5.0, environment: Any = None) -> SdkClient:
@@ -287,7 +296,7 @@ def _watch_departures(sender: Any) -> None:
     """
     inner = getattr(getattr(getattr(sender, "_ctx", None), "secure_clob", None), "_client", None)
     if not isinstance(inner, httpx.AsyncClient):
-        raise BotError("this version of polymarket-client is built differently: live trading needs 0.14")
+        raise BotError(BUILT_DIFFERENTLY)
 
     async def before_request(request: httpx.Request) -> None:
         departure = _departing.get()
@@ -295,6 +304,23 @@ def _watch_departures(sender: Any) -> None:
             request.extensions["trace"] = departure.trace
 
     inner.event_hooks = {**inner.event_hooks, "request": [*inner.event_hooks["request"], before_request]}
+
+
+def _bound_gas(client: Any, most: Decimal) -> None:
+    """Have the SDK sign no transaction that may cost more: it takes price and amount of gas from a public node."""
+    account: Any = getattr(getattr(client, "_ctx", None), "signer", None)
+    sign = getattr(account, "sign_transaction", None)
+    if sign is None:
+        raise BotError(BUILT_DIFFERENTLY)
+
+    def sign_within(transaction: Any, *args: Any, **given: Any) -> Any:
+        price = max(transaction.get(name, 0) for name in ("gasPrice", "maxFeePerGas"))
+        cost = Decimal(transaction["gas"] * price + transaction.get("value", 0)) / WEI
+        if cost > most:
+            raise ValueError(f"the node asks for {cost:.6f} POL and no more than live.max_gas, {most} POL, is paid")
+        return sign(transaction, *args, **given)
+
+    account.sign_transaction = sign_within
 
 
 def _must_be(order: Order, signed: Any) -> None:

@@ -20,7 +20,7 @@ from decimal import ROUND_CEILING
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from attrs import define, frozen
+from attrs import evolve, frozen
 
 from bots.common.errors import BotError, StateInvalid
 from bots.common.ledger.account import Account, AlreadyBegun
@@ -73,10 +73,13 @@ SOON: Final = 1.0
 """Seconds after which what nobody waits for is written."""
 
 SAME_FOR_MS: Final = 60_000
-"""A decision like the one before it in its market is written again after so long."""
+"""A decision of the same verdict in the same market is written again after so long."""
+
+ORDER: Final = "order"
+"""The verdict that leads to one: each is written."""
 
 MAX_VERDICTS: Final = 4_096
-"""Markets whose last decision is remembered, the newest."""
+"""Decisions of which it is remembered when they were written last, the newest."""
 
 TOLD: Final = (*BOOKED, RiskEvent)
 """What the account and its followers hear of, in order, while it happens and when it is read back."""
@@ -137,11 +140,10 @@ class Grounds:
 NO_GROUNDS: Final = Grounds()
 
 
-@define
+@frozen
 class _Verdict:
-    """The last decision in a market that was written, and how many after it were not."""
+    """When a decision was written last, and how many like it after it were not."""
 
-    words: tuple[str, str]
     at_ms: int
     more: int = 0
 
@@ -191,7 +193,8 @@ class Ledger:
         # them here for the next one.
         self._pending: deque[Statement] = deque()
         self._waiting = asyncio.Event()
-        self._verdicts: dict[str, _Verdict] = {}
+        # By market, verdict and token, the latest at the end.
+        self._verdicts: dict[tuple[str, str, str], _Verdict] = {}
         # The last request of another process that is done.
         self._request = 0
 
@@ -374,14 +377,14 @@ class Ledger:
         self._queue("UPDATE notices SET sent_at_ms = ?, tries = tries + 1 WHERE seq = ?", (at, seq))
 
     def decide(self, market: str, slug: str, verdict: str, detail: str = "", grounds: Grounds = NO_GROUNDS) -> None:
-        """Keep a decision. One like that before it in the same market is counted, and kept once a minute."""
-        now, last = self.now_ms(), self._verdicts.get(market)
-        same = last is not None and last.words == (verdict, grounds.token)
-        if last is not None and ((same and 0 <= now - last.at_ms < SAME_FOR_MS) or len(self._pending) > MAX_PENDING):
-            last.more += 1
+        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were."""
+        now, words = self.now_ms(), (market, verdict, grounds.token)
+        last = self._verdicts.pop(words, None)
+        fresh = last is not None and 0 <= now - last.at_ms < SAME_FOR_MS and verdict != ORDER
+        if last is not None and (fresh or len(self._pending) > MAX_PENDING):
+            self._verdicts[words] = evolve(last, more=last.more + 1)
             return
-        self._verdicts.pop(market, None)
-        self._verdicts[market] = _Verdict((verdict, grounds.token), now)
+        self._verdicts[words] = _Verdict(now)
         if len(self._verdicts) > MAX_VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
         self._book(

@@ -152,7 +152,7 @@ class Decision(Row):
     basis: str
     """All that the strategy stated, as JSON."""
     repeats: int
-    """Decisions like the one before it that were not written, before this one."""
+    """Decisions of this verdict in this market that were not written since the one that was written last."""
 
 
 @frozen(kw_only=True)

@@ -272,7 +272,8 @@ def why(path: Path, market: str, newest: int) -> Answer:
         # Decisions like one that was written were counted with the next: here they stand where they belong.
         rows = reader.query(
             "SELECT at_ms, verdict, detail, fair_e6, strike_e6, price_e6, oracle_age_ms, book_age_ms, proof, "
-            "lead(repeats, 1, 0) OVER (ORDER BY seq) FROM decisions WHERE market = ? ORDER BY seq",
+            "lead(repeats, 1, 0) OVER (PARTITION BY verdict, token ORDER BY seq) FROM decisions WHERE market = ? "
+            "ORDER BY seq",
             (id_,),
         )
         orders = reader.query(

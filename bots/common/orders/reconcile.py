@@ -314,7 +314,8 @@ class Reconciler:
         open_tokens = {begun.order.token for begun in self._account.open.values()}
         for trade in trades:
             dead = self._account.untraded.get(trade.order_id)
-            if dead and not trade.failed and self._first(f"trade {trade.order_id}"):
+            # What failed once has moved nothing, by whatever word a later list calls it.
+            if dead and self._first(f"{trade.id} of {dead}") and not trade.failed:
                 what = f"order {dead} was booked as one that traded nothing, and a trade of it is listed"
                 self._tell(f"{what}: {trade.shares} shares, which are in no sum of ours")
                 self._ledger.note_difference("trade", trade.market, trade.token, ZERO, trade.shares, what)
