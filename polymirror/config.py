@@ -8,6 +8,7 @@ Nothing here reads the environment or a file: callers decide where settings come
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any, Self, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,11 +37,38 @@ def _count(low: int, high: int, unit: str) -> Any:
 
 
 def _url(*schemes: str) -> Any:
-    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
-        if not _is_url(value, schemes):
-            raise ConfigError(attribute.name, value, f"a URL that starts with {' or '.join(schemes)}")
+    def check(self: Any, attribute: Attribute[Any], value: object) -> None:
+        check_address(attribute.name, value, *schemes, allow_plain=self.allow_plain is True)
 
     return check
+
+
+def check_address(field_name: str, value: object, *schemes: str, allow_plain: bool | None = None) -> None:
+    """Raise :class:`~polymirror.errors.ConfigError` for what is no URL of one of these schemes, the first with TLS.
+
+    Also for one with a user or a password, neither of which is shown, and for one without TLS, unless it leads to this
+    machine or ``allow_plain`` is set (``None``: it cannot be): whoever is on the way would read what is sent, and could
+    change the answers.
+    """
+    if isinstance(value, str) and "@" in value:
+        raise ConfigError(field_name, "(not shown)", "a URL without user and password")
+    if not _is_url(value, schemes):
+        raise ConfigError(field_name, value, f"a URL that starts with {' or '.join(schemes)}")
+    if not allow_plain and not has_tls_or_is_near(str(value)):
+        secure = f"a URL that starts with {schemes[0]}: without TLS it may only lead to this machine"
+        raise ConfigError(
+            field_name, value, secure + (", or anywhere with allow_plain" if allow_plain is False else "")
+        )
+
+
+def has_tls_or_is_near(url: str) -> bool:
+    """Whether nobody on the way can read and change what goes to a URL: it has TLS, or does not leave this machine."""
+    parts = urlsplit(url)
+    try:
+        near = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        near = False
+    return near or parts.scheme in {"https", "wss"}
 
 
 def _is_url(text: object, schemes: tuple[str, ...]) -> bool:
@@ -138,17 +166,21 @@ class Endpoints:
     """The order book REST service, without a trailing slash."""
     gamma: str = field(default="https://gamma-api.polymarket.com", validator=_url("https", "http"))
     """The discovery REST service, without a trailing slash."""
+    allow_plain: bool = field(default=False, validator=_instance(bool, "True or False"))
+    """Whether these may be without TLS and on another machine. Whoever is on the way can then make up any book."""
 
     @classmethod
-    def at(cls, url: str) -> Self:
+    def at(cls, url: str, *, allow_plain: bool = False) -> Self:
         """Return the endpoints of a venue whose services are all at one address: a simulator, or a proxy.
 
         ``url`` is that of its HTTP services; the stream is there at ``/ws/market``. Raises ConfigError.
         """
-        if not _is_url(url, ("https", "http")) or "?" in url:
-            raise ConfigError("url", url, "the address of a venue, a URL that starts with https or http")
+        check_address("url", url, "https", "http", allow_plain=allow_plain)
+        if "?" in url:
+            raise ConfigError("url", url, "the address of a venue, without a query")
         base = url.rstrip("/")
-        return cls(stream=f"ws{base.removeprefix('http')}/ws/market", clob=base, gamma=base)
+        stream = f"ws{base.removeprefix('http')}/ws/market"
+        return cls(stream=stream, clob=base, gamma=base, allow_plain=allow_plain)
 
 
 @frozen(kw_only=True)
@@ -224,6 +256,8 @@ class StreamConfig:
     """Bytes of frames waiting for the engine; more means OVERFLOW and a new connection."""
     close_timeout: float = field(default=0.5, validator=_between(0.05, 30, "seconds"))
     """How long a closing handshake may take before the socket is dropped."""
+    redirects: bool = field(default=True, validator=_instance(bool, "True or False"))
+    """Whether redirects to another address of the same host are followed. Not for what carries credentials."""
 
 
 @frozen(kw_only=True)

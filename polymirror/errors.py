@@ -26,6 +26,7 @@ reason, age and epoch of a refused book. They never carry credentials.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from polymirror.core.states import BookState, Reason
@@ -54,7 +55,7 @@ class ConfigError(PolymirrorError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(f"{field}={_shorten(repr(value), 200)} is not allowed: it must be {allowed}")
+        super().__init__(f"{field}={_shorten(spelled(value), 200)} is not allowed: it must be {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
@@ -244,7 +245,15 @@ def _rebuild(kind: type[PolymirrorError], args: tuple[object, ...], state: dict[
     return error
 
 
+def spelled(value: object) -> str:
+    """Return what ``repr`` makes of a value, also of a number with more digits than Python writes."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a number of {sys.get_int_max_str_digits()} digits or more"
+
+
 def _shorten(value: object, limit: int = 48) -> str:
     """Bound what hostile input can put into a message."""
-    text = harmless(value if isinstance(value, str) else repr(value), MAX_MESSAGE)
+    text = harmless(value if isinstance(value, str) else spelled(value), MAX_MESSAGE)
     return text if len(text) <= limit else f"{text[:12]}..{text[-6:]}"

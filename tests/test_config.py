@@ -122,9 +122,38 @@ def test_a_simulator_or_proxy_has_all_services_at_one_address() -> None:
     local = Endpoints(stream="ws://127.0.0.1:80/ws/market", clob="http://127.0.0.1:80", gamma="http://127.0.0.1:80")
     assert Endpoints.at("http://127.0.0.1:80/") == local
     assert Endpoints.at("https://venue/base").stream == "wss://venue/base/ws/market"
-    for wrong in ("venue", "ws://venue", "http://venue?x=1", 7):
-        with pytest.raises(ConfigError, match="the address of a venue, a URL that starts with https or http"):
+    for wrong in ("venue", "ws://venue", 7):
+        with pytest.raises(ConfigError, match="a URL that starts with https or http"):
             Endpoints.at(wrong)
+    with pytest.raises(ConfigError, match="without a query"):
+        Endpoints.at("https://venue?x=1")
+
+
+@pytest.mark.parametrize(
+    "host", ["venue", "192.0.2.7", "127.0.0.1.example.org", "localhost.example.org", "[2001:db8::1]"]
+)
+def test_without_tls_an_address_leads_to_this_machine_or_is_allowed_by_name(host) -> None:
+    for name, value in (("stream", f"ws://{host}/x"), ("clob", f"http://{host}:80"), ("gamma", f"http://{host}")):
+        error = refusal(Endpoints, name, value)
+        assert "without TLS it may only lead to this machine" in error.allowed
+        assert error.field == name
+        assert getattr(Endpoints(**{name: value}, allow_plain=True), name) == value
+    with pytest.raises(ConfigError, match="without TLS"):
+        Endpoints.at(f"http://{host}")
+    assert Endpoints.at(f"http://{host}", allow_plain=True).stream == f"ws://{host}/ws/market"
+    for near in ("localhost", "127.9.9.9", "[::1]"):
+        assert Endpoints.at(f"http://{near}:80").clob == f"http://{near}:80"
+    refusal(Endpoints, "allow_plain", 1)
+
+
+@pytest.mark.parametrize("userinfo", ["user:hush@", "hush@", ":hush@", "user:hu@sh@", "us er:hush@"])
+def test_an_address_with_a_password_is_refused_and_not_shown(userinfo) -> None:
+    for name, scheme in (("stream", "wss"), ("clob", "https"), ("gamma", "http")):
+        with pytest.raises(ConfigError, match=f"{name}='.not shown.'.*without user and password") as caught:
+            Endpoints(**{name: f"{scheme}://{userinfo}example.org"})
+        assert "hush" not in f"{caught.value!r}{vars(caught.value)}"
+    with pytest.raises(ConfigError, match="not shown"):
+        Endpoints.at(f"https://{userinfo}example.org")
 
 
 @pytest.mark.parametrize("alone", ["btc-updown-15m-1790000100", b"x", 7])

@@ -72,6 +72,7 @@ def lacking(settings: BotSettings, *, for_real: bool) -> tuple[str, ...]:
     unconfirmed = f'live trading is not confirmed: set confirm_live = "{CONFIRMATION}" in the settings file'
     looks = (
         (for_real and settings.confirm_live != CONFIRMATION, unconfirmed),
+        (for_real and settings.mirror.endpoints.allow_plain, "mirror.endpoints.allow_plain is not for real orders"),
         (for_real and not keys.private_key, "POLYMARKET_PRIVATE_KEY is not set: orders are signed with it"),
         (any(three) and not all(three), f"{names} belong together: set all three, or none"),
         (

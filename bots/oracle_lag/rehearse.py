@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import ipaddress
+import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx
 from attrs import evolve, frozen
 
-from bots.common.operate.settings import SettingsError
+from bots.common.operate.settings import MAX_FILE_BYTES, SettingsError
 from bots.common.secrets import Secret
 from bots.oracle_lag.config import Keys
 from bots.oracle_lag.live import CONFIRMATION
@@ -91,8 +92,10 @@ def _listed(url: str) -> dict[str, Any]:
             (f"--venue {url}: give the address of 'polymirror serve' on this machine, http://127.0.0.1:..",)
         )
     try:
-        answer = httpx.get(url.rstrip("/") + LISTING, timeout=SECONDS)
-        found = answer.raise_for_status().json()
+        with httpx.stream("GET", url.rstrip("/") + LISTING, timeout=SECONDS) as answer:
+            answer.raise_for_status()
+            # The first piece of this size is all of it, or too much.
+            found = json.loads(next(answer.iter_raw(MAX_FILE_BYTES), b""))
         missing = {"clob", "gamma", "stream", "user", "rtds", "polybolt", "rpc", "geoblock", "instance"} - found.keys()
     except (httpx.HTTPError, ValueError, AttributeError) as error:
         raise SettingsError((f"--venue {url}: no 'polymirror serve' answers there ({type(error).__name__})",)) from None

@@ -42,6 +42,10 @@ Seed = Annotated[
 Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
 Stream = Annotated[str | None, typer.Option(metavar="URL", help="The WebSocket.", rich_help_panel=WHERE)]
 Clob = Annotated[str | None, typer.Option(metavar="URL", help="The order book service.", rich_help_panel=WHERE)]
+Plain = Annotated[
+    bool,
+    typer.Option("--allow-plain", help="These may be on another machine and without TLS.", rich_help_panel=WHERE),
+]
 Gamma = Annotated[str | None, typer.Option(metavar="URL", help="The discovery service.", rich_help_panel=WHERE)]
 
 
@@ -105,6 +109,7 @@ def watch(
     stream: Stream = None,
     clob: Clob = None,
     gamma: Gamma = None,
+    allow_plain: Plain = False,
 ) -> None:
     """Mirror markets of the real venue and show their books.
 
@@ -113,7 +118,7 @@ def watch(
     """
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
-    endpoints = choose_endpoints(venue, stream, clob, gamma)
+    endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
     raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
 
 
@@ -148,6 +153,7 @@ def doctor(
     stream: Stream = None,
     clob: Clob = None,
     gamma: Gamma = None,
+    allow_plain: Plain = False,
 ) -> None:
     """Check what a mirror needs: the venue's endpoints, your clock, this Python, and the venue's hash.
 
@@ -155,7 +161,8 @@ def doctor(
     """
     from polymirror.commands.doctor import run_doctor  # noqa: PLC0415 - startup
 
-    raise typer.Exit(run_doctor(choose_endpoints(venue, stream, clob, gamma), slugs or (), json=json))
+    endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
+    raise typer.Exit(run_doctor(endpoints, slugs or (), json=json))
 
 
 @app.command(cls=Command)
@@ -351,7 +358,9 @@ def _refuse_options(word: str, **options: float | None) -> None:
             raise ConfigError(f"--{name}", value, f"given only {word} --sockets")
 
 
-def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, gamma: str | None) -> Endpoints:
+def choose_endpoints(
+    venue: str | None, stream: str | None, clob: str | None, gamma: str | None, *, allow_plain: bool = False
+) -> Endpoints:
     """Put the endpoints together: the venue's own unless another is given. Raises ConfigError for a bad URL."""
     from attrs import evolve  # noqa: PLC0415 - startup
 
@@ -359,7 +368,8 @@ def choose_endpoints(venue: str | None, stream: str | None, clob: str | None, ga
 
     given = {"stream": stream, "clob": clob, "gamma": gamma}
     chosen = {name: url.rstrip("/") for name, url in given.items() if url is not None}
-    return evolve(Endpoints() if venue is None else Endpoints.at(venue), **chosen)
+    base = Endpoints() if venue is None else Endpoints.at(venue, allow_plain=allow_plain)
+    return evolve(base, allow_plain=allow_plain, **chosen)
 
 
 def run(arguments: Sequence[str]) -> int:

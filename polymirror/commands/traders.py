@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 from polymirror.errors import ConfigError, PolymirrorError
+from polymirror.files import read_bounded
 from polymirror.simulator.orders.auth import Account
 from polymirror.simulator.orders.signing import checksummed, is_address
 from polymirror.simulator.outfit import Trader
@@ -36,8 +37,7 @@ def from_file(path: Path, cash: Decimal) -> tuple[Trader, ...]:
     Raises PolymirrorError, naming the entry but never what is in it.
     """
     try:
-        content = path.read_bytes()
-        entries = json.loads(content) if len(content) <= MAX_BYTES else None
+        entries = json.loads(read_bounded(path, MAX_BYTES))
     except OSError as error:
         raise PolymirrorError(f"the accounts cannot be read: {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError):

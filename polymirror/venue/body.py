@@ -2,20 +2,23 @@
 
 A few hundred bytes can stand for gigabytes, so what comes is decompressed in slices and measured after each, and the
 event loop has its turn between them. One layer of gzip is asked for and accepted, and nothing else. Called by
-:mod:`polymirror.venue.http` only.
+:mod:`polymirror.venue.http`, and by whoever asks a service of another kind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from polymirror.errors import BadResponse
 from polymirror.harmless import harmless
+from polymirror.venue.failures import explain_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Sequence
+
+    import httpx
 
 SLICE: Final = 262_144
 """Bytes that are decompressed before other tasks get their turn: about a millisecond's worth."""
@@ -23,10 +26,30 @@ SLICE: Final = 262_144
 MAX_PIECES: Final = 64
 """Pieces of an answer that are taken before other tasks get their turn: a peer may send each byte alone."""
 
+ENCODING: Final = {"Accept-Encoding": "gzip"}
+"""The header that asks for what is accepted."""
+
 GZIP: Final = frozenset({"gzip", "x-gzip"})
 
 UNREADABLE: Final = 200
 """Marks a success whose body could not be read: the only BadResponse that a repetition may cure."""
+
+
+async def read_answer(call: str, response: httpx.Response, limit: int) -> bytes:
+    """Return the body of an answer whose head has come, as :func:`read_body` does.
+
+    The bytes as they came: httpx would decompress any number of layers, all of them at once.
+    """
+    pieces = cast("AsyncIterable[bytes]", response.stream)
+    return await read_body(call, pieces, response.headers.get_list("Content-Encoding"), limit)
+
+
+async def read_directly(call: str, response: httpx.Response, limit: int) -> bytes:
+    """Do the same for a service that must answer itself: a redirect is a BadResponse that says where it leads."""
+    if response.is_redirect:
+        status, places = response.status_code, response.headers.get_list("Location")
+        raise BadResponse(call, explain_status(status, places, str(response.request.url), most=0), status)
+    return await read_answer(call, response, limit)
 
 
 async def read_body(call: str, pieces: AsyncIterable[bytes], encodings: Sequence[str], limit: int) -> bytes:

@@ -148,21 +148,26 @@ WORDS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], str]],
 )
 
 
-def explain_status(status: int, locations: Sequence[str], url: str) -> str:
-    """Say what a status means that is no answer to what was asked of ``url``; ``locations``: its Location headers."""
+def explain_status(status: int, locations: Sequence[str], url: str, *, most: int = MAX_REDIRECTS) -> str:
+    """Say what a status means that is no answer to what was asked of ``url``; ``locations``: its Location headers.
+
+    ``most`` redirects were allowed: none where credentials are sent.
+    """
     if status in REDIRECTS:
-        return _redirect(locations, url)
+        return _redirect(locations, url, most)
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return f"not what was asked for: {PORTAL}"
     return HINTS.get(status) or PHRASES.get(status) or "a status without a meaning"
 
 
-def _redirect(locations: Sequence[str], url: str) -> str:
+def _redirect(locations: Sequence[str], url: str, most: int) -> str:
     if len(locations) != 1:
         return f"a redirect with {len(locations)} addresses"
     place = _place(url, locations[0])
     if follow(url, locations) is None:
         return f"to another host or scheme, {place}: {PORTAL}"
+    if not most:
+        return f"a redirect to {place}, and none is followed here"
     return f"a redirect again after {MAX_REDIRECTS} of them, to {place}"
 
 

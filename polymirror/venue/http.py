@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from attrs import define, frozen
 
 from polymirror.errors import BadResponse, ConfigError, RateLimited, VenueError, VenueUnavailable
 from polymirror.harmless import harmless
 from polymirror.venue.backoff import FullJitter, parse_retry_after
-from polymirror.venue.body import UNREADABLE, read_body
+from polymirror.venue.body import ENCODING, UNREADABLE, read_answer
 from polymirror.venue.budget import RateBudget
 from polymirror.venue.failures import (
     HINTS,
@@ -37,7 +37,7 @@ from polymirror.venue.quiet import quietly
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterable, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     import httpx
@@ -128,7 +128,7 @@ class Http:
                 transport=None if transport is None else transport(),
                 timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.total_timeout),
                 limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
-                headers={"Accept": "application/json", "Accept-Encoding": "gzip"},
+                headers={"Accept": "application/json", **ENCODING},
                 cookies=NoCookies(),
             )
         except (ValueError, OSError, ImportError, httpx.InvalidURL) as error:
@@ -247,10 +247,7 @@ class Http:
             with quietly():
                 response = await client.send(request, stream=True)
             try:
-                # The bytes as they came: httpx would decompress any number of layers, all of them at once.
-                pieces = cast("AsyncIterable[bytes]", response.stream)
-                encodings = response.headers.get_list("Content-Encoding")
-                return response, await read_body(name, pieces, encodings, config.max_body)
+                return response, await read_answer(name, response, config.max_body)
             except Exception:
                 if response.is_success:
                     raise

@@ -160,13 +160,15 @@ class _Connect(connect):
     """The library's way to connect, with redirects to the same scheme, host and port only, and only a few."""
 
     _followed = 0
+    # Set by the owner before the first attempt.
+    most_redirects = MAX_REDIRECTS
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Return where to try next, or the error that ends the attempt (the library calls this)."""
         if not isinstance(exc, InvalidStatus) or exc.response.status_code not in REDIRECTS:
             return exc
         target = follow(self.uri, exc.response.headers.get_all("Location"))
-        if target is None or self._followed >= MAX_REDIRECTS:
+        if target is None or self._followed >= self.most_redirects:
             return exc
         try:
             # What the library does next with it, where it would raise something else.
@@ -186,7 +188,7 @@ def check_settings(url: str) -> None:
         # Taken from where it is used: the library moves it from version to version.
         proxy = client.get_proxy(parse_uri(url))  # type: ignore[attr-defined]
     except (InvalidURI, ValueError) as error:
-        raise ConfigError("url", url, "a URL that starts with wss or ws") from error
+        raise ConfigError("url", "(not shown)" if "@" in url else url, "a URL that starts with wss or ws") from error
     if proxy is None:
         return
     try:
@@ -220,11 +222,12 @@ async def open_wire(url: str, config: StreamConfig, headers: Mapping[str, str], 
         max_queue=config.max_queue,
         create_connection=Wire,
     )
+    attempt.most_redirects = MAX_REDIRECTS if config.redirects else 0
     try:
         return cast("Wire", await attempt)
     except InvalidStatus as error:
         status, answer = error.response.status_code, error.response.headers
-        detail = explain_status(status, answer.get_all("Location"), attempt.uri)
+        detail = explain_status(status, answer.get_all("Location"), attempt.uri, most=attempt.most_redirects)
         if status not in REDIRECTS:
             detail = f"{detail} (handshake refused)"
         raise VenueUnavailable(url, status, detail, wish(answer.get_all("Retry-After"), wall_now())) from error

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bots.common.errors import BotError, NotSent, TradingError
+from bots.common.errors import BotError, NotSent, TradingError, Unanswered
 from bots.common.execution.base import Prepared
 from bots.common.execution.live import LiveConfig, LiveExecutor
 from bots.common.execution.sdk import SdkClient, Wallet, _bound_gas, _must_be, _watch_departures
@@ -276,6 +276,14 @@ async def test_an_order_without_a_name_is_found_by_its_fills():
         executor = LiveExecutor(client, Network(), LiveConfig(poll=0.01))
         result = await executor.resolve(an_order(), None)
     assert (result.outcome, result.order_id, result.shares) == (Outcome.FILLED, "0xa", d("20.235294"))
+
+
+async def test_an_answer_without_end_is_none(monkeypatch):
+    monkeypatch.setattr("bots.common.execution.sdk.MAX_ANSWER_BYTES", 50_000)
+    async with a_client() as (client, venue):
+        venue.answers["GET /data/trades"] = (200, a_page({"x": "y" * 60_000}))
+        with pytest.raises(Unanswered, match="longer than 50000 bytes"):
+            await client.trades(AT_MS)
 
 
 async def test_trades_say_how_far_the_chain_is_with_them_and_are_only_those_we_took():

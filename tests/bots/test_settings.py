@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"none\.toml: cannot be read \(No such file"):
         load(Settings, tmp_path / "none.toml")
     (tmp_path / "big.toml").write_bytes(b"#" * (2**20 + 1))
-    with pytest.raises(SettingsError, match="more than the 1048576"):
+    with pytest.raises(SettingsError, match="more than 1048576 bytes"):
         load(Settings, tmp_path / "big.toml")
     (tmp_path / "bytes.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(SettingsError, match=r"bytes\.toml"):
@@ -256,3 +256,34 @@ def test_secrets_are_equal_by_value_and_can_be_kept_in_sets():
     assert Secret("a") == Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"limit = {HUGE}", f"limit = 1e{HUGE}", f"limit = 0x{'f' * 100_000}", f"limit = {'9' * 5_000}",
+        f"inner = {{stake = {HUGE}, tries = {HUGE}}}", f"inner = {{stake = 1e{HUGE}}}",
+        f"inner = 0x{'f' * 100_000}", f"{'x' * 100_000} = 1", "limit = " + "[" * 100_000, "limit = 1e400",
+        "limit = nan",
+    ],
+)  # fmt: skip
+def test_whatever_a_file_says_is_told_in_short_lines(tmp_path, text):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, path, {})
+    assert all(len(each) <= 500 for each in caught.value.problems)
+    name, _, value = text.partition(" = ")
+    if name == "limit":
+        with pytest.raises(SettingsError) as caught:
+            load(Settings, None, {"POLYMIRROR_BOT_LIMIT": value})
+        assert all(len(each) <= 500 for each in caught.value.problems)
+
+
+def test_a_file_without_end_is_one_line():
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, Path("/dev/zero"), {})
+    assert caught.value.problems == ("/dev/zero: cannot be read (it is not a regular file)",)

@@ -150,8 +150,8 @@ def test_the_module_runs_as_the_command_and_imports_no_simulator_for_its_help():
 
 def test_endpoints_are_the_venues_own_unless_others_are_named():
     assert choose_endpoints(None, None, None, None) == Endpoints()
-    local = choose_endpoints("http://127.0.0.1:80/", None, None, "http://other/")
-    assert local == Endpoints(stream="ws://127.0.0.1:80/ws/market", clob="http://127.0.0.1:80", gamma="http://other")
+    local = choose_endpoints("http://127.0.0.1:80/", None, None, "https://other/")
+    assert local == Endpoints(stream="ws://127.0.0.1:80/ws/market", clob="http://127.0.0.1:80", gamma="https://other")
     assert choose_endpoints("https://venue", None, None, None).stream == "wss://venue/ws/market"
     with pytest.raises(ConfigError):
         choose_endpoints("venue", None, None, None)

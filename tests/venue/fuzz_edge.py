@@ -60,7 +60,7 @@ MAX_TOLD = 20
 REST = RestConfig(attempts=1, max_body=MIB, calls_per_10s=9_000, concurrency=1)
 STREAM = StreamConfig(open_timeout=5.0, close_timeout=0.05, max_message=MIB, max_queue=2_000, max_queue_bytes=4 * MIB)
 STREAM_URL = "ws://venue.test/ws/market"
-ENDS = Endpoints(stream=STREAM_URL, clob="http://venue.test", gamma="http://venue.test")
+ENDS = Endpoints(stream=STREAM_URL, clob="http://venue.test", gamma="http://venue.test", allow_plain=True)
 
 
 # ---- What carries it -----------------------------------------------------------------------------

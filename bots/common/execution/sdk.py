@@ -26,6 +26,7 @@ from bots.common.money.amounts import BASE_UNITS, EXACT
 from bots.common.orders.order import Side
 from bots.common.secrets import NOTHING, Secret, secret_of
 from polymirror.errors import ConfigError, MissingExtra, NotLive
+from polymirror.venue.bounded import bound_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -47,6 +48,9 @@ BUILT_DIFFERENTLY: Final = "this version of polymarket-client is built different
 
 POSITIONS: Final = 1_000
 """Positions of a page, the most there can be: shares that lost stay in a wallet for good."""
+
+MAX_ANSWER_BYTES: Final = 2**24
+"""Of one answer: a page of a thousand positions has less than a megabyte."""
 
 _departing: ContextVar[Departure | None] = ContextVar("departing", default=None)
 """The order that the running task is about to send."""
@@ -101,6 +105,8 @@ class SdkClient:
         self._redeeming = ThreadPoolExecutor(1, "redeeming")
         self._login = login
         _watch_departures(sender)
+        _bound_answers(sender)
+        _bound_answers(signer)
         for client in (sender, signer):
             _bound_gas(client, wallet.max_gas)
 
@@ -313,6 +319,17 @@ def _watch_departures(sender: Any) -> None:
             request.extensions["trace"] = departure.trace
 
     inner.event_hooks = {**inner.event_hooks, "request": [*inner.event_hooks["request"], before_request]}
+
+
+def _bound_answers(client: Any) -> None:
+    """Have the SDK read no answer without end: its clients have no limit."""
+    context: Any = getattr(client, "_ctx", None)
+    for name in getattr(context, "__dataclass_fields__", ()):
+        each: Any = getattr(context, name)
+        # The node of the chain is asked through one more.
+        inner = getattr(getattr(each, "_transport", each), "_client", None)
+        if isinstance(inner, httpx.Client | httpx.AsyncClient):
+            bound_answers(inner, MAX_ANSWER_BYTES)
 
 
 def _bound_gas(client: Any, most: Decimal) -> None:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from bots.common.errors import TradingError, shorten
 from bots.common.execution.reading import decimal, state_of, taker_fills, text
-from polymirror.config import StreamConfig
+from polymirror.config import StreamConfig, check_address
 from polymirror.venue.stream import CloseKind, Stream
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ USER_STREAM: Final = StreamConfig(
     max_message=2**20,
     max_queue=2_000,
     max_queue_bytes=16 * 2**20,
+    redirects=False,
 )
 """An account may have nothing to tell for hours: a PONG is sign of life enough, three that are missing are not."""
 
@@ -114,6 +115,7 @@ class UserChannel:
 
     async def run(self) -> None:
         """Keep a connection open until cancelled. Raises ConfigError, before anything, for an address of no use."""
+        check_address("url", self._url, "wss", "ws")
         self._network.check(self._url)
         await self._stream.run()
 

@@ -9,16 +9,18 @@ the ledger is written. Where the venue says that it does not serve a region, tha
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from bots.common.errors import BadCredentials, BotError, TradingError
-from bots.common.operate.notifications import TOO_MANY, TelegramError
+from bots.common.operate.notifications import MAX_ANSWER_BYTES, TOO_MANY, TelegramError
 from bots.common.operate.preflight import NETWORK, CheckFailed
 from polymirror.commands.checks import judge_clock
 from polymirror.core.clock import VenueClock
-from polymirror.errors import NotLive, PolymirrorError
+from polymirror.errors import BadResponse, NotLive, PolymirrorError
+from polymirror.venue.body import ENCODING, read_directly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -132,11 +134,13 @@ async def clock(ask: Callable[[], Awaitable[ServerTime]], network: Network) -> s
 async def region(network: Network, url: str = GEOBLOCK, timeout: float = 2.0) -> str:
     """Ask the venue whether it serves this region, and obey. What cannot be read counts as no."""
     try:
-        async with httpx.AsyncClient(
-            transport=None if network.transport is None else network.transport(), timeout=timeout
-        ) as client:
-            value = (await client.get(url)).json()
-    except (httpx.HTTPError, ValueError) as error:
+        transport = None if network.transport is None else network.transport()
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=timeout, headers=ENCODING) as client,
+            client.stream("GET", url) as response,
+        ):
+            value = json.loads(await read_directly("region", response, MAX_ANSWER_BYTES))
+    except (httpx.HTTPError, BadResponse, ValueError) as error:
         raise CheckFailed(f"the venue does not say ({type(error).__name__}: {error})", NETWORK) from None
     blocked = value.get("blocked") if isinstance(value, dict) else None
     if not isinstance(blocked, bool):

@@ -21,7 +21,9 @@ from attrs import field, frozen
 from bots.common.errors import BotError, shorten
 from bots.common.ranges import decimal_range, whole
 from bots.common.secrets import hide
+from polymirror.errors import BadResponse
 from polymirror.harmless import escaped_lines, harmless
+from polymirror.venue.body import ENCODING, read_directly
 from polymirror.venue.environment import check_proxies
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class TelegramApi:
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = httpx.AsyncClient(transport=self._transport, timeout=self._timeout)
+        self._client = httpx.AsyncClient(transport=self._transport, timeout=self._timeout, headers=ENCODING)
         return self
 
     async def __aexit__(
@@ -136,11 +138,9 @@ class TelegramApi:
                 self._client.stream("POST", f"{self._api}/{method}", json=parameters) as response,
             ):
                 status = response.status_code
-                body = b""
-                async for part in response.aiter_bytes():
-                    body += part
-                    if len(body) > MAX_ANSWER_BYTES:
-                        break
+                body = await read_directly(method, response, MAX_ANSWER_BYTES)
+        except BadResponse as error:
+            problem = str(error)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             problem = f"{type(error).__name__}: {error}"
         except TimeoutError:

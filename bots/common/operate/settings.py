@@ -10,11 +10,13 @@ that holds one is refused. Which settings there are is a bot's own.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -24,7 +26,8 @@ import attrs
 
 from bots.common.errors import BotError, shorten
 from bots.common.secrets import LEAST, Secret
-from polymirror.errors import MAX_MESSAGE, ConfigError
+from polymirror.errors import MAX_MESSAGE, ConfigError, spelled
+from polymirror.files import read_bounded
 from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
@@ -81,15 +84,11 @@ def load(
 def read(path: Path) -> dict[str, Any]:
     """Read a TOML file; its decimal numbers become exact Decimals. Raises SettingsError."""
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_FILE_BYTES:
-            raise SettingsError((f"{path}: {len(data)} bytes, more than the {MAX_FILE_BYTES} of any settings file",))
-        return tomllib.loads(data.decode(), parse_float=Decimal)
+        data = read_bounded(path, MAX_FILE_BYTES)
+        return tomllib.loads(data.decode(), parse_float=_exact)
     except OSError as error:
         raise SettingsError((f"{path}: cannot be read ({error.strerror})",)) from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, SettingsError):
-            raise
         raise SettingsError((f"{path}: {error}",)) from error
 
 
@@ -146,7 +145,7 @@ class _Builder:
     def structure(self, kind: type[Any], values: object, path: str) -> Any:
         """Build an attrs class; ``None`` after a problem, which was noted."""
         if not isinstance(values, dict):
-            self.problems.append(f"{path}={shorten(repr(values))} is not allowed: it must be a table")
+            self.problems.append(f"{path}={shorten(spelled(values))} is not allowed: it must be a table")
             return None
         before = len(self.problems)
         hints = typing.get_type_hints(kind)
@@ -237,7 +236,9 @@ def _plain(hint: Any, value: object) -> Any:
         raise _Wrong("a number")
     if hint is float:
         if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-            return float(value)
+            with suppress(OverflowError):
+                if math.isfinite(value := float(value)):
+                    return value
         raise _Wrong("a number")
     if hint is Path and isinstance(value, str):
         return Path(value).expanduser()
@@ -252,6 +253,13 @@ def _decimal(text: str) -> Decimal | None:
         return Decimal(text)
     except ArithmeticError:
         return None
+
+
+def _exact(text: str) -> Decimal:
+    """Read a number of a file as it is written. Raises ValueError for one that nothing could hold."""
+    if (number := _decimal(text)) is None:
+        raise ValueError(f"{shorten(text, 60)} is too large a number")
+    return number
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -279,9 +287,9 @@ def _raw(hint: Any, text: str) -> Any:
     if typing.get_origin(hint) is tuple and not text.startswith("["):
         return [_raw(typing.get_args(hint)[0], part.strip()) for part in text.split(",")]
     try:
-        parsed = tomllib.loads(f"value = {text}", parse_float=Decimal)
+        parsed = tomllib.loads(f"value = {text}", parse_float=_exact)
         return parsed["value"] if len(parsed) == 1 else text
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -299,4 +307,4 @@ def _shown(value: object) -> str:
     """Return a value as a person wrote it, shortened."""
     if isinstance(value, (Decimal, Enum)):
         return shorten(str(getattr(value, "value", value)))
-    return shorten(repr(value))
+    return shorten(spelled(value))

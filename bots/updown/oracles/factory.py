@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - settings are built by their annotations
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -15,6 +14,7 @@ from bots.updown.oracles.buffer import OracleBuffer
 from bots.updown.oracles.simulated import SimulatedOracle
 from bots.updown.oracles.streamed import FEED_STREAM, StreamedOracle
 from bots.updown.oracles.ticks import TickKind
+from polymirror.config import check_address
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,13 +44,10 @@ def _asset_names(_self: object, attribute: Attribute[Any], value: object) -> Non
 
 
 def _address(_self: object, attribute: Attribute[Any], value: object) -> None:
-    if value == "":
-        return
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        raise ConfigError(attribute.name, value, "empty, or an address that starts with wss:// or ws://")
-    if parts.username or parts.password or parts.query:
-        raise ConfigError(attribute.name, "(not shown)", "an address without user, password and query")
+    if isinstance(value, str) and "?" in value:
+        raise ConfigError(attribute.name, "(not shown)", "an address without a query")
+    if value != "":
+        check_address(attribute.name, value, "wss", "ws")
 
 
 def _feed_ids(_self: object, attribute: Attribute[Any], value: object) -> None:

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from bots.common.errors import shorten
 from bots.updown.oracles.base import OracleHealth
-from polymirror.config import StreamConfig
+from polymirror.config import StreamConfig, check_address
 from polymirror.errors import VenueUnavailable
 from polymirror.venue.stream import CloseKind, Stream
 
@@ -37,6 +37,7 @@ FEED_STREAM: Final = StreamConfig(
     max_message=2**20,
     max_queue=2_000,
     max_queue_bytes=16 * 2**20,
+    redirects=False,
 )
 """How feeds are kept alive: a connection without a new price for 8 s is replaced. Longer than a price may stay silent
 before it is stale, so that nobody acts on the old price while the new connection is on its way."""
@@ -142,6 +143,7 @@ class StreamedOracle:
         Raises :class:`~polymirror.errors.ConfigError` for an address or a proxy that cannot ever work, before anything.
         """
         for line in self._lines:
+            check_address("url", line.url, "wss", "ws")
             self._network.check(line.url)
         async with asyncio.TaskGroup() as group:
             for line in self._lines:

@@ -130,11 +130,11 @@ class VirtualVenue:
     @property
     def base_url(self) -> str:
         """Where the HTTP services are."""
-        return f"http://{HOST}"
+        return f"https://{HOST}"
 
     def stream_url(self, path: str) -> str:
         """Return where the feed with this path is."""
-        return f"ws://{HOST}{path}"
+        return f"wss://{HOST}{path}"
 
     def wall_ms(self) -> int:
         """Return the time of day in Unix milliseconds. Raises RuntimeError outside ``async with``."""
