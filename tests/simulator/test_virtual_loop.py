@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
@@ -200,3 +201,27 @@ def test_what_the_program_raises_comes_out() -> None:
 def test_settings_out_of_range_are_refused(settings) -> None:
     with pytest.raises(ConfigError, match="more than 0"):
         run_virtual(lambda: asyncio.sleep(0), **settings)
+
+
+def test_a_group_cancels_its_tasks_in_the_same_order_wherever_they_lie_in_memory() -> None:
+    def order(waste: int) -> list[int]:
+        ended: list[int] = []
+        kept: list[object] = []
+
+        async def wait(number: int) -> None:
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                ended.append(number)
+
+        async def main() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+                    for number in range(40):
+                        kept.extend(bytearray(1_000) for _ in range(waste * number % 7))
+                        group.create_task(wait(number))
+
+        run_virtual(main)
+        return ended
+
+    assert order(0) == order(1) == order(3) == order(5)

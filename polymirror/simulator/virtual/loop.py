@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from polymirror.errors import ConfigError
@@ -40,11 +41,24 @@ class VirtualTimeError(RuntimeError):
     """The program cannot go on in virtual time: a deadlock, no end in sight, or a call out of the process."""
 
 
+class _Numbered(asyncio.Task[Any]):
+    """A task that lies in a set by its number, not by its address: groups cancel theirs in the same order each time."""
+
+    def __init__(self, number: int, coro: Any, **given: Any) -> None:
+        self._number = number
+        super().__init__(coro, **given)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """The event loop behind :func:`run_virtual`. ``start_ms`` is the time of day at the start, in Unix milliseconds."""
 
     def __init__(self, start_ms: int = DEFAULT_START_MS, limit: float = DEFAULT_LIMIT) -> None:
         super().__init__()
+        numbers = count()
+        self.set_task_factory(lambda loop, coro, **given: _Numbered(next(numbers), coro, loop=loop, **given))
         self._now = FIRST_SECOND
         self._start_ms = start_ms
         self._limit = limit
