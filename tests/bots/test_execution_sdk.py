@@ -344,6 +344,36 @@ async def test_wrong_credentials_are_named_without_being_shown():
         assert secret not in repr(wallet)
 
 
+MADE = {"apiKey": "made-key-Q7x1", "secret": "bWFkZS1zZWNyZXQtUTd4MQ==", "passphrase": "made-phrase-Q7x1"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_credentials_that_the_venue_makes_are_secrets_as_well(late, monkeypatch):
+    venue = Venue()
+    echo = {"error": " ".join(MADE.values())}
+    venue.answers["POST /auth/api-key"] = venue.answers["GET /auth/derive-api-key"] = (200, MADE)
+    venue.answers["GET /data/trades"] = (500, echo)
+    try:
+        if late:
+            monkeypatch.setattr(
+                sdk.SecureClient, "create", lambda **_given: (_ for _ in ()).throw(ValueError(f"{echo}"))
+            )
+
+        async def ask():
+            wallet = Wallet(private_key=KEY, address=ADDRESS)
+            async with await SdkClient.open(wallet, environment=venue.environment) as client:
+                assert client.login() == MADE
+                await client.trades(0)
+
+        with pytest.raises(TradingError) as refused:
+            await ask()
+    finally:
+        venue.server.shutdown()
+        venue.server.server_close()
+    assert "***" in str(refused.value)
+    assert not [secret for secret in MADE.values() if secret in f"{refused.value}"]
+
+
 @pytest.mark.parametrize("key", ["", "nonsense", KEY[:-2]])
 async def test_a_key_that_cannot_be_one_is_not_taken_for_a_network_that_fails(key):
     with pytest.raises(BotError, match="the credentials cannot be used") as refused:

@@ -212,6 +212,19 @@ def test_keys_are_taken_out_of_the_environment_so_that_children_have_none(monkey
     assert not leaks(told.err + told.out)
 
 
+def test_a_program_and_a_thread_that_crash_tell_none():
+    script = (
+        "import sys, threading\nfrom bots.common.operate.logs import set_up\n"
+        "from bots.common.secrets import Secret\nkept = Secret(sys.argv[1])\nset_up()\n"
+        "def fails():\n    raise ValueError(kept.reveal())\n"
+        "thread = threading.Thread(target=fails)\nthread.start()\nthread.join()\nfails()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, KEY], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1
+    assert done.stderr.count("ValueError: ***") == 2
+    assert not leaks(done.stderr)
+
+
 class Liar(http.server.BaseHTTPRequestHandler):
     """Serves this region, and refuses everything else with all that it should not repeat."""
 

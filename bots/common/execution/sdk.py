@@ -89,6 +89,7 @@ class SdkClient:
         wallet: Wallet,
         sender: Any,
         signer: Any,
+        login: dict[str, Secret],
         *,
         timeout: float = 5.0,
         redeem_timeout: float = 240.0,
@@ -102,6 +103,7 @@ class SdkClient:
         self._redeem_timeout = redeem_timeout
         self._signing = ThreadPoolExecutor(1, "signing")
         self._redeeming = ThreadPoolExecutor(1, "redeeming")
+        self._login = login
         _watch_departures(sender)
         _bound_answers(sender)
         _bound_answers(signer)
@@ -137,6 +139,8 @@ class SdkClient:
         sender = None
         try:
             sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
+            # Held, and so hidden, while the second client may fail with them in its words.
+            login = _login(sender)
             create = partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=sender.credentials))
             signer = await asyncio.to_thread(create)
         except Exception as error:  # noqa: BLE001 - translated
@@ -147,7 +151,7 @@ class SdkClient:
                 # The SDK does not even ask with credentials that cannot be any.
                 raise BotError(f"the credentials cannot be used ({failed.detail})") from None
             raise failed from None
-        return cls(wallet, sender, signer, timeout=timeout)
+        return cls(wallet, sender, signer, login, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -264,8 +268,7 @@ class SdkClient:
 
     def login(self) -> dict[str, str]:
         """Return the credentials as the user channel wants them."""
-        made = self._sender.credentials
-        return {"apiKey": str(made.key), "secret": str(made.secret), "passphrase": str(made.passphrase)}
+        return {name: secret.reveal() for name, secret in self._login.items()}
 
     async def authorised(self) -> None:
         """Make a cheap call that needs credentials. Raises BadCredentials or another TradingError."""
@@ -292,6 +295,12 @@ class SdkClient:
             raise
         except Exception as error:  # noqa: BLE001 - translated
             raise _translated(call, error) from None
+
+
+def _login(sender: Any) -> dict[str, Secret]:
+    """Return the credentials of a client: where none were given, the venue has made them, and they are as secret."""
+    made = sender.credentials
+    return {"apiKey": Secret(made.key), "secret": Secret(made.secret), "passphrase": Secret(made.passphrase)}
 
 
 def _watch_departures(sender: Any) -> None:
