@@ -45,8 +45,9 @@ from polymirror.errors import (
     VenueUnavailable,
 )  # fmt: skip
 from polymirror.shell.warnlog import WarnLog
-from polymirror.venue.closing import cause_of
+from polymirror.venue.closing import CloseCause, CloseKind, cause_of
 from polymirror.venue.failures import explain, page_in
+from polymirror.venue.losslog import LossLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,6 +179,9 @@ LINES: dict[str, Callable[[str], str]] = {
     "a failure": lambda text: explain(ValueError(text)),
     "a page": lambda text: page_in(b"<html><title>" + text.encode("utf-8", "replace") + b"</title>"),
     "a close reason": _closed,
+    "a lost connection": lambda text: _log(
+        lambda _: LossLog().lost("books", CloseCause(CloseKind.REQUESTED, text), 0.0), "polymirror.venue.stream"
+    ),
     "a complaint": lambda text: _written(lambda: complain(text)),
     "JSON": lambda text: _written(lambda: print_json({"name": text.encode("utf-8", "replace").decode()})),
     "the relay's words": lambda text: RTDS.read(text.encode("utf-8", "replace")).trouble,

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polymirror.core.states import BookState, Reason
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,9 @@ SHARED: Final = 16
 """Lines from which the panel has some of them although not all books fit."""
 
 TABLE_HEAD: Final = 2
+
+MAX_KIND: Final = 64
+"""Characters of a kind that is counted: the venue may have named it."""
 
 
 @frozen(kw_only=True)
@@ -383,7 +387,7 @@ def counts_block(counts: Mapping[str, int], width: int = 60) -> str:
 
 def _spell(counts: Mapping[str, int]) -> list[str]:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [f"{name.lower().replace('_', ' ')} {count:,}" for name, count in ordered]
+    return [f"{harmless(name.lower().replace('_', ' '), MAX_KIND)} {count:,}" for name, count in ordered]
 
 
 def states_line(states: Mapping[str, int]) -> str:

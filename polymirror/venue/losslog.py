@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
+from polymirror.harmless import harmless
 from polymirror.venue.closing import CloseKind
 
 if TYPE_CHECKING:
     from polymirror.venue.closing import CloseCause
+
+MAX_LINE: Final = 1_000
+"""Characters of a line: an address may have a list of feeds."""
 
 # What people who set levels know: the lines are the streams'.
 logger: logging.Logger = logging.getLogger("polymirror.venue.stream")
@@ -83,4 +87,4 @@ class LossLog:
         if kind.is_news(now):
             more = f" ({kind.left_out} more of this kind since)" if kind.left_out else ""
             kind.left_out = 0
-            logger.log(level, "%s%s", line, more)
+            logger.log(level, "%s%s", harmless(line, MAX_LINE), more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ipaddress
 import time
 
@@ -180,8 +181,13 @@ async def test_a_body_without_end_is_not_read_to_its_end(form):
         del reader
 
 
+KEEPS_PARTS = "self.frames" in inspect.getsource(connections.WebSocketsSansIOProtocol)
+"""Older versions of uvicorn join the parts of a message as they come, and there is nothing to bound."""
+
+
 @pytest.mark.parametrize(
-    ("message", "code"), [("x" * (connections.MAX_MESSAGE + 1), 1009), (["x"] + [""] * 10_000, None)]
+    ("message", "code"),
+    [("x" * (connections.MAX_MESSAGE + 1), 1009), (["x"] + [""] * 10_000, None if KEEPS_PARTS else 1008)],
 )
 async def test_a_message_that_is_too_long_or_in_too_many_parts_ends_its_connection(message, code):
     async with Simulator() as venue, connect(venue.endpoints.stream, compression=None) as socket:
