@@ -61,6 +61,10 @@ class FeeUnknown(BotError):  # noqa: N818 - a fact about a market
         self.market = market
 
 
+class FactsDiffer(BotError):  # noqa: N818 - a fact about a market
+    """The venue's services say different things of one market: one of them is wrong, so it is not traded."""
+
+
 class TradingError(BotError):
     """A trading call that did not give what was asked for."""
 

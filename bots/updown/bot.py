@@ -433,6 +433,7 @@ class Bot:
                 oracle=world.oracle,
                 dealer=dealer,
                 tally=self.tally,
+                tell=self._warn,
             )
 
     # ---- Telling -------------------------------------------------------------------------------------

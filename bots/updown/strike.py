@@ -36,7 +36,7 @@ MAX_GAP: Final = Decimal("0.0001")
 """The venue's strike and our tick at the boundary may differ by this share of it: they were equal to the last digit
 wherever both were recorded (protocol notes)."""
 
-MAX_DRIFT: Final = Decimal("0.1")
+MAX_DRIFT: Final = Decimal("0.02")
 """Without a tick at the boundary the venue's strike is held against our newest price, and may differ by this share."""
 
 _SOURCE: Final = re.compile(r"https://data\.chain\.link/streams/([a-z0-9]+)-usd-twap-60s-streams/?")
@@ -112,3 +112,13 @@ def find_strike(
             f"the official strike {official} is {apart:.4%} from {where}, {ours.price}: over {allowed:%}"
         )
     return Strike(official, StrikeSource.OFFICIAL)
+
+
+def contradicted(buffer: OracleBuffer, asset: str, start_ms: int, end_ms: int, up_pays: Decimal | None) -> str:
+    """Say why our own ticks at both boundaries name another winner than the venue; empty: they do not, or nothing."""
+    first, last = (buffer.nearest(asset, at_ms, TickKind.TWAP60, BOUNDARY_MS) for at_ms in (start_ms, end_ms))
+    if first is None or last is None or up_pays not in {0, 1} or abs(last.price - first.price) <= MAX_GAP * first.price:
+        return ""
+    if (last.price > first.price) == (up_pays == 1):
+        return ""
+    return f"the venue says that {'up' if up_pays else 'down'} won, our prices went from {first.price} to {last.price}"

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
-from bots.common.errors import FeeUnknown
+from bots.common.errors import FactsDiffer, FeeUnknown
 from bots.common.orders.intents import Terms, Wish
 from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
-from bots.updown.strike import StrikeRefusal, find_strike
+from bots.updown.strike import StrikeRefusal, contradicted, find_strike
 from bots.updown.volatility import Volatility
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bots.common.orders.manager import OrderManager
     from bots.updown.oracles.base import Oracle
     from bots.updown.oracles.ticks import Tick, TickKind
@@ -72,6 +74,7 @@ class AssetWorker:
         oracle: Oracle,
         dealer: OrderManager,
         tally: RunStats,
+        tell: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.asset = asset
         # The running mirror, while there is one.
@@ -83,6 +86,7 @@ class AssetWorker:
         self._oracle = oracle
         self._dealer = dealer
         self._tally = tally
+        self._tell = tell
         self._volatility = Volatility(asset, strategy.kind)
         # Windows that are not settled yet, by slug: a new run goes on with them.
         self._unsettled: dict[str, Window] = {}
@@ -153,13 +157,17 @@ class AssetWorker:
                 self._tally.counts["rounds skipped"] += 1
 
     async def _learn_terms(self, mirror: Mirror, each: Round) -> None:
-        """Ask for the market's fee and its taker delay; without them nothing is bought."""
+        """Ask for the market's fee and its taker delay; without them nothing is bought. What is wrong is told once."""
+        told = False
         while self._network.wall() < each.window.end:
             try:
                 clob = await mirror.clob.clob_market(each.terms.condition_id)
                 self._terms[each.slug] = Terms.of(each.terms, clob, self.asset)
-            except (VenueError, FeeUnknown) as error:
+            except (VenueError, FeeUnknown, FactsDiffer) as error:
                 log.info("%s: %s", each.slug, error)
+                if not (told or isinstance(error, VenueError)):
+                    self._tell(f"not traded: {error}")
+                    told = True
                 await asyncio.sleep(ASK_AGAIN)
             else:
                 return
@@ -169,6 +177,9 @@ class AssetWorker:
         self._open.pop(each.slug, None)
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
+        pays = payouts.get(each.terms.up.id)
+        if why := contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays):
+            self._tell(f"{each.slug}: {why}")
         self._dealer.decide(market, payouts)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
@@ -200,7 +211,7 @@ class AssetWorker:
             return "STALE_ORACLE"
         strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.max_strike_gap)
         if isinstance(strike, StrikeRefusal):
-            log.warning("%s is not traded any more: %s", each.slug, strike.why)
+            self._tell(f"{each.slug} is not traded any more: {strike.why}")
             self._open.pop(each.slug, None)
             self._tally.counts["strikes refused"] += 1
             return "STRIKE_REFUSED"

@@ -8,7 +8,7 @@ import pytest
 
 from bots.updown.oracles.buffer import OracleBuffer
 from bots.updown.oracles.ticks import Tick, TickKind
-from bots.updown.strike import StrikeRefusal, StrikeSource, find_strike, recognise
+from bots.updown.strike import StrikeRefusal, StrikeSource, contradicted, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window
 
@@ -66,7 +66,9 @@ def test_a_strike_on_which_the_venue_and_our_tick_do_not_agree_is_refused_with_t
         assert str(Decimal(official)) in found.why
 
 
-@pytest.mark.parametrize(("official", "good"), [("65000", True), ("57601", True), ("57599", False), ("640", False)])
+@pytest.mark.parametrize(
+    ("official", "good"), [("65000", True), ("62721", True), ("62719", False), ("58240", False), ("640", False)]
+)
 def test_without_a_tick_at_the_boundary_an_absurd_strike_is_refused_all_the_same(official, good):
     found = find_strike(buffer_of((60_000, "64000")), "btc", START_MS, Decimal(official))
     assert isinstance(found, StrikeRefusal) is not good
@@ -81,6 +83,27 @@ def test_how_far_the_two_may_be_apart_can_be_set():
     official, buffer = Decimal("64006.5"), buffer_of((0, "64000"))
     assert find_strike(buffer, "btc", START_MS, official, Decimal("0.001")).price == official
     assert isinstance(find_strike(buffer, "btc", START_MS, official, Decimal(0)), StrikeRefusal)
+
+
+@pytest.mark.parametrize(
+    ("last", "up_pays", "good"),
+    [
+        ("64100", "1", True),
+        ("64100", "0", False),
+        ("63900", "0", True),
+        ("63900", "1", False),
+        ("64100", "0.5", True),
+        ("64100", None, True),
+        ("64006", "0", True),  # too near to be sure
+    ],
+)
+def test_a_winner_that_our_own_prices_contradict_is_named(last, up_pays, good):
+    buffer = buffer_of((0, "64000"), (900_000, last))
+    pays = None if up_pays is None else Decimal(up_pays)
+    found = contradicted(buffer, "btc", START_MS, START_MS + 900_000, pays)
+    assert (found == "") is good
+    assert good or last in found
+    assert not contradicted(buffer_of((0, "64000")), "btc", START_MS, START_MS + 900_000, pays)
 
 
 def test_the_last_price_and_other_assets_are_no_strike():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from bots.common.errors import FactsDiffer
 from bots.common.money.fees import schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
 from bots.common.orders.order import Order, OrderTerms, Side, TimeInForce
@@ -42,7 +43,9 @@ class Terms:
 
     @classmethod
     def of(cls, market: Market, clob: ClobMarket, asset: str) -> Terms:
-        """Join what the venue's two services say. Raises FeeUnknown when they leave the fee open."""
+        """Join what the venue's two services say. Raises FactsDiffer, and FeeUnknown when they leave the fee open."""
+        if apart := _apart(market, clob):
+            raise FactsDiffer(f"{market.slug}: the venue's services do not say the same of its {apart}")
         return cls(
             market=market.condition_id,
             slug=market.slug,
@@ -52,6 +55,20 @@ class Terms:
             neg_risk=market.neg_risk,
             taker_delay=clob.taker_delay,
         )
+
+
+def _apart(market: Market, clob: ClobMarket) -> str:
+    """Name what discovery and the order book service say differently, with both; empty: nothing."""
+    mine, theirs = (
+        {
+            "tokens": {token.id: token.outcome.lower() for token in each.tokens},
+            "neg-risk": each.neg_risk,
+            "tick": Decimal(each.tick_size),
+        }
+        for each in (market, clob)
+    )
+    mine["fees"], theirs["fees"] = market.fees_enabled, clob.fee is not None and clob.fee.rate > 0
+    return ", ".join(f"{name} ({mine[name]} and {theirs[name]})" for name in mine if mine[name] != theirs[name])
 
 
 @frozen(kw_only=True)

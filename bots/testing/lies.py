@@ -1,0 +1,317 @@
+"""The lies that services tell a bot on the embedded exchange: each takes a true answer and gives another one.
+
+:mod:`bots.testing.liars` puts them in between. What the exchange does stays true, but for money that is kept back.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, frozen
+
+from polymirror.simulator.settings import QUARTER_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bots.testing.stage import Stage
+
+    Lie = Callable[["Told", Any], Any]
+
+
+@define
+class Told:
+    """One answer on its way to the bot, as a liar sees it."""
+
+    method: str
+    path: str
+    status: int
+    stage: Stage
+    mind: dict[str, Any]
+    """What the liars of this run remember."""
+
+
+@frozen
+class Liar:
+    """Who lies, and how. ``lie`` takes an answer's JSON and returns another, or the same if it has nothing to say."""
+
+    name: str
+    what: str
+    """For people."""
+    lie: Lie = lambda _told, raw: raw
+    price: Callable[[dict[str, Any], int, str, Decimal], Decimal] | None = None
+    """What the price feed says instead: of the run's memory, Unix ms, an asset and its true price."""
+    known: str = ""
+    """The first moment at which a bot can know: when the memory has this, by default when it lies first."""
+
+
+def objects_of(raw: Any, key: str) -> Iterator[dict[str, Any]]:
+    """Find all objects with a key, at any depth."""
+    if isinstance(raw, dict):
+        if key in raw:
+            yield raw
+        for each in raw.values():
+            yield from objects_of(each, key)
+    elif isinstance(raw, list):
+        for each in raw:
+            yield from objects_of(each, key)
+
+
+def _swap(market: dict[str, Any], name: str) -> None:
+    market[name] = json.dumps(json.loads(market[name])[::-1])
+
+
+def discovery(change: Callable[[Told, dict[str, Any]], None]) -> Lie:
+    """Change every market that the discovery service describes."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        if told.path.startswith(("/events", "/markets")):
+            for market in objects_of(raw, "conditionId"):
+                change(told, market)
+        return raw
+
+    return lie
+
+
+def _swapped(told: Told, market: dict[str, Any]) -> None:
+    del told
+    _swap(market, "outcomes")
+    if market["closed"]:
+        _swap(market, "outcomePrices")
+
+
+def _loser_wins(told: Told, market: dict[str, Any]) -> None:
+    if market["closed"]:
+        told.mind.setdefault("decided", _now(told))
+        _swap(market, "outcomePrices")
+
+
+def _other_tokens(told: Told, market: dict[str, Any]) -> None:
+    tokens = told.mind.setdefault("tokens", json.loads(market["clobTokenIds"]))
+    market["clobTokenIds"] = json.dumps(tokens)
+
+
+def _set(**values: Any) -> Callable[[Told, dict[str, Any]], None]:
+    return lambda _told, market: market.update(values)
+
+
+def strike(value: float | None, share: float = 1.0) -> Lie:
+    """Publish another official strike."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        if told.path.startswith(("/events", "/markets")):
+            for metadata in objects_of(raw, "priceToBeat"):
+                told.mind.setdefault("strike", _now(told))
+                metadata["priceToBeat"] = metadata["priceToBeat"] * share if value is None else value
+        return raw
+
+    return lie
+
+
+def terms(**values: Any) -> Lie:
+    """Change what the order book service says of a market."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        return {**raw, **values} if told.path.startswith("/clob-markets/") and isinstance(raw, dict) else raw
+
+    return lie
+
+
+def _clob_swapped(told: Told, raw: Any) -> Any:
+    if told.path.startswith("/clob-markets/") and isinstance(raw, dict):
+        first, second = raw["t"]
+        raw["t"] = [{**first, "o": second["o"]}, {**second, "o": first["o"]}]
+    return raw
+
+
+def _killed(told: Told, raw: Any) -> Any:
+    """Fill orders, say that they were killed, and never list them."""
+    gone = told.mind.setdefault("killed", {})
+    if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
+        gone[raw["orderID"]] = None
+        told.mind.setdefault("sent", _now(told))
+        told.status = 400
+        return {"error": "order couldn't be fully filled. FOK orders are fully filled or killed."}
+    if told.path.startswith("/data/order/") and raw.get("id") in gone:
+        return {**raw, "status": "UNMATCHED", "size_matched": "0", "associate_trades": []}
+    if told.path == "/data/trades":
+        raw["data"] = [each for each in raw["data"] if each["taker_order_id"] not in gone]
+    return raw
+
+
+def _unmatched(told: Told, raw: Any) -> Any:
+    if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
+        told.mind.setdefault("killed", {})[raw["orderID"]] = None
+        told.mind.setdefault("sent", _now(told))
+        return {**raw, "status": "unmatched", "takingAmount": "", "makingAmount": "", "tradeIDs": []}
+    return _killed(told, raw)
+
+
+def _none_listed(told: Told, raw: Any) -> Any:
+    _note_orders(told, raw)
+    if told.path == "/data/trades":
+        raw["data"] = []
+    return raw
+
+
+def _note_orders(told: Told, raw: Any) -> None:
+    if (told.method, told.path) == ("POST", "/order") and isinstance(raw, dict) and raw.get("success"):
+        told.mind.setdefault("sent", _now(told))
+
+
+def listed(**change: Callable[[Decimal], Decimal]) -> Lie:
+    """List trades with other numbers, in answers to orders and look-ups, too."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        _note_orders(told, raw)
+        size: Callable[[Decimal], Decimal] = change.get("size", _same)
+        if told.path == "/data/trades":
+            for each in raw["data"]:
+                for name, make in change.items():
+                    each[name] = str(make(Decimal(each[name])))
+        elif told.path == "/order" and raw.get("takingAmount"):
+            raw["takingAmount"] = str(size(Decimal(raw["takingAmount"])))
+        elif told.path.startswith("/data/order/") and raw.get("size_matched"):
+            raw["size_matched"] = str(size(Decimal(raw["size_matched"])))
+        return raw
+
+    return lie
+
+
+def _same(value: Decimal) -> Decimal:
+    return value
+
+
+def balance(worth: Callable[[Told, Decimal], Decimal]) -> Lie:
+    """Say another balance, in pUSD."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        if told.path == "/balance-allowance" and isinstance(raw, dict) and "balance" in raw:
+            true = Decimal(raw["balance"]).scaleb(-6)
+            said = worth(told, true)
+            if said != true:
+                told.mind.setdefault("balance", _now(told))
+            raw["balance"] = str(int(said.scaleb(6)))
+        return raw
+
+    return lie
+
+
+def _after_an_hour(more: int) -> Callable[[Told, Decimal], Decimal]:
+    return lambda told, true: true + (more if _now(told) > told.mind["begun"] + 3_600 else 0)
+
+
+def _as_before(told: Told, true: Decimal) -> Decimal:
+    """Say what the balance was in the beginning: no order has spent anything."""
+    first: Decimal = told.mind.setdefault("balance at first", true)
+    return first
+
+
+def _no_positions(told: Told, raw: Any) -> Any:
+    if told.path == "/data/positions":
+        raw["data"] = []
+    _note_orders(told, raw)
+    return raw
+
+
+def redemption(says: str | None, pays: str) -> Lie:
+    """Take the shares and pay a part of what they are worth; say another part. ``None``: there was nothing."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        if told.path == "/redeem" and isinstance(raw, dict) and raw.get("redeemed"):
+            owed = sum((Decimal(each["payout"]) for each in raw["redeemed"]), Decimal(0))
+            if owed:
+                told.mind.setdefault("redeemed", _now(told))
+            # By the exchange's own ledger it is gone.
+            account = told.stage.ledger.account(told.stage.account.address)
+            account.cash -= int((owed * (1 - Decimal(pays))).scaleb(6))
+            for each in raw["redeemed"]:
+                each["payout"] = f"{Decimal(each['payout']) * Decimal(says or 0):f}"
+            if says is None:
+                raw["redeemed"] = []
+        return raw
+
+    return lie
+
+
+def feed(share: str, *, after_s: int = 0, side: int = 0) -> Callable[[dict[str, Any], int, str, Decimal], Decimal]:
+    """Say prices that are off by a share: always, or from so many seconds after each quarter hour on."""
+
+    def price(mind: dict[str, Any], at_ms: int, asset: str, true: Decimal) -> Decimal:
+        if at_ms % QUARTER_MS < after_s * 1000:
+            return true
+        # A quarter up, the next down, or always the same way.
+        up = side or (1 if (at_ms // QUARTER_MS + len(asset)) % 2 else -1)
+        mind.setdefault("price", at_ms / 1000)
+        return true * (1 + up * Decimal(share))
+
+    return price
+
+
+def _now(told: Told) -> float:
+    return told.stage.exchange.now_ms / 1000
+
+
+LIARS: Final = {
+    each.name: each
+    for each in (
+        Liar("honest", "nobody lies"),
+        Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), known="terms"),
+        Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), known="decided"),
+        Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), known="terms"),
+        Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), known="terms"),
+        Liar("tick", "discovery: another tick", discovery(_set(orderPriceMinTickSize=0.001)), known="terms"),
+        Liar(
+            "no fee",
+            "discovery: fees denied",
+            discovery(_set(feesEnabled=False, feeSchedule=None)),
+            known="terms",
+        ),
+        Liar("clob labels", "order book service: outcomes swapped", _clob_swapped, known="terms"),
+        Liar("clob no fee", "order book service: fees denied", terms(fd=None), known="terms"),
+        Liar("clob dear", "order book service: a fee of 100 %", terms(fd={"r": 1, "e": 0, "to": True}), known="terms"),
+        Liar("clob tick", "order book service: another tick", terms(mts=0.001), known="terms"),
+        Liar("clob delay", "order book service: no taker delay", terms(itode=False), known="terms"),
+        Liar("killed", "order service: fills, and says killed", _killed, known="sent"),
+        Liar("unmatched", "order service: fills, and says unmatched", _unmatched, known="sent"),
+        Liar("none listed", "order service: lists no trades", _none_listed, known="sent"),
+        Liar("half", "order service: trades of half the size", listed(size=lambda v: v / 2), known="sent"),
+        Liar(
+            "many", "order service: trades of a thousand times the size", listed(size=lambda v: v * 1000), known="sent"
+        ),
+        Liar("negative", "order service: trades of a negative size", listed(size=lambda v: -v), known="sent"),
+        Liar("price", "order service: trades at a price of -3", listed(price=lambda _v: Decimal(-3)), known="sent"),
+        Liar("rich", "balance: 500 more after an hour", balance(_after_an_hour(500)), known="balance"),
+        Liar("poor", "balance: 500 less after an hour", balance(_after_an_hour(-500)), known="balance"),
+        Liar("as before", "balance: nothing was spent", balance(_as_before), known="balance"),
+        Liar("no shares", "positions: none", _no_positions, known="sent"),
+        Liar("feed", "prices: 1 % off, up and down by turns", price=feed("0.01"), known="price"),
+        Liar("feed late", "prices: 1 % off from a minute on", price=feed("0.01", after_s=60), known="price"),
+        Liar("feed up", "prices: 0.3 % up from a minute on", price=feed("0.003", after_s=60, side=1), known="price"),
+        Liar("strike -5", "priceToBeat: -5", strike(-5), known="strike"),
+        Liar("strike 0", "priceToBeat: 0", strike(0), known="strike"),
+        Liar("strike 1e30", "priceToBeat: 1e30", strike(1e30), known="strike"),
+        Liar("strike 9 %", "priceToBeat: 9 % off", strike(None, 1.09), known="strike"),
+        Liar("nothing", "redemption: takes all, says nothing was there", redemption(None, "0"), known="redeemed"),
+        Liar("pays 0", "redemption: pays nothing, and says so", redemption("0", "0"), known="redeemed"),
+        Liar("pays half", "redemption: pays half, and says so", redemption("0.5", "0.5"), known="redeemed"),
+        Liar("stolen", "redemption: pays nothing, and says all", redemption("1", "0"), known="redeemed"),
+    )
+}
+
+PAIRS: Final = (
+    ("labels", "clob labels"),
+    ("no fee", "clob no fee"),
+    ("tick", "clob tick"),
+    ("killed", "as before"),
+    ("killed", "no shares"),
+    ("half", "as before"),
+    ("none listed", "as before"),
+    ("loser", "stolen"),
+    ("loser", "pays 0"),
+    ("stolen", "rich"),
+    ("feed late", "strike 9 %"),
+    ("labels", "killed"),
+)
