@@ -180,6 +180,10 @@ def listed(**change: Callable[[Decimal], Decimal]) -> Lie:
     return lie
 
 
+def _half(value: Decimal) -> Decimal:
+    return value / 2
+
+
 def _same(value: Decimal) -> Decimal:
     return value
 
@@ -199,8 +203,8 @@ def balance(worth: Callable[[Told, Decimal], Decimal]) -> Lie:
     return lie
 
 
-def _after_an_hour(more: int) -> Callable[[Told, Decimal], Decimal]:
-    return lambda told, true: true + (more if _now(told) > told.mind["begun"] + 3_600 else 0)
+def _later(more: int) -> Callable[[Told, Decimal], Decimal]:
+    return lambda told, true: true + (more if _now(told) > told.mind["begun"] + 1_500 else 0)
 
 
 def _as_before(told: Told, true: Decimal) -> Decimal:
@@ -277,14 +281,16 @@ LIARS: Final = {
         Liar("killed", "order service: fills, and says killed", _killed, known="sent"),
         Liar("unmatched", "order service: fills, and says unmatched", _unmatched, known="sent"),
         Liar("none listed", "order service: lists no trades", _none_listed, known="sent"),
-        Liar("half", "order service: trades of half the size", listed(size=lambda v: v / 2), known="sent"),
+        Liar(
+            "half", "order service: trades of half the size", listed(size=_half, money=_half, fee=_half), known="sent"
+        ),
         Liar(
             "many", "order service: trades of a thousand times the size", listed(size=lambda v: v * 1000), known="sent"
         ),
         Liar("negative", "order service: trades of a negative size", listed(size=lambda v: -v), known="sent"),
         Liar("price", "order service: trades at a price of -3", listed(price=lambda _v: Decimal(-3)), known="sent"),
-        Liar("rich", "balance: 500 more after an hour", balance(_after_an_hour(500)), known="balance"),
-        Liar("poor", "balance: 500 less after an hour", balance(_after_an_hour(-500)), known="balance"),
+        Liar("rich", "balance: 500 more after 25 minutes", balance(_later(500)), known="balance"),
+        Liar("poor", "balance: 500 less after 25 minutes", balance(_later(-500)), known="balance"),
         Liar("as before", "balance: nothing was spent", balance(_as_before), known="balance"),
         Liar("no shares", "positions: none", _no_positions, known="sent"),
         Liar("feed", "prices: 1 % off, up and down by turns", price=feed("0.01"), known="price"),

@@ -198,7 +198,9 @@ class Bot:
                     gamma = await stack.enter_async_context(
                         Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
                     )
-                    reconciler = Reconciler(self.ledger, executor, world.network, self._warn)
+                    reconciler = Reconciler(
+                        self.ledger, executor, world.network, self._warn, stop=self.stop, seen=self.risk.seen
+                    )
                     self.dealer = dealer = OrderManager(
                         executor=executor,
                         ledger=self.ledger,

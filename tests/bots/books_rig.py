@@ -32,6 +32,7 @@ class Scripted:
         self.answers = {"resolve": [NO_MATCH], "redeem": [NO_MATCH], "holdings": [{}], "trades": [[]], **answers}
         self.asked = []
         self.cash = Decimal(1000)
+        self.pays = True
 
     def _next(self, name, *about):
         self.asked.append((name, *about))
@@ -45,7 +46,9 @@ class Scripted:
         return self._next("resolve", order.client_id, order_id)
 
     async def redeem(self, market, token):
-        return self._next("redeem", market, token)
+        result = self._next("redeem", market, token)
+        self.cash += result.money if self.pays else 0
+        return result
 
     async def holdings(self):
         held = self._next("holdings")
@@ -66,13 +69,15 @@ class World:
         self.venue = Scripted(**answers)
         self.store = store or Database()
         self.account, self.risk = Account(), Risk(LIMITS)
-        self.told, self.settled = [], []
+        self.told, self.settled, self.stopped = [], [], []
         follower = RiskFollower(self.risk, self.account)
         network = self.clock.network()
         self.ledger = Ledger(self.store, network, account=self.account, followers=(follower,))
         drive(self.ledger.open())
         patience = Patience(quiet=5, pause=0, attempts=3, look_ups=3)
-        self.reconciler = Reconciler(self.ledger, self.venue, network, self.told.append, patience)
+        self.reconciler = Reconciler(
+            self.ledger, self.venue, network, self.told.append, patience, self.stopped.append, self.risk.seen
+        )
         self.settler = Settler(
             self.ledger, self.venue, self.reconciler, network, Counter(), self.book, self.settled.append,
             self.told.append,

@@ -57,6 +57,9 @@ SELDOM: Final = 60.0
 RECONCILE_EVERY: Final = 45.0
 """Seconds between two times that the books are held against the venue's."""
 
+SOON: Final = 10.0
+"""The same while money counts as spent that nobody says was, or something differs."""
+
 STUCK: Final = 600.0
 """Seconds after which a person is told of an order whose fate stays unknown."""
 
@@ -121,7 +124,7 @@ class OrderManager:
         # whether a person was told.
         self._looking: set[str] = set()
         self._unknown: dict[str, tuple[float, float, bool]] = {}
-        self._reconcile_at = float("-inf")
+        self._reconciled = float("-inf")
         # The last verdict on an intent in each market, the newest last.
         self._verdicts: dict[str, str] = {}
 
@@ -340,8 +343,9 @@ class OrderManager:
         if self._settling is None or self._settling.done():
             # Apart, because a redemption may take minutes.
             self._settling = group.create_task(self.settler.look(), name="settle")
-        if now >= self._reconcile_at:
-            self._reconcile_at = now + RECONCILE_EVERY
+        unsure = self.risk.doubted or self._reconciler.unsure
+        if now >= self._reconciled + (SOON if unsure else RECONCILE_EVERY):
+            self._reconciled = now
             await self._reconciler.check()
 
     async def _look_up(self, begun: Begun) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -24,7 +25,7 @@ from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from decimal import Decimal
 
     from bots.common.execution.base import Holdings, Trade, Venue
@@ -43,13 +44,15 @@ RECENT_MS: Final = 900_000
 """The same while there is none."""
 
 STEADY: Final = 3
-STEADY_FOR: Final = 60.0
+STEADY_FOR: Final = 40.0
 """So many looks in a row, over so many seconds, must show the same difference before it is one: lists lag."""
 
 STUCK_MS: Final = 600_000
 """A trade that the chain has not confirmed after so long is told."""
 
 MAX_NAMED: Final = 4_096
+
+MISSING: Final = "missing pUSD"
 
 _FINAL: Final = frozenset({ChainStatus.CONFIRMED, ChainStatus.FAILED})
 
@@ -116,6 +119,8 @@ class Reconciler:
         network: Network,
         tell: Callable[[str], None] = lambda _text: None,
         patience: Patience | None = None,
+        stop: Callable[[str], None] = lambda _why: None,
+        seen: Callable[[Container[str]], None] = lambda _strange: None,
     ) -> None:
         self.decided: set[str] = set()
         """Markets that are being settled: their shares may go at any time."""
@@ -124,6 +129,9 @@ class Reconciler:
         self._venue = venue
         self._network = network
         self._tell = tell
+        # Told why nothing is to be bought any more, and when cash is what it must be: see Risk.seen.
+        self._stop = stop
+        self._clear = seen
         self._patience = Patience() if patience is None else patience
         # Trades before this, on the venue's clock, may be of a time before the ledger.
         self._since_ms = ledger.now_ms()
@@ -144,6 +152,11 @@ class Reconciler:
     def differing(self) -> tuple[str, ...]:
         """What differs persistently: the tokens, and "pUSD"."""
         return tuple(token or "pUSD" for token, seen in self._seen.items() if seen.told)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether something differs that may be gone at the next look."""
+        return bool(self._seen)
 
     # ---- The start -----------------------------------------------------------------------------------
 
@@ -249,6 +262,7 @@ class Reconciler:
         if self._account.through != through:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held)
+        await self._judge(held)
         if not (self._account.open or self._account.claims or self.decided):
             await self._compare_cash(held)
 
@@ -329,7 +343,7 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings) -> None:
-        touched = {""}
+        touched = {"", MISSING}
         for token, position in tuple(self._account.positions.items()):
             if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
                 continue
@@ -361,6 +375,7 @@ class Reconciler:
         detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
         self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
         self._tell(f"books differ: {detail}")
+        self._stop(detail)
         # All its trades: those of the last minutes alone may add up to anything.
         ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
         trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
@@ -377,7 +392,28 @@ class Reconciler:
         del self._seen[f"token {token}"]
         what = "which our orders did not buy" if ours else "which was never ordered"
         self._tell(f"the wallet holds {shares} of {token[:12]}, {what}: left alone")
+        if ours:  # of what was never ordered anybody may send some
+            self._stop(f"the wallet holds {shares} of {token[:12]}, {what}")
         self._ledger.note_difference("foreign shares", "", token, ZERO, shares, what)
+
+    async def _judge(self, held: Holdings) -> None:
+        """Hold cash against all that was signed, also while orders are open: what is missing beyond them stops it."""
+        if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
+            return
+        gap, ours = self._gap(held), self._account.positions
+        if abs(gap) < MONEY_STEP:
+            less = {token: position.shares for token, position in ours.items()}
+            self._clear({t for t, shares in held.positions.items() if shares >= EXACT.add(less.get(t, ZERO), DUST)})
+        if EXACT.add(gap, self.owed) > -MONEY_STEP:
+            self._seen.pop(MISSING, None)
+        elif self._is_new(MISSING, ZERO):
+            self._stop(f"{-gap} pUSD are missing from the wallet, and no order, fee or payout explains it")
+
+    @property
+    def owed(self) -> Decimal:
+        """What may be missing now: what open orders cost at most, and what sales bring that are not confirmed."""
+        sold = (c.result.money for c in self._account.claims.values() if c.begun.order.side is Side.SELL)
+        return reduce(EXACT.add, (*(begun.reserve for begun in self._account.open.values()), *sold), ZERO)
 
     async def _compare_cash(self, held: Holdings) -> None:
         totals, gap = self._account.totals, self._gap(held)
@@ -387,7 +423,7 @@ class Reconciler:
         if abs(gap) < MONEY_STEP:
             self._seen.pop("", None)
             return
-        if not self._is_new("", gap) or any(token for token in self._seen):
+        if not self._is_new("", gap) or any(token for token in self._seen.keys() - {MISSING}):
             return  # shares that differ may explain it
         self._seen.pop("")
         self._ledger.note_difference("pUSD", "", "", EXACT.add(totals.moved, totals.cash), held.cash, "unexplained")

@@ -12,7 +12,7 @@ import logging
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final
 
-from attrs import define
+from attrs import define, field
 
 from bots.common.errors import StateInvalid, TradingError
 from bots.common.ledger.rows import ZERO
@@ -44,6 +44,12 @@ LONGEST_WAIT: Final = 3_600.0
 TELL_AFTER: Final = 600.0
 """Seconds after which a person is told that money is stuck."""
 
+SHOWN_WITHIN: Final = 30.0
+"""Seconds after which a person is told of a payout that cash does not show."""
+
+TRIES: Final = 3
+"""Readings of cash in which something may be booked meanwhile."""
+
 TELL_AGAIN: Final = 86_400.0
 
 TWICE: Final = 30.0
@@ -62,6 +68,13 @@ class _Case:
     tries: int = 0
     why: str = ""
     """Why it is not over yet."""
+    paid: dict[str, Decimal] = field(factory=dict)
+    """What somebody says was paid for tokens; it is booked once the wallet has it."""
+
+    def hurry(self) -> None:
+        """Have a person told soon, if nobody was yet."""
+        if self.tell == self.since + TELL_AFTER:
+            self.tell = self.since + SHOWN_WITHIN
 
 
 class Settler:
@@ -165,11 +178,14 @@ class Settler:
         if not rate:
             self._on_settled(await self._ledger.settle(position, ZERO, "worthless"))
             return ""
+        if (said := case.paid.get(position.token)) is not None:
+            return await self._see(position, said, case)
         result = await self._venue.redeem(position.market, position.token)
         payout, how = result.money if result.exact else _cut(EXACT.multiply(result.shares, rate)), "redeemed"
         if result.outcome is Outcome.NO_MATCH:
             payout, how = _cut(EXACT.multiply(position.shares, rate)), "found redeemed"
-            if why := await self._unexplained(position, payout, case):
+            why, payout = await self._unexplained(position, payout, case)
+            if why:
                 return why
         elif result.outcome is not Outcome.FILLED:
             log.warning("%s is redeemed later: %s %s", position.token[:12], result.outcome.value, result.detail)
@@ -179,24 +195,42 @@ class Settler:
             self._on_trouble(what)
             ours = (position.market, position.token, position.shares)
             self._ledger.note_difference("shares", *ours, result.shares, what)
+        if how == "redeemed":
+            case.paid[position.token] = payout
+            if payout < (owed := _cut(EXACT.multiply(result.shares, rate))):
+                self._on_trouble(f"{position.token[:12]} was redeemed for {payout} pUSD, and {owed} were decided")
+            return await self._see(position, payout, case)
         self._on_settled(await self._ledger.settle(position, payout, how))
         return ""
 
-    async def _unexplained(self, position: Position, payout: Decimal, case: _Case) -> str:
-        """There is nothing to redeem: say why that is not a redemption whose answer was lost, or one by hand."""
+    async def _see(self, position: Position, payout: Decimal, case: _Case) -> str:
+        """Book what a redemption is said to have paid, once cash shows it: nobody's word for it is enough."""
+        gap = None
+        for _ in range(TRIES):
+            gap = (await self._reconciler.wealth()).gap if gap is None else gap
+        if gap is not None and EXACT.add(gap, self._reconciler.owed) <= EXACT.subtract(payout, MONEY_STEP):
+            case.hurry()
+            return f"it is said to be redeemed for {payout} pUSD, which are not to be seen (the gap is {gap})"
+        self._on_settled(await self._ledger.settle(position, payout, "redeemed"))
+        return ""
+
+    async def _unexplained(self, position: Position, payout: Decimal, case: _Case) -> tuple[str, Decimal]:
+        """There is nothing to redeem: say why that is no redemption whose answer was lost, and what it paid."""
         wealth = await self._reconciler.wealth()
         if wealth.positions.get(position.token, ZERO) >= DUST:
-            return "the wallet holds it, and there is nothing to redeem"
+            return "the wallet holds it, and there is nothing to redeem", payout
         if wealth.gap is not None and any(
             abs(EXACT.subtract(wealth.gap, paid)) < MONEY_STEP for paid in (payout, self._gone(wealth))
         ):
-            return ""
+            return "", payout
+        case.hurry()
         why = f"it is gone from the wallet, and {payout} pUSD for it are not to be seen (the gap is {wealth.gap})"
         if wealth.gap is None or self._network.monotonic() < case.since + LONGEST_WAIT:
-            return why
-        # A share of a decided market leaves a wallet by its redemption, or by a person's hand.
-        self._on_trouble(f"{position.token[:12]} is taken to have been redeemed for {payout} pUSD: {why}")
-        return ""
+            return why, payout
+        # A share of a decided market leaves a wallet by its redemption, or by a person's hand: what came of it counts.
+        seen = min(max(wealth.gap, ZERO), payout)
+        self._on_trouble(f"{position.token[:12]} is taken to have been redeemed for {seen} pUSD: {why}")
+        return "", seen
 
     def _gone(self, wealth: Wealth) -> Decimal:
         """Return what all shares of decided markets have paid that are not in the wallet any more."""

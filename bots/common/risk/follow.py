@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from bots.common.ledger.rows import ZERO, Begun, Corrected, Finished, Merged, RiskEvent, Settled
 from bots.common.money.amounts import EXACT
-from bots.common.orders.order import Side
+from bots.common.orders.order import Outcome, Side
 from bots.common.risk.groups import Entry, Leg
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class RiskFollower:
 
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
+        if result.outcome is not Outcome.REFUSED:
+            self._risk.doubt(row.client_id, EXACT.add(result.money, result.fee))
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:

@@ -25,12 +25,15 @@ from bots.common.risk.days import Days, Steady, zone, zone_of
 from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 DAY_MS: Final = 86_400_000
 
 MAX_ENTRIES: Final = 1_000
 """Open positions and undecided orders at once."""
+
+SETTLED_MS: Final = 20_000
+"""The chain and the lists of what is held may be so far behind an order."""
 
 MAX_REMEMBERED: Final = 4_096
 """Markets whose entry is remembered, the newest of them: a market of 15 minutes is over long before."""
@@ -138,6 +141,8 @@ class Risk:
         self._stopped = ""
         # What may still be lost, by the client id of the order that risked it.
         self._entries: dict[str, Entry] = {}
+        # What may have been spent all the same, whatever was said, with the time: until it is seen in cash and shares.
+        self._doubts: dict[str, tuple[int, Entry]] = {}
         # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
         self._entered: OrderedDict[str, Mark] = OrderedDict()
         # When an order on each asset was last begun.
@@ -163,6 +168,11 @@ class Risk:
     def entries(self) -> tuple[Entry, ...]:
         """Everything that may still be lost."""
         return tuple(self._entries.values())
+
+    @property
+    def doubted(self) -> bool:
+        """Whether money counts as spent until :meth:`seen`."""
+        return bool(self._doubts)
 
     @property
     def open_money(self) -> Decimal:
@@ -245,6 +255,22 @@ class Risk:
         if entry is not None and not any(other.market == entry.market for other in self._entries.values()):
             self._entered.pop(entry.market, None)
 
+    def doubt(self, client_id: str, cost: Decimal) -> None:
+        """Tell that somebody says that an order cost no more than this: the rest counts as spent until :meth:`seen`."""
+        entry = self._entries.get(client_id)
+        if entry is not None and (rest := EXACT.subtract(entry.money, cost)) > 0:
+            self._doubts[client_id] = self._now_ms, evolve(entry, money=rest, shares=ZERO, filled=False)
+        if len(self._doubts) > MAX_ENTRIES:
+            del self._doubts[next(iter(self._doubts))]
+
+    def _counted(self) -> list[Entry]:
+        return [*self._entries.values(), *(entry for _, entry in self._doubts.values())]
+
+    def seen(self, strange: Container[str]) -> None:
+        """Tell that cash is what the books say, and which tokens have more shares: older doubts of others are over."""
+        late = self._now_ms - SETTLED_MS
+        self._doubts = {n: each for n, each in self._doubts.items() if each[0] > late or each[1].token in strange}
+
     def closed(self, now_ms: int, market: str, profit: Decimal) -> None:
         """Tell that the position in a market is settled, merged or sold, for this profit in pUSD (negative: a loss).
 
@@ -309,7 +335,7 @@ class Risk:
             return RiskRefusal(RiskReason.TRADE, f"{amounts} against {limits.max_trade} pUSD")
         if group.worst > limits.max_trade:
             return RiskRefusal(RiskReason.TRADE, f"{group.worst} against {limits.max_trade} pUSD")
-        entries = list(self._entries.values())
+        entries = self._counted()
         wanted = [*entries, *(Entry.of(leg, group.group_id) for leg in group.legs)]
         for market in dict.fromkeys(leg.market for leg in group.legs):
             before, after = (worst_case(e for e in each if e.market == market) for each in (entries, wanted))
