@@ -300,7 +300,7 @@ class Bot:
         self.notices.notify(text, kind, level=level, **fields)
 
     def _warn(self, text: str) -> None:
-        self.tell(text, "trouble")
+        self.tell(text, "trouble", logging.WARNING)
 
     def _tell_start(self) -> None:
         totals = self.account.totals

@@ -71,6 +71,7 @@ class Venue:
         self.slow = 0.0
         self.fills = []
         self.status = ChainStatus.CONFIRMED
+        self.cash = d(0)
 
     async def answer(self, what, order):
         self.calls.append(what)
@@ -85,6 +86,7 @@ class Venue:
         lease.check()
         result = await self.answer("submit", order)
         if result.traded:
+            self.cash -= result.money + result.fee
             self.fills.append(
                 fill(
                     order,
@@ -102,10 +104,12 @@ class Venue:
         return await self.answer("resolve", order)
 
     async def redeem(self, market, token):
-        return await self.answer("redeem", None)
+        result = await self.answer("redeem", None)
+        self.cash += result.money
+        return result
 
     async def holdings(self):
-        return Holdings(cash=d(0))
+        return Holdings(cash=self.cash)
 
     async def trades(self, since_ms):
         return self.fills

@@ -70,8 +70,14 @@ async def look(url: str, *options: str) -> str:
     return html.unescape(out.decode())
 
 
-def said_in(page: str) -> dict[str, str]:
-    return json.loads(page.partition('<pre id="said">')[2].partition("</pre>")[0])
+async def said_by(url: str, *options: str) -> dict[str, str]:
+    """What the page says of its four attempts. A browser that waits for its turn may close it before the last is over."""
+    for _ in range(5):
+        page = await look(url, *options)
+        said = json.loads(page.partition('<pre id="said">')[2].partition("</pre>")[0] or "{}")
+        if len(said) == 4:
+            break
+    return said
 
 
 async def test_only_its_own_page_reads_and_drives_the_exchange():
@@ -80,14 +86,14 @@ async def test_only_its_own_page_reads_and_drives_the_exchange():
         ws = venue.base_url.replace("http", "ws")
         recorder.page = other.page = PAGE % {"http": venue.base_url, "ws": ws}
         # That the attempts work where they may shows that it is not for something else that the others fail.
-        own = said_in(await look(f"{venue.base_url}/page"))
+        own = await said_by(f"{venue.base_url}/page")
         assert own["read"].startswith("got 1")
         assert own["order"] == "got basic"
         assert own["stream"].startswith("got ")
         assert "POST /order" in recorder.calls
         recorder.calls.clear()
         for origin in (f"http://evil.test:{elsewhere.port}", elsewhere.base_url):
-            foreign = said_in(await look(f"{origin}/page", "--host-resolver-rules=MAP evil.test 127.0.0.1"))
+            foreign = await said_by(f"{origin}/page", "--host-resolver-rules=MAP evil.test 127.0.0.1")
             assert foreign["read"] == foreign["stream"] == "failed"
             # Such answers are sealed: a page sees that there was one, and nothing of it.
             assert foreign["blind"] in {"got opaque0", "failed"}
