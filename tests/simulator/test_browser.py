@@ -71,7 +71,7 @@ async def look(url: str, *options: str) -> str:
 
 
 async def said_by(url: str, *options: str) -> dict[str, str]:
-    """What the page says of its four attempts. A browser that waits for its turn may close it before the last is over."""
+    """What the page says of its four attempts. A browser that is short of time may close it before the last is over."""
     for _ in range(5):
         page = await look(url, *options)
         said = json.loads(page.partition('<pre id="said">')[2].partition("</pre>")[0] or "{}")
