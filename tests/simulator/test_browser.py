@@ -56,8 +56,8 @@ class Recorder:
 async def look(url: str, *options: str) -> str:
     """What a page shows once its scripts are done."""
     process = await asyncio.create_subprocess_exec(
-        BROWSER, "--headless", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage",
-        "--timeout=8000", "--virtual-time-budget=8000", "--dump-dom", *options, url,
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--timeout=8000",
+        "--virtual-time-budget=8000", "--dump-dom", *options, url,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
