@@ -76,7 +76,7 @@ SAME_FOR_MS: Final = 60_000
 """A decision of the same verdict in the same market is written again after so long."""
 
 ORDER: Final = "order"
-"""The verdict that leads to one: each is written."""
+"""The verdict that leads to one, and is written each time; every other is a refusal."""
 
 MAX_VERDICTS: Final = 4_096
 """Decisions of which it is remembered when they were written last, the newest."""

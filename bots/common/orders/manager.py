@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import asdict, evolve
 
 from bots.common.errors import BotError
-from bots.common.ledger.ledger import MAX_VERDICTS, Grounds
+from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
 from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
@@ -65,9 +65,6 @@ STUCK: Final = 600.0
 
 MAX_TASKS: Final = 64
 """Intents under way at once; the risk limits are far below."""
-
-ORDER: Final = "order"
-"""The verdict that leads to one; every other is a refusal."""
 
 PROOF_TIMEOUT: Final = 2.0
 """Seconds to wait for a proof that was asked for; the price has moved on after that."""
