@@ -408,6 +408,25 @@ def test_the_reader_reads_while_a_bot_writes(tmp_path):
     database.close()
 
 
+def test_the_reader_sees_nothing_in_part_of_what_a_bot_writes_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr("bots.common.ledger.ledger.AT_ONCE", 1)
+    database = Database(tmp_path / "bot.sqlite")
+    ledger = opened(database)
+    a_life(ledger)
+    before = attrs.evolve(ledger.account.totals)
+
+    def meanwhile(row):
+        """Write more, once, while the first rows are read back."""
+        if ledger.account.totals == before:
+            drive(ledger.begin(an_order("0xm7", "107"), asset="eth"))
+            drive(ledger.finish("buy:0xm7", FILLED, final=True))
+
+    with LedgerReader(database.path) as reader:
+        assert reader.account(meanwhile).totals == before
+        assert reader.account().totals == ledger.account.totals != before
+    database.close()
+
+
 def test_the_first_trade_can_be_read_after_any_number_of_trades():
     database = Database()
     ledger = opened(database)

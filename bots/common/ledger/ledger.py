@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import ROUND_CEILING
 from functools import partial
@@ -49,7 +50,7 @@ from bots.common.money.amounts import MONEY_UNIT, decimal_of
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
     from pathlib import Path
 
@@ -62,6 +63,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Row)
+Read = Callable[[str, tuple[Any, ...]], Sequence[tuple[Any, ...]]]
+
+AT_ONCE: Final = 1_000
+"""Rows of a kind that are read back in one go."""
 
 MAX_PENDING: Final = 10_000
 """With so many rows that could not be written no order is begun, and decisions are counted instead of kept."""
@@ -148,15 +153,19 @@ class _Verdict:
     more: int = 0
 
 
-def read_rows(read: Callable[[str], Sequence[tuple[Any, ...]]], kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
-    """Return all rows of a kind in order, each as value and as it is in the file."""
+def read_rows(read: Read, kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
+    """Return all rows of a kind in order, each as value and as it is in the file; a few at a time are in memory."""
     names = columns(kind)
     all_names = ", ".join((*names, "profit_e6") if kind in BOOKED else names)
-    for row in read(f"SELECT {all_names} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
-        yield from_row(kind, row[: len(names)]), row
+    query = f"SELECT {all_names} FROM {TABLES[kind]} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - our own names
+    last = -1
+    while rows := read(query, (last, AT_ONCE)):
+        for row in rows:
+            yield from_row(kind, row[: len(names)]), row
+        last = rows[-1][0]
 
 
-def replay(read: Callable[[str], Sequence[tuple[Any, ...]]], account: Account, tell: Callable[[Row], None]) -> None:
+def replay(read: Read, account: Account, tell: Callable[[Row], None]) -> None:
     """Book all rows of a ledger. Raises LedgerCorrupt where they do not add up to what they said."""
     rows = heapq.merge(*(read_rows(read, kind) for kind in TOLD), key=lambda pair: pair[0].seq)
     try:
