@@ -240,7 +240,7 @@ def test_equal_decisions_are_counted_and_kept_once_a_minute():
     database, clock = Database(), Clock()
     ledger = opened(database, clock)
     for _ in range(5):
-        ledger.decide("m", "slug", "size TOO_DEAR", grounds=Grounds(fair=Decimal("0.66")))
+        ledger.decide("m", "slug", "size TOO_DEAR", grounds=lambda: Grounds(fair=Decimal("0.66")))
     ledger.decide("m2", "other", "size TOO_DEAR")
     clock.seconds += 61
     ledger.decide("m", "slug", "size TOO_DEAR")

@@ -120,7 +120,6 @@ class Store(Protocol):
 class Grounds:
     """What a decision rested on, as far as it is known."""
 
-    token: str = ""
     fair: Decimal | None = None
     strike: Decimal | None = None
     price: Decimal | None = None
@@ -140,9 +139,6 @@ class Grounds:
             basis=json.dumps(dict(basis)) if basis else "",
             **more,
         )
-
-
-NO_GROUNDS: Final = Grounds()
 
 
 @frozen
@@ -385,9 +381,21 @@ class Ledger:
         at = self.now_ms() if sent else None
         self._queue("UPDATE notices SET sent_at_ms = ?, tries = tries + 1 WHERE seq = ?", (at, seq))
 
-    def decide(self, market: str, slug: str, verdict: str, detail: str = "", grounds: Grounds = NO_GROUNDS) -> None:
-        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were."""
-        now, words = self.now_ms(), (market, verdict, grounds.token)
+    def decide(
+        self,
+        market: str,
+        slug: str,
+        verdict: str,
+        detail: str = "",
+        *,
+        token: str = "",
+        grounds: Callable[[], Grounds] = Grounds,
+    ) -> None:
+        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were.
+
+        ``grounds`` is asked for those that are kept alone: it is in the way of the next price.
+        """
+        now, words = self.now_ms(), (market, verdict, token)
         last = self._verdicts.pop(words, None)
         fresh = last is not None and 0 <= now - last.at_ms < SAME_FOR_MS and verdict != ORDER
         if last is not None and (fresh or len(self._pending) > MAX_PENDING):
@@ -396,20 +404,21 @@ class Ledger:
         self._verdicts[words] = _Verdict(now)
         if len(self._verdicts) > MAX_VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
+        found = grounds()
         self._book(
             Decision,
             market=market,
             slug=slug,
-            token=grounds.token,
+            token=token,
             verdict=verdict,
             detail=detail,
-            fair=grounds.fair,
-            strike=grounds.strike,
-            price=grounds.price,
-            oracle_age_ms=grounds.oracle_age_ms,
-            book_age_ms=grounds.book_age_ms,
-            proof=grounds.proof,
-            basis=grounds.basis,
+            fair=found.fair,
+            strike=found.strike,
+            price=found.price,
+            oracle_age_ms=found.oracle_age_ms,
+            book_age_ms=found.book_age_ms,
+            proof=found.proof,
+            basis=found.basis,
             repeats=0 if last is None else last.more,
         )
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import asdict, evolve
 
@@ -142,7 +143,7 @@ class OrderManager:
 
     def note_quiet(self, terms: Terms, why: str, basis: Mapping[str, str]) -> None:
         """Keep that a strategy wished for nothing, and why in a word."""
-        self._keep(logging.DEBUG, terms, why, "", Grounds.of(basis))
+        self._keep(logging.DEBUG, terms, why, "", "", lambda: Grounds.of(basis))
 
     def enter(self, books: Provable, intent: Intent) -> bool:
         """Begin to trade if nothing that is known already speaks against it; return whether that is under way.
@@ -388,13 +389,7 @@ class OrderManager:
         return self._refuse(intent, f"not live {state}", str(error))
 
     def _decide(self, intent: Intent, verdict: str, detail: str, views: Sequence[BookView]) -> None:
-        """Keep what was decided, with the age and the kind of the oldest proof it rests on."""
-        more: dict[str, Any] = {"token": intent.tokens[0], "fair": intent.fair}
-        if views:
-            oldest = max(views, key=lambda view: view.verified_age)
-            proof = oldest.last_proof
-            more["book_age_ms"] = round(oldest.verified_age * 1000)
-            more["proof"] = "" if proof is None else proof.kind.name
+        """Keep what was decided, and what it rests on."""
         market = intent.terms.market
         # The same refusal again, tick by tick, would bury the rest.
         again = verdict != ORDER and self._verdicts.get(market) == verdict
@@ -403,14 +398,35 @@ class OrderManager:
         if len(self._verdicts) > MAX_VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
         level = logging.DEBUG if again else logging.INFO
-        self._keep(level, intent.terms, verdict, detail, Grounds.of(intent.basis, **more))
+        self._keep(level, intent.terms, verdict, detail, intent.tokens[0], partial(_grounds, intent, views))
 
-    def _keep(self, level: int, terms: Terms, verdict: str, detail: str, grounds: Grounds) -> None:
-        self.ledger.decide(terms.market, terms.slug, verdict, detail, grounds)
+    def _keep(
+        self, level: int, terms: Terms, verdict: str, detail: str, token: str, grounds: Callable[[], Grounds]
+    ) -> None:
+        self.ledger.decide(terms.market, terms.slug, verdict, detail, token=token, grounds=grounds)
         if log.isEnabledFor(level):
-            figures = asdict(grounds, filter=lambda each, value: each.name != "basis" and value != "")
-            event(log, "decided", level, market=terms.slug, verdict=verdict, detail=detail or None, **figures)
+            figures = asdict(grounds(), filter=lambda each, value: each.name != "basis" and value != "")
+            event(
+                log,
+                "decided",
+                level,
+                market=terms.slug,
+                verdict=verdict,
+                detail=detail or None,
+                token=token or None,
+                **figures,
+            )
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         assert self._group is not None  # noqa: S101 - asked for just before
         self._group.create_task(work, name=name)
+
+
+def _grounds(intent: Intent, views: Sequence[BookView]) -> Grounds:
+    """Say what an intent rests on, with the age and the kind of the oldest proof."""
+    if not views:
+        return Grounds.of(intent.basis, fair=intent.fair)
+    oldest = max(views, key=lambda view: view.verified_age)
+    proof = oldest.last_proof
+    kind = "" if proof is None else proof.kind.name
+    return Grounds.of(intent.basis, fair=intent.fair, book_age_ms=round(oldest.verified_age * 1000), proof=kind)
