@@ -288,7 +288,10 @@ class OrderManager:
         self._count(result.outcome.name)
         if result.outcome is Outcome.REFUSED:
             self._count("refused_non_live")
+        begun = self.account.open.get(order.client_id)
         await self.ledger.finish(order.client_id, result, final=final)
+        if begun is not None:
+            self._reconciler.judge_cost(begun, result)
         self._on_result(order, result)
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------

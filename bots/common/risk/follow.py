@@ -81,7 +81,7 @@ class RiskFollower:
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
         if result.outcome is not Outcome.REFUSED:
-            self._risk.doubt(row.client_id, EXACT.add(result.money, result.fee))
+            self._risk.doubt(row.at_ms, row.client_id, EXACT.add(result.money, result.fee))
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:

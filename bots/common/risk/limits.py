@@ -25,7 +25,7 @@ from bots.common.risk.days import Days, Steady, zone, zone_of
 from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Collection
 
 DAY_MS: Final = 86_400_000
 
@@ -143,6 +143,8 @@ class Risk:
         self._entries: dict[str, Entry] = {}
         # What may have been spent all the same, whatever was said, with the time: until it is seen in cash and shares.
         self._doubts: dict[str, tuple[int, Entry]] = {}
+        # When a doubt came last for which there was no room; nothing is bought then.
+        self._crowded_ms: int | None = None
         # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
         self._entered: OrderedDict[str, Mark] = OrderedDict()
         # When an order on each asset was last begun.
@@ -172,7 +174,7 @@ class Risk:
     @property
     def doubted(self) -> bool:
         """Whether money counts as spent until :meth:`seen`."""
-        return bool(self._doubts)
+        return bool(self._doubts) or self._crowded_ms is not None
 
     @property
     def open_money(self) -> Decimal:
@@ -255,21 +257,32 @@ class Risk:
         if entry is not None and not any(other.market == entry.market for other in self._entries.values()):
             self._entered.pop(entry.market, None)
 
-    def doubt(self, client_id: str, cost: Decimal) -> None:
-        """Tell that somebody says that an order cost no more than this: the rest counts as spent until :meth:`seen`."""
+    def doubt(self, at_ms: int, client_id: str, cost: Decimal) -> None:
+        """Tell that somebody says that an order cost no more than this: the rest counts as spent until :meth:`seen`.
+
+        Beyond :data:`MAX_ENTRIES` of them all money counts as spent.
+        """
         entry = self._entries.get(client_id)
-        if entry is not None and (rest := EXACT.subtract(entry.money, cost)) > 0:
-            self._doubts[client_id] = self._now_ms, evolve(entry, money=rest, shares=ZERO, filled=False)
-        if len(self._doubts) > MAX_ENTRIES:
-            del self._doubts[next(iter(self._doubts))]
+        if entry is None or (rest := EXACT.subtract(entry.money, cost)) <= 0:
+            return
+        if len(self._doubts) >= MAX_ENTRIES:
+            self._crowded_ms = at_ms
+        else:
+            self._doubts[client_id] = at_ms, evolve(entry, money=rest, shares=ZERO, filled=False)
 
     def _counted(self) -> list[Entry]:
         return [*self._entries.values(), *(entry for _, entry in self._doubts.values())]
 
-    def seen(self, strange: Container[str]) -> None:
+    def seen(self, strange: Collection[str]) -> None:
         """Tell that cash is what the books say, and which tokens have more shares: older doubts of others are over."""
-        late = self._now_ms - SETTLED_MS
-        self._doubts = {n: each for n, each in self._doubts.items() if each[0] > late or each[1].token in strange}
+        now, late = self._now_ms, self._now_ms - SETTLED_MS
+        # A clock that was ahead and is set back keeps none for longer.
+        doubts = {name: (min(at, now), entry) for name, (at, entry) in self._doubts.items()}
+        self._doubts = {n: each for n, each in doubts.items() if each[0] > late or each[1].token in strange}
+        if self._crowded_ms is not None:
+            self._crowded_ms = min(self._crowded_ms, now)
+            if self._crowded_ms <= late and not strange:
+                self._crowded_ms = None
 
     def closed(self, now_ms: int, market: str, profit: Decimal) -> None:
         """Tell that the position in a market is settled, merged or sold, for this profit in pUSD (negative: a loss).
@@ -308,6 +321,8 @@ class Risk:
         begun = any(group.group_id and entry.group_id == group.group_id for entry in self._entries.values())
         if now_ms < self._paused_until_ms and not begun:
             return RiskRefusal(RiskReason.PAUSED, f"for another {(self._paused_until_ms - now_ms) // 1000} s")
+        if self._crowded_ms is not None:
+            return RiskRefusal(RiskReason.POSITIONS, f"more than {MAX_ENTRIES} orders are not seen in cash and shares")
         if len(self._entries) + len(group.legs) > MAX_ENTRIES:
             return RiskRefusal(RiskReason.POSITIONS, f"{len(self._entries)} of {MAX_ENTRIES} orders and positions")
         return None
