@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bots.common.ledger.rows import Settled
     from bots.common.money.sizing import SizeLimits
     from bots.common.operate.outbox import Chat
+    from bots.common.orders.facts import FactLimits
     from bots.common.orders.order import Order, Result, TimeInForce
     from bots.common.risk.limits import RiskLimits
     from bots.updown.oracles.base import Oracle
@@ -88,6 +89,7 @@ class Plan:
     rounds: RoundSettings
     mirror: MirrorConfig
     risk: RiskLimits
+    facts: FactLimits
     size: SizeLimits
     tif: TimeInForce
     max_proof_age: float
@@ -386,6 +388,7 @@ class Bot:
                 asset,
                 plan.strategy,
                 rounds=plan.rounds,
+                facts=plan.facts,
                 mirror=evolve(mirror, seed=world.rng.getrandbits(32)),
                 network=world.network,
                 oracle=world.oracle,
