@@ -124,6 +124,7 @@ class BotSettings:
             (risk.max_trade, "risk.max_trade"),
             (risk.max_market, "risk.max_market"),
             (risk.max_daily_loss, "risk.max_daily_loss"),
+            (risk.max_hourly, "risk.max_hourly"),
             (self.paper.cash, "paper.cash"),
         )
         less = f"less than {name}, {most}: the fee of the smallest order comes on top"

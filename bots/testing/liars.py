@@ -47,7 +47,7 @@ MOST_OVER_S: Final = 900
 
 USUAL: Final = re.compile(
     r"started|[\w-]+: (bought|won|lost|order (met|held|rejected))|\S+ \(.*\): profit|the bot ends"
-    r"|trading: (daily|paused|resumed, no longer (daily|paused))"
+    r"|trading: (daily|hourly|paused|resumed, no longer (daily|hourly|paused))"
 )
 """What a bot tells when nobody lies: no answer to a lie."""
 

@@ -316,7 +316,8 @@ class Bot:
 
         A stop that the disk does not take is told as that: it ends with the process, unless the file is made.
         """
-        paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
+        waits = (RiskChange.PAUSED, RiskChange.LIMIT_REACHED, RiskChange.HOUR_FULL)
+        paused = any(f"still {each.value}" in detail for each in waits)
         kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
 
         async def tell() -> None:

@@ -70,9 +70,9 @@ def fee(rate, exponent=1):
         ({"fee": fee("0.021", 0)}, {}, "facts.max_fee"),
         ({"fee": fee("0.07")}, {"max_fee": Decimal("0.0174")}, "facts.max_fee, 0.0174"),
         ({"tick_size": "0.1"}, {}, "tick is 0.1"),
-        ({"tick_size": "0.0001"}, {}, "tick is 0.0001"),
+        ({"tick_size": "0.0001"}, {"min_tick": Decimal("0.001")}, "tick is 0.0001"),
         ({"tick_size": "0.003"}, {}, "tick is 0.003"),
-        ({"tick_size": "0.01"}, {"max_tick": Decimal("0.001")}, "facts.min_tick, 0.001, to 0.001"),
+        ({"tick_size": "0.01"}, {"max_tick": Decimal("0.001")}, "facts.min_tick, 0.0001, to 0.001"),
         ({"min_order_size": "11"}, {}, "smallest order is 11"),
         ({"min_order_size": "5"}, {"max_min_shares": Decimal(4)}, "facts.max_min_shares, 4"),
     ],
@@ -86,7 +86,7 @@ def test_a_fact_beyond_its_bound_is_named_though_both_services_say_it(changes, l
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fee": fee("0.08")}, {"fee": fee("0.25", 2)}, {"tick_size": "0.001"}, {"min_order_size": "10"}],
+    [{"fee": fee("0.08")}, {"fee": fee("0.25", 2)}, {"tick_size": "0.0001"}, {"min_order_size": "10"}],
 )
 def test_facts_at_their_bounds_are_believed(changes):
     assert Terms.of(evolve(MARKET, **changes), evolve(CLOB, **changes), "btc")

@@ -32,9 +32,9 @@ class FactLimits:
     max_fee: Decimal = field(default=Decimal("0.02"), validator=decimal_range("0", "0.25", "pUSD"))
     """The most that the fee of a share may be, at the price of 0.5 where it is highest: 0.0175 in November 2026
     (protocol.md 7.5)."""
-    min_tick: Decimal = field(default=Decimal("0.001"), validator=decimal_range("0.0001", "0.1", "pUSD"))
+    min_tick: Decimal = field(default=Decimal("0.0001"), validator=decimal_range("0.0001", "0.1", "pUSD"))
     max_tick: Decimal = field(default=Decimal("0.01"), validator=decimal_range("0.0001", "0.1", "pUSD"))
-    """The finest and the coarsest step of prices: 0.01, and 0.001 near 0 and 1 (protocol.md 7.4)."""
+    """The finest and the coarsest step of prices: 0.01, and finer near 0 and 1 (protocol.md 7.4)."""
     max_min_shares: Decimal = field(default=Decimal(10), validator=decimal_range("0.01", "1000000", "shares"))
     """The most that the smallest order of a market may be: 5 (protocol.md 5)."""
 
