@@ -199,9 +199,10 @@ class AssetWorker:
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
         pays = payouts.get(each.terms.up.id)
-        if why := contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays):
-            self._tell(f"{each.slug}: {why}")
-        self._dealer.decide(market, payouts)
+        doubt = contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays)
+        if doubt:
+            self._tell(f"{each.slug}: {doubt}")
+        self._dealer.decide(market, payouts, doubt)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)

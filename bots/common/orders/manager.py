@@ -296,9 +296,12 @@ class OrderManager:
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
-        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon."""
-        self.settler.decide(market, payouts)
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "") -> None:
+        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon.
+
+        ``doubt`` says why that may be wrong; nothing is bought any more then.
+        """
+        self.settler.decide(market, payouts, doubt)
         self._woken.set()
 
     @property

@@ -129,8 +129,9 @@ class Reconciler:
         self._venue = venue
         self._network = network
         self._tell = tell
-        # Told why nothing is to be bought any more, and when cash is what it must be: see Risk.seen.
-        self._stop = stop
+        self.stop = stop
+        """Told why nothing is to be bought any more."""
+        # Told when cash is what it must be: see Risk.seen.
         self._clear = seen
         self._patience = Patience() if patience is None else patience
         # Trades before this, on the venue's clock, may be of a time before the ledger.
@@ -216,7 +217,7 @@ class Reconciler:
         cost = EXACT.add(result.money, result.fee)
         if result.traded and begun.order.side is Side.BUY and cost > begun.reserve:
             stated = f"at most {begun.reserve} were reserved by the stated price and fee (rate {begun.order.fee.rate})"
-            self._stop(f"order {begun.order.client_id} cost {cost} pUSD, fee {result.fee} included, and {stated}")
+            self.stop(f"order {begun.order.client_id} cost {cost} pUSD, fee {result.fee} included, and {stated}")
 
     async def check(self) -> None:
         """Look once. What the venue does not tell is looked for the next time."""
@@ -386,7 +387,7 @@ class Reconciler:
         detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
         self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
         self._tell(f"books differ: {detail}")
-        self._stop(detail)
+        self.stop(detail)
         # All its trades: those of the last minutes alone may add up to anything.
         ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
         trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
@@ -404,7 +405,7 @@ class Reconciler:
         what = "which our orders did not buy" if ours else "which was never ordered"
         self._tell(f"the wallet holds {shares} of {token[:12]}, {what}: left alone")
         if ours:  # of what was never ordered anybody may send some
-            self._stop(f"the wallet holds {shares} of {token[:12]}, {what}")
+            self.stop(f"the wallet holds {shares} of {token[:12]}, {what}")
         self._ledger.note_difference("foreign shares", "", token, ZERO, shares, what)
 
     async def _judge(self, held: Holdings) -> None:
@@ -417,7 +418,7 @@ class Reconciler:
         if EXACT.add(gap, self.owed) > -MONEY_STEP:
             self._seen.pop(MISSING, None)
         elif self._is_new(MISSING, ZERO):
-            self._stop(f"{-gap} pUSD are missing from the wallet, and no order, fee or payout explains it")
+            self.stop(f"{-gap} pUSD are missing from the wallet, and no order, fee or payout explains it")
 
     async def _strange(self, held: Holdings) -> set[str]:
         """Return the tokens, of those we ever ordered, of which the wallet holds more than was booked.
