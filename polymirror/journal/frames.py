@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polymirror.config import EngineConfig
+from polymirror.core.effects import FetchBooks, OpenSocket, Subscribe
 from polymirror.core.engine import Engine
 from polymirror.core.events import Transition
 from polymirror.core.harm import count_kind
@@ -26,6 +27,7 @@ from polymirror.core.states import BookState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from polymirror.core.events import Event
     from polymirror.core.messages import Message
 
 LINE = 1
@@ -73,6 +75,9 @@ class FrameReplay:
         self._now = 0.0
         # What is tracked, by market.
         self._tracked: dict[str, tuple[str, ...]] = {}
+        self._market_of: dict[str, str] = {}
+        # More tokens than a socket carries take several, and a frame goes to that of its market.
+        self._socket_of: dict[str, int] = {}
         # What came before the first book, when the engine does not look inside yet; by kind.
         self._early_ignored: Counter[str] = Counter()
         self._early_malformed: Counter[str] = Counter()
@@ -103,7 +108,10 @@ class FrameReplay:
         if not self._tracked:
             # Nothing is tracked yet, so the engine does not look inside.
             self._count_early(messages)
-        self.engine.receive(LINE, data, self._now)
+        markets = [getattr(message, "market", "") for message in messages]
+        sockets = dict.fromkeys(self._socket_of[market] for market in markets if market in self._socket_of)
+        for socket in sockets or (LINE,):
+            self.engine.receive(socket, data, self._now)
         self._drain()
 
     def finish(self) -> None:
@@ -141,6 +149,21 @@ class FrameReplay:
             "malformed_kinds": dict(sorted(malformed.items())),
         }
 
+    def pass_time(self, at: float) -> None:
+        """Let time pass until ``at`` (seconds); a time that is over changes nothing."""
+        self._now = max(self._now, at)
+        self._advance()
+        self._drain()
+
+    def forget(self, market: str, at: float) -> None:
+        """Track a market no more from ``at`` (seconds) on; one that is not tracked is none."""
+        self.pass_time(at)
+        for token in self._tracked.pop(market, ()):
+            self._market_of.pop(token, None)
+        if self._socket_of.pop(market, None) is not None:
+            self.engine.untrack(market, self._now)
+            self._drain()
+
     def _track(self, market: str, asset_ids: Sequence[str]) -> None:
         tracked = self._tracked.get(market, ())
         if all(asset_id in tracked for asset_id in asset_ids):
@@ -150,11 +173,10 @@ class FrameReplay:
         wanted = tuple(dict.fromkeys([*tracked, *fresh]))[:PAIR]
         if len(wanted) == len(tracked):
             return
-        first = not self._tracked
+        self._market_of |= dict.fromkeys(wanted, market)
         self.engine.track(market, wanted, self._now)
         self._tracked[market] = self.engine.tokens_of(market)
-        if first:
-            self.engine.connected(LINE, self._now)
+        self._drain()
 
     def _count_early(self, messages: Iterable[Message]) -> None:
         """Count what is no book and came before the first one, as the engine counts it later."""
@@ -171,17 +193,24 @@ class FrameReplay:
             self._drain()
 
     def _drain(self) -> None:
-        self.engine.dirty()
-        for event in self.engine.events():
+        events, effects = self.engine.events(), self.engine.effects()
+        for event in events:
             if isinstance(event, Transition):
                 self.transitions.append(event)
                 self.moves += 1
                 if event.old is BookState.LIVE:
                     self.left_live[event.reason.name] += 1
-        for effect in self.engine.effects():
-            request = getattr(effect, "request", None)
-            if request is not None:
-                self.engine.books_failed(request, self._now)
+        for effect in effects:
+            if isinstance(effect, FetchBooks):
+                self.engine.books_failed(effect.request, self._now)
+            elif isinstance(effect, (OpenSocket, Subscribe)):
+                self._socket_of |= {self._market_of[each]: effect.socket for each in effect.asset_ids}
+                if isinstance(effect, OpenSocket):
+                    self.engine.connected(effect.socket, self._now)
+        self._tell(events, self.engine.dirty())
+
+    def _tell(self, events: list[Event], changed: tuple[str, ...]) -> None:
+        """Hear what happened, and which books changed; for whoever builds on this."""
 
 
 def open_envelope(text: bytes) -> tuple[bytes | str, float | None]:
