@@ -4,7 +4,7 @@ The public names, nothing else. Start with :class:`Mirror`.
 """
 
 from polymirror.background import BackgroundMirror
-from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
+from polymirror.config import Endpoints, EngineConfig, JournalConfig, MirrorConfig, RestConfig, StreamConfig
 from polymirror.core.events import Resolved, TickChanged, Traded, Transition, Warned
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill
@@ -48,6 +48,7 @@ __all__ = [
     "Fill",
     "Gate",
     "JointLease",
+    "JournalConfig",
     "Lease",
     "LeaseLost",
     "Level",

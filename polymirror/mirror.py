@@ -13,6 +13,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,6 +25,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
+from polymirror.journal.journal import Journal
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -62,7 +64,8 @@ class Mirror(Markets, Told):
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
     ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
-    ``network`` the real sockets and clocks. Raises ConfigError for arguments of another kind.
+    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded. Raises ConfigError for
+    arguments of another kind, and MissingExtra for a journal without the extra ``recordings``.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
@@ -87,7 +91,10 @@ class Mirror(Markets, Told):
         self.seed: int = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
-        self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
+        self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
+        recorded = None if self._journal is None else self._journal.engine(drawn)
+        self.engine: Engine = Engine(self.config.engine, drawn) if recorded is None else recorded
         self._records = Records()
         limit = self.config.max_subscribers
         self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
@@ -98,7 +105,8 @@ class Mirror(Markets, Told):
         self._listing.want(slugs, tokens)
         wall, check = self._network.wall, self._owner.check
         self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames)
+        bodies = None if recorded is None else recorded.note_bodies
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
@@ -120,13 +128,14 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
     ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
 
         Raises ConfigError without any; ``Mirror()`` has none at first.
         """
         _check_some("slugs", slugs)
-        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
+        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal)
 
     @classmethod
     def for_event(
@@ -135,13 +144,14 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
     ) -> Self:
         """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
 
         Raises ConfigError without any.
         """
         _check_some("events", events)
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
         for event in events:
             mirror.add_event(event)
         return mirror
@@ -157,9 +167,10 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
     ) -> Self:
         """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
         mirror.follow(asset, interval, ahead=ahead, behind=behind)
         return mirror
 
@@ -186,6 +197,8 @@ class Mirror(Markets, Told):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
+                if self._journal is not None:
+                    stack.callback(self._journal.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -464,6 +477,8 @@ class Mirror(Markets, Told):
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
+        if self._journal is not None:
+            self._journal.tell()
         self.engine.tick(self.now())
         self._drain()
 

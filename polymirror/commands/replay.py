@@ -10,16 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from polymirror.commands.ending import whole_step
-from polymirror.commands.recordings import open_recording
 from polymirror.commands.screen import kept_warnings, make_console, print_json, progress_bar
 from polymirror.commands.tables import counts_line, states_line
 from polymirror.errors import PolymirrorError
-from polymirror.replay import Replay
+from polymirror.journal.foreign import open_recording
+from polymirror.journal.frames import FrameReplay
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from polymirror.commands.recordings import Recording
+    from polymirror.journal.foreign import Recording
 
 REFRESH_EVERY: Final = 512
 """Lines between two looks at the progress."""
@@ -30,7 +30,7 @@ def run_replay(name: str, *, json: bool) -> int:
 
     Raises PolymirrorError, after printing, when there was no book in it: what checked nothing must not look right.
     """
-    console, replay, interrupted = make_console(), Replay(), True
+    console, replay, interrupted = make_console(), FrameReplay(), True
     with kept_warnings(), open_recording(name) as recording:
         with suppress(KeyboardInterrupt):
             _replay(replay, recording, console, quiet=json)
@@ -49,7 +49,7 @@ def run_replay(name: str, *, json: bool) -> int:
     return 0
 
 
-def _replay(replay: Replay, recording: Recording, console: Console, *, quiet: bool) -> None:
+def _replay(replay: FrameReplay, recording: Recording, console: Console, *, quiet: bool) -> None:
     with progress_bar(console, quiet=quiet) as bar:
         task = bar.add_task(Path(recording.name).name, total=None)
         for number, line in enumerate(recording.lines(), 1):

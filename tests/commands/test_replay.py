@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from polymirror.commands import recordings as command
 from polymirror.commands.app import run
+from polymirror.journal import foreign as command
 
 KEYS = {
     "frames": int, "deltas": int, "snapshots": int, "tokens": int, "transitions": int,

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from polymirror.commands import recordings
 from polymirror.commands.app import run
-from polymirror.commands.recordings import REFUSED, Recording
+from polymirror.journal import foreign as recordings
+from polymirror.journal.foreign import REFUSED, Recording
 from tests.core.builders import START, Exchange
 
 
