@@ -40,6 +40,7 @@ from polymirror.shell.teller import Teller
 from polymirror.shell.told import Told
 from polymirror.shell.waits import Waits
 from polymirror.status.health import MirrorStatus, Records
+from polymirror.status.served import Served
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
@@ -59,7 +60,7 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Markets, Told):
+class Mirror(Markets, Told, Served):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
@@ -470,10 +471,13 @@ class Mirror(Markets, Told):
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
+    def _warn(self, kind: str, detail: str) -> None:
+        self._teller.warn(kind, detail)
+
     def _time_told(self, error: VenueError | None) -> None:
         self._carrier.answered(error)
         if error is not None:
-            self._teller.warn("time", str(error))
+            self._warn("time", str(error))
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()

@@ -43,7 +43,7 @@ def test_there_is_advice_for_every_reason_in_its_order_and_for_no_other() -> Non
 
 def metrics() -> dict[str, tuple[str, ...]]:
     """The labels of each metric, by the name under which Prometheus has it."""
-    module = pytest.importorskip("polymirror.metrics")
+    module = pytest.importorskip("polymirror.status.metrics")
     counters = {f"{name}_total": words[1:] for name, words in module.COUNTERS.items()}
     return counters | {name: words[1:] for name, words in module.GAUGES.items()}
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from starlette.websockets import WebSocket
 
+    from polymirror.serving.guard import Guard
     from polymirror.simulator.exchange.exchange import Exchange
     from polymirror.simulator.faults.base import Link
     from polymirror.simulator.faults.line import FaultLine
-    from polymirror.simulator.surface.guard import Guard
     from polymirror.simulator.surface.services import Feed, FeedSession, Service
 
 MAX_SEND_QUEUE = 20_000

@@ -1,0 +1,68 @@
+"""How a mirror serves its status: the part of :class:`polymirror.mirror.Mirror` that starts the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from polymirror.config import check_each, check_instance
+from polymirror.errors import ConfigError
+from polymirror.serving.addresses import LOOPBACK
+from polymirror.status.observed import Observed
+from polymirror.status.server import StatusServer
+from polymirror.status.verdict import checked_share
+
+MAX_PORT: Final = 65_535
+
+
+class Servable(Observed, Protocol):
+    """What the server needs of a mirror beside what can be seen of it."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> object: ...
+
+    def _warn(self, kind: str, detail: str) -> None: ...
+
+    def _check_running(self) -> None: ...
+
+
+class Served:
+    """A mirror's method for serving its status."""
+
+    async def serve_status(
+        self: Servable,
+        host: str = LOOPBACK,
+        port: int = 0,
+        *,
+        names: Iterable[str] = (),
+        title: str = "polymirror",
+        ready: float = 0.9,
+        health: Callable[[], Sequence[str]] | None = None,
+    ) -> StatusServer:
+        """Serve how this mirror is, until the server's ``stop()`` or the mirror's: a page, and what machines ask for.
+
+        ``/`` is the page, ``/health`` and ``/ready`` answer 200 or 503, ``/status`` has :meth:`status` as JSON,
+        ``/metrics`` is for Prometheus. ``host`` is this machine alone by default; nobody is asked who they are. Who
+        calls must use that address, a name of loopback, or one of ``names``; pages of other origins may not. ``port`` 0
+        takes any free one. ``ready`` is the share of LIVE books (0 to 1) from which on ``/ready`` says yes.
+        ``health()`` returns what else is wrong, in words, and is called at most a few times a second.
+
+        Raises ConfigError, OSError if the address cannot be had, MirrorClosed unless the mirror runs, and MissingExtra
+        without the extra ``status``. What goes wrong later is logged, and the mirror goes on without the server.
+        """
+        self._check_running()
+        check_instance("host", host, str)
+        check_instance("title", title, str)
+        if not is_port(port):
+            raise ConfigError("port", port, f"a whole number from 0 to {MAX_PORT}")
+        server = StatusServer(
+            self, self._warn, host=host, port=port, names=check_each("names", names, str), title=title,
+            ready=checked_share("ready", ready), health=health,
+        )  # fmt: skip
+        self._spawn(server.run(), "status server")
+        await server.wait_listening()
+        return server
+
+
+def is_port(value: object) -> bool:
+    """Whether a value is the number of a port; 0 stands for any free one."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PORT
