@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, ChainStatus, Holdings, Prepared, Redeemed, Trade
-from bots.common.execution.reading import fills, state_of
+from bots.common.execution.reading import fills, named, state_of, word
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS, EXACT
 from bots.common.orders.order import Side
@@ -219,7 +219,7 @@ class SdkClient:
             raise NoMatch("order", 200, text) if answer.code in NO_MATCH_CODES else said_no("order", text)
         buying = prepared.order.side is Side.BUY
         shares = answer.taking_amount if buying else answer.making_amount
-        return Ack(order_id=str(answer.order_id), status=str(answer.status), shares=shares)
+        return Ack(order_id=named(str(answer.order_id), "order", "order_id"), status=word(answer.status), shares=shares)
 
     async def look_up(self, order_id: str) -> OrderState | None:
         """Return what the venue says of an order, or ``None`` for a 404."""
@@ -245,7 +245,7 @@ class SdkClient:
         positions: dict[str, Decimal] = {}
         for each in held:
             if each.current_size > 0:
-                token = str(each.asset_id)
+                token = named(str(each.asset_id), "positions", "asset_id")
                 positions[token] = positions.get(token, Decimal(0)) + each.current_size
         return Holdings(cash=Decimal(cash.balance) / BASE_UNITS, positions=positions)
 
@@ -403,16 +403,16 @@ async def _items(pages: Any) -> list[Any]:
 def _fills(trade: Any) -> list[Trade]:
     """Take a trade of the SDK apart."""
     whole = Trade(
-        id=str(trade.id),
-        order_id=str(trade.taker_order_id),
-        market=str(trade.condition_id),
-        token=str(trade.asset_id),
+        id=named(str(trade.id), "trades", "id"),
+        order_id=named(str(trade.taker_order_id), "trades", "taker_order_id"),
+        market=named(str(trade.condition_id), "trades", "condition_id"),
+        token=named(str(trade.asset_id), "trades", "asset_id"),
         side=Side(str(trade.side)),
         price=trade.price,
         shares=trade.size,
         money=Decimal(0),
         at_ms=int(trade.matched_at.timestamp() * 1000),
         status=ChainStatus.of(str(trade.status)),
-        tx=trade.transaction_hash or None,
+        tx=named(str(trade.transaction_hash), "trades", "transaction_hash") if trade.transaction_hash else None,
     )
     return fills(whole, [(str(each.asset_id), each.price, each.matched_amount) for each in trade.maker_orders])
