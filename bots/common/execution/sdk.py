@@ -9,6 +9,9 @@ errors of :mod:`bots.common.errors` here, and nothing else knows the SDK. Not te
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import typing
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from decimal import Decimal
@@ -40,6 +43,9 @@ T = TypeVar("T")
 NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_filled"})
 
 ORDER_PATH: Final = "/order"
+
+LOGIN_WITHIN: Final = 30.0
+"""Seconds for all calls of a login together: the SDK makes them before anything of it can be bounded."""
 
 WEI: Final = 10**18
 """Parts of a POL in which gas is paid."""
@@ -115,7 +121,7 @@ class SdkClient:
         """Log in.
 
         Raises MissingExtra without the SDK, BotError for credentials that cannot be any, and TradingError when the
-        venue does not let us in.
+        venue does not let us in, or not within :data:`LOGIN_WITHIN`.
         """
         try:
             import polymarket as sdk  # noqa: PLC0415 - an optional dependency
@@ -136,16 +142,21 @@ class SdkClient:
             given = sdk.ApiKeyCreds(
                 **dict(zip(("key", "secret", "passphrase"), map(Secret.reveal, three), strict=True))
             )
-        sender = None
+        sender, limit = None, asyncio.timeout(LOGIN_WITHIN)
         try:
-            sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
-            # Held, and so hidden, while the second client may fail with them in its words.
-            login = _login(sender)
-            create = partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=sender.credentials))
-            signer = await asyncio.to_thread(create)
+            async with limit:
+                sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
+                # Held, and so hidden, while the second client may fail with them in its words.
+                login = _login(sender)
+                given = sender.credentials
+                signer = await _apart(
+                    partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=given))
+                )
         except Exception as error:  # noqa: BLE001 - translated
             if sender is not None:
                 await sender.close()
+            if limit.expired():
+                raise Unanswered("log in", f"not done within {LOGIN_WITHIN:g} s") from None
             failed = _translated("log in", error)
             if isinstance(failed, NotSent):
                 # The SDK does not even ask with credentials that cannot be any.
@@ -295,6 +306,32 @@ class SdkClient:
             raise
         except Exception as error:  # noqa: BLE001 - translated
             raise _translated(call, error) from None
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Do what blocks in a thread of its own, for which nobody waits at the end: what comes too late is dropped."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(typing.cast("T", value))
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        value, failed = None, None
+        try:
+            value = work()
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(tell, value, failed)
+
+    threading.Thread(target=run, name="log in", daemon=True).start()
+    return await done
 
 
 def _login(sender: Any) -> dict[str, Secret]:
