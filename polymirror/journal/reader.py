@@ -97,7 +97,10 @@ class JournalFile:
 
 
 class _Lines:
-    """The lines in one stretch of a file. Iterate once; afterwards ``trouble`` says why it ended before its end."""
+    """The lines in one stretch of a file. Iterate once; afterwards ``trouble`` says what was damaged in it.
+
+    A torn last line is no damage: somebody was killed, or is still writing.
+    """
 
     def __init__(self, source: IO[bytes], limit: float = float("inf")) -> None:
         self._source = source
@@ -121,8 +124,6 @@ class _Lines:
                 if line is not None:
                     self.last = line
                     yield line
-        if rest and not self.trouble:
-            self.trouble = "the last line is torn"
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the text as it is unpacked, to its end or to the first damage."""
@@ -284,7 +285,9 @@ def sessions(source: Path | bytes) -> tuple[Session, ...]:
                 # Killed before its first second was over.
                 continue
         if not files:
-            raise PolymirrorError(f"there is no journal in {source}: its files are named *.jsonl.zst")
+            raise PolymirrorError(
+                f"there is no journal in {source}: its files are named *.jsonl.zst; of another recording give one of the files"
+            )
     else:
         files = [open_journal(source)]
     names = dict.fromkeys(file.header.session for file in files)

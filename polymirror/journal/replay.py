@@ -148,6 +148,8 @@ class Replay:
             lines = chain(session.whole_books(older), _numbered(session.lines(first), None))
         self._player = player
         for line in lines:
+            if isinstance(line, Header):
+                continue
             if isinstance(line, Lost):
                 self.lost += max(1, line.count)
                 if isinstance(player, Player):
