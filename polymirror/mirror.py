@@ -25,7 +25,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.journal import Journal
+from polymirror.journal.journal import Journal, Recorded
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -285,6 +285,11 @@ class Mirror(Markets, Told, Served):
     def now(self) -> float:
         """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
         return self._monotonic()
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What was recorded so far. None: it was given no folder for a journal."""
+        return None if self._journal is None else self._journal.recorded
 
     # ---- Reading -----------------------------------------------------------------------------------
 

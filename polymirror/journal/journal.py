@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from polymirror.errors import ConfigError
 from polymirror.journal.format import FORMAT, End, Header, stamp
@@ -32,6 +32,21 @@ CLOSE_SECONDS: Final = 5.0
 
 KIND: Final = "journal"
 """The kind of its warnings."""
+
+
+@frozen
+class Recorded:
+    """What was recorded so far."""
+
+    session: str
+    """Names this run; the names of its files begin with it."""
+    folder: Path
+    files: int
+    lines: int
+    """Lines that were made; those that are lost are among them."""
+    lost: int
+    bytes: int
+    """Bytes in the files."""
 
 
 def make_header(config: MirrorConfig, seed: int, session: str, number: int, first: Line) -> Header:
@@ -86,6 +101,12 @@ class Journal:
 
     def _header(self, number: int, first: Line) -> Header:
         return make_header(self._config, self._seed, self.session, number, first)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What was recorded so far."""
+        lines = 0 if self._recorder is None else self._recorder.lines
+        return Recorded(self.session, self.folder, self._writer.files, lines, self._writer.lost, self._writer.bytes)
 
     def start(self, now: Callable[[], float], warn: Callable[[str, str], None]) -> Callable[[], None]:
         """Begin to write; return what ends it. ``warn`` hears by kind and detail what keeps it from writing.

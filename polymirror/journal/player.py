@@ -18,6 +18,7 @@ from polymirror.core.fees import FeeSchedule
 from polymirror.core.messages import decode_books
 from polymirror.errors import ConfigError, DecodeError, UnknownToken
 from polymirror.journal.format import (
+    MADE,
     Answered,
     Asked,
     Closed,
@@ -31,6 +32,8 @@ from polymirror.journal.format import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polymirror.core.events import Event
     from polymirror.core.messages import Snapshot
     from polymirror.journal.format import Header, Line
@@ -99,24 +102,13 @@ class Player:
     def _answered(self, line: Answered, now: float) -> None:
         engine = self.engine
         if line.what == "books":
-            engine.books(line.request, self._books(line), now, line.failed, line.why)
+            engine.books(line.request, books_in(line, self._asked.pop(line.request, ())), now, line.failed, line.why)
         elif line.what == "books_failed":
             engine.books_failed(line.request, now, line.why)
         elif line.what == "market":
             engine.market_status(line.market, line.closed, now)
         else:
             engine.server_time(line.seconds, seconds_of(line.sent), seconds_of(line.received))
-
-    def _books(self, line: Answered) -> dict[str, Snapshot]:
-        """Read the texts of an answer as the client does."""
-        asked, found = self._asked.pop(line.request, ()), {}
-        for body in line.bodies:
-            text = unpack(body.text, "" if body.form == "made" else body.form)
-            wanted = frozenset(asked if body.tokens is None else body.tokens)
-            books = decode_books(text if isinstance(text, bytes) else text.encode())
-            # One that was written from the books has those that were taken, whatever was asked for.
-            found.update({book.asset_id: book for book in books if body.form == "made" or book.asset_id in wanted})
-        return found
 
     def _used(self, line: Used, now: float) -> None:
         engine = self.engine
@@ -134,6 +126,18 @@ class Player:
                 engine.resync(line.tokens[0], now)
             case _:
                 engine.listen(wanted=line.wanted)
+
+
+def books_in(line: Answered, asked: Sequence[str]) -> dict[str, Snapshot]:
+    """Read the texts of an answer, of what was ``asked`` for, as the client does. Raises DecodeError."""
+    found: dict[str, Snapshot] = {}
+    for body in line.bodies:
+        text = unpack(body.text, "" if body.form == MADE else body.form)
+        wanted = frozenset(asked if body.tokens is None else body.tokens)
+        books = decode_books(text if isinstance(text, bytes) else text.encode())
+        # One that was written from the books has those that were taken, whatever was asked for.
+        found.update({book.asset_id: book for book in books if body.form == MADE or book.asset_id in wanted})
+    return found
 
 
 def _decimal(text: str) -> Decimal:

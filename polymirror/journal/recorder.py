@@ -23,6 +23,7 @@ from polymirror.core.effects import (
 from polymirror.core.engine import Engine
 from polymirror.core.messages import book_text
 from polymirror.journal.format import (
+    MADE,
     Answered,
     Asked,
     Body,
@@ -194,7 +195,7 @@ class RecordingEngine(Engine):
         asked, kept = self._asked.pop(request, ()), self._bodies.pop(request, None)
         if kept is None:
             text = f"[{','.join(map(book_text, books.values()))}]"
-            bodies: tuple[Body, ...] = (Body(text, form="made"),) if books else ()
+            bodies: tuple[Body, ...] = (Body(text, form=MADE),) if books else ()
         else:
             bodies = tuple([_body(tokens, body, asked) for tokens, body in kept])
         lost = tuple([asset_id for asset_id in asked if asset_id in failed])

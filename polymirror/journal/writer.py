@@ -85,7 +85,7 @@ class Writer:
         # How many files were begun: whoever records begins anew with each.
         self.files: int = 0
         # Bytes of the files that are complete.
-        self.written: int = 0
+        self._complete = 0
         # Lines that were lost for want of room, and of a disk.
         self._refusals = self._unwritable = 0
         # From here on: of the writing thread.
@@ -131,6 +131,12 @@ class Writer:
         self._queue.append(missing)
         self._refusals += missing.count
         self.troubles.append(f"{missing.count} lines are lost: {missing.why}")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the files."""
+        file = self._file
+        return self._complete + (0 if file is None else file.size)
 
     @property
     def lost(self) -> int:
@@ -196,8 +202,7 @@ class Writer:
             self._unwritten, self._failures = None, 0
         if last or file.size >= self._config.rotate_bytes or now - file.began >= self._config.rotate_seconds:
             file.close()
-            self._file = None
-            self.written += file.size
+            self._file, self._complete = None, self._complete + file.size
             gone = make_room(self._folder, self._config, file.path)
             if gone:
                 self.troubles.append(f"deleted to make room: {', '.join(gone)}")
@@ -209,7 +214,7 @@ class Writer:
             self.troubles.append(f"nothing can be recorded in {self._folder}: {said}; it is tried again")
         file, self._file = self._file, None
         if file is not None:
-            self.written += file.size
+            self._complete += file.size
             with suppress(OSError):
                 file.abandon()
         if self._unsure is not None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 START_MS = ExchangeConfig().start_ms
 
+CONFIG = EngineConfig()
+
 STORM = (
     "disconnect", "lost_delta", "duplicated_delta", "frozen_token", "rest_503", "rest_hanging", "silent_socket",
     "close_1013", "wrong_hash", "garbage_frame", "rest_stale", "rest_truncated", "tick_change", "refused_connection",
