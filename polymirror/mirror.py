@@ -39,7 +39,7 @@ from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
 from polymirror.shell.told import Told
 from polymirror.shell.waits import Waits
-from polymirror.status.health import MirrorStatus, Records
+from polymirror.status.health import Records
 from polymirror.status.served import Served
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
@@ -107,13 +107,14 @@ class Mirror(Markets, Told, Served):
         wall, check = self._network.wall, self._owner.check
         self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
         bodies = None if recorded is None else recorded.note_bodies
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, bodies)
+        pulse = self._records.pulse
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
         self._waits = Waits()
-        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
+        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick, pulse.loop_lag.observe)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
         self._stack: AsyncExitStack | None = None
@@ -436,17 +437,6 @@ class Mirror(Markets, Told, Served):
         check_callback(holds, "a plain function without arguments, such as lambda: mirror.peek(up).settled", "holds")
         await self._waits.until(holds, timeout)
 
-    def status(self) -> MirrorStatus:
-        """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
-
-        Works before the start and after the end, too. Every number has its unit in its description.
-        """
-        running = self._group is not None and not self._stopped
-        left, trouble = (self.clob.budget_left, self.gamma.trouble) if running else (None, "")
-        known = self._records.known(self._listing.markets.values(), left, trouble)
-        engine = self.engine.status(self.now(), known)
-        return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
-
     # ---- The shell ---------------------------------------------------------------------------------
 
     def _drain(self) -> None:
@@ -475,6 +465,10 @@ class Mirror(Markets, Told, Served):
         # Whether or not levels changed: a proof of the same levels is what some wait for.
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
+
+    @property
+    def _runs(self) -> bool:
+        return self._group is not None and not self._stopped
 
     def _warn(self, kind: str, detail: str) -> None:
         self._teller.warn(kind, detail)
