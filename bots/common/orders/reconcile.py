@@ -124,6 +124,8 @@ class Reconciler:
     ) -> None:
         self.decided: set[str] = set()
         """Markets that are being settled: their shares may go at any time."""
+        self.merging: set[str] = set()
+        """Markets in which a merge has left: the same holds of them."""
         self._ledger = ledger
         self._account = ledger.account
         self._venue = venue
@@ -263,7 +265,7 @@ class Reconciler:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held)
         await self._judge(held)
-        if not (self._account.open or self._account.claims or self.decided):
+        if not (self._account.open or self._account.claims or self.decided or self.merging):
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
@@ -345,7 +347,9 @@ class Reconciler:
     async def _compare(self, held: Holdings) -> None:
         touched = {"", MISSING}
         for token, position in tuple(self._account.positions.items()):
-            if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
+            if self._account.undecided(token) or self._account.claimed(token):
+                continue
+            if position.market in self.decided | self.merging:
                 continue
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:
