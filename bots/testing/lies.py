@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,16 +77,16 @@ def discovery(change: Callable[[Told, dict[str, Any]], None]) -> Lie:
 
 
 def _swapped(told: Told, market: dict[str, Any]) -> None:
-    del told
     _swap(market, "outcomes")
-    if market["closed"]:
-        _swap(market, "outcomePrices")
+    _loser_wins(told, market)
 
 
 def _loser_wins(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        told.mind.setdefault("decided", _now(told))
         _swap(market, "outcomePrices")
+        # Of a window that was open before a bot began nothing is known to hold it against.
+        if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
+            told.mind.setdefault("decided", _now(told))
 
 
 def _other_tokens(told: Told, market: dict[str, Any]) -> None:
@@ -131,7 +132,6 @@ def _killed(told: Told, raw: Any) -> Any:
     gone = told.mind.setdefault("killed", {})
     if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
         gone[raw["orderID"]] = None
-        told.mind.setdefault("sent", _now(told))
         told.status = 400
         return {"error": "order couldn't be fully filled. FOK orders are fully filled or killed."}
     if told.path.startswith("/data/order/") and raw.get("id") in gone:
@@ -144,28 +144,20 @@ def _killed(told: Told, raw: Any) -> Any:
 def _unmatched(told: Told, raw: Any) -> Any:
     if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
         told.mind.setdefault("killed", {})[raw["orderID"]] = None
-        told.mind.setdefault("sent", _now(told))
         return {**raw, "status": "unmatched", "takingAmount": "", "makingAmount": "", "tradeIDs": []}
     return _killed(told, raw)
 
 
 def _none_listed(told: Told, raw: Any) -> Any:
-    _note_orders(told, raw)
     if told.path == "/data/trades":
         raw["data"] = []
     return raw
-
-
-def _note_orders(told: Told, raw: Any) -> None:
-    if (told.method, told.path) == ("POST", "/order") and isinstance(raw, dict) and raw.get("success"):
-        told.mind.setdefault("sent", _now(told))
 
 
 def listed(**change: Callable[[Decimal], Decimal]) -> Lie:
     """List trades with other numbers, in answers to orders and look-ups, too."""
 
     def lie(told: Told, raw: Any) -> Any:
-        _note_orders(told, raw)
         size: Callable[[Decimal], Decimal] = change.get("size", _same)
         if told.path == "/data/trades":
             for each in raw["data"]:
@@ -216,7 +208,6 @@ def _as_before(told: Told, true: Decimal) -> Decimal:
 def _no_positions(told: Told, raw: Any) -> Any:
     if told.path == "/data/positions":
         raw["data"] = []
-    _note_orders(told, raw)
     return raw
 
 
@@ -306,6 +297,12 @@ LIARS: Final = {
         Liar("stolen", "redemption: pays nothing, and says all", redemption("1", "0"), known="redeemed"),
     )
 }
+
+ALIKE: Final = {
+    frozenset({"labels", "clob labels"}): "decided",
+    frozenset({"no fee", "clob no fee"}): "sent",
+}
+"""Pairs that say the same, and the first moment at which anything says otherwise."""
 
 PAIRS: Final = (
     ("labels", "clob labels"),

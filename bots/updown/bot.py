@@ -31,11 +31,11 @@ from bots.common.risk.days import zone_of
 from bots.common.risk.follow import GO_ON, PAUSE, RESUME, STOP, RiskFollower
 from bots.common.risk.limits import Risk, RiskChange
 from bots.common.risk.switch import STOP_FILE
-from bots.updown.rounds import window_of
+from bots.updown.earlier import Earlier
 from bots.updown.stats import RunStats, summarise
 from bots.updown.watch import markets, prices
 from bots.updown.worker import AssetWorker
-from polymirror.errors import UnknownToken, VenueError
+from polymirror.errors import UnknownToken
 from polymirror.venue.gamma import Gamma
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bots.common.ledger.rows import Settled
     from bots.common.money.sizing import SizeLimits
     from bots.common.operate.outbox import Chat
+    from bots.common.orders.facts import FactLimits
     from bots.common.orders.order import Order, Result, TimeInForce
     from bots.common.risk.limits import RiskLimits
     from bots.updown.oracles.base import Oracle
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from polymirror.config import Endpoints, MirrorConfig
     from polymirror.core.view import BookView
     from polymirror.mirror import Mirror
-    from polymirror.venue.market import Market
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
@@ -79,9 +79,6 @@ LISTEN_EVERY: Final = 1.0
 LAST_WORDS: Final = 8.0
 """Seconds in which what a bot says at its end must reach a person; the next start says the rest."""
 
-ASK_AGAIN: Final = 60.0
-"""Seconds between two questions for a market of an earlier run that nobody follows."""
-
 
 @frozen(kw_only=True)
 class Plan:
@@ -92,6 +89,7 @@ class Plan:
     rounds: RoundSettings
     mirror: MirrorConfig
     risk: RiskLimits
+    facts: FactLimits
     size: SizeLimits
     tif: TimeInForce
     max_proof_age: float
@@ -148,8 +146,7 @@ class Bot:
         self.dealer: OrderManager | None = None
         # Slugs of markets with an open position, by condition id.
         self._names: dict[str, str] = {}
-        # Markets of earlier runs' positions, by condition id.
-        self._markets: dict[str, Market] = {}
+        self._earlier = Earlier(self.account, self.tell)
         self.notices = Outbox(self.ledger, world.network, world.chat, world.look_on)
         # Stops and pauses on their way to the disk, and what is told of them then.
         self._telling: set[asyncio.Task[None]] = set()
@@ -216,7 +213,7 @@ class Bot:
                         on_trouble=self._warn,
                     )
                     self._make_desks(dealer)
-                    left = await self._find_earlier(gamma, dealer)
+                    left = await self._earlier.find(gamma, dealer, self.desks)
                     await self._reconcile(reconciler)
             except TimeoutError:
                 if not self._ending:
@@ -236,7 +233,9 @@ class Bot:
                 supervisor.keep("requests", lambda: self._listen(reconciler))
                 supervisor.keep("daily report", partial(report_days, self.ledger, world.network, self.tell, zone))
                 for market, token in left.items():
-                    supervisor.keep(f"market {market[:12]}", partial(self._follow_earlier, gamma, market, token))
+                    supervisor.keep(
+                        f"market {market[:12]}", partial(self._earlier.follow, gamma, dealer, market, token)
+                    )
                 self.health = health = Health(
                     (
                         tasks(messages, supervisor),
@@ -317,7 +316,8 @@ class Bot:
 
         A stop that the disk does not take is told as that: it ends with the process, unless the file is made.
         """
-        paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
+        waits = (RiskChange.PAUSED, RiskChange.LIMIT_REACHED, RiskChange.HOUR_FULL)
+        paused = any(f"still {each.value}" in detail for each in waits)
         kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
 
         async def tell() -> None:
@@ -378,47 +378,6 @@ class Bot:
                     self.tell(line)
                 return
 
-    async def _find_earlier(self, gamma: Gamma, dealer: OrderManager) -> dict[str, str]:
-        """Find the markets of an earlier run's orders and positions; return those that no worker follows now."""
-        tokens = {held.market: held.token for held in self.account.positions.values()}
-        tokens |= {begun.order.market: begun.order.token for begun in self.account.open.values()}
-        tokens |= {claim.begun.order.market: claim.begun.order.token for claim in self.account.claims.values()}
-        await asyncio.gather(*(self._find(gamma, market, token) for market, token in tokens.items()))
-        left = {}
-        for market, token in tokens.items():
-            known = self._markets.get(market)
-            window = None if known is None else window_of(known)
-            if known is not None and (payouts := _payouts(known)):
-                # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts)
-            if window is not None and window.asset in self.desks:
-                self.desks[window.asset].adopt(window)
-            else:
-                left[market] = token
-        return left
-
-    async def _find(self, gamma: Gamma, market: str, token: str) -> None:
-        try:
-            self._markets[market] = await gamma.market_of_token(token)
-        except VenueError as error:
-            log.warning("market %s of an earlier run is not found yet: %s", market[:18], error)
-
-    async def _follow_earlier(self, gamma: Gamma, market: str, token: str) -> None:
-        """Ask about a market that no worker follows until it is decided. What is not listed blocks only itself."""
-        dealer = self.dealer
-        asked = 0
-        while dealer is not None:
-            await self._find(gamma, market, token)
-            found = self._markets.get(market)
-            if found is not None and (payouts := _payouts(found)):
-                dealer.decide(market, payouts)
-                return
-            asked += 1
-            if asked == 1:
-                why = "is not listed" if found is None else "is followed for its settlement alone"
-                self.tell(f"market {market[:12]} of an earlier run {why}: it is asked about every minute")
-            await asyncio.sleep(ASK_AGAIN)
-
     def _make_desks(self, dealer: OrderManager) -> None:
         world, plan = self.world, self.plan
         rest = plan.mirror.rest
@@ -430,6 +389,7 @@ class Bot:
                 asset,
                 plan.strategy,
                 rounds=plan.rounds,
+                facts=plan.facts,
                 mirror=evolve(mirror, seed=world.rng.getrandbits(32)),
                 network=world.network,
                 oracle=world.oracle,
@@ -455,8 +415,7 @@ class Bot:
         self.tell(f"{name}: {said}", "fill" if result.traded else "order", **known)
 
     def _tell_settled(self, settled: Settled) -> None:
-        earlier = self._markets.get(settled.market)
-        name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
+        name = self._names.pop(settled.market, self._earlier.name(settled.market))
         profit = settled.payout - settled.cost
         said = f"{name}: {'won' if profit > 0 else 'lost'} {exact(abs(profit))} pUSD"
         self.tell(said, "settlement", how=settled.how, payout=settled.payout, profit_so_far=self.account.totals.profit)
@@ -475,9 +434,8 @@ class Bot:
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
         """Return what a share of each token of a market pays, by its condition id: nothing while it is not known."""
-        known = self._markets.get(market)
         told = None if self.dealer is None else self.dealer.settler.payouts(market)
-        return told or (None if known is None else _payouts(known))
+        return told or self._earlier.payouts(market)
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:
         """Return a proven view from the mirror that has the token. Raises NotLive or UnknownToken."""
@@ -492,7 +450,3 @@ class Bot:
             if desk.mirror is not None and token in desk.mirror.tokens:
                 return desk.mirror
         raise UnknownToken(token)
-
-
-def _payouts(market: Market) -> dict[str, Decimal]:
-    return dict(zip(market.token_ids, market.payouts, strict=False))

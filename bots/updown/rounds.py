@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import define, field, frozen
 
 from bots.common.ranges import decimal_range, whole
-from bots.updown.strike import MAX_GAP, recognise
+from bots.updown.oracles.base import HIGHEST, LOWEST
+from bots.updown.strike import MAX_DRIFT, MAX_GAP, StrikeLimits, recognise
 from polymirror.errors import ConfigError, VenueError
 from polymirror.venue.windows import UTC_GRID, Window, window_at, window_slugs
 
@@ -74,6 +75,24 @@ class RoundSettings:
     """From the opening of a window to the first question for its official strike."""
     max_strike_gap: Decimal = field(default=MAX_GAP, validator=decimal_range("0", "0.01", "of the strike"))
     """A market whose official strike is further than this from our own tick at the boundary is not traded."""
+    max_strike_drift: Decimal = field(default=MAX_DRIFT, validator=decimal_range("0", "0.1", "of the strike"))
+    """The same where no tick of ours lies at the boundary, from our newest price."""
+    min_strike: Decimal = field(
+        default=Decimal("0.0001"), validator=decimal_range(str(LOWEST), str(HIGHEST), "dollars")
+    )
+    max_strike: Decimal = field(
+        default=Decimal(10_000_000), validator=decimal_range(str(LOWEST), str(HIGHEST), "dollars")
+    )
+    """What a strike may be at all, whoever says it."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_strike > self.max_strike:
+            raise ConfigError("min_strike", self.min_strike, f"no more than max_strike, {self.max_strike}")
+
+    @property
+    def strikes(self) -> StrikeLimits:
+        """What a strike must be to be believed."""
+        return StrikeLimits(self.max_strike_gap, self.max_strike_drift, self.min_strike, self.max_strike)
 
 
 @unique

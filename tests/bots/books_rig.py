@@ -101,9 +101,9 @@ class World:
             drive(self.reconciler.check())
             self.clock.seconds += every
 
-    def settle(self, payouts, *, seconds=0.0, market="0xm1"):
+    def settle(self, payouts, *, seconds=0.0, market="0xm1", doubt=""):
         """Tell what a market pays, and look every five seconds for so long."""
-        self.settler.decide(market, payouts)
+        self.settler.decide(market, payouts, doubt)
         ends = self.clock.seconds + seconds
         while True:
             drive(self.settler.look())

@@ -298,14 +298,20 @@ class OrderManager:
         self._count(result.outcome.name)
         if result.outcome is Outcome.REFUSED:
             self._count("refused_non_live")
+        begun = self.account.open.get(order.client_id)
         await self.ledger.finish(order.client_id, result, final=final)
+        if begun is not None:
+            self._reconciler.judge_cost(begun, result)
         self._on_result(order, result)
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
-        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon."""
-        self.settler.decide(market, payouts)
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "") -> None:
+        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon.
+
+        ``doubt`` says why that may be wrong; nothing is bought any more then.
+        """
+        self.settler.decide(market, payouts, doubt)
         self._woken.set()
 
     @property

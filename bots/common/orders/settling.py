@@ -65,15 +65,20 @@ class _Case:
     """When it was decided, monotonic, as are the next two."""
     again: float
     tell: float
+    in_doubt: bool = False
+    """Whether our own prices name another winner."""
+    missing: bool = False
+    """Whether what it pays is not where it should be by what others say."""
     tries: int = 0
     why: str = ""
     """Why it is not over yet."""
     paid: dict[str, Decimal] = field(factory=dict)
     """What somebody says was paid for tokens; it is booked once the wallet has it."""
 
-    def hurry(self) -> None:
-        """Have a person told soon, if nobody was yet."""
-        if self.tell == self.since + TELL_AFTER:
+    def miss(self, *, soon: bool = True) -> None:
+        """Stop buying when a person is told, and have that be soon, if nobody was yet."""
+        self.missing = True
+        if soon and self.tell == self.since + TELL_AFTER:
             self.tell = self.since + SHOWN_WITHIN
 
 
@@ -104,11 +109,16 @@ class Settler:
         # What the wallet said of unknown orders of decided markets, and when, monotonic.
         self._readings: dict[str, tuple[Result, float]] = {}
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
-        """Take what a share of each token pays, in pUSD: 0 if it is not named."""
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "") -> None:
+        """Take what a share of each token pays, in pUSD: 0 if it is not named.
+
+        ``doubt`` says why that may be wrong: nothing is bought any more, and nothing called worthless unredeemed.
+        """
+        if doubt:
+            self._reconciler.stop(f"{market[:12]}: {doubt}")
         if market not in self._cases and len(self._cases) < MAX_DECIDED:
             now = self._network.monotonic()
-            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER)
+            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER, bool(doubt))
             self._reconciler.decided.add(market)
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
@@ -128,6 +138,7 @@ class Settler:
             now = self._network.monotonic()
             if now < case.again or apart(market):
                 continue
+            case.missing = False
             try:
                 case.why = await self._settle(market, case)
             except (TradingError, StateInvalid, OSError) as error:
@@ -143,7 +154,10 @@ class Settler:
             if now >= case.tell:
                 case.tell = now + TELL_AGAIN
                 worth = sum((p.cost for p in self._account.positions.values() if p.market == market), ZERO)
-                self._on_trouble(f"{market[:12]} is not settled ({worth} pUSD are in it): {case.why}")
+                why = f"{market[:12]} is not settled ({worth} pUSD are in it): {case.why}"
+                self._on_trouble(why)
+                if case.missing:
+                    self._reconciler.stop(why)
 
     async def _settle(self, market: str, case: _Case) -> str:
         """Do what can be done now; return why it is not over, or nothing."""
@@ -175,11 +189,10 @@ class Settler:
 
     async def _pay(self, position: Position, rate: Decimal, case: _Case) -> str:
         """End a position: redeem what pays, and book it."""
-        if not rate:
-            self._on_settled(await self._ledger.settle(position, ZERO, "worthless"))
-            return ""
         if (said := case.paid.get(position.token)) is not None:
             return await self._see(position, said, case)
+        if not rate:
+            return await self._write_off(position, case)
         result = await self._venue.redeem(position.market, position.token)
         payout, how = result.money if result.exact else _cut(EXACT.multiply(result.shares, rate)), "redeemed"
         if result.outcome is Outcome.NO_MATCH:
@@ -198,9 +211,28 @@ class Settler:
         if how == "redeemed":
             case.paid[position.token] = payout
             if payout < (owed := _cut(EXACT.multiply(result.shares, rate))):
-                self._on_trouble(f"{position.token[:12]} was redeemed for {payout} pUSD, and {owed} were decided")
+                less = f"{position.token[:12]} was redeemed for {payout} pUSD, and {owed} were decided"
+                self._on_trouble(less)
+                self._reconciler.stop(less)
             return await self._see(position, payout, case)
         self._on_settled(await self._ledger.settle(position, payout, how))
+        return ""
+
+    async def _write_off(self, position: Position, case: _Case) -> str:
+        """Book what is said to be worthless. If it may have won it is redeemed before: the chain decides, and cash."""
+        paid, waited = ZERO, self._network.monotonic() - case.since
+        if case.in_doubt:
+            result = await self._venue.redeem(position.market, position.token)
+            if result.outcome not in {Outcome.FILLED, Outcome.NO_MATCH} and waited < TELL_AFTER:
+                return f"it may have won, and cannot be redeemed: {result.detail or result.outcome.value}"
+            # What is said to have been paid counts for nothing: only cash does, which may be seen late.
+            paid = (await self._reconciler.wealth()).gap or ZERO
+            if paid < MONEY_STEP and waited < SHOWN_WITHIN:
+                return "it may have won: cash is looked at again"
+            paid = min(paid, position.shares) if paid >= MONEY_STEP else ZERO
+        if paid:
+            self._on_trouble(f"{position.token[:12]} was said to be worthless, and was worth {paid} pUSD")
+        self._on_settled(await self._ledger.settle(position, paid, "redeemed" if paid else "worthless"))
         return ""
 
     async def _see(self, position: Position, payout: Decimal, case: _Case) -> str:
@@ -209,7 +241,7 @@ class Settler:
         for _ in range(TRIES):
             gap = (await self._reconciler.wealth()).gap if gap is None else gap
         if gap is not None and EXACT.add(gap, self._reconciler.owed) <= EXACT.subtract(payout, MONEY_STEP):
-            case.hurry()
+            case.miss()
             return f"it is said to be redeemed for {payout} pUSD, which are not to be seen (the gap is {gap})"
         self._on_settled(await self._ledger.settle(position, payout, "redeemed"))
         return ""
@@ -218,12 +250,13 @@ class Settler:
         """There is nothing to redeem: say why that is no redemption whose answer was lost, and what it paid."""
         wealth = await self._reconciler.wealth()
         if wealth.positions.get(position.token, ZERO) >= DUST:
+            case.miss(soon=False)
             return "the wallet holds it, and there is nothing to redeem", payout
         if wealth.gap is not None and any(
             abs(EXACT.subtract(wealth.gap, paid)) < MONEY_STEP for paid in (payout, self._gone(wealth))
         ):
             return "", payout
-        case.hurry()
+        case.miss()
         why = f"it is gone from the wallet, and {payout} pUSD for it are not to be seen (the gap is {wealth.gap})"
         if wealth.gap is None or self._network.monotonic() < case.since + LONGEST_WAIT:
             return why, payout

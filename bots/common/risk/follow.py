@@ -89,11 +89,11 @@ class RiskFollower:
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
         if result.outcome is not Outcome.REFUSED:
-            self._risk.doubt(row.client_id, EXACT.add(result.money, result.fee))
+            self._risk.doubt(row.at_ms, row.client_id, EXACT.add(result.money, result.fee))
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:
-            self._risk.dropped(row.client_id)
+            self._risk.dropped(row.client_id, left=result.outcome is not Outcome.REFUSED)
         if order.side is Side.SELL and (result.traded or self._account.totals.profit != self._profit):
             self._risk.closed(row.at_ms, order.market, self._take(order.market))
             self._hold(row, order.market, begun)
