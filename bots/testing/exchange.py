@@ -168,6 +168,11 @@ class ExchangeClient:
         )
         return Redeemed(shares=shares, money=money)
 
+    async def merge(self, market: str, shares: Decimal) -> None:
+        """Merge shares of both tokens of a market."""
+        body = json.dumps({"market": market, "amount": _base_units(shares)}, separators=(",", ":"))
+        await self._call("POST", "/merge", body=body)
+
     def login(self) -> dict[str, str]:
         """Return the credentials as the user channel wants them."""
         made = self._account

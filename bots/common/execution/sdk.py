@@ -277,6 +277,19 @@ class SdkClient:
             raise _translated("redeem", error) from None
         return Redeemed(shares=Decimal(balance.balance) / BASE_UNITS)
 
+    async def merge(self, market: str, shares: Decimal) -> None:
+        """Merge shares of both tokens on the chain and wait until that is certain, in a thread."""
+        amount = int(shares * BASE_UNITS)
+
+        def merge_and_wait() -> None:
+            self._signer.merge_positions(condition_id=market, amount=amount).wait()
+
+        try:
+            async with asyncio.timeout(self._redeem_timeout):
+                await asyncio.get_running_loop().run_in_executor(self._redeeming, merge_and_wait)
+        except Exception as error:  # noqa: BLE001 - sorted by what it means
+            raise _translated("merge", error) from None
+
     def login(self) -> dict[str, str]:
         """Return the credentials as the user channel wants them."""
         return {name: secret.reveal() for name, secret in self._login.items()}

@@ -23,6 +23,7 @@ from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
 from bots.common.orders.intents import Intent, Leg, leases_of
+from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import Settler
 from bots.common.risk.follow import leg_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from bots.common.execution.base import Executor
     from bots.common.ledger.account import Account
     from bots.common.ledger.ledger import Ledger
-    from bots.common.ledger.rows import Begun, Settled
+    from bots.common.ledger.rows import Begun, Merged, Settled
     from bots.common.orders.intents import Terms, Wish
     from bots.common.orders.order import Order
     from bots.common.orders.reconcile import Reconciler
@@ -94,8 +95,10 @@ class OrderManager:
         reconciler: Reconciler,
         tif: TimeInForce = TimeInForce.FOK,
         counts: Counter[str] | None = None,
+        merging: MergeSettings | None = None,
         on_result: Callable[[Order, Result], None] = lambda _order, _result: None,
         on_settled: Callable[[Settled], None] = lambda _settled: None,
+        on_merged: Callable[[Merged], None] = lambda _merged: None,
         on_trouble: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.executor = executor
@@ -104,6 +107,9 @@ class OrderManager:
         # Outcomes of orders, refusals of sizes and of risk, and reads that were refused, by name.
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.settler = Settler(ledger, executor, reconciler, network, self.counts, self._book, on_settled, on_trouble)
+        self.merger = Merger(
+            ledger, executor, reconciler, network, self.counts, merging or MergeSettings(), on_merged, on_trouble
+        )
         self.closed = ""
         """Why nothing new is begun; empty while it may be."""
         self._reconciler = reconciler
@@ -178,7 +184,10 @@ class OrderManager:
     def _is_taken(self, market: str) -> bool:
         """Whether something is under way there. An order whose fate is unknown could not be told from a second one."""
         unknown = any(begun.order.market == market for begun in self.account.open.values())
-        return unknown or market in self._busy or self.settler.payouts(market) is not None
+        return unknown or market in self._busy or self._is_decided(market) or self.merger.is_pending(market)
+
+    def _is_decided(self, market: str) -> bool:
+        return self.settler.payouts(market) is not None
 
     async def _trade(self, books: Provable, intent: Intent, limits: SizeLimits, old: Sequence[str]) -> None:
         terms, ends = intent.terms, self._network.monotonic() + intent.deadline
@@ -318,6 +327,7 @@ class OrderManager:
 
     async def run(self) -> None:
         """Carry orders and look after what is open, until cancelled."""
+        await self.merger.open()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -346,11 +356,15 @@ class OrderManager:
                 group.create_task(self._look_up(begun), name=f"look up {client_id}")
         if self._settling is None or self._settling.done():
             # Apart, because a redemption may take minutes.
-            self._settling = group.create_task(self.settler.look(), name="settle")
+            self._settling = group.create_task(self._settle(), name="settle")
         unsure = self.risk.doubted or self._reconciler.unsure
         if now >= self._reconciled + (SOON if unsure else RECONCILE_EVERY):
             self._reconciled = now
             await self._reconciler.check()
+
+    async def _settle(self) -> None:
+        await self.merger.look(self._is_decided)
+        await self.settler.look(self.merger.is_pending)
 
     async def _look_up(self, begun: Begun) -> None:
         """Look an order up once; the longer it stays unknown the more seldom, and a person is told."""

@@ -122,8 +122,8 @@ class Reconciler:
         stop: Callable[[str], None] = lambda _why: None,
         seen: Callable[[Collection[str]], None] = lambda _strange: None,
     ) -> None:
-        self.decided: set[str] = set()
-        """Markets that are being settled: their shares may go at any time."""
+        self.decided, self.merging = set[str](), set[str]()
+        """Markets that are being settled, and those in which a merge has left: their shares may go at any time."""
         self._ledger = ledger
         self._account = ledger.account
         self._venue = venue
@@ -274,7 +274,7 @@ class Reconciler:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held)
         await self._judge(held)
-        if not (self._account.open or self._account.claims or self.decided):
+        if not (self._account.open or self._account.claims or self.decided or self.merging):
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
@@ -355,9 +355,9 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings) -> None:
-        touched = {"", MISSING}
+        touched, moving = {"", MISSING}, self.decided | self.merging
         for token, position in tuple(self._account.positions.items()):
-            if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
+            if self._account.undecided(token) or self._account.claimed(token) or position.market in moving:
                 continue
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:

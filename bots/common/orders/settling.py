@@ -132,11 +132,11 @@ class Settler:
         late = self._network.monotonic() - TELL_AFTER
         return tuple(f"{market[:12]}: {case.why}" for market, case in self._cases.items() if case.since < late)
 
-    async def look(self) -> None:
-        """Try once what is due. Never raises for what the venue does."""
+    async def look(self, apart: Callable[[str], bool] = lambda _market: False) -> None:
+        """Try once what is due, but for markets that are to be left alone. Never raises for what the venue does."""
         for market, case in tuple(self._cases.items()):
             now = self._network.monotonic()
-            if now < case.again:
+            if now < case.again or apart(market):
                 continue
             case.missing = False
             try:
