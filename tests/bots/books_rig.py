@@ -98,6 +98,7 @@ class World:
 
     def check(self, times=1, every=45):
         for _ in range(times):
+            self.risk.advance(int(self.clock.seconds * 1000))
             drive(self.reconciler.check())
             self.clock.seconds += every
 
