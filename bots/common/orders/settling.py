@@ -42,6 +42,9 @@ FIRST_WAIT: Final = 5.0
 LONGEST_WAIT: Final = 3_600.0
 """Seconds between two attempts; they double."""
 
+UNANSWERED_TRIES: Final = 5
+"""The wait does not grow beyond this many doublings while it is an answer that is missing, not the money."""
+
 TELL_AFTER: Final = 600.0
 """Seconds after which a person is told that money is stuck."""
 
@@ -145,6 +148,7 @@ class Settler:
             except (TradingError, StateInvalid, OSError) as error:
                 # A disk that is full has lost nothing: what was booked is written with the next row.
                 case.why = str(error)
+                case.tries = min(case.tries, UNANSWERED_TRIES)
             if not case.why:
                 del self._cases[market]
                 self._reconciler.decided.discard(market)
