@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -26,8 +26,10 @@ from polymirror.simulator.surface.services import made_for
 from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from types import TracebackType
+
+    from starlette.types import ASGIApp
 
     from polymirror.simulator.exchange.history import Read
     from polymirror.simulator.surface.app import Hub
@@ -143,14 +145,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         """Start on loopback; raises MissingExtra without the extra, OSError when the port is taken."""
         try:
-            import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
-
-            from polymirror.simulator.connections import (  # noqa: PLC0415
-                MAX_MESSAGE,
-                HttpConnection,
-                WebSocketConnection,
-            )
-            from polymirror.simulator.surface.app import Hub, build_app  # noqa: PLC0415
+            from polymirror.simulator.surface.app import Hub, build_app  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtra("the simulated venue", "simulator") from error
 
@@ -158,38 +153,14 @@ class Simulator:
         self.line.attach(self.exchange)
         feeds, services = made_for(self.exchange, self._feeds), made_for(self.exchange, self._services)
         hub = Hub(self.exchange, self.line, self._clock, feeds, services)
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._wanted_port), family=family, backlog=1024)
-        self.port = listener.getsockname()[1]
-        settings = uvicorn.Config(
-            build_app(hub, Guard(self._host, self._names)),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            http=HttpConnection,
-            ws=WebSocketConnection,
-            ws_ping_interval=None,  # the venue sends no protocol pings
-            ws_max_size=MAX_MESSAGE,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        server = _quiet_server(uvicorn, settings)
         async with AsyncExitStack() as stack:
-            stack.callback(listener.close)
+            app = build_app(hub, Guard(self._host, self._names))
+            self.port = await stack.enter_async_context(listening(app, self._host, self._wanted_port))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            served = tasks.create_task(server.serve(sockets=[listener]), name="simulator server")
             pump = tasks.create_task(hub.pump(), name="simulator pump")
-
-            async def stop() -> None:
-                pump.cancel()
-                hub.hang_up()
-                server.should_exit = True
-                await asyncio.wait({served})
-
-            stack.push_async_callback(stop)
-            while not server.started and not served.done():  # noqa: ASYNC110 - uvicorn offers no event
-                await asyncio.sleep(0.001)
+            # In this order: nothing may be sent to connections that are being reset.
+            stack.callback(hub.hang_up)
+            stack.callback(pump.cancel)
             self._stack, self._hub = stack.pop_all(), hub
         return self
 
@@ -209,6 +180,48 @@ class Simulator:
 
     def _new_exchange(self) -> Exchange:
         return Exchange(evolve(self._config, start_ms=self.wall_ms()))
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+    """Serve an app on a port of this machine (0: any free one) for as long as this lasts; yields the port.
+
+    Raises MissingExtra without the extra, and OSError when the port is taken.
+    """
+    try:
+        import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
+
+        from polymirror.simulator.connections import (  # noqa: PLC0415
+            MAX_MESSAGE,
+            HttpConnection,
+            WebSocketConnection,
+        )
+    except ImportError as error:
+        raise MissingExtra("a server", "simulator") from error
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=1024) as listener:
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            http=HttpConnection,
+            ws=WebSocketConnection,
+            ws_ping_interval=None,  # the venue sends no protocol pings
+            ws_max_size=MAX_MESSAGE,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        server = _quiet_server(uvicorn, settings)
+        async with asyncio.TaskGroup() as tasks:
+            served = tasks.create_task(server.serve(sockets=[listener]), name="simulator server")
+            while not server.started and not served.done():  # noqa: ASYNC110 - uvicorn offers no event
+                await asyncio.sleep(0.001)
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                server.should_exit = True
 
 
 def _quiet_server(uvicorn: Any, settings: Any) -> Any:
