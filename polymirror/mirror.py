@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from attrs import evolve
 
@@ -25,7 +25,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.journal import Journal, Recorded
+from polymirror.journal.recorded import Recorded
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -44,6 +44,9 @@ from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 from polymirror.venue.windows import Interval
+
+if TYPE_CHECKING:
+    from polymirror.journal.journal import Journal
 
 T = TypeVar("T")
 
@@ -92,9 +95,13 @@ class Mirror(Markets, Told):
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
-        self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
-        recorded = None if self._journal is None else self._journal.engine(drawn)
-        self.engine: Engine = Engine(self.config.engine, drawn) if recorded is None else recorded
+        self.engine: Engine = Engine(self.config.engine, drawn)
+        self._journal: Journal | None = None
+        if journal is not None:
+            from polymirror.journal.journal import Journal  # noqa: PLC0415 - a twentieth of the time of all imports
+
+            self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
+            self.engine = self._journal.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
         self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
@@ -105,7 +112,7 @@ class Mirror(Markets, Told):
         self._listing.want(slugs, tokens)
         wall, check = self._network.wall, self._owner.check
         self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
-        bodies = None if recorded is None else recorded.note_bodies
+        bodies = None if self._journal is None else self._journal.note_bodies
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
