@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from attrs import evolve
 
@@ -25,7 +25,6 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.recorded import Recorded
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -44,9 +43,6 @@ from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
 from polymirror.venue.windows import Interval
-
-if TYPE_CHECKING:
-    from polymirror.journal.journal import Journal
 
 T = TypeVar("T")
 
@@ -96,7 +92,6 @@ class Mirror(Markets, Told):
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
         self.engine: Engine = Engine(self.config.engine, drawn)
-        self._journal: Journal | None = None
         if journal is not None:
             from polymirror.journal.journal import Journal  # noqa: PLC0415 - a twentieth of the time of all imports
 
@@ -291,11 +286,6 @@ class Mirror(Markets, Told):
     def now(self) -> float:
         """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
         return self._monotonic()
-
-    @property
-    def recorded(self) -> Recorded | None:
-        """What was recorded so far. None: it was given no folder for a journal."""
-        return None if self._journal is None else self._journal.recorded
 
     # ---- Reading -----------------------------------------------------------------------------------
 
