@@ -75,7 +75,7 @@ class ReplayOptions:
     @property
     def bounds(self) -> tuple[float | None, float | None]:
         """The Unix seconds from and until which it is replayed."""
-        return _moment("--from", self.start), _moment("--until", self.until)
+        return read_moment("--from", self.start), read_moment("--until", self.until)
 
     @property
     def is_journal(self) -> bool:
@@ -84,7 +84,7 @@ class ReplayOptions:
         return self.name not in {"", STDIN} and (path.is_dir() or (path.is_file() and is_journal(path)))
 
 
-def _moment(option: str, text: str | None) -> float | None:
+def read_moment(option: str, text: str | None) -> float | None:
     """Read a time of day: a date and a time in UTC unless it says otherwise, or Unix seconds."""
     if text is None:
         return None
