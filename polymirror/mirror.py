@@ -25,7 +25,6 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.journal import Journal, Recorded
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -93,9 +92,12 @@ class Mirror(Markets, Told, Served):
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
-        self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
-        recorded = None if self._journal is None else self._journal.engine(drawn)
-        self.engine: Engine = Engine(self.config.engine, drawn) if recorded is None else recorded
+        self.engine: Engine = Engine(self.config.engine, drawn)
+        if journal is not None:
+            from polymirror.journal.journal import Journal  # noqa: PLC0415 - a twentieth of the time of all imports
+
+            self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
+            self.engine = self._journal.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
         self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
@@ -106,7 +108,7 @@ class Mirror(Markets, Told, Served):
         self._listing.want(slugs, tokens)
         wall, check = self._network.wall, self._owner.check
         self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
-        bodies = None if recorded is None else recorded.note_bodies
+        bodies = None if self._journal is None else self._journal.note_bodies
         pulse = self._records.pulse
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
@@ -286,11 +288,6 @@ class Mirror(Markets, Told, Served):
     def now(self) -> float:
         """Return the mirror's monotonic clock in seconds: the clock of every age and deadline."""
         return self._monotonic()
-
-    @property
-    def recorded(self) -> Recorded | None:
-        """What was recorded so far. None: it was given no folder for a journal."""
-        return None if self._journal is None else self._journal.recorded
 
     # ---- Reading -----------------------------------------------------------------------------------
 

@@ -14,6 +14,15 @@ from polymirror.commands.options import Clob, Gamma, Json, Plain, Stream, Venue,
 
 WHEN = "Of a journal"
 
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="As 2026-11-30T12:00:00 (UTC), or Unix seconds.", rich_help_panel=WHEN),
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="The same.", rich_help_panel=WHEN)]
+Tokens = Annotated[
+    list[str] | None, typer.Option(metavar="TOKEN", help="Only this one; may be repeated.", rich_help_panel=WHEN)
+]
+
 journal: typer.Typer = typer.Typer(
     name="journal", help="Look into a journal that 'record' or a mirror made.", cls=Group, no_args_is_help=True
 )
@@ -69,22 +78,32 @@ def check(
     raise typer.Exit(run_check(folder, json=json))
 
 
+@journal.command(cls=Command)
+def export(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a journal, or one of its files.")],
+    *,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="parquet, tardis or hftbacktest.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="The folder for what is written.")],
+    start: From = None,
+    until: Until = None,
+    token: Tokens = None,
+    json: Json = False,
+) -> None:
+    """Write a journal in another format: Parquet tables, tardis-style CSV, or events for hftbacktest."""
+    from polymirror.commands.exports import run_export  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_export(folder, to, out, start=start, until=until, tokens=tuple(token or ()), json=json))
+
+
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE|DIR", help="A recording or a journal; - for standard input.")],
     *,
     speed: Annotated[
         str, typer.Option(metavar="NUMBER", help="1: as fast as it was, 10: ten times so; max: at once.")
     ] = "max",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="TIME", help="As 2026-11-30T12:00:00 (UTC), or Unix seconds.", rich_help_panel=WHEN
-        ),
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="The same.", rich_help_panel=WHEN)] = None,
-    token: Annotated[
-        list[str] | None, typer.Option(metavar="TOKEN", help="Only this one; may be repeated.", rich_help_panel=WHEN)
-    ] = None,
+    start: From = None,
+    until: Until = None,
+    token: Tokens = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve it as the venue's own WebSocket and REST, on this machine.")
     ] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,7 +15,7 @@ from attrs import frozen
 from rich.table import Table
 from rich.text import Text
 
-from polymirror.commands.ending import signals_wait, whole_step
+from polymirror.commands.ending import run_loop, signals_wait, whole_step
 from polymirror.commands.screen import kept_warnings, make_console, print_json, progress_bar
 from polymirror.commands.tables import counts_line, states_line
 from polymirror.errors import ConfigError, PolymirrorError
@@ -22,6 +23,7 @@ from polymirror.journal.foreign import STDIN, open_recording
 from polymirror.journal.frames import FrameReplay
 from polymirror.journal.reader import is_journal
 from polymirror.journal.replay import Replay
+from polymirror.journal.serve import ReplayServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,9 @@ REFRESH_EVERY: Final = 512
 """Lines between two looks at the progress."""
 
 AT_ONCE: Final = "max"
+
+MAX_SLUGS: Final = 10
+"""Markets that are named when a recording is served."""
 
 MIN_SPEED, MAX_SPEED = 0.01, 10_000.0
 
@@ -70,7 +75,7 @@ class ReplayOptions:
     @property
     def bounds(self) -> tuple[float | None, float | None]:
         """The Unix seconds from and until which it is replayed."""
-        return _moment("--from", self.start), _moment("--until", self.until)
+        return read_moment("--from", self.start), read_moment("--until", self.until)
 
     @property
     def is_journal(self) -> bool:
@@ -79,7 +84,7 @@ class ReplayOptions:
         return self.name not in {"", STDIN} and (path.is_dir() or (path.is_file() and is_journal(path)))
 
 
-def _moment(option: str, text: str | None) -> float | None:
+def read_moment(option: str, text: str | None) -> float | None:
     """Read a time of day: a date and a time in UTC unless it says otherwise, or Unix seconds."""
     if text is None:
         return None
@@ -100,6 +105,12 @@ def run_replay(options: ReplayOptions) -> int:
     Raises PolymirrorError for what cannot be read, and ConfigError for options that do not fit it.
     """
     factor, bounds = options.factor, options.bounds
+    if options.serve:
+        if options.tokens:
+            raise ConfigError("--token", options.tokens, "given only without --serve, which serves all")
+        with suppress(KeyboardInterrupt):
+            run_loop(_serve(options, factor or 1.0, bounds))
+        return 0
     if options.is_journal:
         return _run_journal(options, factor, bounds)
     for name, given in (("--from", options.start), ("--until", options.until), ("--token", options.tokens or None)):
@@ -136,6 +147,28 @@ def _run_journal(options: ReplayOptions, factor: float | None, bounds: tuple[flo
     else:
         _print_journal(options.name, summary, console)
     return 0
+
+
+async def _serve(options: ReplayOptions, speed: float, bounds: tuple[float | None, float | None]) -> None:
+    """Serve a recording until Ctrl-C."""
+    console = make_console()
+    server = ReplayServer(options.name, speed=speed, start=bounds[0], end=bounds[1], port=options.port)
+    async with server:
+        slugs = [market.slug for market in server.markets]
+        if options.json:
+            tokens = {market.slug: market.tokens for market in server.markets}
+            print_json({"url": server.base_url, "stream": server.endpoints.stream, "markets": tokens})
+        else:
+            console.print(f"{options.name} at {server.base_url}, from the first client on", soft_wrap=True)
+            console.print(f"polymirror watch {slugs[0]} --venue {server.base_url}", soft_wrap=True)
+            if len(slugs) > 1:
+                console.print(f"also: {', '.join(slugs[1:MAX_SLUGS])}", soft_wrap=True)
+        told = False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if server.over and not told and not options.json:
+                told = True
+                console.print("the recording is over; the last books are still served", soft_wrap=True)
 
 
 def _sleep(seconds: float, look: Callable[[], None]) -> None:

@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from polymirror.errors import ConfigError
 from polymirror.journal.format import FORMAT, End, Header, stamp
+from polymirror.journal.recorded import Recorded
 from polymirror.journal.recorder import RecordingEngine
 from polymirror.journal.writer import Writer
 
@@ -26,27 +27,13 @@ if TYPE_CHECKING:
 
     from polymirror.config import MirrorConfig
     from polymirror.journal.format import Line
+    from polymirror.venue.rest import Bodies
 
 CLOSE_SECONDS: Final = 5.0
 """What waits to be written at the end is waited for, so long at most."""
 
 KIND: Final = "journal"
 """The kind of its warnings."""
-
-
-@frozen
-class Recorded:
-    """What was recorded so far."""
-
-    session: str
-    """Names this run; the names of its files begin with it."""
-    folder: Path
-    files: int
-    lines: int
-    """Lines that were made; those that are lost are among them."""
-    lost: int
-    bytes: int
-    """Bytes in the files."""
 
 
 def make_header(config: MirrorConfig, seed: int, session: str, number: int, first: Line) -> Header:
@@ -76,10 +63,8 @@ class Journal:
         self._files = 0
 
     @classmethod
-    def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self | None:
-        """Make the journal that a mirror was asked for; None: none was. Raises ConfigError for what is no path."""
-        if folder is None:
-            return None
+    def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self:
+        """Make the journal that a mirror was asked for. Raises ConfigError for what is no path."""
         if not isinstance(folder, (str, Path)) or not str(folder):
             raise ConfigError("journal", folder, "the path of a folder")
         return cls(Path(folder), config, seed, wall)
@@ -89,6 +74,11 @@ class Journal:
         config = self._config
         self._recorder = RecordingEngine(config.engine, rng, self._put, self._wall, config.journal.book_seconds)
         return self._recorder
+
+    def note_bodies(self, request: int, bodies: Bodies) -> None:
+        """Keep the texts of an answer that the engine takes next."""
+        if self._recorder is not None:
+            self._recorder.note_bodies(request, bodies)
 
     def _put(self, line: Line) -> None:
         writer = self._writer

@@ -116,7 +116,7 @@ class Player:
             case "track":
                 constants = None if line.constants is None else Constants(*line.constants)
                 fee = line.fee
-                terms = None if fee is None else FeeSchedule(_decimal(fee[0]), fee[1], fee[2], _decimal(fee[3]))
+                terms = None if fee is None else FeeSchedule(decimal_in(fee[0]), fee[1], fee[2], decimal_in(fee[3]))
                 engine.track(line.market, line.tokens, now, constants=constants, fee=terms)
             case "untrack":
                 engine.untrack(line.market, now)
@@ -140,7 +140,8 @@ def books_in(line: Answered, asked: Sequence[str]) -> dict[str, Snapshot]:
     return found
 
 
-def _decimal(text: str) -> Decimal:
+def decimal_in(text: str) -> Decimal:
+    """Read an exact number. Raises DecodeError for what is none."""
     try:
         return Decimal(text)
     except InvalidOperation as error:

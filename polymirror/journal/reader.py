@@ -286,7 +286,7 @@ def sessions(source: Path | bytes) -> tuple[Session, ...]:
                 continue
         if not files:
             raise PolymirrorError(
-                f"there is no journal in {source} (its files are *.jsonl.zst); of another recording give one of the files"
+                f"there is no journal in {source}, no *.jsonl.zst: of another recording give one of the files"
             )
     else:
         files = [open_journal(source)]

@@ -11,6 +11,7 @@ from typing import Final
 from polymirror.config import check_each
 from polymirror.core.events import Traded, Transition
 from polymirror.errors import UnknownToken
+from polymirror.journal.recorded import Recorded, Recording
 from polymirror.shell.happenings import Events, Happening
 from polymirror.shell.listing import Listing
 from polymirror.shell.ownthread import OwnThread
@@ -29,6 +30,12 @@ class Told:
     _owner: OwnThread
     _teller: Teller
     _records: Records
+    _journal: Recording | None = None
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What was recorded so far. None: it was given no folder for a journal."""
+        return None if self._journal is None else self._journal.recorded
 
     @property
     def failed_callbacks(self) -> int:

@@ -103,6 +103,7 @@ def test_a_shell_completes_commands_options_and_faults(words, completed):
         (["replay", "x", "--from", "5"], "only for a journal"),
         (["replay", "x", "--token", "5"], "only for a journal"),
         (["replay", "x", "--speed", "2"], "but for a journal"),
+        (["replay", "x", "--serve", "--token", "5"], "--serve"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(arguments, said, capsys):

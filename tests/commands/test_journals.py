@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -138,3 +141,14 @@ def test_transitions_are_told_as_they_come_at_a_pace(folder, capsys):
     assert any("UNPRIMED -> LIVE PROVEN" in line for line in moves)
     assert f"transitions  {len(moves)}" in "\n".join(lines)
     assert Path(folder).is_dir()
+
+
+def test_a_journal_is_served_until_it_is_ended(folder):
+    command = [sys.executable, "-m", "polymirror", "replay", str(folder), "--serve", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603 - ours
+    ready = json.loads(child.stdout.readline())
+    (slug, *_), url = ready["markets"], ready["url"]
+    assert run(["watch", slug, "--venue", url, "--once", "--json"]) == 0
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert (child.returncode, err) == (130, b"")

@@ -247,6 +247,8 @@ class Settler:
         It must be there, and not have been before: money that nobody explains is no payout.
         """
         payout, least = case.paid[position.token]
+        if self._reconciler.merging:
+            return "a merge is under way, whose money could be taken for its payout"
         wealth = await self._reconciler.wealth()
         for _ in range(TRIES):
             wealth = wealth if wealth.gap is not None else await self._reconciler.wealth()
