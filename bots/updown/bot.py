@@ -22,6 +22,7 @@ from bots.common.ledger.ledger import Ledger
 from bots.common.operate.daily import report_days
 from bots.common.operate.health import Health, books, money, orders, tasks, written
 from bots.common.operate.outbox import Outbox
+from bots.common.operate.page import StatusSettings
 from bots.common.operate.screens import exact
 from bots.common.operate.supervise import Supervisor, describe
 from bots.common.orders.manager import OrderManager
@@ -96,6 +97,7 @@ class Plan:
     tif: TimeInForce
     max_proof_age: float
     """No order rests on a book that was proven longer ago, in seconds."""
+    status: StatusSettings = field(factory=StatusSettings)
     health_every: float = 60.0
     """Seconds between two looks at how all parts are."""
 
@@ -420,12 +422,11 @@ class Bot:
             await asyncio.sleep(ASK_AGAIN)
 
     def _make_desks(self, dealer: OrderManager) -> None:
-        world, plan = self.world, self.plan
-        rest = plan.mirror.rest
+        world, plan, rest = self.world, self.plan, self.plan.mirror.rest
         # The venue's budget for book calls is one for all mirrors.
         budget = max(1, rest.calls_per_10s // len(plan.assets))
         mirror = evolve(plan.mirror, endpoints=world.endpoints, rest=evolve(rest, calls_per_10s=budget))
-        for asset in plan.assets:
+        for number, asset in enumerate(plan.assets):
             self.desks[asset] = AssetWorker(
                 asset,
                 plan.strategy,
@@ -436,6 +437,7 @@ class Bot:
                 dealer=dealer,
                 tally=self.tally,
                 tell=self._warn,
+                page=plan.status.page_of(number, asset, lambda: self.health.problems if self.health else []),
             )
 
     # ---- Telling -------------------------------------------------------------------------------------
