@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 130
 
+PAGE = "Its status over HTTP"
+DEFAULT_PAGE = "http://127.0.0.1:8080"
+
 app: typer.Typer = typer.Typer(
     name="polymirror",
     help="Polymarket's order books in your process, proven right or refused.",
@@ -101,6 +104,14 @@ def watch(
         str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as things happen.")] = False,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="Serve the status there, with a page.", rich_help_panel=PAGE),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name of that server; may be repeated.", rich_help_panel=PAGE),
+    ] = None,
     venue: Venue = None,
     stream: Stream = None,
     clob: Clob = None,
@@ -109,13 +120,39 @@ def watch(
 ) -> None:
     """Mirror markets of the real venue and show their books.
 
-    On a terminal the arrows scroll, s sorts, b shows the depth of one book and n the next one's, q ends it. On a pipe
-    each change of a state is a line.
+    On a terminal the arrows scroll, / finds, s sorts, b shows the depth of one book and n the next one's, q ends it. On
+    a pipe each change of a state is a line.
     """
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
-    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
+    code = run_watch(
+        what, endpoints, seconds=seconds, once=once, json=json, book=book, http=http, names=allow_host or ()
+    )
+    raise typer.Exit(code)
+
+
+@app.command(cls=Command)
+def top(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where a mirror serves its status.")] = DEFAULT_PAGE,
+    *,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the books as they are, and stop.")] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.5, max=3_600, help="Between two snapshots on a pipe.")
+    ] = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a snapshot.")] = False,
+) -> None:
+    """Look at a mirror that runs elsewhere: a bot's, or one of 'watch --http'.
+
+    On a terminal the keys are those of 'watch', on a pipe it prints snapshots. With --once it exits with 1 if a book is
+    not LIVE.
+    """
+    from polymirror.commands.top import run_top  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_top(url, seconds=seconds, once=once, every=every, json=json))
 
 
 app.command(cls=Command)(record)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from polymirror.config import check_each, check_instance
 from polymirror.core.engine import Engine
 from polymirror.errors import ConfigError
-from polymirror.serving.addresses import LOOPBACK
+from polymirror.serving.addresses import LOOPBACK, MAX_PORT, is_port
 from polymirror.shell.listing import Listing
 from polymirror.status.health import MirrorStatus, Records
 from polymirror.status.observed import Observed
@@ -18,8 +18,6 @@ from polymirror.status.server import StatusServer
 from polymirror.status.verdict import checked_share
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.rest import Clob
-
-MAX_PORT: Final = 65_535
 
 
 class Servable(Observed, Protocol):
@@ -104,8 +102,3 @@ class Served(ABC):
         self._spawn(server.run(), "status server")
         await server.wait_listening()
         return server
-
-
-def is_port(value: object) -> bool:
-    """Whether a value is the number of a port; 0 stands for any free one."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PORT
