@@ -25,7 +25,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.journal import Journal
+from polymirror.journal.recording import Explained, Recording
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -60,13 +60,14 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Markets, Told, Served):
+class Mirror(Markets, Told, Served, Explained):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
     ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
-    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded. Raises ConfigError for
-    arguments of another kind, and MissingExtra for a journal without the extra ``recordings``.
+    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded, ``incidents`` one for
+    bundles that explain losses of trust. Raises ConfigError for arguments of another kind, and MissingExtra for a
+    journal without the extra ``recordings``.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
@@ -93,19 +95,19 @@ class Mirror(Markets, Told, Served):
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
-        self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
-        recorded = None if self._journal is None else self._journal.engine(drawn)
+        name, wall = (lambda token: self._listing.name_of(token)), self._network.wall  # noqa: PLW0108 - made later
+        self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
+        recorded = self._recording.engine(drawn)
         self.engine: Engine = Engine(self.config.engine, drawn) if recorded is None else recorded
         self._records = Records()
         limit = self.config.max_subscribers
-        self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
+        self._teller = Teller(self.engine, self._records, self.now, limit, name)
         # Added when it starts.
         self._given = check_each("markets", markets, Market, "; slugs are given as slugs=[...], or to Mirror.for_slug")
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
-        wall, check = self._network.wall, self._owner.check
-        self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
+        self._followings = Followings(self._listing, self.engine, self.now, wall, self._owner.check, self._drain)
         bodies = None if recorded is None else recorded.note_bodies
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, bodies)
         self._carrier = Carrier(
@@ -130,13 +132,16 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
 
         Raises ConfigError without any; ``Mirror()`` has none at first.
         """
         _check_some("slugs", slugs)
-        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal)
+        return cls(
+            slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents
+        )
 
     @classmethod
     def for_event(
@@ -146,13 +151,14 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
 
         Raises ConfigError without any.
         """
         _check_some("events", events)
-        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         for event in events:
             mirror.add_event(event)
         return mirror
@@ -169,9 +175,10 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
-        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         mirror.follow(asset, interval, ahead=ahead, behind=behind)
         return mirror
 
@@ -198,8 +205,7 @@ class Mirror(Markets, Told, Served):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
-                if self._journal is not None:
-                    stack.callback(self._journal.start(self.now, self._teller.warn))
+                stack.callback(self._recording.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -481,8 +487,7 @@ class Mirror(Markets, Told, Served):
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
-        if self._journal is not None:
-            self._journal.tell()
+        self._recording.tell()
         self.engine.tick(self.now())
         self._drain()
 

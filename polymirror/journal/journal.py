@@ -72,10 +72,15 @@ class Journal:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         config = self._config
-        self._recorder = RecordingEngine(config.engine, rng, self._put, self._wall, config.journal.book_seconds)
+        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, config.journal.book_seconds)
         return self._recorder
 
-    def _put(self, line: Line) -> None:
+    def record(self, engine: RecordingEngine) -> None:
+        """Record an engine that somebody else made, and that gives its lines to :meth:`put`."""
+        self._recorder = engine
+
+    def put(self, line: Line) -> None:
+        """Have a line written."""
         writer = self._writer
         writer.put(line)
         if self._files != writer.files:
