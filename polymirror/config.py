@@ -310,6 +310,28 @@ class JournalConfig:
 
 
 @frozen(kw_only=True)
+class IncidentConfig:
+    """What a mirror keeps to explain a loss of trust, and how many bundles of it are written and kept."""
+
+    ring_seconds: float = field(default=30.0, validator=_between(5, 300, "seconds"))
+    """What was heard of each market within so long before is kept in memory, in any case,"""
+    ring_bytes: int = field(default=64 * 2**20, validator=_count(2**16, 2**34, "bytes"))
+    """unless all of it would take more than this: then less of the largest."""
+    bundle_bytes: int = field(default=8 * 2**20, validator=_count(2**16, 2**30, "bytes of text"))
+    """A bundle has no more than this: at most half of it from before the loss of trust."""
+    most_seconds: float = field(default=60.0, validator=_between(1, 600, "seconds"))
+    """An incident is followed no longer than this."""
+    market_seconds: float = field(default=60.0, validator=_between(0, 86_400, "seconds"))
+    """No two bundles of one market begin within so long."""
+    per_minute: int = field(default=10, validator=_count(1, 1_000, "bundles"))
+    """No more bundles begin within a minute."""
+    keep_files: int = field(default=200, validator=_count(1, 100_000, "bundles"))
+    """The oldest bundles of the folder are deleted while there are more than this,"""
+    keep_bytes: int = field(default=256 * 2**20, validator=_count(2**16, 2**40, "bytes"))
+    """or while all of them together are larger than this."""
+
+
+@frozen(kw_only=True)
 class MirrorConfig:
     """All settings of a mirror."""
 
@@ -319,6 +341,8 @@ class MirrorConfig:
     endpoints: Endpoints = field(factory=Endpoints, validator=_instance(Endpoints, "an Endpoints"))
     journal: JournalConfig = field(factory=JournalConfig, validator=_instance(JournalConfig, "a JournalConfig"))
     """Only for a mirror that is given a folder for its journal."""
+    incidents: IncidentConfig = field(factory=IncidentConfig, validator=_instance(IncidentConfig, "an IncidentConfig"))
+    """Only for a mirror that is given a folder for incidents."""
     seed: int | None = field(default=None, validator=_instance(int, "a whole number, or None", optional=True))
     """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
     hedge: int = field(default=1, validator=_count(1, 2, "connections for each socket"))

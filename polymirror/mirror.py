@@ -64,8 +64,9 @@ class Mirror(Markets, Told, Served):
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
     ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
-    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded. Raises ConfigError for
-    arguments of another kind, and MissingExtra for a journal without the extra ``recordings``.
+    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded, ``incidents`` one for
+    bundles that explain losses of trust. Raises ConfigError for arguments of another kind, and MissingExtra for a
+    journal without the extra ``recordings``.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
@@ -92,23 +94,23 @@ class Mirror(Markets, Told, Served):
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
+        name, wall = (lambda token: self._listing.name_of(token)), self._network.wall  # noqa: PLW0108 - made later
         self.engine: Engine = Engine(self.config.engine, drawn)
-        if journal is not None:
-            from polymirror.journal.journal import Journal  # noqa: PLC0415 - a twentieth of the time of all imports
+        if journal is not None or incidents is not None:
+            from polymirror.journal.recording import Recording  # noqa: PLC0415 - a twentieth of all imports' time
 
-            self._journal = Journal.of(journal, self.config, self.seed, self._network.wall)
-            self.engine = self._journal.engine(drawn)
+            self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
+            self.engine = self._recording.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
-        self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
+        self._teller = Teller(self.engine, self._records, self.now, limit, name)
         # Added when it starts.
         self._given = check_each("markets", markets, Market, "; slugs are given as slugs=[...], or to Mirror.for_slug")
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
-        wall, check = self._network.wall, self._owner.check
-        self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
-        bodies = None if self._journal is None else self._journal.note_bodies
+        self._followings = Followings(self._listing, self.engine, self.now, wall, self._owner.check, self._drain)
+        bodies = None if self._recording is None else self._recording.note_bodies
         pulse = self._records.pulse
         hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
@@ -133,13 +135,16 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
 
         Raises ConfigError without any; ``Mirror()`` has none at first.
         """
         _check_some("slugs", slugs)
-        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal)
+        return cls(
+            slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents
+        )
 
     @classmethod
     def for_event(
@@ -149,13 +154,14 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
 
         Raises ConfigError without any.
         """
         _check_some("events", events)
-        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         for event in events:
             mirror.add_event(event)
         return mirror
@@ -172,9 +178,10 @@ class Mirror(Markets, Told, Served):
         endpoints: Endpoints | None = None,
         network: Network | None = None,
         journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
-        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         mirror.follow(asset, interval, ahead=ahead, behind=behind)
         return mirror
 
@@ -201,8 +208,8 @@ class Mirror(Markets, Told, Served):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
-                if self._journal is not None:
-                    stack.callback(self._journal.start(self.now, self._teller.warn))
+                if self._recording is not None:
+                    stack.callback(self._recording.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -477,8 +484,8 @@ class Mirror(Markets, Told, Served):
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
-        if self._journal is not None:
-            self._journal.tell()
+        if self._recording is not None:
+            self._recording.tell()
         self.engine.tick(self.now())
         self._drain()
 

@@ -202,12 +202,64 @@ class Lost(_Line, tag="lost"):
     why: str
 
 
+class Moved(_Line, tag="move"):
+    """A book changed its state. In the bundles of incidents only: a replay makes changes of its own."""
+
+    token: str
+    old: str
+    new: str
+    reason: str
+    epoch: int
+    detail: str = ""
+    proof_age: float | None = None
+    """Seconds; None: nothing was proven."""
+    refused: int = 0
+    """Reads of its market that were refused since the incident began."""
+
+
+class Shown(Struct, omit_defaults=True, gc=False):
+    """A book as a mirror showed it: the newest proven levels, best first, prices and sizes as exact texts."""
+
+    token: str
+    state: str
+    exchange_ms: int
+    proof_age: float | None
+    proof: str | None
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+
+
+class Incident(_Line, tag="incident", kw_only=True):
+    """What a bundle is about: a market of which a book lost trust. Its second line."""
+
+    market: str
+    tokens: tuple[str, ...]
+    names: tuple[str, ...]
+    """For people, one for each token."""
+    token: str
+    """The first whose book left LIVE,"""
+    reason: str
+    """and why."""
+    detail: str = ""
+    until: Stamp
+    """When it was over, or not watched any longer:"""
+    ending: str
+    """``live``, ``time``, ``size``, ``removed`` or ``stopped``."""
+    refused: int = 0
+    """Reads of the market's books that were refused meanwhile."""
+    skipped: int = 0
+    """Incidents of the mirror so far of which no bundle was made, since there were too many."""
+    before: tuple[Shown, ...] = ()
+    after: tuple[Shown, ...] = ()
+
+
 class End(_Line, tag="end"):
     """The mirror was stopped: nothing more comes of this session."""
 
 
 Line = (
     Header | Heard | Sent | Asked | Answered | Connected | Closed | Ticked | Slept | Used | Book | Lost | End
+    | Moved | Incident
 )  # fmt: skip
 
 

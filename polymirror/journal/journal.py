@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from polymirror.config import MirrorConfig
     from polymirror.journal.format import Line
-    from polymirror.venue.rest import Bodies
 
 CLOSE_SECONDS: Final = 5.0
 """What waits to be written at the end is waited for, so long at most."""
@@ -72,15 +71,15 @@ class Journal:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         config = self._config
-        self._recorder = RecordingEngine(config.engine, rng, self._put, self._wall, config.journal.book_seconds)
+        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, config.journal.book_seconds)
         return self._recorder
 
-    def note_bodies(self, request: int, bodies: Bodies) -> None:
-        """Keep the texts of an answer that the engine takes next."""
-        if self._recorder is not None:
-            self._recorder.note_bodies(request, bodies)
+    def record(self, engine: RecordingEngine) -> None:
+        """Record an engine that somebody else made, and that gives its lines to :meth:`put`."""
+        self._recorder = engine
 
-    def _put(self, line: Line) -> None:
+    def put(self, line: Line) -> None:
+        """Have a line written."""
         writer = self._writer
         writer.put(line)
         if self._files != writer.files:

@@ -1,4 +1,4 @@
-"""What a mirror has recorded so far: :attr:`polymirror.mirror.Mirror.recorded`."""
+"""What a mirror has written down so far: :attr:`Mirror.recorded` and :meth:`Mirror.incidents`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 from attrs import frozen
 
 from polymirror.core.engine import Engine  # noqa: TC001
+from polymirror.core.states import Reason  # noqa: TC001
 from polymirror.venue.rest import Bodies  # noqa: TC001
 
 
@@ -28,12 +29,36 @@ class Recorded:
     """Bytes in the files."""
 
 
+@frozen
+class IncidentNote:
+    """One loss of trust that was worth a bundle: what is known of it without reading the bundle."""
+
+    at: float
+    """When it began, in seconds on the mirror's clock,"""
+    wall: float
+    """and in Unix seconds."""
+    market: str
+    tokens: tuple[str, ...]
+    token: str
+    """The first token whose book left LIVE,"""
+    name: str
+    """its market and outcome for people,"""
+    reason: Reason
+    """and why it did."""
+    detail: str
+    path: Path | None
+    """Where the bundle is, or will be once the incident is over; None: there were too many incidents for one."""
+
+
 class Recording(Protocol):
-    """What a mirror needs of its journal, which is imported where something is recorded."""
+    """What a mirror needs of what writes it down, which is imported where something is written."""
 
     @property
-    def recorded(self) -> Recorded:
-        """What was recorded so far."""
+    def recorded(self) -> Recorded | None:
+        """What was recorded so far. None: no journal is kept."""
+
+    def notes(self, token: str | None) -> tuple[IncidentNote, ...]:
+        """The newest incidents, newest first: all, or those of the market with this token."""
 
     def engine(self, rng: Random) -> Engine:
         """Make the engine that is recorded."""

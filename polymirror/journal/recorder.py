@@ -40,7 +40,7 @@ from polymirror.journal.format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from random import Random
 
     from polymirror.config import EngineConfig
@@ -103,9 +103,9 @@ class RecordingEngine(Engine):
         """Keep the texts of an answer that is handed in next."""
         self._bodies[request] = bodies
 
-    def record_books(self) -> None:
-        """Have all books recorded whole soon: what came before may be missing where the lines go."""
-        self._due_books.update(dict.fromkeys(self.asset_ids))
+    def record_books(self, asset_ids: Iterable[str] | None = None) -> None:
+        """Have books (default: all) recorded whole soon: what came before may be missing where the lines go."""
+        self._due_books.update(dict.fromkeys(self.asset_ids if asset_ids is None else asset_ids))
 
     def _next(self, now: float) -> tuple[int, Stamp, int]:
         """Number the next line."""
