@@ -67,12 +67,6 @@ class PairBot(Fleet[PairPlan, World]):
             total = EXACT.add(total, EXACT.divide(EXACT.multiply(cost, EXACT.subtract(most, least)), most))
         return total
 
-    def is_done(self, now_ms: int) -> bool:
-        """Whether a limited run is over, with nothing uncertain and nothing to be mended."""
-        mending = any(isinstance(each, PairEngine) and each.is_mending for each in self.engines.values())
-        late = bool(self.plan.until_ms) and now_ms > self.plan.until_ms + PATIENCE_MS
-        return (late or not mending) and super().is_done(now_ms)
-
     def summary(self) -> dict[str, Any]:
         """Sum up what was done until now, by the ledger's rows: what earlier runs did is in it."""
         totals, unresolved = self.account.totals, len(self.account.open)
@@ -92,10 +86,6 @@ class PairBot(Fleet[PairPlan, World]):
             "counts": dict(sorted(self.counts.items())),
             "no_order": dict(sorted(self.orders.items())),
         }
-
-
-PATIENCE_MS = 300_000
-"""A limited run waits no longer for what could still be mended."""
 
 
 def summarise(read: Read, limit: Decimal) -> dict[str, Any]:

@@ -22,19 +22,6 @@ from bots.supervisor.universe import UniverseSettings
 from polymirror.config import MirrorConfig
 
 
-def _risk() -> RiskLimits:
-    return RiskLimits(
-        max_trade=Decimal(40),
-        max_market=Decimal(80),
-        max_daily_loss=Decimal(400),
-        max_hourly=Decimal(20_000),
-        max_positions=200,
-        max_losses_in_a_row=20,
-        cooldown_ms=1_000,
-        second_entry=True,
-    )
-
-
 @frozen(kw_only=True)
 class PairBotSettings:
     """The whole file."""
@@ -46,7 +33,7 @@ class PairBotSettings:
     turns: TurnSettings = field(factory=TurnSettings)
     facts: FactLimits = field(factory=FactLimits)
     merging: MergeSettings = field(factory=MergeSettings)
-    risk: RiskLimits = field(factory=_risk)
+    risk: RiskLimits = field(factory=RiskLimits)
     live: LiveConfig = field(factory=LiveConfig)
     paper: PaperConfig = field(factory=PaperConfig)
     mirror: MirrorConfig = field(factory=MirrorConfig)

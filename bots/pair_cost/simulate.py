@@ -15,10 +15,12 @@ from attrs import evolve
 from bots.common.ledger.database import Database, inline
 from bots.common.operate.app import World
 from bots.pair_cost.bot import PairBot
+from bots.supervisor.universe import Universe, table
 from bots.testing.mortality import live_and_die
 from bots.testing.stage import Stage
 from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig, PairsConfig
 from polymirror.simulator.virtual import run_virtual
+from polymirror.venue.gamma import Gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,3 +98,18 @@ def simulate(
         return found
 
     return run_virtual(play, start_ms=DEFAULT_START_MS, limit=float(minutes * 60 + LATE_S))
+
+
+def survey_simulated(settings: PairBotSettings, *, markets: int, seed: int) -> str:
+    """Look at the lists of the embedded exchange once, and lay out what would be traded."""
+
+    async def look() -> str:
+        stage = Stage.of(exchange_of(markets, seed))
+        async with stage.venue:
+            network, rest = stage.venue.network, settings.mirror.rest
+            rng = random.Random(seed)  # noqa: S311 - repeatable
+            async with Gamma(rest, stage.venue.endpoints, rng=rng, network=network) as gamma:
+                found = await Universe(settings.universe, gamma, network.wall).survey()
+                return table(found, network.wall())
+
+    return run_virtual(look, start_ms=DEFAULT_START_MS, limit=600.0)

@@ -49,6 +49,9 @@ ASK_AGAIN: Final = 5.0
 LOOK_FOR_ENDS: Final = 15.0
 """Seconds between two looks for markets that are settled."""
 
+PATIENCE_MS: Final = 300_000
+"""So long a limited run waits for what is uncertain at its end."""
+
 ALIVE: Final = 0.5
 """The share of engines that must run, or health is bad."""
 
@@ -62,6 +65,11 @@ class Engine(Protocol):
 
     def heard(self, order: Order, result: Result) -> None:
         """Hear what became of an order in this market, or that it is looked up."""
+        ...
+
+    @property
+    def is_mending(self) -> bool:
+        """Whether it is about to trade on account of what is held."""
         ...
 
 
@@ -162,12 +170,16 @@ class Fleet(app.App[P, W]):
             engine.heard(order, result)
 
     def is_done(self, now_ms: int) -> bool:
-        """Whether a limited run is over and no order, trade or merge of it is uncertain. Positions are kept."""
-        if not self.plan.until_ms or now_ms < self.plan.until_ms or self.dealer is None:
+        """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
+
+        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown until its market ends.
+        """
+        until_ms, dealer, account = self.plan.until_ms, self.dealer, self.account
+        if not until_ms or now_ms < until_ms or dealer is None or dealer.under_way:
             return False
-        self.dealer.closed = self.dealer.closed or "the run is over"
-        account = self.account
-        return not (account.open or account.claims or self.dealer.under_way or self.dealer.merger.is_busy)
+        busy = account.open or account.claims or dealer.merger.is_busy
+        busy = busy or any(engine.is_mending for engine in self.engines.values())
+        return not busy or now_ms > until_ms + PATIENCE_MS
 
     def mirrors(self) -> Iterable[Mirror]:
         """Say which mirrors run: one."""
