@@ -189,7 +189,9 @@ class PairEngine:
     def _size_first(self, limit_e4: int, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
         """One after the other: as much of the first token as may be held alone."""
         (view,), settings, price = views, self._desk.settings, Decimal(limit_e4).scaleb(-4)
-        budget = settings.max_one_legged - self._desk.alone()
+        # What is under way may be held alone as well.
+        under_way = sum((begun.reserve for begun in self._desk.dealer.account.open.values()), ZERO)
+        budget = settings.max_one_legged - self._desk.alone() - under_way
         money = floor_to(min(limits.max_money, budget, settings.max_shares * price) * Decimal("0.9"), MONEY_STEP)
         if view.tick_size is None or money < max(limits.min_money, limits.min_shares * price):
             return SizeRefusal(NoSize.TOO_SMALL, f"{budget} pUSD may be held alone")
