@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import field, frozen
@@ -59,27 +59,28 @@ class PairSettings:
     first_price: Decimal = field(default=Decimal("0.4"), validator=decimal_range("0.01", "0.99", "pUSD"))
     """One after the other: the first token must cost no more than this."""
 
+    # What is looked up with each change of a book: computed once.
+    limit_e8: int = field(init=False)
+    """What a share of each token may cost together at the limits of both orders."""
+    depth_e4: int = field(init=False)
+    tolerance_e6: int = field(init=False)
+
+    @limit_e8.default
+    def _limit(self) -> int:
+        return int((self.max_pair_cost - self.edge_buffer) * ONE_E8)
+
+    @depth_e4.default
+    def _depth(self) -> int:
+        return int(self.max_depth * ONE_E4)
+
+    @tolerance_e6.default
+    def _tolerance(self) -> int:
+        return int(self.hedge_tolerance * ONE_E6)
+
     def __attrs_post_init__(self) -> None:
         """Refuse a ladder that leads downwards."""
         if self.hedge_limit < self.max_pair_cost:
             raise ConfigError("hedge_limit", self.hedge_limit, f"at least max_pair_cost, {self.max_pair_cost}")
-
-    # Looked up with each change of a book.
-
-    @cached_property
-    def limit_e8(self) -> int:
-        """What a share of each token may cost together at the limits of both orders."""
-        return int((self.max_pair_cost - self.edge_buffer) * ONE_E8)
-
-    @cached_property
-    def depth_e4(self) -> int:
-        """:attr:`max_depth` in 1/10,000."""
-        return int(self.max_depth * ONE_E4)
-
-    @cached_property
-    def tolerance_e6(self) -> int:
-        """:attr:`hedge_tolerance` in 1/1,000,000 of a share."""
-        return int(self.hedge_tolerance * ONE_E6)
 
     def ladder_e8(self, waited: float) -> int:
         """Return what a pair may cost whose second token is bought so many seconds after the first."""

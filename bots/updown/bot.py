@@ -98,8 +98,9 @@ class Bot(app.App[Plan, World]):
         return markets(self.desks, network), prices(self.world.oracle, self.plan.assets, network)
 
     def is_done(self, now_ms: int) -> bool:
-        """Whether all rounds of a limited run are settled."""
-        return self.tally.done(now_ms)
+        """Whether all rounds of a limited run are settled and booked."""
+        account = self.account
+        return not (account.positions or account.open or account.claims) and self.tally.done(now_ms)
 
     def mirrors(self) -> Iterable[Mirror]:
         """Say which mirrors run: one for each asset."""

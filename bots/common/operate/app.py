@@ -174,6 +174,9 @@ class App(ABC, Generic[G, W]):
     def adopt(self, market: Market) -> bool:
         """Whether a market of an earlier run is followed until it is settled."""
 
+    async def look_back(self, dealer: OrderManager) -> None:
+        """Find out what else must be known before anything is traded; the books are the venue's by then."""
+
     def services(self) -> Iterable[Job]:
         """Say what is kept running for those that trade."""
         return ()
@@ -186,9 +189,12 @@ class App(ABC, Generic[G, W]):
         """Say what else health asks."""
         return ()
 
+    def heard(self, order: Order, result: Result) -> None:
+        """Hear what became of an order, or that it is looked up."""
+
     @abstractmethod
     def is_done(self, now_ms: int) -> bool:
-        """Whether a limited run is over, but for what is held and under way."""
+        """Whether a limited run is over and booked."""
 
     @abstractmethod
     def mirrors(self) -> Iterable[Mirror]:
@@ -264,6 +270,7 @@ class App(ABC, Generic[G, W]):
                     self.prepare(dealer)
                     left = await self._earlier.find(gamma, dealer, self.adopt)
                     await self._reconcile(reconciler)
+                    await self.look_back(dealer)
             except TimeoutError:
                 if not self._ending:
                     raise
@@ -307,7 +314,7 @@ class App(ABC, Generic[G, W]):
 
     async def _until_over(self, dealer: OrderManager) -> None:
         """Wait until a limited run is over and booked, or until the orders under way are, if the bot is to end."""
-        while not self._ending and (self._is_busy() or not self.is_done(dealer.now_ms())):
+        while not self._ending and not self.is_done(dealer.now_ms()):
             try:
                 async with asyncio.timeout(1.0):
                     await self._woken.wait()
@@ -352,9 +359,6 @@ class App(ABC, Generic[G, W]):
         if (why := self.risk.stopped) is not None:
             said += f"; nothing is bought: {why}"
         self.tell(said, "start")
-
-    def _is_busy(self) -> bool:
-        return bool(self.account.positions or self.account.open or self.account.claims)
 
     def _tell_change(self, change: RiskChange, detail: str) -> None:
         """Tell a person why nothing is bought any more, or that it is again, once that is on the disk.
@@ -426,6 +430,7 @@ class App(ABC, Generic[G, W]):
     # ---- Telling -------------------------------------------------------------------------------------
 
     def _tell_result(self, order: Order, result: Result) -> None:
+        self.heard(order, result)
         name, _, _ = order.client_id.rpartition(".")
         if result.traded:
             self._names[order.market] = name

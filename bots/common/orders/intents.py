@@ -113,8 +113,10 @@ class Intent:
     """Says on the leased books, in the order of ``tokens``, what to trade; it must be pure."""
     deadline: float = 5.0
     """Seconds after which no leg leaves any more."""
-    unwind: Decimal | None = None
-    """When a leg trades nothing, what others bought is sold at this price or better; ``None``: it is kept."""
+    tif: TimeInForce | None = None
+    """``None``: as the manager is told for all."""
+    group_id: str = ""
+    """The group that it completes or ends, as in the ledger: then it heeds neither cooldown nor pause."""
     fair: Decimal | None = None
     basis: Mapping[str, str] = field(factory=dict)
     """What it rests on, by name, for the record; see :meth:`~bots.common.ledger.ledger.Grounds.of`."""

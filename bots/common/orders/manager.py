@@ -19,10 +19,9 @@ from attrs import asdict, evolve
 
 from bots.common.errors import BotError
 from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
-from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
-from bots.common.orders.intents import Intent, Leg, leases_of
+from bots.common.orders.intents import leases_of
 from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import Settler
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from bots.common.ledger.account import Account
     from bots.common.ledger.ledger import Ledger
     from bots.common.ledger.rows import Begun, Merged, Settled
-    from bots.common.orders.intents import Terms, Wish
+    from bots.common.orders.intents import Intent, Leg, Terms, Wish
     from bots.common.orders.order import Order
     from bots.common.orders.reconcile import Reconciler
     from bots.common.risk.limits import Risk
@@ -112,6 +111,8 @@ class OrderManager:
         )
         self.closed = ""
         """Why nothing new is begun; empty while it may be."""
+        self.apart: dict[str, str] = {}
+        """Markets in which nothing is begun, by condition id, and why."""
         self._reconciler = reconciler
         self._limits = limits
         self._network = network
@@ -158,12 +159,15 @@ class OrderManager:
         the tokens. Books that are LIVE and were proven too long ago are not refused yet: a proof is asked for first.
         """
         terms = intent.terms
-        if self.closed:
-            return self._refuse(intent, "ending", self.closed)
-        if self._group is None or self._is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
+        if why := self.closed or self.apart.get(terms.market, ""):
+            return self._refuse(intent, "ending" if self.closed else "left alone", why)
+        if self._group is None or self.is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
             return self._refuse(intent, "busy")
         limits = self._limits_of(terms)
-        refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=limits.min_money)
+        # What completes or ends a group is judged by its real amounts alone.
+        refusal = self.risk.refuse_stopped()
+        if refusal is None and not intent.group_id:
+            refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=limits.min_money)
         if refusal is not None:
             return self._refuse(intent, f"risk {refusal.reason.name}", str(refusal))
         old: list[str] = []
@@ -181,7 +185,7 @@ class OrderManager:
         self._spawn(self._trade(books, intent, limits, old), f"trade {terms.slug}")
         return True
 
-    def _is_taken(self, market: str) -> bool:
+    def is_taken(self, market: str) -> bool:
         """Whether something is under way there. An order whose fate is unknown could not be told from a second one."""
         unknown = any(begun.order.market == market for begun in self.account.open.values())
         return unknown or market in self._busy or self._is_decided(market) or self.merger.is_pending(market)
@@ -199,9 +203,7 @@ class OrderManager:
                 orders = await self._begin(intent, lease.views, limits)
                 if not orders:
                     return
-                results = await self._submit(orders, dict(zip(lease.tokens, leases_of(lease), strict=True)), ends)
-            if intent.unwind is not None and any(r.decided and not r.traded for r in results):
-                await self._unwind(books, intent, orders, results, ends)
+                await self._submit(orders, dict(zip(lease.tokens, leases_of(lease), strict=True)), ends)
         except (NotLive, UnknownToken) as error:
             self._refuse_book(intent, error)
         except Exception:
@@ -219,62 +221,36 @@ class OrderManager:
         if isinstance(group, SizeRefusal):
             self._refuse(intent, f"size {group.reason.name}", str(group), views)
             return []
-        orders = self._orders(group.legs, terms, self._tif)
+        orders = self._orders(group.legs, terms, intent.tif or self._tif)
+        group_id = intent.group_id or orders[0].client_id
         pairs = zip(orders, group.legs, strict=True)
         risked = tuple(leg_of(order, terms.asset, leg.reserve) for order, leg in pairs if order.side is Side.BUY)
-        risk_group = RiskGroup(group_id=orders[0].client_id, legs=risked)
+        risk_group = RiskGroup(group_id=group_id, legs=risked)
         refusal = self.risk.allow_group(self.now_ms(), risk_group) if risked else None
         if refusal is not None:
             self._refuse(intent, f"risk {refusal.reason.name}", str(refusal), views)
             return []
         self._decide(intent, ORDER, f"{orders[0]}", views)
         # No other task runs between the risk's word and the booking of the intent.
-        await self.ledger.begin(
-            *orders, asset=terms.asset, reserves=[leg.reserve for leg in group.legs], worst=group.worst
-        )
+        reserves = [leg.reserve for leg in group.legs]
+        await self.ledger.begin(*orders, asset=terms.asset, reserves=reserves, worst=group.worst, group_id=group_id)
         return orders
 
-    async def _submit(self, orders: Sequence[Order], leases: Mapping[str, Lease], ends: float) -> list[Result]:
+    async def _submit(self, orders: Sequence[Order], leases: Mapping[str, Lease], ends: float) -> None:
         """Send each order once, side by side, and book what became of it."""
 
         def stopped() -> str | None:
             late = self._network.monotonic() > ends
             return "the deadline of its intent has passed" if late else self._stopped()
 
-        async def one(order: Order) -> Result:
-            result = await self.executor.submit(order, leases[order.token], stopped)
-            await self._book(order, result)
-            return result
+        async def one(order: Order) -> None:
+            await self._book(order, await self.executor.submit(order, leases[order.token], stopped))
 
         # One that fails takes neither the lease nor its follower from another that is on its way.
         results = await asyncio.gather(*map(one, orders), return_exceptions=True)
         for each in results:
-            if isinstance(each, BaseException):
+            if each is not None:
                 raise each
-        return [each for each in results if isinstance(each, Result)]
-
-    async def _unwind(
-        self, books: Provable, intent: Intent, orders: Sequence[Order], results: Sequence[Result], ends: float
-    ) -> None:
-        """A leg traded nothing: sell what the others bought, at the intent's price or better."""
-        price = intent.unwind
-        for order, result in zip(orders, results, strict=True):
-            shares = floor_to(result.shares, SIZE_STEP)
-            if price is None or order.side is not Side.BUY or shares <= 0:
-                continue
-            self._count("unwound")
-            async with Gate(books).lease(order.token, max_proof_age=self._max_proof_age) as lease:
-                leg = Leg(
-                    token=order.token,
-                    side=Side.SELL,
-                    price=floor_to(price, order.tick),
-                    amount=shares,
-                    tick=order.tick,
-                    reserve=price - price,
-                )
-                (sale,) = self._orders((leg,), intent.terms, TimeInForce.FAK)
-                await self.ledger.begin(sale, asset=intent.terms.asset, group_id=orders[0].client_id)
-                await self._submit([sale], {order.token: lease}, ends + intent.deadline)
 
     def _orders(self, legs: Sequence[Leg], terms: Terms, tif: TimeInForce) -> list[Order]:
         # The number of orders ever begun is in the ledger, so no name is given twice.

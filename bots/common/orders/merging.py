@@ -115,6 +115,11 @@ class Merger:
         return market in self._cases
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a merge is under way, or one is due that is certain and worth it."""
+        return bool(self._cases) or any(self._due(lambda _market: False))
+
+    @property
     def stuck(self) -> tuple[str, ...]:
         """Merges that are not seen for more than ten minutes, one line each."""
         late = self._network.monotonic() - TELL_AFTER
