@@ -11,6 +11,7 @@ import json
 import os
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +29,9 @@ from bots.research.stats import blocks_of, mean_interval, wilson
 from bots.research.summary import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
     from bots.research.config import Config, Data
     from bots.research.falsify.suite import Results
@@ -59,7 +62,7 @@ class Run:
         code = _hash(*[path.read_text(encoding="utf-8") for path in sorted(CODE.rglob("*.py"))])
         found: dict[str, list[Any]] = defaultdict(list)
         workers = self.config.processes or os.cpu_count() or 1
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with _pool(workers) as pool:
             for number, (name, each) in enumerate(self.data.items(), start=1):
                 key = _hash(config_hash, hashes[name], code, name)
                 kept = self.out / "parts" / f"{key}.json"
@@ -89,7 +92,7 @@ class Run:
         claims = claims_of(result)
         return {"first": first_sentences(result), "claims": claims, **result}
 
-    def _part(self, name: str, data: Data, pool: ProcessPoolExecutor) -> dict[str, list[Any]]:
+    def _part(self, name: str, data: Data, pool: Executor | None) -> dict[str, list[Any]]:
         layout, path = LAYOUTS[data.layout], self.base / data.path
         if layout.kind == "windows":
             more = {"columns": data.columns, "table": data.table} if data.layout == "table" else {}
@@ -110,9 +113,7 @@ class Run:
             }
         return {"others": [_tails(name, records) if layout.kind == "tails" else _paper(name, records)]}
 
-    def _study(
-        self, name: str, era: str, windows: list[Window], data: Data, pool: ProcessPoolExecutor
-    ) -> dict[str, Any]:
+    def _study(self, name: str, era: str, windows: list[Window], data: Data, pool: Executor | None) -> dict[str, Any]:
         """Judge the oracle-lag strategy in one era of one data set."""
         base = evolve(self.config.play, derived=data.derived)
         playable = [each for each in windows if len(each.oracle.at_ms) and each.up is not None and each.strike_e8]
@@ -143,17 +144,28 @@ class Run:
         }
 
     def _played(
-        self, name: str, windows: Sequence[Window], plays: Mapping[str, Play], pool: ProcessPoolExecutor
+        self, name: str, windows: Sequence[Window], plays: Mapping[str, Play], pool: Executor | None
     ) -> Results:
         parts = [dict(list(plays.items())[first::AT_ONCE]) for first in range(AT_ONCE)]
-        waiting = [pool.submit(play_chunk, piece, part) for piece in chunks(windows) for part in parts]
-        if not waiting:
-            return play_chunk((), plays)
+        work = [(piece, part) for piece in chunks(windows) for part in parts]
         done = []
-        for number, each in enumerate(waiting, start=1):
-            done.append(each.result())
-            self.tell(f"   {name}: {number} of {len(waiting)}")
-        return join(done)
+        for number, each in enumerate(_played(work, pool), start=1):
+            done.append(each)
+            self.tell(f"   {name}: {number} of {len(work)}")
+        return join(done) if done else play_chunk((), plays)
+
+
+def _played(work: Sequence[tuple[list[Window], dict[str, Play]]], pool: Executor | None) -> Iterator[Results]:
+    if pool is None:
+        yield from (play_chunk(piece, part) for piece, part in work)
+        return
+    for future in [pool.submit(play_chunk, piece, part) for piece, part in work]:
+        yield future.result()
+
+
+def _pool(workers: int) -> AbstractContextManager[Executor | None]:
+    """Open so many processes; one is this one."""
+    return nullcontext() if workers == 1 else ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 def hash_of(path: Path) -> str:

@@ -100,7 +100,7 @@ def stale_print(chased: Sequence[Trade], stale: Sequence[Trade], orders: int, fi
         return Finding(test=test, verdict=judge(old), sentence=sentence, figures=figures)
     if new.count and new.is_positive:
         return Finding(test=test, verdict=Verdict.SURVIVED, sentence=sentence, figures=figures)
-    if new.mean <= old.mean / 2 and new.high < old.mean:
+    if (not new.count and orders >= LEAST_TRADES) or (new.mean <= old.mean / 2 and new.high < old.mean):
         sentence += " The profit stands on a price that was gone."
         return Finding(test=test, verdict=Verdict.REFUTED, sentence=sentence, figures=figures)
     return Finding(test=test, verdict=Verdict.UNDECIDED, sentence=sentence, figures=figures)
