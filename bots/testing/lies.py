@@ -96,20 +96,24 @@ def _swapped(told: Told, market: dict[str, Any]) -> None:
 def _loser_wins(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
         _swap(market, "outcomePrices")
-        # Of a window that was open before a bot began nothing is known to hold it against.
-        if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
-            told.mind.setdefault("decided", _now(told))
+        _note(told, "decided", market)
+
+
+def _note(told: Told, what: str, market: dict[str, Any]) -> None:
+    """Note the first lie about a window that opened in a bot's time: of others it has nothing to hold it against."""
+    if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
+        told.mind.setdefault(what, _now(told))
 
 
 def _open(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        told.mind.setdefault("over", _now(told))
+        _note(told, "decided", market)
         market.update(closed=False, active=True, acceptingOrders=True)
 
 
 def _both_win(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        told.mind.setdefault("decided", _now(told))
+        _note(told, "decided", market)
         market["outcomePrices"] = json.dumps(["1", "1"])
 
 
@@ -128,7 +132,8 @@ def strike(value: float | None, share: float = 1.0) -> Lie:
     def lie(told: Told, raw: Any) -> Any:
         if told.path.startswith(("/events", "/markets")):
             for metadata in objects_of(raw, "priceToBeat"):
-                told.mind.setdefault("strike", _now(told))
+                for market in objects_of(raw, "conditionId"):
+                    _note(told, "strike", market)
                 metadata["priceToBeat"] = metadata["priceToBeat"] * share if value is None else value
         return raw
 
@@ -299,7 +304,7 @@ LIARS: Final = {
         Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), known="terms"),
         Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), known="decided"),
         Liar("loser later", "discovery: the same, after 40 minutes", later(discovery(_loser_wins)), known="decided"),
-        Liar("open", "discovery: no market is ever over", discovery(_open), known="over", wait=PATIENCE_S),
+        Liar("open", "discovery: no market is ever over", discovery(_open), known="decided", wait=PATIENCE_S),
         Liar("both", "discovery: both outcomes win", discovery(_both_win), known="decided", wait=PATIENCE_S),
         Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), known="terms"),
         Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), known="terms"),

@@ -61,7 +61,7 @@ class Earlier:
             window = None if known is None else window_of(known)
             if payouts := self.payouts(market):
                 # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts)
+                dealer.decide(market, payouts, confirmed=False)
             if window is not None and window.asset in desks:
                 desks[window.asset].adopt(window)
             else:
@@ -74,7 +74,7 @@ class Earlier:
         while True:
             await self._find(gamma, market, token)
             if payouts := self.payouts(market):
-                dealer.decide(market, payouts)
+                dealer.decide(market, payouts, confirmed=False)
                 return
             asked += 1
             if asked == 1:

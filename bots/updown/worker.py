@@ -25,7 +25,7 @@ from bots.updown.rounds import (
     RoundStarted,
     keep_rounds,
 )
-from bots.updown.strike import StrikeRefusal, contradicted, find_strike
+from bots.updown.strike import StrikeRefusal, can_tell, contradicted, find_strike
 from bots.updown.volatility import Volatility
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
@@ -220,7 +220,8 @@ class AssetWorker:
         doubt = contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays)
         if doubt:
             self._tell(f"{each.slug}: {doubt}")
-        self._dealer.decide(market, payouts, doubt)
+        confirmed = can_tell(self._oracle.buffer, self.asset, each.start_ms, each.end_ms)
+        self._dealer.decide(market, payouts, doubt, confirmed=confirmed)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
