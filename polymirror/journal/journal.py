@@ -60,7 +60,6 @@ class Journal:
         self.session: str = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._writer = Writer(folder, self.session, self._header, config.journal)
         self._recorder: RecordingEngine | None = None
-        self._files = 0
 
     @classmethod
     def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self:
@@ -72,22 +71,14 @@ class Journal:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         config = self._config
-        self._recorder = RecordingEngine(config.engine, rng, self._put, self._wall, config.journal.book_seconds)
+        writer, seconds = self._writer, config.journal.book_seconds
+        self._recorder = RecordingEngine(config.engine, rng, writer.put, self._wall, seconds, lambda: writer.files)
         return self._recorder
 
     def note_bodies(self, request: int, bodies: Bodies) -> None:
         """Keep the texts of an answer that the engine takes next."""
         if self._recorder is not None:
             self._recorder.note_bodies(request, bodies)
-
-    def _put(self, line: Line) -> None:
-        writer = self._writer
-        writer.put(line)
-        if self._files != writer.files:
-            # Whoever opens the new file alone needs all books.
-            self._files = writer.files
-            if self._recorder is not None:
-                self._recorder.record_books()
 
     def _header(self, number: int, first: Line) -> Header:
         return make_header(self._config, self._seed, self.session, number, first)
