@@ -12,6 +12,7 @@ from attrs import evolve
 
 from bots.common.operate.health import Health, Vital
 from bots.common.operate.page import StatusSettings
+from bots.common.secrets import Secret
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.strategy import plan_of
 from polymirror import ConfigError, Mirror
@@ -94,3 +95,16 @@ def test_the_bot_serves_the_status_of_each_asset_with_its_health(monkeypatch):
         "btc": ("127.0.0.1", 8080, ("proxy",)), "eth": ("127.0.0.1", 8081, ("proxy",)),
     }  # fmt: skip
     assert served["btc"][3]() == life.bot.health.problems
+
+
+@anyio
+async def test_no_secret_is_shown_whatever_a_part_says_of_itself():
+    key = Secret("0123456789abcdef0123456789abcdef")
+    async with Mirror() as mirror, httpx.AsyncClient() as client:
+        port = free_ports()
+        settings = StatusSettings(http=str(port))
+        await settings.page_of(0, "btc", lambda: [f"tasks: failed ({key.reveal()})"])(mirror)
+        answer = await client.get(f"http://127.0.0.1:{port}/health")
+        assert answer.status_code == 503
+        assert "tasks: failed" in answer.text
+        assert key.reveal() not in answer.text
