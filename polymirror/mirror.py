@@ -13,6 +13,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -63,7 +64,9 @@ class Mirror(Markets, Told, Served):
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
     ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
-    ``network`` the real sockets and clocks. Raises ConfigError for arguments of another kind.
+    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded, ``incidents`` one for
+    bundles that explain losses of trust. Raises ConfigError for arguments of another kind, and MissingExtra for a
+    journal without the extra ``recordings``.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Mirror(Markets, Told, Served):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
@@ -88,19 +93,26 @@ class Mirror(Markets, Told, Served):
         self.seed: int = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
-        self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
+        name, wall = (lambda token: self._listing.name_of(token)), self._network.wall  # noqa: PLW0108 - made later
+        self.engine: Engine = Engine(self.config.engine, drawn)
+        if journal is not None or incidents is not None:
+            from polymirror.journal.recording import Recording  # noqa: PLC0415 - a twentieth of all imports' time
+
+            self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
+            self.engine = self._recording.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
-        self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
+        self._teller = Teller(self.engine, self._records, self.now, limit, name)
         # Added when it starts.
         self._given = check_each("markets", markets, Market, "; slugs are given as slugs=[...], or to Mirror.for_slug")
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
-        wall, check = self._network.wall, self._owner.check
-        self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
+        self._followings = Followings(self._listing, self.engine, self.now, wall, self._owner.check, self._drain)
+        bodies = None if self._recording is None else self._recording.note_bodies
         pulse = self._records.pulse
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse)
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
@@ -122,13 +134,17 @@ class Mirror(Markets, Told, Served):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
 
         Raises ConfigError without any; ``Mirror()`` has none at first.
         """
         _check_some("slugs", slugs)
-        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
+        return cls(
+            slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents
+        )
 
     @classmethod
     def for_event(
@@ -137,13 +153,15 @@ class Mirror(Markets, Told, Served):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
 
         Raises ConfigError without any.
         """
         _check_some("events", events)
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         for event in events:
             mirror.add_event(event)
         return mirror
@@ -159,9 +177,11 @@ class Mirror(Markets, Told, Served):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         mirror.follow(asset, interval, ahead=ahead, behind=behind)
         return mirror
 
@@ -188,6 +208,8 @@ class Mirror(Markets, Told, Served):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
+                if self._recording is not None:
+                    stack.callback(self._recording.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -462,6 +484,8 @@ class Mirror(Markets, Told, Served):
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
+        if self._recording is not None:
+            self._recording.tell()
         self.engine.tick(self.now())
         self._drain()
 

@@ -21,6 +21,7 @@ import msgspec
 from attrs import Factory, frozen
 from msgspec import Struct
 
+from polymirror.core.messages import Snapshot, read_levels
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.units import price_to_decimal
@@ -364,6 +365,25 @@ class Surface:
     def is_settled(self, asset_id: str) -> bool:
         """Whether nothing newer than the proven levels is known of a token. Raises UnknownToken."""
         return self._tracked(asset_id).settled
+
+    def restated(self, asset_id: str) -> Snapshot | None:
+        """Return a LIVE book as the venue would send it now, its hash included: who starts with it goes on from here.
+
+        None while the book is not LIVE or not settled, and for a token that is not tracked. It is no read for
+        execution: it does not ask for an age.
+        """
+        token = self.tokens.get(asset_id)
+        if token is None or token.state is not BookState.LIVE or not token.settled:
+            return None
+        proven, hashes = token.proven, token.hashes
+        book, constants = proven.book, hashes.constants
+        texts = book.texts()
+        return Snapshot(
+            token.market_id, asset_id, proven.proven_ms, hashes.hash_of(asset_id, proven.proven_ms, book),
+            read_levels(texts.bids), read_levels(texts.asks),
+            None if constants is None else constants.tick_size, hashes.last_trade_price,
+            None if constants is None else constants.min_order_size, None if constants is None else constants.neg_risk,
+        )  # fmt: skip
 
     def _tracked(self, asset_id: str) -> Token:
         given: object = asset_id

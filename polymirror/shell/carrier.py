@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
     from polymirror.venue.network import Network
-    from polymirror.venue.rest import Clob
+    from polymirror.venue.rest import Bodies, Clob
 
 LOOK_FOR_GAP: Final = 0.05
 """Seconds between two looks whether this machine slept, while frames come."""
@@ -67,6 +67,8 @@ class Hooks:
     """Hear of every frame, before it is used."""
     pulse: Pulse
     """Counts what is measured."""
+    bodies: Callable[[int, Bodies], None] | None = None
+    """Keeps the texts of an answer with books, by its request, before it is used. None: nobody records them."""
 
 
 class Carrier:
@@ -248,6 +250,8 @@ class Carrier:
             why = next((str(error) for error in answer.failed.values()), "")
             if why:
                 self._hooks.warn("books", why)
+            if self._hooks.bodies is not None:
+                self._hooks.bodies(request, answer.bodies)
             self._engine.books(request, answer.books, self._clocks.monotonic(), answer.failed, why)
         self._hooks.pulse.probes[outcome].observe(self._clocks.monotonic() - began)
         self._hooks.drain()

@@ -47,7 +47,7 @@ class Running:
             fair=D("0.71"), strike=D(64_000), price=D("64100.5"), oracle_age_ms=300, book_age_ms=90, proof="HASH"
         )
         self.ledger.decide(market, slug, "size TOO_DEAR", "0.66 against 0.62")
-        self.ledger.decide(market, slug, "order", str(order), grounds)
+        self.ledger.decide(market, slug, "order", str(order), grounds=lambda: grounds)
         drive(self.ledger.begin(order, asset="btc"))
         if result is not None:
             drive(self.ledger.finish(order.client_id, result, final=True))

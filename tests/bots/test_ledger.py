@@ -214,7 +214,7 @@ def test_nothing_is_ever_changed_or_deleted(table):
     drive(ledger.flush())
     database.write([("INSERT INTO requests (at_ms, kind, detail) VALUES (1, 'stop', 'x')", ())])
     if database.read(f"SELECT count(*) FROM {table}") == [(0,)]:  # noqa: S608 - our own names
-        assert table == "merges", "only the second bot merges"
+        assert table.startswith("merges"), "only pairs are merged"
         return
     changes = [f"DELETE FROM {table}", f"UPDATE {table} SET at_ms = 1"]  # noqa: S608 - our own names
     for change in changes[: 1 if table == "notices" else 2]:
@@ -240,7 +240,7 @@ def test_equal_decisions_are_counted_and_kept_once_a_minute():
     database, clock = Database(), Clock()
     ledger = opened(database, clock)
     for _ in range(5):
-        ledger.decide("m", "slug", "size TOO_DEAR", grounds=Grounds(fair=Decimal("0.66")))
+        ledger.decide("m", "slug", "size TOO_DEAR", grounds=lambda: Grounds(fair=Decimal("0.66")))
     ledger.decide("m2", "other", "size TOO_DEAR")
     clock.seconds += 61
     ledger.decide("m", "slug", "size TOO_DEAR")
@@ -405,6 +405,25 @@ def test_the_reader_reads_while_a_bot_writes(tmp_path):
         names, rows = reader.table("orders")
         assert len(rows) == 5
         assert "client_id" in names
+    database.close()
+
+
+def test_the_reader_sees_nothing_in_part_of_what_a_bot_writes_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr("bots.common.ledger.ledger.AT_ONCE", 1)
+    database = Database(tmp_path / "bot.sqlite")
+    ledger = opened(database)
+    a_life(ledger)
+    before = attrs.evolve(ledger.account.totals)
+
+    def meanwhile(row):
+        """Write more, once, while the first rows are read back."""
+        if ledger.account.totals == before:
+            drive(ledger.begin(an_order("0xm7", "107"), asset="eth"))
+            drive(ledger.finish("buy:0xm7", FILLED, final=True))
+
+    with LedgerReader(database.path) as reader:
+        assert reader.account(meanwhile).totals == before
+        assert reader.account().totals == ledger.account.totals != before
     database.close()
 
 

@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import ROUND_CEILING
 from functools import partial
@@ -36,6 +37,8 @@ from bots.common.ledger.rows import (
     Difference,
     Filled,
     Finished,
+    MergeBegun,
+    Merged,
     Notice,
     RiskEvent,
     Row,
@@ -49,7 +52,7 @@ from bots.common.money.amounts import MONEY_UNIT, decimal_of
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from decimal import Decimal
     from pathlib import Path
 
@@ -62,6 +65,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Row)
+Read = Callable[[str, tuple[Any, ...]], Sequence[tuple[Any, ...]]]
+
+AT_ONCE: Final = 1_000
+"""Rows of a kind that are read back in one go."""
 
 MAX_PENDING: Final = 10_000
 """With so many rows that could not be written no order is begun, and decisions are counted instead of kept."""
@@ -115,7 +122,6 @@ class Store(Protocol):
 class Grounds:
     """What a decision rested on, as far as it is known."""
 
-    token: str = ""
     fair: Decimal | None = None
     strike: Decimal | None = None
     price: Decimal | None = None
@@ -137,9 +143,6 @@ class Grounds:
         )
 
 
-NO_GROUNDS: Final = Grounds()
-
-
 @frozen
 class _Verdict:
     """When a decision was written last, and how many like it after it were not."""
@@ -148,15 +151,19 @@ class _Verdict:
     more: int = 0
 
 
-def read_rows(read: Callable[[str], Sequence[tuple[Any, ...]]], kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
-    """Return all rows of a kind in order, each as value and as it is in the file."""
+def read_rows(read: Read, kind: type[R]) -> Iterator[tuple[R, tuple[Any, ...]]]:
+    """Return all rows of a kind in order, each as value and as it is in the file; a few at a time are in memory."""
     names = columns(kind)
     all_names = ", ".join((*names, "profit_e6") if kind in BOOKED else names)
-    for row in read(f"SELECT {all_names} FROM {TABLES[kind]} ORDER BY seq"):  # noqa: S608 - our own names
-        yield from_row(kind, row[: len(names)]), row
+    query = f"SELECT {all_names} FROM {TABLES[kind]} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - our own names
+    last = -1
+    while rows := read(query, (last, AT_ONCE)):
+        for row in rows:
+            yield from_row(kind, row[: len(names)]), row
+        last = rows[-1][0]
 
 
-def replay(read: Callable[[str], Sequence[tuple[Any, ...]]], account: Account, tell: Callable[[Row], None]) -> None:
+def replay(read: Read, account: Account, tell: Callable[[Row], None]) -> None:
     """Book all rows of a ledger. Raises LedgerCorrupt where they do not add up to what they said."""
     rows = heapq.merge(*(read_rows(read, kind) for kind in TOLD), key=lambda pair: pair[0].seq)
     try:
@@ -280,6 +287,21 @@ class Ledger:
         await self._try_flush()
         return row
 
+    async def begin_merge(
+        self, market: str, token: str, other: str, shares: Decimal, held: Decimal, other_held: Decimal
+    ) -> MergeBegun:
+        """Write down that a merge is about to leave. It may leave when this has returned. Raises OSError."""
+        both = {"held": held, "other_held": other_held}
+        row = self._book(MergeBegun, market=market, token=token, other=other, shares=shares, **both)
+        await self.flush()
+        return row
+
+    async def merge(self, market: str, token: str, other: str, shares: Decimal) -> Merged:
+        """Write down that equal shares of both tokens of a market have become one pUSD each."""
+        row = self._book(Merged, market=market, token=token, other=other, shares=shares, received=shares)
+        await self._try_flush()
+        return row
+
     async def correct(self, position: Position, why: str) -> Corrected:
         """Write down that from here on we hold what the venue says: ``position``, with no shares if nothing."""
         row = self._book(
@@ -376,9 +398,21 @@ class Ledger:
         at = self.now_ms() if sent else None
         self._queue("UPDATE notices SET sent_at_ms = ?, tries = tries + 1 WHERE seq = ?", (at, seq))
 
-    def decide(self, market: str, slug: str, verdict: str, detail: str = "", grounds: Grounds = NO_GROUNDS) -> None:
-        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were."""
-        now, words = self.now_ms(), (market, verdict, grounds.token)
+    def decide(
+        self,
+        market: str,
+        slug: str,
+        verdict: str,
+        detail: str = "",
+        *,
+        token: str = "",
+        grounds: Callable[[], Grounds] = Grounds,
+    ) -> None:
+        """Keep a decision: every order, and one a minute of each other verdict in a market, and how many there were.
+
+        ``grounds`` is asked for those that are kept alone: it is in the way of the next price.
+        """
+        now, words = self.now_ms(), (market, verdict, token)
         last = self._verdicts.pop(words, None)
         fresh = last is not None and 0 <= now - last.at_ms < SAME_FOR_MS and verdict != ORDER
         if last is not None and (fresh or len(self._pending) > MAX_PENDING):
@@ -387,20 +421,21 @@ class Ledger:
         self._verdicts[words] = _Verdict(now)
         if len(self._verdicts) > MAX_VERDICTS:
             del self._verdicts[next(iter(self._verdicts))]
+        found = grounds()
         self._book(
             Decision,
             market=market,
             slug=slug,
-            token=grounds.token,
+            token=token,
             verdict=verdict,
             detail=detail,
-            fair=grounds.fair,
-            strike=grounds.strike,
-            price=grounds.price,
-            oracle_age_ms=grounds.oracle_age_ms,
-            book_age_ms=grounds.book_age_ms,
-            proof=grounds.proof,
-            basis=grounds.basis,
+            fair=found.fair,
+            strike=found.strike,
+            price=found.price,
+            oracle_age_ms=found.oracle_age_ms,
+            book_age_ms=found.book_age_ms,
+            proof=found.proof,
+            basis=found.basis,
             repeats=0 if last is None else last.more,
         )
 

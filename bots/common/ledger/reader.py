@@ -116,7 +116,12 @@ class LedgerReader:
     def account(self, tell: Callable[[Row], None] = lambda _row: None) -> Account:
         """Return positions, open orders, claims and sums. ``tell`` hears of every row, as a follower does."""
         account = Account()
-        replay(self.query, account, tell)
+        with told(self.path):
+            self._connection.execute("BEGIN")  # what a bot writes meanwhile is not seen in part
+        try:
+            replay(self.query, account, tell)
+        finally:
+            self._connection.rollback()
         return account
 
     def trades(self, newest: int = NEWEST) -> list[TradeLine]:

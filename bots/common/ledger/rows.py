@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import Enum
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
@@ -95,6 +96,19 @@ class Settled(Row):
     payout: Decimal
     how: str
     """``redeemed``, ``worthless``, or ``found redeemed``: by hand, or by a call whose answer was lost."""
+
+
+@frozen(kw_only=True)
+class MergeBegun(Row):
+    """A merge is about to leave. Whether it happened is what the wallet shows."""
+
+    market: str
+    token: str
+    other: str
+    shares: Decimal
+    held: Decimal
+    """What the wallet holds of the one token before it, and of the other."""
+    other_held: Decimal
 
 
 @frozen(kw_only=True)
@@ -188,6 +202,7 @@ TABLES: Final[dict[type[Row], str]] = {
     Finished: "results",
     Filled: "fills",
     Settled: "redemptions",
+    MergeBegun: "merges_begun",
     Merged: "merges",
     Corrected: "corrections",
     CashMoved: "cash",
@@ -206,6 +221,7 @@ def to_e6(value: Decimal) -> int:
     return int(EXACT.multiply(value, BASE_UNITS).to_integral_value(ROUND_HALF_EVEN))
 
 
+@lru_cache(maxsize=4_096)
 def from_e6(units: int) -> Decimal:
     """Return an amount of so many 1/1,000,000, without trailing zeros."""
     exponent = -6
@@ -261,7 +277,7 @@ def _read(kind: type[R], values: Iterator[Any]) -> R:
         elif inner is Decimal:
             given[name] = from_e6(int(value))
         else:
-            given[name] = inner(value)
+            given[name] = value if value.__class__ is inner else inner(value)
     return kind(**given)
 
 
