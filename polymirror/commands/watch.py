@@ -82,6 +82,7 @@ class Session:
     json: bool
     book: str | None
     console: Console
+    incidents: str | None = None
     navigation: Navigation = field(factory=Navigation)
     result: dict[str, Any] = field(factory=dict)
     rows: list[BookRow] = field(factory=list)
@@ -103,11 +104,12 @@ def run_watch(
     once: bool,
     json: bool,
     book: str | None = None,
+    incidents: str | None = None,
 ) -> int:
     """Watch until the time is over or Ctrl-C; return the exit code. Raises what the mirror raises at its start."""
     slugs, tokens = split_arguments(arguments)
     console = make_console()
-    session = Session(slugs, tokens, seconds, once, json, book, console)
+    session = Session(slugs, tokens, seconds, once, json, book, console, incidents)
     live = not json and not once and is_live(console)
     if not live and not once:
         shown = logging.StreamHandler()
@@ -125,7 +127,7 @@ def run_watch(
 
 
 async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
-    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints)
+    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints, incidents=session.incidents)
     heard: deque[tuple[Transition, float]] = deque(maxlen=MAX_HEARD)
     # Before the start, so that nothing is missed.
     watched = Watched(mirror, lambda *transition: heard.append(transition))
