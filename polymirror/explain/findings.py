@@ -23,7 +23,6 @@ COMPARED: Final = frozenset({"hash", "top", "mirror", "crossed", "book", "rest"}
 
 BY_REASON: Final = {
     "DECODE_ERROR": "unreadable",
-    "APPLY_LAG": "late",
     "OVERFLOW": "overflow",
     "CLOCK_STEP": "stamp",
     "TICK_SIZE_CHANGE": "grid",
@@ -35,6 +34,9 @@ KINDS: Final = {
     "overflow": "overflow", "stamp": "stamp", "grid": "grid",
 }  # fmt: skip
 """What went wrong, by the witness of what only happened."""
+
+STAMP_SECONDS: Final = 5.0
+"""A stamp that was never true may be the reason for a doubt within so long."""
 
 GRACE_SECONDS: Final = 2.0
 """A hash that fitted late may be the reason for a doubt within so long."""
@@ -50,14 +52,16 @@ class Finding:
     """What went wrong."""
 
     kind: str
-    """``loss``, ``silence``, ``wrong hash``, ``wrong statement``, ``late hash``, ``unreadable``, ``late``, ``clock``,
-    ``stamp``, ``grid``, ``overflow``, ``sleep``, ``stale`` or ``unknown``."""
+    """``loss``, ``passing``, ``silence``, ``wrong hash``, ``wrong statement``, ``late hash``, ``unreadable``, ``late``,
+    ``clock``, ``stamp``, ``grid``, ``overflow``, ``sleep``, ``stale`` or ``unknown``."""
+    token: str = ""
+    """Whose book it is about."""
     first_wrong: Statement | None = None
     """The first that disagreed, or could not be used."""
     last_right: Statement | None = None
     """The last full proof before it."""
     last_heard: Statement | None = None
-    """The last message of the stream about the book before it."""
+    """The last message of the same connection about the book before it."""
     evidence: Statement | None = None
     """The whole book that showed which levels were wrong,"""
     confirmed: Statement | None = None
@@ -76,49 +80,74 @@ class Healed:
 
 
 def find(reading: Reading) -> Finding:
-    """Return what went wrong with the book that lost trust first."""
+    """Return what went wrong: with the book that lost trust first, or with its twin if that one fell silent alone."""
     incident = reading.incident
     began = seconds_of(incident.t)
     moves = [n for n, m in reading.moves if m.old == "LIVE" and m.token == incident.token and seconds_of(m.t) >= began]
     number = moves[0] if moves else float("inf")
-    mine = [each for each in reading.statements if each.token in {"", incident.token}]
-    before = [each for each in mine if each.n <= number and each.at <= began]
-    first = _named(before, incident.reason)
+    early = [each for each in reading.statements if each.n <= number and each.at <= began]
+    subject = incident.token
+    before = _about(early, subject)
+    first = _named(before, incident.reason) or _first_unhealed(before)
+    if first is not None and first.witness == "mirror":
+        alone = [each for each in early if each.witness == "mirror" and each.n == first.n and each.detail]
+        if alone:
+            first, subject = alone[0], alone[0].token
+            before = _about(early, subject)
+    mine = _about(reading.statements, subject)
     if first is not None:
-        return _finding(KINDS[first.witness], first, before, mine)
-    first = _first_unhealed(before)
-    if first is not None:
-        return _classified(first, before, mine)
-    first = _late_hash(before, began)
-    kind = "stale" if incident.reason == "STALE" else "unknown" if first is None else "late hash"
-    return _finding(kind, None if kind == "stale" else first, before, mine)
+        found = _classified(first, before, mine)
+    else:
+        first = _recent(early, before, began)
+        kind = "unknown" if first is None else KINDS.get(first.witness, "late hash")
+        kind = "stale" if incident.reason == "STALE" else kind
+        found = _finding(kind, None if kind == "stale" else first, before, mine)
+        if kind == "unknown" and found.evidence is not None:
+            found.kind, found.first_wrong = "loss", found.evidence
+    found.token = subject
+    return found
 
 
-def _late_hash(before: list[Statement], began: float) -> Statement | None:
-    """Return the newest hash that fitted, but not at once: perhaps too late for the mirror."""
+def _about(statements: list[Statement], token: str) -> list[Statement]:
+    return [each for each in statements if each.token in {"", token}]
+
+
+def _recent(early: list[Statement], before: list[Statement], began: float) -> Statement | None:
+    """Return what contradicted nothing, and may be the reason all the same: the newest of it.
+
+    That is a stamp that was never true, or a hash that fitted, but not at once: perhaps too late for the mirror. It
+    covers both tokens when it is the form of the hash that changed.
+    """
+    stamps = [each for each in before if each.witness == "stamp" and began - each.at <= STAMP_SECONDS]
+    forms = [each for each in early if each.witness == "hash" and each.agrees and "form" in each.detail]
     fitted = [each for each in before if each.witness == "hash" and each.agrees and each.detail]
-    forms = [each for each in fitted if "form" in each.detail]
     recent = [each for each in fitted if began - each.at <= GRACE_SECONDS]
-    return next(reversed(forms or recent), None)
+    return next(reversed(stamps or forms or recent), None)
 
 
 def _named(before: list[Statement], reason: str) -> Statement | None:
     """Return what a reason names: the newest such, and of late messages the first of their unbroken row."""
-    witness = BY_REASON.get(reason)
-    found: Statement | None = None
-    for each in reversed(before):
-        if each.witness == witness:
-            found = each
-            if witness != "late":
-                return found
-        elif found is not None and each.witness == "change" and each.n < found.n:
-            return found
-    if found is None and reason == "APPLY_LAG":
-        # By the mirror's clock they were late, and by the stamps alone they were not: then the clock is wrong.
-        clock = [each for each in before if each.witness in {"time", "sleep"} and each.agrees is False]
-        changes = [each for each in before if each.witness == "change"]
-        return clock[0] if clock else changes[-1] if changes else None
-    return found
+    if reason == "APPLY_LAG":
+        return _first_late(before)
+    found = [each for each in before if each.witness == BY_REASON.get(reason)]
+    return found[-1] if found else None
+
+
+def _first_late(before: list[Statement]) -> Statement | None:
+    late = {each.n: each for each in before if each.witness == "late"}
+    changes = list(dict.fromkeys(each.n for each in before if each.witness == "change"))
+    row: list[int] = []
+    for n in reversed(changes):
+        if n not in late:
+            break
+        row.append(n)
+    if row:
+        return late[row[-1]]
+    # By the mirror's clock they were late, and by the stamps alone they were not: then the clock is wrong, or it is
+    # a matter of milliseconds.
+    clock = [each for each in before if each.witness in {"time", "sleep"} and each.agrees is False]
+    newest = [each for each in before if each.witness == "change"]
+    return clock[0] if clock else newest[-1] if newest else None
 
 
 def _first_unhealed(before: list[Statement]) -> Statement | None:
@@ -126,18 +155,21 @@ def _first_unhealed(before: list[Statement]) -> Statement | None:
     proven = max((each.n for each in before if each.agrees and each.full), default=-1)
     wrong = [each for each in before if each.agrees is False and each.n > proven]
     compared = [each for each in wrong if each.witness in COMPARED]
-    return next(iter(compared or wrong), None)
+    first = next(iter(compared or wrong), None)
+    # A message whose time was never true explains what else is wrong with it.
+    return next((each for each in wrong if first is not None and each.witness == "stamp" and each.n == first.n), first)
 
 
 def _finding(kind: str, first: Statement | None, before: list[Statement], mine: list[Statement]) -> Finding:
     number = float("inf") if first is None else first.n
     right = [each for each in before if each.agrees and each.full and each.n < number]
-    heard = [each for each in before if each.witness in STREAM and each.n < number]
+    closed = max((each.n for each in before if each.witness == "closed" and each.n < number), default=-1)
+    heard = [each for each in before if each.witness in STREAM and closed < each.n < number]
     since = right[-1].n if right else -1
     whole = [each for each in mine if each.witness in WHOLE and each.n > since]
     evidence = next((each for each in whole if each.differences), None)
     confirmed = next((each for each in whole if each.n >= number and each.agrees), None)
-    return Finding(kind, first, right[-1] if right else None, heard[-1] if heard else None, evidence, confirmed)
+    return Finding(kind, "", first, right[-1] if right else None, heard[-1] if heard else None, evidence, confirmed)
 
 
 def _classified(first: Statement, before: list[Statement], mine: list[Statement]) -> Finding:
@@ -146,17 +178,20 @@ def _classified(first: Statement, before: list[Statement], mine: list[Statement]
         found.kind = KINDS[first.witness]
     elif first.witness in WHOLE and first.verdict in {Verdict.STATEMENT_WRONG, Verdict.OLD}:
         found.kind = "wrong statement"
-    elif first.witness in {"hash", "top"} and _was_right(first, mine):
-        found.kind = "wrong hash" if first.witness == "hash" else "wrong statement"
+    elif first.witness == "hash" and _was_right(first, mine):
+        found.kind = "wrong hash"
+    elif first.witness in {"hash", "top", "crossed"} and found.evidence is None and found.confirmed is not None:
+        found.kind = "passing"
     elif (first.witness == "rest" and _was_silent(found)) or (first.witness == "mirror" and first.detail):
         found.kind = "silence"
     return found
 
 
 def _was_right(first: Statement, mine: list[Statement]) -> bool:
-    """Whether the next whole book after a disagreement had the levels of ours."""
-    after = [each for each in mine if each.n > first.n and each.agrees is not None and each.witness in WHOLE]
-    return bool(after) and after[0].agrees is True
+    """Whether a whole book had the levels of ours while hashes did not fit."""
+    after = [each for each in mine if each.n > first.n and each.full and each.agrees is not None]
+    told = [each for each in after if each.agrees or each.witness in WHOLE]
+    return bool(told) and told[0].witness in WHOLE and told[0].agrees is True
 
 
 def _was_silent(found: Finding) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HEADLINES: Final = {
     "loss": "Something that the venue sent did not arrive, or arrived altered: the book went wrong.",
+    "passing": "Something did not fit for a moment: a change was lost and then overwritten, or a statement was wrong.",
     "silence": "The stream fell silent about this book while the venue's book went on.",
     "wrong hash": "The book was right. The hashes that came with its changes were those of no book that it could be.",
     "wrong statement": "The book was right. What contradicted it was wrong or out of date.",
@@ -77,6 +78,8 @@ class Explanation:
     name: str
     reason: str
     kind: str
+    token: str
+    """Whose book went wrong: the one that lost trust first, or its twin."""
     began: str
     """The time of day, UTC."""
     words: tuple[str, ...]
@@ -111,8 +114,8 @@ def explain(lines: Iterable[Line]) -> Explanation:
     words = teller.words(finding, healed)
     shown = {each.token: each for each in incident.after}
     return Explanation(
-        teller.name, incident.reason, finding.kind, teller.clock(teller.began), tuple(words),
-        _levels(finding, shown.get(incident.token)), tuple(timeline(reading, finding, teller.began, teller.short)),
+        teller.name, incident.reason, finding.kind, finding.token, teller.clock(teller.began), tuple(words),
+        _levels(finding, shown.get(finding.token)), tuple(timeline(reading, finding, teller.began, teller.short)),
         tuple(bands(reading, teller.began, teller.short)),
         teller.text(_last(finding)), teller.text(finding.first_wrong), _ladders(finding, incident),
         {
@@ -159,6 +162,7 @@ class _Teller:
         said = [
             f"{self.name} lost trust at {self.clock(self.began)}: {incident.reason}{detail}.",
             HEADLINES[finding.kind],
+            *self._whose(finding),
             *self._right(finding),
             *self._wrong(finding),
             *self._evidence(finding),
@@ -167,6 +171,11 @@ class _Teller:
         if incident.ending in ENDINGS:
             said.append(ENDINGS[incident.ending])
         return said
+
+    def _whose(self, finding: Finding) -> list[str]:
+        if finding.token == self._incident.token:
+            return []
+        return [f"The book that went wrong is that of its twin, {self.short.get(finding.token, finding.token[:12])}."]
 
     def _right(self, finding: Finding) -> list[str]:
         right, heard = finding.last_right, finding.last_heard
@@ -177,7 +186,9 @@ class _Teller:
             how = {"hash": "its hash was that of the whole book", "rest": "REST showed the same book",
                    "book": "the stream sent the same book"}[right.witness]  # fmt: skip
             said.append(f"Last right: {self._message(right)}: {how}.")
-        if finding.kind in {"silence", "stale"} and heard is not None:
+        if finding.kind in {"silence", "stale"} and heard is None:
+            said.append("Nothing was heard of it on the stream since the connection was opened.")
+        elif finding.kind in {"silence", "stale"} and heard is not None:
             end = finding.first_wrong.at if finding.first_wrong is not None else self.began
             said.append(
                 f"Last heard of it on the stream: {self._message(heard)}; then nothing for {end - heard.at:.1f} s."
@@ -187,7 +198,7 @@ class _Teller:
     def _wrong(self, finding: Finding) -> list[str]:
         first = finding.first_wrong
         if first is None:
-            return self._unanswered()
+            return self._unanswered(-1 if finding.last_right is None else finding.last_right.n)
         what = {
             "hash": "the hash that it states is not that of the book after it",
             "top": first.detail,
@@ -209,14 +220,14 @@ class _Teller:
             and finding.last_right is not None
             and first.witness in {"hash", "mirror", "top", "crossed"}
         ):
-            said.append("So what is missing belongs between these two messages.")
+            said.append("What is missing came after the first of them, no later than the millisecond of the second.")
         return said
 
-    def _unanswered(self) -> list[str]:
+    def _unanswered(self, since: int) -> list[str]:
         """Say what REST answered when there was nothing else."""
         failed = [
             each for each in self._reading.statements
-            if each.witness in {"no answer", "unreachable", "closed"} and each.at <= self.began
+            if each.witness in {"no answer", "unreachable", "closed"} and each.n > since and each.at <= self.began
         ]  # fmt: skip
         if not failed:
             return []
@@ -227,8 +238,9 @@ class _Teller:
 
     def _evidence(self, finding: Finding) -> list[str]:
         shown, same = finding.evidence, finding.confirmed
-        if finding.kind in {"wrong hash", "late hash"}:
-            return [] if same is None else [f"Right all the time: {self._message(same)} has the levels of our book."]
+        if finding.kind in {"wrong hash", "late hash", "passing"}:
+            when = "Right again" if finding.kind == "passing" else "Right all the time"
+            return [] if same is None else [f"{when}: {self._message(same)} has the levels of our book."]
         if shown is None:
             return []
         found = shown.differences
@@ -324,7 +336,7 @@ def _ladders(finding: Finding, incident: Incident) -> tuple[tuple[str, Any], ...
     pairs = [
         (title, {"bids": each.bids, "asks": each.asks})
         for title, books in (("proven before", incident.before), ("proven after", incident.after))
-        for each in books if each.token == incident.token
+        for each in books if each.token == finding.token
     ]  # fmt: skip
     return tuple(pairs)
 
