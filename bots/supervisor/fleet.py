@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from attrs import evolve, field, frozen
 
 from bots.common.errors import FactsDiffer, FactsOutside, FeeUnknown, TradingError
+from bots.common.ledger.rows import ZERO
 from bots.common.operate import app
 from bots.common.operate.health import Vital
 from bots.common.operate.supervise import Standing, Supervisor
@@ -195,6 +196,23 @@ class Fleet(app.App[P, W]):
     def domains(self) -> tuple[Domain, ...]:
         """How each engine is."""
         return () if self._crew is None else tuple(self._crew.domains.values())
+
+    def summary(self) -> dict[str, Any]:
+        """Sum up what was done until now. Money is Decimal."""
+        totals, held = self.account.totals, self.account.positions.values()
+        return {
+            "pnl": totals.profit,
+            "fees": totals.fees,
+            "orders": totals.orders,
+            "unresolved": len(self.account.open),
+            "held": len(held),
+            "held_cost": sum((each.cost for each in held), ZERO),
+            "held_markets": len({each.market for each in held}),
+            "fairness": self.turns.fairness(),
+            "restarts": self.counts["restarts"],
+            "counts": dict(sorted(self.counts.items())),
+            "no_order": dict(sorted(self.orders.items())),
+        }
 
     def status(self) -> dict[str, Any]:
         """Return how all markets are, as plain JSON values: for a page, or whoever asks."""
