@@ -129,7 +129,7 @@ class PairEngine:
             ask = ask if abs(uneven) * ask >= LEAST_E4 else 0
             self._mend(which, abs(uneven), 0 if bid is None else bid.price_e4, ask)
         elif can_trade(self._costs, self._limit_e8, *asks):
-            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self._size_pair))
+            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self.size_pair))
         elif desk.settings.sequential and (first := begin_alone(desk.settings, self._costs, *asks)) is not None:
             size = partial(self._size_first, asks[first])
             self._begin(Intent(terms=self._terms, tokens=(self._tokens[first],), size=size))
@@ -150,7 +150,8 @@ class PairEngine:
 
     # ---- Sizes, on leased books ----------------------------------------------------------------------
 
-    def _size_pair(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+    def size_pair(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+        """Size both legs on the leased books."""
         first, second = views
         tick = first.tick_size_e4
         if tick is None or tick != second.tick_size_e4:
