@@ -91,9 +91,16 @@ def play(
 
 
 def _compared(stage: Stage, ours: dict[str, Decimal], *, clean: bool) -> dict[str, Any]:
-    """Hold the shares against the exchange's, and say how many moments there were."""
+    """Hold the shares against the exchange's, and say how many moments there were.
+
+    What has lost stays in a wallet for good, and is in no books.
+    """
     positions = stage.ledger.account(stage.account.address).positions
-    theirs = {token: Decimal(each.shares).scaleb(-6) for token, each in positions.items()}
+    theirs = {
+        token: Decimal(each.shares).scaleb(-6)
+        for token, each in positions.items()
+        if token in ours or stage.exchange.payouts(each.market) is None
+    }
     apart = {
         token[:12]: f"{ours.get(token, 0)} and {theirs.get(token, 0)}"
         for token in ours.keys() | theirs.keys()
