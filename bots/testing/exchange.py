@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from bots.common.errors import NotSent, Unanswered, shorten
 from bots.common.execution.base import Ack, Holdings, Prepared, Redeemed
-from bots.common.execution.reading import decimal, objects, state_of, taker_fills, text
+from bots.common.execution.reading import decimal, objects, state_of, taker_fills, text, word
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS
 from bots.common.orders.order import Side
@@ -127,7 +127,7 @@ class ExchangeClient:
         shares = "takingAmount" if prepared.order.side is Side.BUY else "makingAmount"
         return Ack(
             order_id=text(raw, "order", "orderID"),
-            status=str(raw.get("status")),
+            status=word(raw.get("status")),
             shares=decimal(raw, "order", shares, empty="0"),
         )
 

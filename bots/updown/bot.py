@@ -61,7 +61,7 @@ class Bot(app.App[Plan, World]):
         # The venue's budget for book calls is one for all mirrors.
         budget = max(1, rest.calls_per_10s // len(plan.assets))
         mirror = evolve(plan.mirror, endpoints=world.endpoints, rest=evolve(rest, calls_per_10s=budget))
-        for asset in plan.assets:
+        for number, asset in enumerate(plan.assets):
             self.desks[asset] = AssetWorker(
                 asset,
                 plan.strategy,
@@ -73,6 +73,7 @@ class Bot(app.App[Plan, World]):
                 dealer=dealer,
                 tally=self.tally,
                 tell=self.warn,
+                page=plan.status.page_of(number, asset, lambda: self.health.problems if self.health else []),
             )
 
     def adopt(self, market: Market) -> bool:

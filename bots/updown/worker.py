@@ -23,7 +23,7 @@ from polymirror.errors import VenueError
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from bots.common.orders.facts import FactLimits
     from bots.common.orders.manager import OrderManager
@@ -78,6 +78,7 @@ class AssetWorker:
         dealer: OrderManager,
         tally: RunStats,
         tell: Callable[[str], None] = lambda _text: None,
+        page: Callable[[Mirror], Awaitable[None]],
     ) -> None:
         self.asset = asset
         # The running mirror, while there is one.
@@ -91,6 +92,7 @@ class AssetWorker:
         self._dealer = dealer
         self._tally = tally
         self._tell = tell
+        self._page = page
         self._volatility = Volatility(asset, strategy.kind)
         # Windows that are not settled yet, by slug: a new run goes on with them.
         self._unsettled: dict[str, Window] = {}
@@ -131,6 +133,7 @@ class AssetWorker:
         self._open.clear()
         async with Mirror(config=self._mirror_config, network=self._network) as mirror:
             self.mirror = mirror
+            await self._page(mirror)
             forget = self._oracle.on_tick(self._hear_tick)
             try:
                 async with asyncio.TaskGroup() as self._group:

@@ -98,6 +98,7 @@ class World:
 
     def check(self, times=1, every=45):
         for _ in range(times):
+            self.risk.advance(int(self.clock.seconds * 1000))
             drive(self.reconciler.check())
             self.clock.seconds += every
 
@@ -117,9 +118,10 @@ class World:
 
 
 def a_trade(shares="10", money="6", side=Side.BUY, fee="0.0175", status=ChainStatus.CONFIRMED, order_id="0xa", **rest):
+    price = Decimal(money) / Decimal(shares) if Decimal(shares) else Decimal("0.6")
     return Trade(
         **{
-            "id": "t", "order_id": order_id, "market": "0xm1", "token": UP, "side": side, "price": Decimal("0.6"),
+            "id": "t", "order_id": order_id, "market": "0xm1", "token": UP, "side": side, "price": price,
             "shares": Decimal(shares), "money": Decimal(money), "at_ms": int(START * 1000) + 500,
             "fee": None if fee is None else Decimal(fee), "status": status, **rest,
         }

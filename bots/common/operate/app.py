@@ -24,6 +24,7 @@ from bots.common.operate.daily import report_days
 from bots.common.operate.earlier import Earlier
 from bots.common.operate.health import Health, books, money, orders, tasks, written
 from bots.common.operate.outbox import Outbox
+from bots.common.operate.page import StatusSettings
 from bots.common.operate.screens import exact
 from bots.common.operate.supervise import Supervisor, describe
 from bots.common.orders.manager import OrderManager
@@ -92,6 +93,7 @@ class Ground:
     max_proof_age: float
     """No order rests on a book that was proven longer ago, in seconds."""
     merging: MergeSettings = field(factory=MergeSettings)
+    status: StatusSettings = field(factory=StatusSettings)
     health_every: float = 60.0
     """Seconds between two looks at how all parts are."""
 

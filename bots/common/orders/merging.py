@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from bots.common.ledger.account import Position
     from bots.common.ledger.ledger import Ledger
     from bots.common.ledger.rows import Merged
-    from bots.common.orders.reconcile import Reconciler, Wealth
+    from bots.common.orders.found import Wealth
+    from bots.common.orders.reconcile import Reconciler
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)

@@ -23,10 +23,11 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
+from bots.common.orders.found import Reconciled, Wealth
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -69,34 +70,6 @@ class Patience:
     """Of one order; each may last as long as its executor looks. One that stays unknown is looked up later on, too."""
     attempts: int = 4
     """So many readings of what is held."""
-
-
-@frozen(kw_only=True)
-class Reconciled:
-    """What a start found."""
-
-    resolved: tuple[tuple[Order, Result], ...] = ()
-    """Orders whose fate was unknown, and now is not."""
-    unresolved: tuple[Order, ...] = ()
-    """Orders whose fate still is unknown: their markets are not traded, and they are asked about again."""
-
-    def lines(self) -> tuple[str, ...]:
-        """Tell a person, one line for each finding."""
-        return (
-            *(f"order {order.client_id} was on its way: {result.outcome.value}" for order, result in self.resolved),
-            *(f"order {order.client_id} is still unknown: its market is left alone" for order in self.unresolved),
-        )
-
-
-@frozen(kw_only=True)
-class Wealth:
-    """What the venue says is owned, and how far its pUSD are from ours."""
-
-    positions: Mapping[str, Decimal]
-    gap: Decimal | None
-    """The venue's balance less what our books make it, open orders taken for nothing; ``None``: not known."""
-    clear: bool
-    """Whether nothing else is under way that the gap could be of."""
 
 
 @frozen
@@ -249,9 +222,11 @@ class Reconciler:
         through = self._account.through
         held = await self._venue.holdings()
         known = self._account.through == through and await self._ledger.query("SELECT 1 FROM cash LIMIT 1")
+        totals = self._account.totals
         return Wealth(
             positions=held.positions,
             gap=self._gap(held) if known else None,
+            paid=EXACT.subtract(held.cash, EXACT.subtract(totals.cash, totals.payouts)),
             clear=not (self._account.claims or self._account.open.keys() - {apart_from}),
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bots.common.ledger.rows import ZERO, Begun, Corrected, Finished, Merged, RiskEvent, Settled
+from bots.common.ledger.rows import ZERO, Begun, CashMoved, Corrected, Finished, Merged, RiskEvent, Settled
 from bots.common.money.amounts import EXACT
 from bots.common.orders.order import Outcome, Side
 from bots.common.risk.groups import Entry, Leg
@@ -58,6 +58,8 @@ class RiskFollower:
                 self._merge(row)
             case Corrected():
                 self._believe(row)
+            case CashMoved() if row.amount < 0:
+                self._risk.gone(row.at_ms, -row.amount)
             case RiskEvent(kind=kind) if kind == STOP:
                 self._risk.stop(row.detail)
             case RiskEvent(kind=kind) if kind == RESUME:

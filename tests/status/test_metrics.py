@@ -144,7 +144,7 @@ async def test_a_scrape_by_another_thread_is_answered_in_the_mirrors_own(monkeyp
 async def test_a_mirror_that_is_held_up_has_no_numbers_and_the_log_says_where(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("polymirror.metrics.SCRAPE_SECONDS", 0.05)
+    monkeypatch.setattr("polymirror.status.metrics.SCRAPE_SECONDS", 0.05)
     registry, texts = CollectorRegistry(), []
     mirror = Mirror()
     MirrorMetrics(mirror, registry)

@@ -1,8 +1,8 @@
-"""Recordings as files: what they are packed in, and the lines that are inside.
+"""Recordings that others made, as files: what they are packed in, and the lines that are inside.
 
 Text of one frame or event a line, plain or packed, and tables in Parquet come out as the same lines, which
-:class:`polymirror.replay.Replay` reads; what cannot be read is refused in one sentence that says what it is and what
-to do. Nothing is held but one line, or one batch of a table. Used by ``polymirror replay``.
+:class:`~polymirror.journal.frames.FrameReplay` reads; what cannot be read is refused in one sentence that says what it
+is and what to do. Nothing is held but one line, or one batch of a table. Used by ``polymirror replay``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import msgspec
 
 from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
 from polymirror.harmless import harmless
-from polymirror.replay import BOM, ENVELOPES, MAX_LINE_BYTES, TIMES
+from polymirror.journal.frames import BOM, ENVELOPES, MAX_LINE_BYTES, TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

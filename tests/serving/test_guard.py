@@ -1,4 +1,4 @@
-"""Who may use the embedded exchange's server, and how long it waits for those who only hold it up."""
+"""Who may use a server of ours, such as the embedded exchange, and how long it waits for those who only hold it up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from polymirror.simulator import Simulator, connections
-from polymirror.simulator.surface.guard import Guard
+from polymirror.serving import connections
+from polymirror.serving.guard import Guard
+from polymirror.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
 

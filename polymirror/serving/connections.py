@@ -1,8 +1,8 @@
-"""The connections of the embedded exchange's server, each within bounds: what comes late, or too much, is cut.
+"""The connections of a server, each within bounds: what comes late, or too much, is cut.
 
 A client that never finishes a request, one that never reads, and one that opens connection after connection hold a
-server up with next to nothing. Uvicorn bounds heads and waits for the rest without a limit. Needs uvicorn, as the
-server does, which is the only one that imports this.
+server up with next to nothing. Uvicorn bounds heads and waits for the rest without a limit. Used by
+:mod:`polymirror.serving.server` only.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class HttpConnection(_Bounded, H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection, or say that there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > (self.limit_concurrency or MAX_CONNECTIONS):
             transport.write(BUSY)
             transport.close()
         else:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from polymirror.core.states import BookState
-from polymirror.replay import Replay, open_envelope, replay_lines
+from polymirror.journal.frames import FrameReplay, open_envelope, replay_lines
 from tests.core.builders import START, Exchange, shown, truth
 
 
@@ -55,7 +55,7 @@ def test_a_byte_order_mark_is_no_part_of_a_line():
 
 
 def test_transitions_are_all_counted_and_only_the_newest_kept(monkeypatch):
-    monkeypatch.setattr("polymirror.replay.MAX_TRANSITIONS", 1)
+    monkeypatch.setattr("polymirror.journal.frames.MAX_TRANSITIONS", 1)
     last = replayed(recording(Exchange()))
     assert (last.summary()["transitions"], len(last.transitions)) == (2, 1)
 
@@ -183,7 +183,7 @@ def test_time_alone_never_makes_a_recorded_book_doubtful():
 
 def test_a_leap_to_the_far_future_does_not_take_for_ever():
     exchange = Exchange()
-    replay = Replay()
+    replay = FrameReplay()
     for each in recording(exchange):
         replay.line(each)
     replay.frame(json.dumps(exchange.message(exchange.entries("BUY", "0.30", "3"), at=10**14 - 1)))
