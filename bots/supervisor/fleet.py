@@ -25,6 +25,7 @@ from bots.common.operate.supervise import Standing, Supervisor
 from bots.common.orders.facts import FactLimits
 from bots.common.orders.intents import Terms
 from bots.supervisor.past import strange_markets
+from bots.supervisor.targets import write_targets
 from bots.supervisor.turns import Turns, TurnSettings
 from bots.supervisor.universe import Survey, Universe, UniverseSettings
 from polymirror.core.states import BookState
@@ -34,6 +35,7 @@ from polymirror.mirror import Mirror
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AsyncExitStack
+    from pathlib import Path
 
     from bots.common.operate.app import Job
     from bots.common.operate.health import Probe
@@ -85,6 +87,10 @@ class FleetPlan(app.Ground):
     """A market that the wallet traded within so many hours, unknown to the ledger, is left alone."""
     require_reconciliation: bool = True
     """Whether nothing is traded when the venue does not tell what the wallet traded."""
+    name: str = "markets"
+    """What the bot is called on its page and in its metrics."""
+    targets: Path | None = None
+    """The file that tells Prometheus of it; ``None``: nobody is told."""
     until_ms: int = 0
     """When a limited run is over, in Unix milliseconds; 0: never."""
 
@@ -124,9 +130,15 @@ class Fleet(app.App[P, W]):
         world, rng = self.world, self.world.rng
         config = evolve(self.plan.mirror, endpoints=world.endpoints, seed=rng.getrandbits(32))
         self.mirror = await stack.enter_async_context(Mirror(config=config, network=world.network))
+        await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
+        if self.plan.targets is not None and self.plan.status.http:
+            write_targets(self.plan.targets, self.plan.status.http, self.plan.name)
         self._universe = Universe(self.plan.universe, self.mirror.gamma, world.network.wall)
         crew = Supervisor(world.network, rng=rng, on_failure=self._failed)
         self._crew = await stack.enter_async_context(crew)
+
+    def _problems(self) -> list[str]:
+        return [] if self.health is None else list(self.health.problems)
 
     def prepare(self, dealer: OrderManager) -> None:
         """Make nothing: markets join once the books are known."""
