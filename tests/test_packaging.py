@@ -22,8 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
-EXTRAS = {"cli", "simulator", "metrics", "frames", "recordings", "bots", "live", "test", "clients", "benchmarks",
-          "docs", "dev"}  # fmt: skip
+EXTRAS = {"cli", "simulator", "metrics", "frames", "recordings", "export", "bots", "live", "test", "clients",
+          "benchmarks", "docs", "dev"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_each_package_has_a_lowest_version(metadata: Message) -> None:
 
 
 BY_TIME = {"attrs", "pyarrow"}  # a major number of theirs says nothing
-USERS = ("bots", "cli", "frames", "live", "metrics", "recordings", "simulator")
+USERS = ("bots", "cli", "export", "frames", "live", "metrics", "recordings", "simulator")
 
 
 def test_no_major_release_that_nobody_has_tried_is_installed() -> None:
