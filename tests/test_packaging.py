@@ -22,8 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
-EXTRAS = {"cli", "simulator", "metrics", "status", "frames", "recordings", "bots", "live", "test", "clients",
-          "benchmarks", "docs", "dev"}  # fmt: skip
+EXTRAS = {"cli", "simulator", "metrics", "status", "frames", "recordings", "export", "bots",
+          "research", "live", "test", "clients", "benchmarks", "docs", "dev"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

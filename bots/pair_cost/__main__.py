@@ -2,118 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import logging
-import random
 import sys
-import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from bots.common.errors import shorten
-from bots.common.ledger.database import Database
-from bots.common.operate.logs import set_up
-from bots.common.operate.profiles import BASE, layered, profiles_in, shown
-from bots.common.operate.settings import SettingsError
-from bots.common.secrets import hide
 from bots.pair_cost.config import PairBotSettings
 from bots.pair_cost.simulate import simulate, survey_simulated
-from bots.supervisor.universe import Universe, table
-from polymirror.errors import PolymirrorError
-from polymirror.harmless import escaped_lines
-from polymirror.venue.gamma import Gamma
-from polymirror.venue.network import REAL
+from bots.supervisor.command import command
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-BAD_SETTINGS = 2
-INTERRUPTED = 130
-COLUMNS = 100
 PROFILES = Path(__file__).parent / "profiles"
 
-
-def say(text: str) -> None:
-    """Write a line for people."""
-    sys.stdout.write(f"{escaped_lines(hide(text))}\n")
-    sys.stdout.flush()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what is asked for; return the exit code: 0, 1 when something is not as it must be, 2 for settings."""
-    options = _options(arguments)
-    set_up(logging.INFO if options.verbose else logging.CRITICAL)
-    try:
-        layers = layered(PairBotSettings, PROFILES, options.profile, options.config)
-        if options.print_config:
-            say(shown(layers))
-            return 0
-        return _universe(layers.settings, options) if options.what == "universe" else _run(layers.settings, options)
-    except SettingsError as error:
-        sys.stderr.write(f"{hide(str(error))}\n")
-        return BAD_SETTINGS
-    except PolymirrorError as error:
-        sys.stderr.write(f"{hide(str(error))}\n")
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _run(settings: PairBotSettings, options: argparse.Namespace) -> int:
-    def tell(text: str) -> None:
-        if not options.json:
-            say(shorten(text, COLUMNS))
-
-    store = None if options.keep is None else Database.of(options.keep, "simulated", "")
-    wanted: dict[str, Any] = {name: getattr(options, name) for name in ("markets", "minutes", "seed", "storm", "kills")}
-    found = simulate(settings, store=store, tell=tell, **wanted)
-    if store is not None:
-        store.close()
-    # Six decimals of money survive the way through a JSON number.
-    say(json.dumps(found, default=float, indent=None if options.json else 2))
-    return 0 if found["clean"] else 1
-
-
-def _universe(settings: PairBotSettings, options: argparse.Namespace) -> int:
-    if options.simulate:
-        say(survey_simulated(settings, markets=options.markets, seed=options.seed))
-        return 0
-
-    async def look() -> str:
-        endpoints, rest = settings.mirror.endpoints, settings.mirror.rest
-        async with Gamma(rest, endpoints, rng=random.Random()) as gamma:  # noqa: S311 - jitter
-            return table(await Universe(settings.universe, gamma, REAL.wall).survey(), time.time())
-
-    say(asyncio.run(look()))
-    return 0
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bots.pair_cost", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("run", "universe"), default="run")
-    parser.add_argument("--simulate", action="store_true", help="on the embedded exchange (for 'run' the only place)")
-    parser.add_argument("--profile", default=BASE, help=f"one of {', '.join(profiles_in(PROFILES))}")
-    parser.add_argument("--config", type=Path, help="a TOML file over the profile")
-    parser.add_argument("--print-config", action="store_true", help="list every setting with its origin, and end")
-    parser.add_argument("--verbose", action="store_true", help="log what happens")
-    parser.add_argument("--markets", type=partial(_whole, 1, 500), default=50, help="markets to trade (default 50)")
-    parser.add_argument("--minutes", type=partial(_whole, 1, 10_000), default=30, help="virtual minutes (default 30)")
-    parser.add_argument("--seed", type=int, default=3, help="which world; the same seed plays the same run")
-    parser.add_argument("--storm", action="store_true", help="break books, calls and orders now and then")
-    parser.add_argument("--kills", type=partial(_whole, 0, 500), default=0, help="kill the bot so often")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the ledger there, for 'python -m bots'")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object, and nothing else")
-    return parser.parse_args(arguments)
-
-
-def _whole(low: int, high: int, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: it must be {low} to {high}")
-    return int(text)
-
+main = partial(command, "bots.pair_cost", PairBotSettings, PROFILES, simulate, survey_simulated)
 
 if __name__ == "__main__":
     sys.exit(main())

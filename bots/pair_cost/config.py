@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from bots.common.execution.live import LiveConfig
 from bots.common.execution.paper import PaperConfig
 from bots.common.money.sizing import SizeLimits
+from bots.common.operate.page import StatusSettings
 from bots.common.orders.facts import FactLimits
 from bots.common.orders.merging import MergeSettings
 from bots.common.orders.order import TimeInForce
@@ -41,6 +42,9 @@ class PairBotSettings:
     """The most that one of the two orders may offer."""
     max_proof_age: Decimal = field(default=Decimal(2), validator=decimal_range("0.05", "15", "seconds"))
     """No order rests on a book that was proven longer ago."""
+    status: StatusSettings = field(factory=StatusSettings)
+    targets: str = ""
+    """A file that tells Prometheus where the metrics are (``file_sd``); empty: none."""
     look_back_h: int = field(default=72, validator=whole(0, 8_760, "hours"))
     """Markets that the wallet traded within so many hours, and the ledger does not know of, are left alone."""
     require_reconciliation: bool = True
@@ -61,5 +65,8 @@ class PairBotSettings:
             max_proof_age=float(self.max_proof_age),
             look_back_h=self.look_back_h,
             require_reconciliation=self.require_reconciliation,
+            status=self.status,
+            name="pair_cost",
+            targets=Path(self.targets) if self.targets else None,
             until_ms=until_ms,
         )

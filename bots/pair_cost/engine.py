@@ -14,23 +14,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from bots.common.ledger.rows import ZERO
-from bots.common.money.amounts import EXACT, MONEY_STEP, SIZE_STEP, ceil_to, floor_to
-from bots.common.money.fees import highest_cost
+from bots.common.money.amounts import EXACT, MONEY_STEP, ceil_to, floor_to
+from bots.common.money.pairs import Cost, can_trade, lone_cost, prices_with_fee, size_pair
 from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal
 from bots.common.orders.intents import Group, Intent, Leg, Terms
 from bots.common.orders.order import Outcome, Side, TimeInForce
-from bots.pair_cost.strategy import (
-    Cost,
-    Legs,
-    Mend,
-    PairSettings,
-    Way,
-    begin_alone,
-    can_trade,
-    decide,
-    mend,
-    prices_with_fee,
-)
+from bots.pair_cost.strategy import Mend, PairSettings, Way, begin_alone, mend
+from polymirror.core.units import price_to_decimal as price_of
 from polymirror.errors import NotLive
 
 if TYPE_CHECKING:
@@ -70,8 +60,6 @@ class Desk:
     clock: Callable[[], float]
     """Monotonic seconds."""
     tell: Callable[[str], None]
-    alone: Callable[[], Decimal]
-    """What the shares without a counterpart have cost, in all markets."""
     is_over: Callable[[], bool]
     """Whether no new pair is begun any more."""
 
@@ -141,7 +129,7 @@ class PairEngine:
             ask = ask if abs(uneven) * ask >= LEAST_E4 else 0
             self._mend(which, abs(uneven), 0 if bid is None else bid.price_e4, ask)
         elif can_trade(self._costs, self._limit_e8, *asks):
-            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self._size_pair))
+            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self.size_pair))
         elif desk.settings.sequential and (first := begin_alone(desk.settings, self._costs, *asks)) is not None:
             size = partial(self._size_first, asks[first])
             self._begin(Intent(terms=self._terms, tokens=(self._tokens[first],), size=size))
@@ -162,40 +150,34 @@ class PairEngine:
 
     # ---- Sizes, on leased books ----------------------------------------------------------------------
 
-    def _size_pair(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+    def size_pair(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+        """Size both legs on the leased books."""
         first, second = views
         tick = first.tick_size_e4
         if tick is None or tick != second.tick_size_e4:
             return SizeRefusal(NoSize.NO_TICK, first.token[:12])
         most = min(limits.max_money, self._desk.turns.left(self._desk.dealer.account, self.market.condition_id) / 2)
-        books, least = (first.levels, second.levels), int(limits.min_shares * 1_000_000)
-        found = decide(self._desk.settings, self._costs, books, tick, least, int(most * 1_000_000))
+        limits_here = self._desk.settings.limits(limits.min_shares, most)
+        found = size_pair(limits_here, self._costs, (first.levels, second.levels), tick)
         if isinstance(found, Cost):
             return SizeRefusal(_REFUSED.get(found, NoSize.TOO_DEAR), found.value)
-        return self._group(found, Decimal(tick).scaleb(-4))
-
-    def _group(self, found: Legs, tick: Decimal) -> Group:
         legs = tuple(
-            self._buy(token, Decimal(limit).scaleb(-4), Decimal(money).scaleb(-6), tick)
+            Leg.buy(token, price_of(limit), Decimal(money).scaleb(-6), price_of(tick), self._terms.fee)
             for token, limit, money in zip(self._tokens, found.limits_e4, found.money_e6, strict=True)
         )
         # One leg may find nothing, and its counterpart then pay nothing.
         return Group(legs, max(leg.reserve for leg in legs))
 
-    def _buy(self, token: str, price: Decimal, money: Decimal, tick: Decimal) -> Leg:
-        reserve = highest_cost(self._terms.fee, price, money)
-        return Leg(token=token, side=Side.BUY, price=price, amount=money, tick=tick, reserve=reserve)
-
     def _size_first(self, limit_e4: int, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
         """One after the other: as much of the first token as may be held alone."""
-        (view,), settings, price = views, self._desk.settings, Decimal(limit_e4).scaleb(-4)
+        (view,), settings, price = views, self._desk.settings, price_of(limit_e4)
         # What is under way may be held alone as well.
         under_way = sum((begun.reserve for begun in self._desk.dealer.account.open.values()), ZERO)
-        budget = settings.max_one_legged - self._desk.alone() - under_way
+        budget = settings.max_one_legged - self._alone_cost() - under_way
         money = floor_to(min(limits.max_money, budget, settings.max_shares * price) * Decimal("0.9"), MONEY_STEP)
         if view.tick_size is None or money < max(limits.min_money, limits.min_shares * price):
             return SizeRefusal(NoSize.TOO_SMALL, f"{budget} pUSD may be held alone")
-        leg = self._buy(view.token, price, money, view.tick_size)
+        leg = Leg.buy(view.token, price, money, view.tick_size, self._terms.fee)
         return Group((leg,), leg.reserve)
 
     # ---- Half a pair ---------------------------------------------------------------------------------
@@ -210,7 +192,7 @@ class PairEngine:
             return
         position = desk.dealer.account.positions[self._tokens[which]]
         paid_e8 = int(EXACT.divide(position.cost, position.shares).scaleb(8))
-        over = desk.alone() > desk.settings.max_one_legged
+        over = self._alone_cost() > desk.settings.max_one_legged
         waited = now - self._alone_since
         found = mend(desk.settings, self._costs, paid_e8, bid_e4, ask_e4, waited, over_budget=over)
         if found.way in {Way.HEDGE, Way.UNWIND}:
@@ -237,21 +219,22 @@ class PairEngine:
     def _size_mend(
         self, found: Mend, shares: Decimal, views: tuple[BookView, ...], limits: SizeLimits
     ) -> Group | SizeRefusal:
-        (view,), price = views, Decimal(found.limit_e4).scaleb(-4)
+        (view,), price = views, price_of(found.limit_e4)
         tick = view.tick_size
         if tick is None:
             return SizeRefusal(NoSize.NO_TICK, view.token[:12])
         if found.way is Way.UNWIND:
-            sold = floor_to(shares, SIZE_STEP)
-            price = floor_to(price, tick)
-            leg = Leg(token=view.token, side=Side.SELL, price=price, amount=sold, tick=tick, reserve=ZERO)
-            return Group((leg,), ZERO)
+            return Group((Leg.sell(view.token, floor_to(price, tick), shares, tick),), ZERO)
         price = ceil_to(price, tick)
         money = floor_to(EXACT.multiply(shares, price), MONEY_STEP)
         if money < limits.min_money:
             return SizeRefusal(NoSize.TOO_SMALL, f"{money} pUSD")
-        leg = self._buy(view.token, price, money, tick)
+        leg = Leg.buy(view.token, price, money, tick, self._terms.fee)
         return Group((leg,), leg.reserve)
+
+    def _alone_cost(self) -> Decimal:
+        """What shares without a counterpart have cost, in all markets."""
+        return lone_cost(self._desk.dealer.account.positions.values())
 
     def _tell(self, text: str) -> None:
         self._desk.tell(f"{self.market.slug}: {text}")

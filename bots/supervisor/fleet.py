@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from attrs import evolve, field, frozen
 
 from bots.common.errors import FactsDiffer, FactsOutside, FeeUnknown, TradingError
+from bots.common.ledger.rows import ZERO
 from bots.common.operate import app
 from bots.common.operate.health import Vital
 from bots.common.operate.supervise import Standing, Supervisor
 from bots.common.orders.facts import FactLimits
 from bots.common.orders.intents import Terms
 from bots.supervisor.past import strange_markets
+from bots.supervisor.targets import write_targets
 from bots.supervisor.turns import Turns, TurnSettings
 from bots.supervisor.universe import Survey, Universe, UniverseSettings
 from polymirror.core.states import BookState
@@ -33,6 +35,7 @@ from polymirror.mirror import Mirror
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AsyncExitStack
+    from pathlib import Path
 
     from bots.common.operate.app import Job
     from bots.common.operate.health import Probe
@@ -84,6 +87,10 @@ class FleetPlan(app.Ground):
     """A market that the wallet traded within so many hours, unknown to the ledger, is left alone."""
     require_reconciliation: bool = True
     """Whether nothing is traded when the venue does not tell what the wallet traded."""
+    name: str = "markets"
+    """What the bot is called on its page and in its metrics."""
+    targets: Path | None = None
+    """The file that tells Prometheus of it; ``None``: nobody is told."""
     until_ms: int = 0
     """When a limited run is over, in Unix milliseconds; 0: never."""
 
@@ -123,9 +130,15 @@ class Fleet(app.App[P, W]):
         world, rng = self.world, self.world.rng
         config = evolve(self.plan.mirror, endpoints=world.endpoints, seed=rng.getrandbits(32))
         self.mirror = await stack.enter_async_context(Mirror(config=config, network=world.network))
+        await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
+        if self.plan.targets is not None and self.plan.status.http:
+            write_targets(self.plan.targets, self.plan.status.http, self.plan.name)
         self._universe = Universe(self.plan.universe, self.mirror.gamma, world.network.wall)
         crew = Supervisor(world.network, rng=rng, on_failure=self._failed)
         self._crew = await stack.enter_async_context(crew)
+
+    def _problems(self) -> list[str]:
+        return [] if self.health is None else list(self.health.problems)
 
     def prepare(self, dealer: OrderManager) -> None:
         """Make nothing: markets join once the books are known."""
@@ -165,9 +178,9 @@ class Fleet(app.App[P, W]):
 
     def heard(self, order: Order, result: Result) -> None:
         """Pass what became of an order on to its market's engine."""
-        engine = self.engines.get(order.market)
-        if engine is not None:
-            engine.heard(order, result)
+        its = self.engines.get(order.market)
+        if its is not None:
+            its.heard(order, result)
 
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
@@ -178,7 +191,7 @@ class Fleet(app.App[P, W]):
         if not until_ms or now_ms < until_ms or dealer is None or dealer.under_way:
             return False
         busy = account.open or account.claims or dealer.merger.is_busy
-        busy = busy or any(engine.is_mending for engine in self.engines.values())
+        busy = busy or any(each.is_mending for each in self.engines.values())
         return not busy or now_ms > until_ms + PATIENCE_MS
 
     def mirrors(self) -> Iterable[Mirror]:
@@ -195,6 +208,23 @@ class Fleet(app.App[P, W]):
     def domains(self) -> tuple[Domain, ...]:
         """How each engine is."""
         return () if self._crew is None else tuple(self._crew.domains.values())
+
+    def summary(self) -> dict[str, Any]:
+        """Sum up what was done until now. Money is Decimal."""
+        totals, held = self.account.totals, self.account.positions.values()
+        return {
+            "pnl": totals.profit,
+            "fees": totals.fees,
+            "orders": totals.orders,
+            "unresolved": len(self.account.open),
+            "held": len(held),
+            "held_cost": sum((each.cost for each in held), ZERO),
+            "held_markets": len({each.market for each in held}),
+            "fairness": self.turns.fairness(),
+            "restarts": self.counts["restarts"],
+            "counts": dict(sorted(self.counts.items())),
+            "no_order": dict(sorted(self.orders.items())),
+        }
 
     def status(self) -> dict[str, Any]:
         """Return how all markets are, as plain JSON values: for a page, or whoever asks."""
@@ -271,9 +301,9 @@ class Fleet(app.App[P, W]):
         if mirror is None or dealer is None:
             return
         terms = await self._learn(market, mirror)
-        engine = self.engines[market.condition_id] = self.engine(market, terms, mirror, dealer)
+        made = self.engines[market.condition_id] = self.engine(market, terms, mirror, dealer)
         try:
-            await engine.run()
+            await made.run()
         finally:
             self.engines.pop(market.condition_id, None)
 

@@ -14,13 +14,15 @@ from attrs import evolve
 from bots.common.errors import Unanswered
 from bots.common.execution.base import Trade
 from bots.common.ledger.database import Database, inline
+from bots.common.money.pairs import lone_cost
 from bots.common.operate.app import World
 from bots.common.operate.profiles import layered
 from bots.common.orders.order import Side
 from bots.pair_cost.__main__ import PROFILES, main
 from bots.pair_cost.bot import PairBot
 from bots.pair_cost.config import PairBotSettings
-from bots.pair_cost.simulate import exchange_of, simulate
+from bots.pair_cost.simulate import simulate
+from bots.testing.fleets import exchange_of
 from bots.testing.stage import Stage
 from polymirror.simulator.settings import DEFAULT_START_MS, PairsConfig
 from polymirror.simulator.virtual import run_virtual
@@ -229,7 +231,7 @@ def test_one_after_the_other_never_holds_more_alone_than_its_budget():
     async def watch(bot, _stage):
         for _ in range(240):
             await asyncio.sleep(1)
-            most[0] = max(most[0], bot.alone())
+            most[0] = max(most[0], lone_cost(bot.account.positions.values()))
 
     bot, stage = fly(1, watch, settings=evolve(settings, pair=one_by_one))
     assert bot.counts["one_legged"] >= 1

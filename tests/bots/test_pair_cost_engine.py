@@ -45,7 +45,7 @@ class Market:
         self.counts = Counter()
         desk = Desk(
             settings=settings, mirror=self, dealer=dealer, turns=Turns(TurnSettings(interval_ms=0)),
-            counts=self.counts, clock=lambda: self.now, tell=self.told.append, alone=self.alone, is_over=lambda: False,
+            counts=self.counts, clock=lambda: self.now, tell=self.told.append, is_over=lambda: False,
         )  # fmt: skip
         self.engine = PairEngine(MARKET, TERMS, desk)
 
@@ -58,9 +58,6 @@ class Market:
             raise NotLive(token, BookState.SUSPECT, Reason.DISCONNECT, 0.4, 1, None)
         bid, ask = self.books[token]
         return SimpleNamespace(best_bid=Level(bid, 10**7) if bid else None, best_ask=Level(ask, 10**7) if ask else None)
-
-    def alone(self):
-        return sum((held.cost for held in self.account.positions.values()), Decimal(0))
 
     def hold(self, token, shares, cost):
         self.account.positions[token] = Position(

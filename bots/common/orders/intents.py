@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.money.fees import schedule_of
+from bots.common.money.amounts import SIZE_STEP, floor_to
+from bots.common.money.fees import highest_cost, schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
 from bots.common.orders.facts import FactLimits, must_agree
 from bots.common.orders.order import Order, OrderTerms, Side, TimeInForce
@@ -76,6 +77,18 @@ class Leg:
     tick: Decimal
     reserve: Decimal
     """The most it costs in pUSD, fee included, over all prices up to its limit."""
+
+    @classmethod
+    def buy(cls, token: str, price: Decimal, money: Decimal, tick: Decimal, fee: FeeSchedule) -> Leg:
+        """Buy for so much money at this price or better; what it costs at most is reserved."""
+        reserve = highest_cost(fee, price, money)
+        return cls(token=token, side=Side.BUY, price=price, amount=money, tick=tick, reserve=reserve)
+
+    @classmethod
+    def sell(cls, token: str, price: Decimal, shares: Decimal, tick: Decimal) -> Leg:
+        """Sell so many shares, cut to hundredths, at this price or better."""
+        amount = floor_to(shares, SIZE_STEP)
+        return cls(token=token, side=Side.SELL, price=price, amount=amount, tick=tick, reserve=Decimal(0))
 
     def order(self, client_id: str, terms: Terms, tif: TimeInForce, now_ms: int) -> Order:
         """Make the order. Raises OrderInvalid."""
