@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, frozen
 
+from polymirror.errors import DecodeError
 from polymirror.explain.findings import find, healing
 from polymirror.explain.reading import Reading
 from polymirror.explain.timeline import Band, Row, bands, timeline
@@ -101,12 +102,12 @@ class Explanation:
 
 
 def explain(lines: Iterable[Line]) -> Explanation:
-    """Explain the lines of a bundle. Raises ValueError for those of something else."""
+    """Explain the lines of a bundle. Raises DecodeError for those of something else."""
     kept = list(lines)
     header = next((line for line in kept if isinstance(line, Header)), None)
     incident = next((line for line in kept if isinstance(line, Incident)), None)
     if header is None or incident is None:
-        raise ValueError("it is no bundle of an incident")
+        raise DecodeError("a bundle", "it is a journal, but no bundle of an incident")
     reading = Reading(header, incident)
     reading.run(kept)
     finding, healed = find(reading), healing(reading)
