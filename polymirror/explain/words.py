@@ -214,7 +214,8 @@ class _Teller:
         }.get(first.witness, first.detail)
         if finding.kind == "late hash":
             what = f"its hash fitted {first.detail}"
-        word = "Doubted" if finding.kind == "late hash" else "First wrong"
+        word = {"late hash": "Doubted", "late": "First too late"}.get(finding.kind, "First wrong")
+        word = "Cause" if finding.kind in {"grid", "sleep", "overflow", "clock"} else word
         said = [f"{word}: {self._message(first)}: {harmless(what)}."]
         if (
             finding.kind == "loss"
