@@ -25,7 +25,6 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
-from polymirror.journal.recording import Explained, Recording
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -39,7 +38,7 @@ from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
 from polymirror.shell.told import Told
 from polymirror.shell.waits import Waits
-from polymirror.status.health import MirrorStatus, Records
+from polymirror.status.health import Records
 from polymirror.status.served import Served
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
@@ -60,7 +59,7 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Markets, Told, Served, Explained):
+class Mirror(Markets, Told, Served):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
@@ -96,9 +95,12 @@ class Mirror(Markets, Told, Served, Explained):
         # Its own: what sockets and calls draw depends on the network's timing.
         drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
         name, wall = (lambda token: self._listing.name_of(token)), self._network.wall  # noqa: PLW0108 - made later
-        self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
-        recorded = self._recording.engine(drawn)
-        self.engine: Engine = Engine(self.config.engine, drawn) if recorded is None else recorded
+        self.engine: Engine = Engine(self.config.engine, drawn)
+        if journal is not None or incidents is not None:
+            from polymirror.journal.recording import Recording  # noqa: PLC0415 - a twentieth of all imports' time
+
+            self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
+            self.engine = self._recording.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
         self._teller = Teller(self.engine, self._records, self.now, limit, name)
@@ -108,14 +110,15 @@ class Mirror(Markets, Told, Served, Explained):
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
         self._followings = Followings(self._listing, self.engine, self.now, wall, self._owner.check, self._drain)
-        bodies = None if recorded is None else recorded.note_bodies
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, bodies)
+        bodies = None if self._recording is None else self._recording.note_bodies
+        pulse = self._records.pulse
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
         self._waits = Waits()
-        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
+        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick, pulse.loop_lag.observe)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
         self._stack: AsyncExitStack | None = None
@@ -205,7 +208,8 @@ class Mirror(Markets, Told, Served, Explained):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
-                stack.callback(self._recording.start(self.now, self._teller.warn))
+                if self._recording is not None:
+                    stack.callback(self._recording.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -437,17 +441,6 @@ class Mirror(Markets, Told, Served, Explained):
         check_callback(holds, "a plain function without arguments, such as lambda: mirror.peek(up).settled", "holds")
         await self._waits.until(holds, timeout)
 
-    def status(self) -> MirrorStatus:
-        """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
-
-        Works before the start and after the end, too. Every number has its unit in its description.
-        """
-        running = self._group is not None and not self._stopped
-        left, trouble = (self.clob.budget_left, self.gamma.trouble) if running else (None, "")
-        known = self._records.known(self._listing.markets.values(), left, trouble)
-        engine = self.engine.status(self.now(), known)
-        return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
-
     # ---- The shell ---------------------------------------------------------------------------------
 
     def _drain(self) -> None:
@@ -477,6 +470,10 @@ class Mirror(Markets, Told, Served, Explained):
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
+    @property
+    def _runs(self) -> bool:
+        return self._group is not None and not self._stopped
+
     def _warn(self, kind: str, detail: str) -> None:
         self._teller.warn(kind, detail)
 
@@ -487,7 +484,8 @@ class Mirror(Markets, Told, Served, Explained):
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
-        self._recording.tell()
+        if self._recording is not None:
+            self._recording.tell()
         self.engine.tick(self.now())
         self._drain()
 

@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from polymirror import IncidentConfig, Mirror, MirrorConfig
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
-from polymirror.journal.incident.incidents import ORDINARY, IncidentNote
+from polymirror.journal.incident.incidents import ORDINARY
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Plan, make_faults
 from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.frames import Frame
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polymirror.core.events import Transition
+    from polymirror.journal.recorded import IncidentNote
 
 START_MS = ExchangeConfig().start_ms
 

@@ -162,13 +162,6 @@ def test_the_simulator_cannot_repeat_a_mistake_of_the_core(path: Path) -> None:
     assert {n for n in names if any(is_within(n, package) for package in judged)} == set()
 
 
-@each(sorted((PACKAGE / "explain").rglob("*.py")))
-def test_an_explanation_shares_nothing_with_the_engine_that_it_judges(path: Path) -> None:
-    allowed = [f"polymirror.{name}" for name in ("errors", "explain", "harmless", "journal.format", "journal.reader")]
-    own = {n for n in imports(path.read_text(encoding="utf-8"), module_name(path)) if is_within(n, "polymirror")}
-    assert {n for n in own if not any(is_within(n, package) for package in allowed)} == set()
-
-
 @each(sorted((PACKAGE / "simulator" / "exchange").rglob("*.py")))
 def test_the_exchange_itself_knows_neither_faults_nor_orders_nor_connections(path: Path) -> None:
     allowed = [

@@ -16,6 +16,7 @@ from bots.common.execution.live import LiveConfig
 from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
+from bots.common.operate.page import StatusSettings
 from bots.common.operate.settings import from_environment
 from bots.common.orders.facts import FactLimits
 from bots.common.ranges import decimal_range, one_of, some_of
@@ -93,6 +94,8 @@ class BotSettings:
     """How the venue is imitated where no money is real; its cash is what the account begins with."""
     mirror: MirrorConfig = field(factory=MirrorConfig)
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
+    status: StatusSettings = field(factory=StatusSettings)
+    """Where the mirrors serve their status; its ports are in the order of the assets."""
 
     keys: Keys = field(factory=Keys)
 

@@ -56,4 +56,5 @@ def plan_of(settings: BotSettings) -> Plan:
         size=settings.size_limits,
         tif=TimeInForce(settings.orders.kind),
         max_proof_age=float(settings.orders.max_proof_age),
+        status=settings.status,
     )

@@ -181,6 +181,7 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     sockets: tuple[SocketStatus, ...]
     proof_age: float | None
     """The age of the oldest proof of any LIVE book, in seconds. None: no book is LIVE."""
+    clock: ClockStatus
     totals: Totals
 
 
@@ -261,7 +262,7 @@ class Surface:
                 budget_left=None if known is None else known.budget_left,
                 trouble=_rest_trouble(self.requests.trouble, "" if known is None else known.look_ups),
             ),
-            clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
+            clock=self._clock(),
             totals=self._totals(each),
         )
 
@@ -271,7 +272,10 @@ class Surface:
         live = [token.proven.proof for token in each if token.state is BookState.LIVE]
         oldest = min([proof.as_of for proof in live if proof is not None], default=None)
         age = None if oldest is None else max(0.0, now + self._slept - oldest)
-        return Summary(sockets=self._sockets(), proof_age=age, totals=self._totals(each))
+        return Summary(sockets=self._sockets(), proof_age=age, clock=self._clock(), totals=self._totals(each))
+
+    def _clock(self) -> ClockStatus:
+        return ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty)
 
     def _sockets(self) -> tuple[SocketStatus, ...]:
         return tuple(

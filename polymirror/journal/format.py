@@ -32,6 +32,9 @@ TEXT: Final = "text"
 TEXT_64: Final = "text64"
 """The form of a text that UTF-8 cannot write: a lone half of a surrogate pair."""
 
+MADE: Final = "made"
+"""The form of an answer that was written from the books in it, since nobody kept its text."""
+
 OVERHEAD: Final = 160
 """Bytes that a line takes beside the texts in it, about."""
 
@@ -121,7 +124,7 @@ class Body(Struct, omit_defaults=True, gc=False):
     tokens: tuple[str, ...] | None = None
     """What it was asked for; None: all tokens of the request."""
     form: str = ""
-    """As :attr:`Heard.form`; ``made`` for one that was written from the books, since nobody kept the text."""
+    """As :attr:`Heard.form`, or :data:`MADE`."""
 
 
 class Answered(_Line, tag="rest_resp"):

@@ -97,8 +97,7 @@ class FrameReplay:
         stamps += [m.timestamp_ms for m in messages if isinstance(m, Snapshot)]
         if at is None and stamps:
             at = max(stamps) / 1000
-        self._now = max(self._now, at or 0.0)
-        self._advance()
+        self._advance(at or 0.0)
         for message in messages:
             if isinstance(message, PriceChange):
                 self.deltas += len(message.price_changes or ())
@@ -116,8 +115,7 @@ class FrameReplay:
 
     def finish(self) -> None:
         """The recording is over: close the last batches."""
-        self._now += 1.0
-        self._advance()
+        self._advance(self._now + 1.0)
         self._drain()
 
     def summary(self) -> dict[str, Any]:
@@ -151,8 +149,7 @@ class FrameReplay:
 
     def pass_time(self, at: float) -> None:
         """Let time pass until ``at`` (seconds); a time that is over changes nothing."""
-        self._now = max(self._now, at)
-        self._advance()
+        self._advance(at)
         self._drain()
 
     def forget(self, market: str, at: float) -> None:
@@ -186,8 +183,9 @@ class FrameReplay:
             elif isinstance(message, Ignored):
                 count_kind(self._early_ignored, message.kind)
 
-    def _advance(self) -> None:
-        """Let the engine do what was due before the next frame."""
+    def _advance(self, until: float) -> None:
+        """Let the engine do what is due until then (seconds); what it asks REST for fails at the end of the silence."""
+        self._now = max(self._now, until)
         while (due := self.engine.next_deadline()) <= self._now:
             self.engine.tick(due)
             self._drain()
@@ -202,12 +200,16 @@ class FrameReplay:
                     self.left_live[event.reason.name] += 1
         for effect in effects:
             if isinstance(effect, FetchBooks):
-                self.engine.books_failed(effect.request, self._now)
+                self._fetch(effect)
             elif isinstance(effect, (OpenSocket, Subscribe)):
                 self._socket_of |= {self._market_of[each]: effect.socket for each in effect.asset_ids}
                 if isinstance(effect, OpenSocket):
                     self.engine.connected(effect.socket, self._now)
         self._tell(events, self.engine.dirty())
+
+    def _fetch(self, asked: FetchBooks) -> None:
+        """Answer a question to REST: nobody is there."""
+        self.engine.books_failed(asked.request, self._now)
 
     def _tell(self, events: list[Event], changed: tuple[str, ...]) -> None:
         """Hear what happened, and which books changed; for whoever builds on this."""

@@ -17,6 +17,7 @@ from attrs import asdict
 
 from polymirror.errors import ConfigError
 from polymirror.journal.format import FORMAT, End, Header, stamp
+from polymirror.journal.recorded import Recorded
 from polymirror.journal.recorder import RecordingEngine
 from polymirror.journal.writer import Writer
 
@@ -58,13 +59,10 @@ class Journal:
         self.session: str = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._writer = Writer(folder, self.session, self._header, config.journal)
         self._recorder: RecordingEngine | None = None
-        self._files = 0
 
     @classmethod
-    def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self | None:
-        """Make the journal that a mirror was asked for; None: none was. Raises ConfigError for what is no path."""
-        if folder is None:
-            return None
+    def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self:
+        """Make the journal that a mirror was asked for. Raises ConfigError for what is no path."""
         if not isinstance(folder, (str, Path)) or not str(folder):
             raise ConfigError("journal", folder, "the path of a folder")
         return cls(Path(folder), config, seed, wall)
@@ -72,25 +70,31 @@ class Journal:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         config = self._config
-        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, config.journal.book_seconds)
+        seconds = config.journal.book_seconds
+        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, seconds, self.count_files)
         return self._recorder
 
     def record(self, engine: RecordingEngine) -> None:
         """Record an engine that somebody else made, and that gives its lines to :meth:`put`."""
         self._recorder = engine
 
-    def put(self, line: Line) -> None:
-        """Have a line written."""
-        writer = self._writer
-        writer.put(line)
-        if self._files != writer.files:
-            # Whoever opens the new file alone needs all books.
-            self._files = writer.files
-            if self._recorder is not None:
-                self._recorder.record_books()
+    @property
+    def put(self) -> Callable[[Line], None]:
+        """What has a line written."""
+        return self._writer.put
+
+    def count_files(self) -> int:
+        """Return how many files were begun: whoever opens a new one alone needs all books."""
+        return self._writer.files
 
     def _header(self, number: int, first: Line) -> Header:
         return make_header(self._config, self._seed, self.session, number, first)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What was recorded so far."""
+        lines = 0 if self._recorder is None else self._recorder.lines
+        return Recorded(self.session, self.folder, self._writer.files, lines, self._writer.lost, self._writer.bytes)
 
     def start(self, now: Callable[[], float], warn: Callable[[str, str], None]) -> Callable[[], None]:
         """Begin to write; return what ends it. ``warn`` hears by kind and detail what keeps it from writing.

@@ -18,6 +18,7 @@ from polymirror.core.fees import FeeSchedule
 from polymirror.core.messages import decode_books
 from polymirror.errors import ConfigError, DecodeError, UnknownToken
 from polymirror.journal.format import (
+    MADE,
     Answered,
     Asked,
     Closed,
@@ -31,6 +32,8 @@ from polymirror.journal.format import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polymirror.core.events import Event
     from polymirror.core.messages import Snapshot
     from polymirror.journal.format import Header, Line
@@ -99,7 +102,7 @@ class Player:
     def _answered(self, line: Answered, now: float) -> None:
         engine = self.engine
         if line.what == "books":
-            engine.books(line.request, self._books(line), now, line.failed, line.why)
+            engine.books(line.request, books_in(line, self._asked.pop(line.request, ())), now, line.failed, line.why)
         elif line.what == "books_failed":
             engine.books_failed(line.request, now, line.why)
         elif line.what == "market":
@@ -107,24 +110,13 @@ class Player:
         else:
             engine.server_time(line.seconds, seconds_of(line.sent), seconds_of(line.received))
 
-    def _books(self, line: Answered) -> dict[str, Snapshot]:
-        """Read the texts of an answer as the client does."""
-        asked, found = self._asked.pop(line.request, ()), {}
-        for body in line.bodies:
-            text = unpack(body.text, "" if body.form == "made" else body.form)
-            wanted = frozenset(asked if body.tokens is None else body.tokens)
-            books = decode_books(text if isinstance(text, bytes) else text.encode())
-            # One that was written from the books has those that were taken, whatever was asked for.
-            found.update({book.asset_id: book for book in books if body.form == "made" or book.asset_id in wanted})
-        return found
-
     def _used(self, line: Used, now: float) -> None:
         engine = self.engine
         match line.what:
             case "track":
                 constants = None if line.constants is None else Constants(*line.constants)
                 fee = line.fee
-                terms = None if fee is None else FeeSchedule(_decimal(fee[0]), fee[1], fee[2], _decimal(fee[3]))
+                terms = None if fee is None else FeeSchedule(decimal_in(fee[0]), fee[1], fee[2], decimal_in(fee[3]))
                 engine.track(line.market, line.tokens, now, constants=constants, fee=terms)
             case "untrack":
                 engine.untrack(line.market, now)
@@ -136,7 +128,20 @@ class Player:
                 engine.listen(wanted=line.wanted)
 
 
-def _decimal(text: str) -> Decimal:
+def books_in(line: Answered, asked: Sequence[str]) -> dict[str, Snapshot]:
+    """Read the texts of an answer, of what was ``asked`` for, as the client does. Raises DecodeError."""
+    found: dict[str, Snapshot] = {}
+    for body in line.bodies:
+        text = unpack(body.text, "" if body.form == MADE else body.form)
+        wanted = frozenset(asked if body.tokens is None else body.tokens)
+        books = decode_books(text if isinstance(text, bytes) else text.encode())
+        # One that was written from the books has those that were taken, whatever was asked for.
+        found.update({book.asset_id: book for book in books if body.form == MADE or book.asset_id in wanted})
+    return found
+
+
+def decimal_in(text: str) -> Decimal:
+    """Read an exact number. Raises DecodeError for what is none."""
     try:
         return Decimal(text)
     except InvalidOperation as error:

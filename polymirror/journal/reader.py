@@ -20,7 +20,7 @@ from polymirror.journal.disk import EXTRA, FRAME_SECONDS, NAME, Indexed, index_o
 from polymirror.journal.format import FORMAT, Book, Header, Lost, read_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from polymirror.journal.format import Line
 
@@ -97,7 +97,10 @@ class JournalFile:
 
 
 class _Lines:
-    """The lines in one stretch of a file. Iterate once; afterwards ``trouble`` says why it ended before its end."""
+    """The lines in one stretch of a file. Iterate once; afterwards ``trouble`` says what was damaged in it.
+
+    A torn last line is no damage: somebody was killed, or is still writing.
+    """
 
     def __init__(self, source: IO[bytes], limit: float = float("inf")) -> None:
         self._source = source
@@ -107,25 +110,8 @@ class _Lines:
 
     def __iter__(self) -> Iterator[Line]:
         rest = b""
-        while True:
-            try:
-                piece = self._source.read(PIECE)
-            except Exception as error:
-                # Whatever library reads zstd has an error of its own.
-                if type(error).__name__ != "ZstdError":
-                    raise
-                self.trouble = f"the packed data are damaged: {error}"
-                return
-            if not piece:
-                if rest:
-                    self.trouble = "the last line is torn"
-                return
-            self._limit -= len(piece)
-            if self._limit < 0:
-                self.trouble = "there is more in it than was ever packed at once"
-                return
-            whole, end, torn = (rest + piece).rpartition(b"\n")
-            rest = torn
+        for piece in self._pieces():
+            whole, end, rest = (rest + piece).rpartition(b"\n")
             if len(rest) > MAX_LINE_BYTES:
                 self.trouble = f"a line is longer than {MAX_LINE_BYTES >> 20} MiB"
                 return
@@ -138,6 +124,21 @@ class _Lines:
                 if line is not None:
                     self.last = line
                     yield line
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the text as it is unpacked, to its end or to the first damage."""
+        try:
+            while piece := self._source.read(PIECE):
+                self._limit -= len(piece)
+                if self._limit < 0:
+                    self.trouble = "there is more in it than was ever packed at once"
+                    return
+                yield piece
+        except Exception as error:
+            # Whatever library reads zstd has an error of its own.
+            if type(error).__name__ != "ZstdError":
+                raise
+            self.trouble = f"the packed data are damaged: {error}"
 
 
 def _unpacker(raw: IO[bytes]) -> IO[bytes]:
@@ -236,36 +237,31 @@ class Session:
         for at, file in enumerate(self.files[number:]):
             yield from file.lines(frame if at == 0 else 0)
 
-    def first_frame(self, wall: float | None, tokens: Collection[str]) -> Place:
+    def begin(self, wall: float | None, tokens: Collection[str]) -> tuple[Place, dict[str, Place]]:
         """Return where to read from, to have these books (all, if there are none) at a time of day; None: at all times.
 
-        That is the oldest of the places where they were recorded whole last, if these are not too long ago.
+        That is the oldest of the places where they were recorded whole last, if these are not too long ago; where
+        older ones are comes with it, by token.
         """
-        if wall is None:
-            return BEGINNING
         present, newest = BEGINNING, dict[str, tuple[float, Place]]()
-        for place, frame in self._frames():
+        for place, frame in self._frames() if wall is not None else ():
             at = frame.w / 1e9
-            if at > wall:
+            if at > (wall or 0.0):
                 break
             present = place
             newest |= {token: (at, place) for token in frame.books if not tokens or token in tokens}
-        if not newest:
-            return BEGINNING
-        return min([place for at, place in newest.values() if at >= wall - BACK_SECONDS], default=present)
+        if wall is None or not newest:
+            return BEGINNING, {}
+        first = min([place for at, place in newest.values() if at >= wall - BACK_SECONDS], default=present)
+        return first, {token: place for token, (_, place) in newest.items() if place < first}
 
-    def older_books(self, before: Place, tokens: Collection[str]) -> Iterator[Book]:
-        """Yield the newest whole book of each of these tokens (all, if there are none) from before a place."""
-        newest: dict[str, Place] = {}
-        for place, frame in self._frames():
-            if place >= before:
-                break
-            newest |= {token: place for token in frame.books if not tokens or token in tokens}
-        for place in sorted(set(newest.values())):
+    def whole_books(self, places: Mapping[str, Place]) -> Iterator[Book]:
+        """Yield the newest whole book of each token in the frame that is named for it."""
+        for place in sorted(set(places.values())):
             file, found = self.files[place[0]], dict[str, Book]()
             end = file.frames[place[1]].at + file.frames[place[1]].size
             for line in file.lines(place[1], until=end):
-                if isinstance(line, Book) and newest.get(line.token) == place:
+                if isinstance(line, Book) and places.get(line.token) == place:
                     found[line.token] = line
             yield from found.values()
 
@@ -289,7 +285,9 @@ def sessions(source: Path | bytes) -> tuple[Session, ...]:
                 # Killed before its first second was over.
                 continue
         if not files:
-            raise PolymirrorError(f"there is no journal in {source}: its files are named *.jsonl.zst")
+            raise PolymirrorError(
+                f"there is no journal in {source}, no *.jsonl.zst: of another recording give one of the files"
+            )
     else:
         files = [open_journal(source)]
     names = dict.fromkeys(file.header.session for file in files)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from polymirror.config import check_instance
 from polymirror.errors import ConfigError
-from polymirror.journal.incident.incidents import IncidentNote, Incidents
+from polymirror.journal.incident.incidents import Incidents
 from polymirror.journal.journal import Journal, make_header
 
 if TYPE_CHECKING:
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from polymirror.config import MirrorConfig
+    from polymirror.journal.recorded import IncidentNote, Recorded
     from polymirror.journal.recorder import RecordingEngine
+    from polymirror.venue.rest import Bodies
 
 CLOSE_SECONDS: Final = 5.0
 """Bundles that wait to be written at the end are waited for, so long at most."""
@@ -40,37 +41,56 @@ class Recording:
         name_of: Callable[[str], str],
     ) -> None:
         self._config = config
-        self._journal = Journal.of(journal, config, seed, wall)
-        self.incidents: Incidents | None = None
+        self._journal = None if journal is None else Journal.of(journal, config, seed, wall)
+        self._incidents: Incidents | None = None
         if incidents is not None:
             if not isinstance(incidents, (str, Path)) or not str(incidents):
                 raise ConfigError("incidents", incidents, "the path of a folder")
             began = f"{datetime.fromtimestamp(wall(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
             session = began if self._journal is None else self._journal.session
-            self.incidents = Incidents(
+            self._incidents = Incidents(
                 Path(incidents), config, lambda number, first: make_header(config, seed, session, number, first), wall,
                 name_of,
             )  # fmt: skip
 
-    def engine(self, rng: Random) -> RecordingEngine | None:
-        """Make the engine that is recorded; None: nothing is to be."""
-        if self.incidents is None:
-            return None if self._journal is None else self._journal.engine(rng)
-        put = None if self._journal is None else self._journal.put
-        made = self.incidents.engine(self._config.engine, rng, put, self._config.journal.book_seconds)
-        if self._journal is not None:
-            self._journal.record(made)
+    @property
+    def recorded(self) -> Recorded | None:
+        """What was recorded so far. None: no journal is kept."""
+        return None if self._journal is None else self._journal.recorded
+
+    def notes(self, token: str | None) -> tuple[IncidentNote, ...]:
+        """Return the newest incidents, newest first: all, or those of the market with this token."""
+        return () if self._incidents is None else self._incidents.notes(token)
+
+    def engine(self, rng: Random) -> RecordingEngine:
+        """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
+        if self._incidents is not None:
+            config = self._config
+            made: RecordingEngine = self._incidents.engine(
+                config.engine, rng, self._journal, config.journal.book_seconds
+            )
+            if self._journal is not None:
+                self._journal.record(made)
+        elif self._journal is not None:
+            made = self._journal.engine(rng)
+        else:
+            raise ConfigError("journal", None, "the path of a folder, or one for incidents")
+        self._recorder = made
         return made
+
+    def note_bodies(self, request: int, bodies: Bodies) -> None:
+        """Keep the texts of an answer that the engine takes next."""
+        self._recorder.note_bodies(request, bodies)
 
     def start(self, now: Callable[[], float], warn: Callable[[str, str], None]) -> Callable[[], None]:
         """Begin to write; return what ends it. ``warn`` hears by kind and detail what is to be told. Raises nothing."""
         self._now, self._warn = now, warn
         ends = [] if self._journal is None else [self._journal.start(now, warn)]
-        if self.incidents is not None:
-            self.incidents.start()
+        if self._incidents is not None:
+            self._incidents.start()
 
         def stop() -> None:
-            incidents = self.incidents
+            incidents = self._incidents
             if incidents is not None:
                 complete = incidents.stop(now(), CLOSE_SECONDS)
                 incidents.tell(warn)
@@ -85,25 +105,5 @@ class Recording:
         """Tell what happened to the files since the last call."""
         if self._journal is not None:
             self._journal.tell()
-        if self.incidents is not None:
-            self.incidents.tell(self._warn)
-
-
-class Recorded(Protocol):
-    """What is needed of a mirror to tell of its incidents."""
-
-    _recording: Recording
-
-
-class Explained:
-    """A mirror's method that tells of its incidents."""
-
-    def incidents(self: Recorded, token: str | None = None) -> tuple[IncidentNote, ...]:
-        """Return the newest incidents, newest first, 200 at most: all, or those of the market with this token.
-
-        None are noted by a mirror that is given no folder for ``incidents``. Raises ConfigError for what is no token.
-        """
-        if token is not None:
-            check_instance("token", token, str)
-        incidents = self._recording.incidents
-        return () if incidents is None else incidents.notes(token)
+        if self._incidents is not None:
+            self._incidents.tell(self._warn)

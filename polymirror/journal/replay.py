@@ -111,14 +111,20 @@ class Replay:
         if unseen:
             raise UnknownToken(min(unseen))
 
-    def steps(self, *, speed: float | None = None, sleep: Callable[[float], None] = time.sleep) -> Iterator[Step]:
+    def steps(
+        self,
+        *,
+        speed: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Iterator[Step]:
         """Yield every line from the start on, replayed; ``speed`` 1 as fast as it was, 10 ten times so, None at once.
 
-        Raises ConfigError for a speed of 0 or less.
+        ``sleep`` and ``clock``, in seconds, are those by which it waits. Raises ConfigError for a speed of 0 or less.
         """
         if speed is not None and not speed > 0:
             raise ConfigError("speed", speed, "a number above 0")
-        pace = None if speed is None else _Pace(speed, sleep)
+        pace = None if speed is None else _Pace(speed, sleep, clock)
         for session in self.sessions:
             if self._start is not None and session.over_before(self._start):
                 continue
@@ -132,21 +138,24 @@ class Replay:
                 yield step
 
     def _of_session(self, session: Session) -> Iterator[Step]:
-        first = session.first_frame(self._start, self._wanted)
+        first, older = session.begin(self._start, self._wanted)
         player: Player | Primed
         if session.whole and first == BEGINNING:
             player = Player(session.header)
             lines = _numbered(session.lines(), 0)
         else:
             player, self.exact = Primed(session.header), False
-            lines = chain(session.older_books(first, self._wanted), _numbered(session.lines(first), None))
+            lines = chain(session.whole_books(older), _numbered(session.lines(first), None))
         self._player = player
         for line in lines:
+            if isinstance(line, Header):
+                continue
             if isinstance(line, Lost):
                 self.lost += max(1, line.count)
                 if isinstance(player, Player):
                     # Some inputs are missing, so it would do something else from here on.
-                    player = self._player = Primed(session.header)
+                    markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
+                    player = self._player = Primed(session.header, markets, player.now)
                     self.exact = False
             if isinstance(player, Player) or self._concerns(line):
                 yield self._step(session, player, line)
@@ -188,13 +197,14 @@ def _numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:
 class _Pace:
     """Keeps the distances between steps."""
 
-    def __init__(self, speed: float, sleep: Callable[[float], None]) -> None:
+    def __init__(self, speed: float, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
         self._speed = speed
         self._sleep = sleep
+        self._clock = clock
         self._began: tuple[float, float] | None = None
 
     def wait_for(self, wall: float) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self._began is None:
             self._began = (wall, now)
         due = self._began[1] + (wall - self._began[0]) / self._speed

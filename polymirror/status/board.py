@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from polymirror.core.states import BookState, Reason
-from polymirror.core.units import PRICE_SCALE, price_to_wire
+from polymirror.core.units import PRICE_SCALE, price_to_wire, size_to_wire
 from polymirror.status.trail import CELL_SECONDS, Trail
 
 if TYPE_CHECKING:
@@ -24,16 +24,13 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (
     "state", "reason", "since", "proven", "proof", "settled", "epoch", "doubts", "refused", "resyncs", "planned",
-    "bid", "ask", "bids", "asks",
+    "bid", "bid_size", "ask", "ask_size", "bids", "asks",
 )  # fmt: skip
 """What a row has after its key. ``since`` and ``proven``: moments; ``resyncs`` those that were not planned; ``bid`` and
-``ask``: the best prices of a LIVE book; ``bids`` and ``asks``: how many levels there are."""
+``ask`` with their sizes: the best levels of a LIVE book; ``bids`` and ``asks``: how many levels there are."""
 
 MAX_NAMED: Final = 20
 """Sockets, and things that are not found, that a message names."""
-
-MAX_LEVELS: Final = 100
-"""Levels of each side of one book that are told."""
 
 STATES: Final = {
     state: state.name
@@ -53,6 +50,8 @@ class Board:
         self._trail = trail
         self._problems = problems
         self._title = title
+        # When this began to be told.
+        self._began = mirror.now()
         # By token: the small number that stands for it.
         self._keys: dict[str, int] = {}
         self._next_key = 0
@@ -78,7 +77,7 @@ class Board:
                 rows.append((key, *row))
                 # A strip goes on by itself while its state lasts.
                 if before is None or before[:3] != row[:3]:
-                    strips[key] = self._trail.strip(token)
+                    strips[key] = self._trail.letters(token)
             self._rows[token], self._names[token] = row, name
         gone = self._forget(status)
         self._head = self._new_head(status)
@@ -94,7 +93,7 @@ class Board:
                 "head": self._head,
                 "names": {self._keys[token]: (token, *name) for token, name in self._names.items()},
                 "rows": [(self._keys[token], *row) for token, row in self._rows.items()],
-                "strips": {self._keys[token]: self._trail.strip(token) for token in self._rows},
+                "strips": {self._keys[token]: self._trail.letters(token) for token in self._rows},
             }
         )
 
@@ -114,18 +113,21 @@ class Board:
         return [self._keys.pop(token) for token in gone]
 
     def _row(self, book: TokenStatus, at: float) -> Row:
-        bid = ask = None
+        bid: tuple[str | None, str | None] = (None, None)
+        ask = bid
         if book.state is BookState.LIVE:
             raw = self._mirror.peek(book.token).levels
-            bid = price_to_wire(raw.bid_keys[-1]) if raw.bid_keys else None
-            ask = price_to_wire(PRICE_SCALE - raw.ask_keys[-1]) if raw.ask_keys else None
+            if raw.bid_keys:
+                bid = (price_to_wire(raw.bid_keys[-1]), size_to_wire(raw.bid_sizes[-1]))
+            if raw.ask_keys:
+                ask = (price_to_wire(PRICE_SCALE - raw.ask_keys[-1]), size_to_wire(raw.ask_sizes[-1]))
         planned = book.resyncs.get(Reason.SCHEDULED.name, 0)
         return (
             book.state.name, book.reason.name, round(book.since, 3),
             None if book.proof_age is None else round(at - book.proof_age, 3),
             None if book.proof is None else book.proof.value, book.settled, book.epoch, book.doubts,
             book.refused_reads, sum(book.resyncs.values()) - planned, planned,
-            bid, ask, book.bid_levels, book.ask_levels,
+            *bid, *ask, book.bid_levels, book.ask_levels,
         )  # fmt: skip
 
     def _new_head(self, status: MirrorStatus) -> dict[str, Any]:
@@ -135,6 +137,7 @@ class Board:
         lags = [each.lag for each in sockets if each.lag is not None]
         return {
             "title": self._title,
+            "began": self._began,
             "at": round(status.at, 3),
             "running": status.running,
             "states": {name: status.totals.states.get(name, 0) for name in STATES.values()},

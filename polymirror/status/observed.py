@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from polymirror.core.events import Transition
     from polymirror.core.view import BookView
     from polymirror.status.health import MirrorStatus
+    from polymirror.status.pulse import Pulse
 
 T = TypeVar("T")
 
@@ -37,6 +38,14 @@ class Observed(Protocol):
     @property
     def failed_callbacks(self) -> int:
         """Calls of callbacks that raised."""
+
+    @property
+    def budget_left(self) -> int | None:
+        """Calls of REST that could be made at once."""
+
+    @property
+    def pulse(self) -> Pulse:
+        """What it measures of itself."""
 
     def now(self) -> float:
         """Return its monotonic clock in seconds."""

@@ -1,18 +1,23 @@
-"""How a mirror serves its status: the part of :class:`polymirror.mirror.Mirror` that starts the server."""
+"""How a mirror says how it is, and serves that: a part of :class:`polymirror.mirror.Mirror`."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from polymirror.config import check_each, check_instance
+from polymirror.core.engine import Engine
 from polymirror.errors import ConfigError
-from polymirror.serving.addresses import LOOPBACK
+from polymirror.serving.addresses import LOOPBACK, MAX_PORT, is_port
+from polymirror.shell.listing import Listing
+from polymirror.status.health import MirrorStatus, Records
 from polymirror.status.observed import Observed
+from polymirror.status.pulse import Pulse
 from polymirror.status.server import StatusServer
 from polymirror.status.verdict import checked_share
-
-MAX_PORT: Final = 65_535
+from polymirror.venue.gamma import Gamma
+from polymirror.venue.rest import Clob
 
 
 class Servable(Observed, Protocol):
@@ -25,8 +30,44 @@ class Servable(Observed, Protocol):
     def _check_running(self) -> None: ...
 
 
-class Served:
-    """A mirror's method for serving its status."""
+class Served(ABC):
+    """A mirror's methods for telling how it is."""
+
+    engine: Engine
+    clob: Clob
+    gamma: Gamma
+    seed: int
+    _listing: Listing
+    _records: Records
+
+    @property
+    @abstractmethod
+    def _runs(self) -> bool:
+        """Inside of its block."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Return its monotonic clock in seconds."""
+
+    @property
+    def budget_left(self) -> int | None:
+        """Calls of REST that could be made at once before the rate budget is spent; None while it does not run."""
+        return self.clob.budget_left if self._runs else None
+
+    @property
+    def pulse(self) -> Pulse:
+        """What it measures of itself; for its metrics."""
+        return self._records.pulse
+
+    def status(self) -> MirrorStatus:
+        """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
+
+        Works before the start and after the end, too. Every number has its unit in its description.
+        """
+        trouble = self.gamma.trouble if self._runs else ""
+        known = self._records.known(self._listing.markets.values(), self.budget_left, trouble)
+        engine, missing = self.engine.status(self.now(), known), self._listing.missing
+        return MirrorStatus.of(engine, self._records, seed=self.seed, running=self._runs, missing=missing)
 
     async def serve_status(
         self: Servable,
@@ -61,8 +102,3 @@ class Served:
         self._spawn(server.run(), "status server")
         await server.wait_listening()
         return server
-
-
-def is_port(value: object) -> bool:
-    """Whether a value is the number of a port; 0 stands for any free one."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PORT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from attrs import evolve
 
 from bots.common.risk import limits
@@ -41,6 +42,8 @@ def test_more_doubts_than_are_remembered_let_nothing_be_bought_until_cash_and_sh
     assert asked(crowd(monkeypatch, 9)) is None
     risk = crowd(monkeypatch, 12)
     assert asked(risk) is RiskReason.POSITIONS
+    risk.seen(set())
+    assert asked(risk) is RiskReason.POSITIONS  # too early: the chain may be behind
     later = NOW + limits.SETTLED_MS
     risk.advance(later)
     risk.seen({"3"})
@@ -48,6 +51,18 @@ def test_more_doubts_than_are_remembered_let_nothing_be_bought_until_cash_and_sh
     risk.seen(set())
     assert asked(risk, later) is None
     assert not risk.doubted
+
+
+@pytest.mark.parametrize("room", [10, 0])
+def test_a_clock_that_was_ahead_keeps_no_doubt_for_longer(monkeypatch, room):
+    monkeypatch.setattr(limits, "MAX_ENTRIES", room)
+    risk = Risk(RiskLimits())
+    risk.hold(NOW + 3_600_000, entry(1))
+    risk.doubt(NOW + 3_600_000, "c1", Decimal(0))
+    for at_ms, doubted in ((NOW, True), (NOW + limits.SETTLED_MS, False)):
+        risk.advance(at_ms)
+        risk.seen(set())
+        assert risk.doubted is doubted
 
 
 def test_an_order_that_ended_right_before_a_restart_is_in_doubt_for_as_long_as_without_one():

@@ -74,7 +74,7 @@ def test_what_a_sale_pays_in_fees_is_no_doubt():
     world = World()
     world.start()
     world.begin(an_order(), FILLED, final=True)
-    sold = Result(outcome=Outcome.FILLED, shares=Decimal(5), money=Decimal("2.5"), fee=FEE, order_id="0xb")
+    sold = Result(outcome=Outcome.FILLED, shares=Decimal(5), money=Decimal(4), fee=FEE, order_id="0xb")
     world.begin(a_sale(), evolve(sold, outcome=Outcome.UNKNOWN))
     world.venue.answers["resolve"] = [sold]
     world.start()
@@ -84,7 +84,15 @@ def test_what_a_sale_pays_in_fees_is_no_doubt():
 @pytest.mark.parametrize("fee", ["-0.01", "10.01"])
 def test_a_fee_that_pays_us_or_is_more_than_the_shares_can_bring_is_none(fee):
     assert f"fee of {fee}" in beyond(an_order(), [a_trade(fee=fee)])
-    assert beyond(an_order(), [a_trade(fee="10"), a_trade("0", "0", fee="0")][:1]) == ""
+    assert beyond(an_order(), [a_trade(fee="10")]) == ""
+
+
+@pytest.mark.parametrize("shares", ["10000", "1000000", "10.02", "9.98"])
+def test_shares_that_the_money_does_not_buy_at_the_price_are_not_booked(shares):
+    assert f"of {shares} shares at 0.6 is said to be for 6 pUSD" in beyond(
+        an_order(), [a_trade(shares, price=Decimal("0.6"))]
+    )
+    assert beyond(an_order(), [a_trade("10.016", price=Decimal("0.6"))]) == ""
 
 
 @pytest.mark.slow

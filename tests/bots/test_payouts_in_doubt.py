@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 
 from bots.common.orders.order import Outcome, Result
 from bots.testing.liars import measure
@@ -59,6 +60,36 @@ def test_a_redemption_that_is_refused_for_long_stops_nothing():
     assert world.stopped == []
 
 
+def test_a_doubt_that_is_over_when_a_person_is_told_stops_nothing():
+    world = held(redeem=[NO_MATCH, REFUSED])
+    world.settle(WON, seconds=700)
+    assert world.told
+    assert world.stopped == []
+
+
+def test_money_that_was_there_before_is_no_payout():
+    world = held(redeem=[redeemed("10")])
+    world.venue.pays = False
+    world.venue.cash += 500
+    world.settle(WON, seconds=60)
+    assert world.account.positions
+    assert len(world.stopped) == 1
+    world.venue.cash += 10
+    world.settle(WON, seconds=60)
+    assert world.account.positions == {}
+
+
+def test_money_of_one_payout_is_not_that_of_another():
+    world = held(redeem=[redeemed("10")], holdings=[{UP: "10"}, {UP: "10", "201": "10"}])
+    world.begin(an_order("0xm2", "201", client_id="b"), evolve(FILLED, order_id="0xb"), final=True)
+    world.venue.pays = False
+    world.settle(WON, seconds=5)
+    world.settle({"201": Decimal(1)}, market="0xm2", seconds=5)
+    world.venue.cash += 10
+    world.settle({"201": Decimal(1)}, market="0xm2", seconds=60)
+    assert len(world.account.positions) == 1
+
+
 def test_a_winner_that_our_own_prices_contradict_stops_buying_at_once():
     world = held(redeem=[redeemed("0")])
     world.settle(LOST, doubt=DOUBT)
@@ -71,6 +102,15 @@ def test_shares_that_are_said_to_be_worthless_and_are_not_are_redeemed_and_booke
     world.settle(LOST, doubt=DOUBT, seconds=60)
     assert world.account.totals.profit == Decimal("3.9825")
     assert any("was worth 10.0000 pUSD" in line for line in world.told)
+
+
+def test_what_they_paid_may_be_seen_late():
+    world = held(redeem=[redeemed("10"), NO_MATCH])
+    world.venue.pays = False
+    world.settle(LOST, doubt=DOUBT, seconds=10)
+    world.venue.cash += 10
+    world.settle(LOST, seconds=60)
+    assert world.account.totals.profit == Decimal("3.9825")
 
 
 @pytest.mark.parametrize("answer", [redeemed("0"), redeemed("0", exact=False), NO_MATCH])
@@ -88,6 +128,25 @@ def test_shares_in_doubt_are_kept_while_the_chain_has_not_decided_and_not_for_ev
     assert world.account.positions
     world.settle(LOST, seconds=7_200)
     assert world.account.positions == {}
+
+
+def test_what_our_own_prices_do_not_confirm_is_redeemed_before_it_is_called_worthless_and_stops_nothing():
+    world = held(redeem=[redeemed("10")])
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.totals.profit == Decimal("3.9825")
+    assert world.stopped == []
+    world = held(redeem=[redeemed("0")])
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.positions == {}
+    assert world.told == []
+
+
+def test_money_of_something_else_is_not_what_worthless_shares_paid():
+    world = held(redeem=[redeemed("0", exact=False), NO_MATCH])
+    world.venue.cash += 10
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.positions == {}
+    assert world.account.totals.payouts == 0
 
 
 def test_without_a_doubt_nobody_redeems_what_is_worthless():

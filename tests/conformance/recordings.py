@@ -162,8 +162,7 @@ class Played(FrameReplay):
 
     def connection(self, at: float) -> None:
         """The next frames come from a new connection: what the one before brought is outdated."""
-        self._now = max(self._now, at)
-        self._advance()
+        self.pass_time(at)
         if self.engine.tokens:
             self.engine.disconnected(LINE, self._now)
             self.engine.connected(LINE, self._now)

@@ -126,7 +126,7 @@ def test_an_empty_recording_is_called_empty(content, pack, tmp_path, capsys):
 
 def test_no_name_and_a_folder_are_told_apart(tmp_path, capsys):
     assert "the name of the recording is empty" in refused(capsys, "")
-    assert "is a folder: give one of the files in it" in refused(capsys, tmp_path)
+    assert "of another recording give one of the files" in refused(capsys, tmp_path)
 
 
 @pytest.mark.parametrize("pack", [PACKED[name] for name in ("gzip", "zstd", "bzip2")])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.money.fees import schedule_of
+from bots.common.money.amounts import SIZE_STEP, floor_to
+from bots.common.money.fees import highest_cost, schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
 from bots.common.orders.facts import FactLimits, must_agree
 from bots.common.orders.order import Order, OrderTerms, Side, TimeInForce
@@ -77,6 +78,18 @@ class Leg:
     reserve: Decimal
     """The most it costs in pUSD, fee included, over all prices up to its limit."""
 
+    @classmethod
+    def buy(cls, token: str, price: Decimal, money: Decimal, tick: Decimal, fee: FeeSchedule) -> Leg:
+        """Buy for so much money at this price or better; what it costs at most is reserved."""
+        reserve = highest_cost(fee, price, money)
+        return cls(token=token, side=Side.BUY, price=price, amount=money, tick=tick, reserve=reserve)
+
+    @classmethod
+    def sell(cls, token: str, price: Decimal, shares: Decimal, tick: Decimal) -> Leg:
+        """Sell so many shares, cut to hundredths, at this price or better."""
+        amount = floor_to(shares, SIZE_STEP)
+        return cls(token=token, side=Side.SELL, price=price, amount=amount, tick=tick, reserve=Decimal(0))
+
     def order(self, client_id: str, terms: Terms, tif: TimeInForce, now_ms: int) -> Order:
         """Make the order. Raises OrderInvalid."""
         shared: OrderTerms = {
@@ -113,8 +126,10 @@ class Intent:
     """Says on the leased books, in the order of ``tokens``, what to trade; it must be pure."""
     deadline: float = 5.0
     """Seconds after which no leg leaves any more."""
-    unwind: Decimal | None = None
-    """When a leg trades nothing, what others bought is sold at this price or better; ``None``: it is kept."""
+    tif: TimeInForce | None = None
+    """``None``: as the manager is told for all."""
+    group_id: str = ""
+    """The group that it completes or ends, as in the ledger: then it heeds neither cooldown nor pause."""
     fair: Decimal | None = None
     basis: Mapping[str, str] = field(factory=dict)
     """What it rests on, by name, for the record; see :meth:`~bots.common.ledger.ledger.Grounds.of`."""

@@ -23,10 +23,11 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
+from bots.common.orders.found import Reconciled, Wealth
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -71,34 +72,6 @@ class Patience:
     """So many readings of what is held."""
 
 
-@frozen(kw_only=True)
-class Reconciled:
-    """What a start found."""
-
-    resolved: tuple[tuple[Order, Result], ...] = ()
-    """Orders whose fate was unknown, and now is not."""
-    unresolved: tuple[Order, ...] = ()
-    """Orders whose fate still is unknown: their markets are not traded, and they are asked about again."""
-
-    def lines(self) -> tuple[str, ...]:
-        """Tell a person, one line for each finding."""
-        return (
-            *(f"order {order.client_id} was on its way: {result.outcome.value}" for order, result in self.resolved),
-            *(f"order {order.client_id} is still unknown: its market is left alone" for order in self.unresolved),
-        )
-
-
-@frozen(kw_only=True)
-class Wealth:
-    """What the venue says is owned, and how far its pUSD are from ours."""
-
-    positions: Mapping[str, Decimal]
-    gap: Decimal | None
-    """The venue's balance less what our books make it, open orders taken for nothing; ``None``: not known."""
-    clear: bool
-    """Whether nothing else is under way that the gap could be of."""
-
-
 @frozen
 class _Seen:
     """A difference, and in how many looks in a row it was the same."""
@@ -122,8 +95,8 @@ class Reconciler:
         stop: Callable[[str], None] = lambda _why: None,
         seen: Callable[[Collection[str]], None] = lambda _strange: None,
     ) -> None:
-        self.decided: set[str] = set()
-        """Markets that are being settled: their shares may go at any time."""
+        self.decided, self.merging = set[str](), set[str]()
+        """Markets that are being settled, and those in which a merge has left: their shares may go at any time."""
         self._ledger = ledger
         self._account = ledger.account
         self._venue = venue
@@ -249,9 +222,11 @@ class Reconciler:
         through = self._account.through
         held = await self._venue.holdings()
         known = self._account.through == through and await self._ledger.query("SELECT 1 FROM cash LIMIT 1")
+        totals = self._account.totals
         return Wealth(
             positions=held.positions,
             gap=self._gap(held) if known else None,
+            paid=EXACT.subtract(held.cash, EXACT.subtract(totals.cash, totals.payouts)),
             clear=not (self._account.claims or self._account.open.keys() - {apart_from}),
         )
 
@@ -274,7 +249,7 @@ class Reconciler:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held)
         await self._judge(held)
-        if not (self._account.open or self._account.claims or self.decided):
+        if not (self._account.open or self._account.claims or self.decided or self.merging):
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
@@ -355,9 +330,9 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings) -> None:
-        touched = {"", MISSING}
+        touched, moving = {"", MISSING}, self.decided | self.merging
         for token, position in tuple(self._account.positions.items()):
-            if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
+            if self._account.undecided(token) or self._account.claimed(token) or position.market in moving:
                 continue
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:

@@ -305,6 +305,11 @@ class Risk:
             if self._crowded_ms <= late and not strange:
                 self._crowded_ms = None
 
+    def gone(self, now_ms: int, money: Decimal) -> None:
+        """Tell that so much is missing and given up: as much of it as was in doubt is lost on that day."""
+        if lost := min(money, total(entry.money for _, entry in self._doubts.values())):
+            self._days.book(now_ms, -lost)
+
     def closed(self, now_ms: int, market: str, profit: Decimal) -> None:
         """Tell that the position in a market is settled, merged or sold, for this profit in pUSD (negative: a loss).
 

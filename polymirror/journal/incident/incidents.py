@@ -12,7 +12,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from polymirror.core.states import BookState, Reason
 from polymirror.core.units import PRICE_SCALE, price_to_wire, size_to_wire
@@ -21,6 +21,7 @@ from polymirror.journal.format import Incident, Moved, Shown, Ticked, seconds_of
 from polymirror.journal.incident.engine import WatchedEngine
 from polymirror.journal.incident.ring import Rings
 from polymirror.journal.incident.store import Bundle, Store
+from polymirror.journal.recorded import IncidentNote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.journal.format import Header, Line
     from polymirror.journal.incident.ring import Ring
+    from polymirror.journal.journal import Journal
 
 ORDINARY: Final = frozenset({Reason.SCHEDULED, Reason.REQUESTED, Reason.RESOLVED, Reason.CLOSED, Reason.DISCONNECT})
 """Reasons to leave LIVE that need no explanation."""
@@ -46,27 +48,6 @@ MAX_NOTES: Final = 200
 
 MAX_MOVES: Final = 1_000
 """Changes of state in one bundle."""
-
-
-@frozen
-class IncidentNote:
-    """One loss of trust that was worth a bundle: what is known of it without reading the bundle."""
-
-    at: float
-    """When it began, in seconds on the mirror's clock,"""
-    wall: float
-    """and in Unix seconds."""
-    market: str
-    tokens: tuple[str, ...]
-    token: str
-    """The first token whose book left LIVE,"""
-    name: str
-    """its market and outcome for people,"""
-    reason: Reason
-    """and why it did."""
-    detail: str
-    path: Path | None
-    """Where the bundle is, or will be once the incident is over; None: there were too many incidents for one."""
 
 
 @define(eq=False)
@@ -119,12 +100,11 @@ class Incidents:
         self._untold = 0
         self._last: Line | None = None
 
-    def engine(
-        self, config: EngineConfig, rng: Random, put: Callable[[Line], None] | None, book_seconds: float
-    ) -> WatchedEngine:
-        """Make the engine that is watched. Its lines go to ``put``, too, if there is one."""
-        sink = self.put if put is None else _both(put, self.put)
-        self._watched = WatchedEngine(config, rng, sink, self._wall, book_seconds, self.moved)
+    def engine(self, config: EngineConfig, rng: Random, journal: Journal | None, book_seconds: float) -> WatchedEngine:
+        """Make the engine that is watched. Its lines go to a journal, too, if there is one."""
+        sink = self.put if journal is None else _both(journal.put, self.put)
+        files = _none if journal is None else journal.count_files
+        self._watched = WatchedEngine(config, rng, sink, self._wall, book_seconds, files, self.moved)
         self._rings = Rings(self._config, self._watched.record_books, self._watched.carried_by)
         return self._watched
 
@@ -307,3 +287,8 @@ def _shown(view: BookView) -> Shown:
         tuple((price_to_wire(key), size_to_wire(size)) for key, size in bids),
         tuple((price_to_wire(PRICE_SCALE - key), size_to_wire(size)) for key, size in asks),
     )  # fmt: skip
+
+
+def _none() -> int:
+    """Count the files of no journal."""
+    return 0

@@ -175,7 +175,7 @@ class Hub:
     async def call(self, request: Request) -> Response:
         """Answer one HTTP call."""
         pairs = tuple(request.query_params.multi_items())
-        body = await _body(request)
+        body = await read_body(request)
         if body is None:
             return Response('{"error":"Payload Too Large"}', 413, {"Connection": "close"}, "application/json")
         call = Call(request.method, request.url.path, dict(pairs), body, dict(request.headers), pairs)
@@ -251,7 +251,7 @@ def build_app(hub: Hub, guard: Guard | None = None) -> ASGIApp:
     return with_transport
 
 
-async def _body(request: Request) -> bytes | None:
+async def read_body(request: Request) -> bytes | None:
     """What a client sends with a call; ``None``: too much of it."""
     body = bytearray()
     async for chunk in request.stream():

@@ -1,7 +1,7 @@
 """Markets of an earlier run's orders and positions: found at the start, and followed until they are decided.
 
-Those whose windows a worker can follow are handed to it; any other is asked about here. What is not listed blocks only
-itself. Called by :class:`~bots.updown.bot.Bot`.
+Those that a bot can follow itself are handed to it; any other is asked about here. What is not listed blocks only
+itself. Called by :class:`~bots.common.operate.app.App`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from bots.updown.rounds import window_of
 from polymirror.errors import VenueError
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from bots.common.ledger.account import Account
     from bots.common.orders.manager import OrderManager
-    from bots.updown.worker import AssetWorker
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
 
@@ -30,7 +28,7 @@ ASK_AGAIN: Final = 60.0
 
 
 class Earlier:
-    """What an earlier run left, of one account. ``tell`` is told of markets that no worker follows."""
+    """What an earlier run left, of one account. ``tell`` is told of markets that nobody else follows."""
 
     def __init__(self, account: Account, tell: Callable[[str], None]) -> None:
         self._account = account
@@ -48,8 +46,11 @@ class Earlier:
         known = self._markets.get(market)
         return None if known is None else _payouts(known)
 
-    async def find(self, gamma: Gamma, dealer: OrderManager, desks: Mapping[str, AssetWorker]) -> dict[str, str]:
-        """Find all of them; return a token of each that no worker follows from now on, by condition id."""
+    async def find(self, gamma: Gamma, dealer: OrderManager, adopt: Callable[[Market], bool]) -> dict[str, str]:
+        """Find all of them; return a token of each that nobody else follows from now on, by condition id.
+
+        ``adopt`` says whether somebody does.
+        """
         account = self._account
         tokens = {held.market: held.token for held in account.positions.values()}
         tokens |= {begun.order.market: begun.order.token for begun in account.open.values()}
@@ -58,13 +59,10 @@ class Earlier:
         left = {}
         for market, token in tokens.items():
             known = self._markets.get(market)
-            window = None if known is None else window_of(known)
             if payouts := self.payouts(market):
                 # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts)
-            if window is not None and window.asset in desks:
-                desks[window.asset].adopt(window)
-            else:
+                dealer.decide(market, payouts, confirmed=False)
+            if known is None or not adopt(known):
                 left[market] = token
         return left
 
@@ -74,7 +72,7 @@ class Earlier:
         while True:
             await self._find(gamma, market, token)
             if payouts := self.payouts(market):
-                dealer.decide(market, payouts)
+                dealer.decide(market, payouts, confirmed=False)
                 return
             asked += 1
             if asked == 1:

@@ -1,0 +1,1 @@
+"""Readers of recorded data: one module for each layout, over :mod:`bots.research.loaders.tables`."""
