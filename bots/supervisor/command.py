@@ -23,11 +23,12 @@ from bots.common.operate.profiles import BASE, layered, profiles_in, shown
 from bots.common.operate.settings import SettingsError
 from bots.common.secrets import hide
 from bots.supervisor.live import run_on_paper
-from bots.supervisor.universe import Universe, UniverseSettings, table
+from bots.supervisor.universe import Universe, UniverseSettings, best_asks, table
 from polymirror.errors import PolymirrorError
 from polymirror.harmless import escaped_lines
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.network import REAL
+from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,8 +143,12 @@ async def _on_paper(
 
 
 async def _look(settings: Settings) -> str:
-    async with Gamma(settings.mirror.rest, settings.mirror.endpoints, rng=random.Random()) as gamma:  # noqa: S311 - jitter
-        return table(await Universe(settings.universe, gamma, REAL.wall).survey(), time.time())
+    """Ask the venue for its lists, and for books where a screen needs them."""
+    service = settings.mirror.rest, settings.mirror.endpoints
+    rng = random.Random()  # noqa: S311 - jitter
+    async with Gamma(*service, rng=rng) as gamma, Clob(*service, rng=rng) as clob:
+        survey = await Universe(settings.universe, gamma, REAL.wall).survey(asks=partial(best_asks, clob))
+        return table(survey, time.time())
 
 
 def _options(name: str, profiles: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
