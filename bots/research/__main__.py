@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bots.common.errors import BotError
 from bots.research import datasets
+from bots.research.ticks import command as ticks
 from polymirror.errors import MissingExtra, PolymirrorError
 from polymirror.harmless import escaped_lines
 
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "datasets":
             return _datasets(options)
+        if options.command == "ticks":
+            return _ticks(options)
         return _run(options)
     except (BotError, PolymirrorError, OSError) as error:
         say(str(error), "stderr")
@@ -48,6 +51,12 @@ def _datasets(options: argparse.Namespace) -> int:
         return 0
     columns = dict(options.column or ())
     say(datasets.look_at(options.file, columns, options.table))
+    return 0
+
+
+def _ticks(options: argparse.Namespace) -> int:
+    columns = dict(options.column or ())
+    say(ticks.run(options, columns, Path(options.frames), Path(options.oracle)))
     return 0
 
 
@@ -85,7 +94,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     known = commands.add_parser("datasets", help="list the public sets of data, or look at a file")
     known.add_argument("file", type=Path, nargs="?", help="a file that you have: can it be read?")
     known.add_argument("--table", default="", help="of a SQLite file: the table")
-    known.add_argument("--column", type=_pair, action="append", metavar="OURS=THEIRS", help="what a column is called")
+    replayed = commands.add_parser("ticks", help="play one market frame by frame, through the bot's own parts")
+    ticks.add_options(replayed)
+    for each in (known, replayed):
+        each.add_argument(
+            "--column", type=_pair, action="append", metavar="OURS=THEIRS", help="what a column is called"
+        )
     return parser.parse_args(arguments)
 
 

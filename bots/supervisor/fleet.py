@@ -179,9 +179,9 @@ class Fleet(app.App[P, W]):
 
     def heard(self, order: Order, result: Result) -> None:
         """Pass what became of an order on to its market's engine."""
-        engine = self.engines.get(order.market)
-        if engine is not None:
-            engine.heard(order, result)
+        its = self.engines.get(order.market)
+        if its is not None:
+            its.heard(order, result)
 
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
@@ -192,7 +192,7 @@ class Fleet(app.App[P, W]):
         if not until_ms or now_ms < until_ms or dealer is None or dealer.under_way:
             return False
         busy = account.open or account.claims or dealer.merger.is_busy
-        busy = busy or any(engine.is_mending for engine in self.engines.values())
+        busy = busy or any(each.is_mending for each in self.engines.values())
         return not busy or now_ms > until_ms + PATIENCE_MS
 
     def mirrors(self) -> Iterable[Mirror]:
@@ -305,9 +305,9 @@ class Fleet(app.App[P, W]):
         if mirror is None or dealer is None:
             return
         terms = await self._learn(market, mirror)
-        engine = self.engines[market.condition_id] = self.engine(market, terms, mirror, dealer)
+        made = self.engines[market.condition_id] = self.engine(market, terms, mirror, dealer)
         try:
-            await engine.run()
+            await made.run()
         finally:
             self.engines.pop(market.condition_id, None)
 

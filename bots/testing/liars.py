@@ -219,7 +219,7 @@ def measure(names: Sequence[str], *, rounds: int, seed: int, settings: BotSettin
     return Found(
         names=" + ".join(names),
         told=text,
-        after_s=None if at is None or known is None else at - known,
+        after_s=None if at is None or known is None else max(at - known - max(each.wait for each in liars), 0),
         loss=loss,
         bound=settings.risk.max_daily_loss + settings.risk.max_trade,
         believed=bot.account.totals.profit,

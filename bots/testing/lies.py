@@ -26,6 +26,10 @@ LATER_S: Final = 2_400
 """Who lies later does so after so many seconds: several rounds have been settled by then."""
 
 
+PATIENCE_S: Final = 1_200
+"""The venue is given so long to say who won (``rounds.patience``)."""
+
+
 @define
 class Told:
     """One answer on its way to the bot, as a liar sees it."""
@@ -50,6 +54,8 @@ class Liar:
     """What the price feed says instead: of the run's memory, Unix ms, an asset and its true price."""
     delay: float = 0.0
     """Seconds by which the order service answers later."""
+    wait: float = 0.0
+    """Seconds for which an honest service may be as silent: they are no part of the time in which it is told."""
     known: str = ""
     """The first moment at which a bot can know: when the memory has this, by default when it lies first."""
 
@@ -90,9 +96,25 @@ def _swapped(told: Told, market: dict[str, Any]) -> None:
 def _loser_wins(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
         _swap(market, "outcomePrices")
-        # Of a window that was open before a bot began nothing is known to hold it against.
-        if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
-            told.mind.setdefault("decided", _now(told))
+        _note(told, "decided", market)
+
+
+def _note(told: Told, what: str, market: dict[str, Any]) -> None:
+    """Note the first lie about a window that opened in a bot's time: of others it has nothing to hold it against."""
+    if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
+        told.mind.setdefault(what, _now(told))
+
+
+def _open(told: Told, market: dict[str, Any]) -> None:
+    if market["closed"]:
+        _note(told, "decided", market)
+        market.update(closed=False, active=True, acceptingOrders=True)
+
+
+def _both_win(told: Told, market: dict[str, Any]) -> None:
+    if market["closed"]:
+        _note(told, "decided", market)
+        market["outcomePrices"] = json.dumps(["1", "1"])
 
 
 def _other_tokens(told: Told, market: dict[str, Any]) -> None:
@@ -110,7 +132,8 @@ def strike(value: float | None, share: float = 1.0) -> Lie:
     def lie(told: Told, raw: Any) -> Any:
         if told.path.startswith(("/events", "/markets")):
             for metadata in objects_of(raw, "priceToBeat"):
-                told.mind.setdefault("strike", _now(told))
+                for market in objects_of(raw, "conditionId"):
+                    _note(told, "strike", market)
                 metadata["priceToBeat"] = metadata["priceToBeat"] * share if value is None else value
         return raw
 
@@ -281,6 +304,8 @@ LIARS: Final = {
         Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), known="terms"),
         Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), known="decided"),
         Liar("loser later", "discovery: the same, after 40 minutes", later(discovery(_loser_wins)), known="decided"),
+        Liar("open", "discovery: no market is ever over", discovery(_open), known="decided", wait=PATIENCE_S),
+        Liar("both", "discovery: both outcomes win", discovery(_both_win), known="decided", wait=PATIENCE_S),
         Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), known="terms"),
         Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), known="terms"),
         Liar("tick", "discovery: another tick", discovery(_set(orderPriceMinTickSize=0.001)), known="terms"),
@@ -333,6 +358,7 @@ LIARS: Final = {
 ALIKE: Final = {
     frozenset({"labels", "clob labels"}): "decided",
     frozenset({"no fee", "clob no fee"}): "sent",
+    frozenset({"feed late", "strike 9 %"}): "strike",
 }
 """Pairs that say the same, and the first moment at which anything says otherwise."""
 

@@ -140,6 +140,12 @@ def _within(strike: Strike, limits: StrikeLimits) -> Strike | StrikeRefusal:
     return StrikeRefusal(f"the strike {strike.price} is not from {limits.lowest} to {limits.highest} dollars")
 
 
+def can_tell(buffer: OracleBuffer, asset: str, start_ms: int, end_ms: int) -> bool:
+    """Whether our own ticks at both boundaries say who won."""
+    first, last = (buffer.nearest(asset, at_ms, TickKind.TWAP60, BOUNDARY_MS) for at_ms in (start_ms, end_ms))
+    return first is not None and last is not None and abs(last.price - first.price) > MAX_GAP * first.price
+
+
 def contradicted(buffer: OracleBuffer, asset: str, start_ms: int, end_ms: int, up_pays: Decimal | None) -> str:
     """Say why our own ticks at both boundaries name another winner than the venue; empty: they do not, or nothing."""
     first, last = (buffer.nearest(asset, at_ms, TickKind.TWAP60, BOUNDARY_MS) for at_ms in (start_ms, end_ms))

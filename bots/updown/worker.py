@@ -15,8 +15,17 @@ from attrs import evolve
 
 from bots.common.errors import FactsDiffer, FactsOutside, FeeUnknown
 from bots.common.orders.intents import Terms, Wish
-from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
-from bots.updown.strike import StrikeRefusal, contradicted, find_strike
+from bots.updown.rounds import (
+    Lifecycle,
+    RoundEnded,
+    RoundListed,
+    RoundOverdue,
+    RoundSettled,
+    RoundSkipped,
+    RoundStarted,
+    keep_rounds,
+)
+from bots.updown.strike import StrikeRefusal, can_tell, contradicted, find_strike
 from bots.updown.volatility import Volatility
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
@@ -156,12 +165,21 @@ class AssetWorker:
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
                 self._tally.ended(each, late_ms)
+            case RoundOverdue(each) if self._holds(each):
+                late = self._rounds.patience // 60
+                self._tell(f"{each.slug}: nobody says who won, {late} minutes after its end: its money is at risk")
             case RoundSettled(each, payouts):
                 self._settle(each, payouts)
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
                 self._skipped = why
                 self._tally.counts["rounds skipped"] += 1
+
+    def _holds(self, each: Round) -> bool:
+        account, market = self._dealer.account, each.market
+        held = {position.market for position in account.positions.values()}
+        held |= {begun.order.market for begun in account.open.values()}
+        return each.adopted or (market is not None and market.condition_id in held)
 
     async def _learn_terms(self, mirror: Mirror, each: Round) -> None:
         """Ask for the market's facts until both services say the same and nothing odd; nothing is bought before.
@@ -205,7 +223,8 @@ class AssetWorker:
         doubt = contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays)
         if doubt:
             self._tell(f"{each.slug}: {doubt}")
-        self._dealer.decide(market, payouts, doubt)
+        confirmed = can_tell(self._oracle.buffer, self.asset, each.start_ms, each.end_ms)
+        self._dealer.decide(market, payouts, doubt, confirmed=confirmed)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)

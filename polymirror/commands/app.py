@@ -103,6 +103,9 @@ def watch(
     book: Annotated[
         str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
     ] = None,
+    incidents: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what led to losses of trust there, for 'explain'.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as things happen.")] = False,
     http: Annotated[
         str | None,
@@ -127,8 +130,9 @@ def watch(
 
     endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
     code = run_watch(
-        what, endpoints, seconds=seconds, once=once, json=json, book=book, http=http, names=allow_host or ()
-    )
+        what, endpoints, seconds=seconds, once=once, json=json, book=book,
+        http=http, names=allow_host or (), incidents=incidents,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 
@@ -158,6 +162,23 @@ def top(
 app.command(cls=Command)(record)
 app.add_typer(journal)
 app.command(cls=Command)(replay)
+
+
+@app.command(cls=Command)
+def explain(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A file that a mirror wrote about an incident.")],
+    *,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write one page of HTML to a new file, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Say in words why a book lost trust: what was first wrong, which levels differed, and what healed it.
+
+    The bundle is read again without the engine that wrote it: books are followed from whole ones, and every hash and
+    every answer of REST is held against them.
+    """
+    from polymirror.commands.explain import run_explain  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_explain(bundle, json=json, html=html))
 
 
 @app.command(cls=Command)

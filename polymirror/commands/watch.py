@@ -88,6 +88,8 @@ class Session:
     """Where the status is served; None: nowhere."""
     names: tuple[str, ...] = ()
     """Other names by which that may be called."""
+    incidents: str | None = None
+    """The folder for what led to losses of trust; None: it is not kept."""
     page: str = ""
     """The address of its page, once it is served."""
     navigation: Navigation = field(factory=Navigation)
@@ -113,6 +115,7 @@ def run_watch(
     book: str | None = None,
     http: str | None = None,
     names: Sequence[str] = (),
+    incidents: str | None = None,
 ) -> int:
     """Watch until the time is over or Ctrl-C; return the exit code. Raises what the mirror raises at its start."""
     slugs, tokens = split_arguments(arguments)
@@ -120,7 +123,7 @@ def run_watch(
         raise ConfigError("--http", http, "given only without --once")
     console = make_console()
     address = None if http is None else read_address("--http", http)
-    session = Session(slugs, tokens, seconds, once, json, book, console, address, tuple(names))
+    session = Session(slugs, tokens, seconds, once, json, book, console, address, tuple(names), incidents)
     live = not json and not once and is_live(console)
     if not live and not once:
         shown = logging.StreamHandler()
@@ -138,7 +141,7 @@ def run_watch(
 
 
 async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
-    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints)
+    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints, incidents=session.incidents)
     heard: deque[tuple[Transition, float]] = deque(maxlen=MAX_HEARD)
     # Before the start, so that nothing is missed.
     watched = Watched(mirror, lambda *transition: heard.append(transition))

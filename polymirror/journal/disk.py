@@ -39,14 +39,20 @@ NAME: Final = re.compile(r"([0-9A-Za-z]{1,32}-[0-9a-f]{6})-([0-9]{5,9})\.jsonl\.
 
 INDEX_SUFFIX: Final = ".index.jsonl"
 
-FRAME_BYTES: Final = 2**20
-"""A frame of zstd ends with this much text,"""
+FRAME_BYTES: Final = 2**24
+"""A frame of zstd ends with this much text: quiet books, which REST is asked for every few seconds, repeat in it,"""
 
 FRAME_SECONDS: Final = 60.0
 """or after this long."""
 
 LEVEL: Final = 1
-"""How hard zstd tries."""
+"""How hard zstd tries: more takes twice the time, and makes journals no smaller."""
+
+WINDOW: Final = 24
+"""How far back it looks, as a power of 2: the whole frame."""
+
+LONG_MATCHES: Final = {"ldm_hash_log": 18, "ldm_hash_rate_log": 7, "ldm_min_match": 128, "ldm_bucket_size_log": 1}
+"""How it looks for what repeats from far back: as coarsely as whole books allow, in half the time."""
 
 
 class Indexed(Struct, omit_defaults=True):
@@ -72,7 +78,10 @@ def compressor(purpose: str) -> Any:
         library = import_module("zstandard")
     except ImportError as error:
         raise MissingExtra(purpose, EXTRA) from error
-    return library.ZstdCompressor(level=LEVEL, write_checksum=True)
+    settings = library.ZstdCompressionParameters.from_level(
+        LEVEL, window_log=WINDOW, write_checksum=True, enable_ldm=True, **LONG_MATCHES
+    )
+    return library.ZstdCompressor(compression_params=settings)
 
 
 def pack_lines(lines: Sequence[Line]) -> bytes:
@@ -133,7 +142,7 @@ class JournalFile:
             self._frame = frame
         frame.text += len(text)
         frame.lines += len(lines)
-        frame.books += tuple([line.token for line in lines if isinstance(line, Book)])
+        frame.books += tuple([line.token for line in lines if line.__class__ is Book])
         self._out(frame.packer.compress(text))
         if frame.text >= FRAME_BYTES:
             self.end_frame()

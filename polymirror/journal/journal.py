@@ -59,7 +59,6 @@ class Journal:
         self.session: str = f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._writer = Writer(folder, self.session, self._header, config.journal)
         self._recorder: RecordingEngine | None = None
-        self._files = 0
 
     @classmethod
     def of(cls, folder: object, config: MirrorConfig, seed: int, wall: Callable[[], float]) -> Self:
@@ -71,22 +70,22 @@ class Journal:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         config = self._config
-        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, config.journal.book_seconds)
+        seconds = config.journal.book_seconds
+        self._recorder = RecordingEngine(config.engine, rng, self.put, self._wall, seconds, self.count_files)
         return self._recorder
 
     def record(self, engine: RecordingEngine) -> None:
         """Record an engine that somebody else made, and that gives its lines to :meth:`put`."""
         self._recorder = engine
 
-    def put(self, line: Line) -> None:
-        """Have a line written."""
-        writer = self._writer
-        writer.put(line)
-        if self._files != writer.files:
-            # Whoever opens the new file alone needs all books.
-            self._files = writer.files
-            if self._recorder is not None:
-                self._recorder.record_books()
+    @property
+    def put(self) -> Callable[[Line], None]:
+        """What has a line written."""
+        return self._writer.put
+
+    def count_files(self) -> int:
+        """Return how many files were begun: whoever opens a new one alone needs all books."""
+        return self._writer.files
 
     def _header(self, number: int, first: Line) -> Header:
         return make_header(self._config, self._seed, self.session, number, first)

@@ -64,7 +64,8 @@ MAX_REQUESTS: Final = 64
 class RecordingEngine(Engine):
     """An engine whose inputs go to ``put`` as lines. ``wall`` is the time of day in seconds.
 
-    Every ``book_seconds`` the books that changed much are written whole, one with each input that comes then.
+    Every ``book_seconds`` the books that changed much are written whole, one with each input that comes then; all of
+    them when ``files()`` changes, so that whoever opens a file alone has them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RecordingEngine(Engine):
         put: Callable[[Line], None],
         wall: Callable[[], float],
         book_seconds: float = 60.0,
+        files: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__(config, rng)
         self._put = put
@@ -91,6 +93,8 @@ class RecordingEngine(Engine):
         # Books that are to be recorded whole.
         self._due_books: dict[str, None] = {}
         self._book_seconds = book_seconds
+        self._count_files = files
+        self._files = files()
         self._interval = 0
         self._next_interval = float("-inf")
 
@@ -128,7 +132,10 @@ class RecordingEngine(Engine):
         else:
             whole = round(read_at * 1e9)
             read = whole if whole / 1e9 == read_at else read_at
-        text, form = pack(data)
+        try:
+            text, form = data.decode(), ""  # type: ignore[union-attr] # what is no bytes is rare
+        except (AttributeError, UnicodeDecodeError):
+            text, form = pack(data)
         self._put(Heard(n, at, round(self._wall() * 1e9), number, text, read, lane, form))
         super().receive(number, data, now, read_at, lane)
         if self._due_books:
@@ -233,6 +240,9 @@ class RecordingEngine(Engine):
         """As :meth:`Engine.tick`."""
         self._put(Ticked(*self._next(now)))
         super().tick(now)
+        if self._files != self._count_files():
+            self._files = self._count_files()
+            self.record_books()
         if now >= self._next_interval:
             self._choose_books(now)
         if self._due_books:

@@ -65,9 +65,9 @@ class Recording:
     def engine(self, rng: Random) -> RecordingEngine:
         """Make the engine that is recorded. Its jitter is drawn from ``rng``, which the seed has made."""
         if self._incidents is not None:
-            put = None if self._journal is None else self._journal.put
+            config = self._config
             made: RecordingEngine = self._incidents.engine(
-                self._config.engine, rng, put, self._config.journal.book_seconds
+                config.engine, rng, self._journal, config.journal.book_seconds
             )
             if self._journal is not None:
                 self._journal.record(made)

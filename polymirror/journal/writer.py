@@ -17,7 +17,7 @@ from attrs import define
 
 from polymirror.harmless import harmless
 from polymirror.journal.disk import JournalFile, check_room, compressor, file_name, make_room
-from polymirror.journal.format import Lost, weight
+from polymirror.journal.format import OVERHEAD, Heard, Lost, weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from polymirror.config import JournalConfig
     from polymirror.journal.format import Header, Line
 
-POLL: Final = 0.5
-"""Seconds between two looks into the queue."""
-
-FLUSH: Final = 1.0
-"""Seconds after which everything is handed to the system: what a process that is killed loses at most."""
+POLL: Final = 1.0
+"""Seconds between two looks into the queue, after each of which everything is handed to the system: a process that is
+killed loses no more."""
 
 AT_ONCE: Final = 32
 """Lines that are packed at once: the mirror's thread waits for its turn meanwhile."""
@@ -93,7 +91,6 @@ class Writer:
         # Lines that were handed to the file and are not surely in it, and those that surely are not.
         self._unsure: _Missing | None = None
         self._unwritten: _Missing | None = None
-        self._flush_at = 0.0
         self._retry_at = 0.0
         self._failures = 0
 
@@ -103,14 +100,15 @@ class Writer:
 
     def put(self, line: Line) -> None:
         """Have a line written. Never waits: without room it is lost, and another line will say so."""
-        size = weight(line)
+        size = OVERHEAD + len(line.data) if line.__class__ is Heard else weight(line)
         if self._put_bytes - self._taken_bytes + size > self._config.queue_bytes:
             if self._refused is None:
                 self._refused = _Missing(line, line, 0, "more came than could be written")
             self._refused.last = line
             self._refused.count += 1
             return
-        self._tell_refused()
+        if self._refused is not None:
+            self._tell_refused()
         self._put_bytes += size
         self._queue.append(line)
 
@@ -158,22 +156,19 @@ class Writer:
                 return
 
     def _write_all(self, *, last: bool) -> None:
+        queue = self._queue
         while True:
-            while self._queue:
-                file = self._open(self._queue[0])
-                lines: list[Line] = []
-                while self._queue and len(lines) < AT_ONCE:
-                    lines.append(self._queue.popleft())
-                self._taken_bytes += sum(weight(line) for line in lines)
+            # What was counted in before is out of the queue after as many lines as there are now.
+            put, waiting = self._put_bytes, len(queue)
+            while waiting:
+                file = self._open(queue[0])
+                lines = [queue.popleft() for _ in range(min(waiting, AT_ONCE))]
+                waiting -= len(lines)
                 self._unsure = _with(self._unsure, lines, "")
                 file.write(lines, time.monotonic())
-                if time.monotonic() >= self._flush_at:
-                    break
-            now = time.monotonic()
-            if now >= self._flush_at or last:
-                self._flush_at = now + FLUSH
-                self._flush(now, last=last and not self._queue)
-            if not self._queue:
+            self._taken_bytes = put
+            self._flush(time.monotonic(), last=last and not queue)
+            if not queue:
                 return
 
     def _open(self, first: Line) -> JournalFile:
@@ -228,7 +223,7 @@ class Writer:
 
 def _with(missing: _Missing | None, lines: Sequence[Line], why: str) -> _Missing:
     """Add lines to those that may be lost. One that says that others are lost counts for them."""
-    count = sum(line.count if isinstance(line, Lost) else 1 for line in lines)
+    count = len(lines) + sum(line.count - 1 for line in lines if line.__class__ is Lost)
     if missing is None:
         return _Missing(lines[0], lines[-1], count, why)
     missing.last, missing.count = lines[-1], missing.count + count

@@ -77,7 +77,7 @@ class Board:
                 rows.append((key, *row))
                 # A strip goes on by itself while its state lasts.
                 if before is None or before[:3] != row[:3]:
-                    strips[key] = self._trail.strip(token)
+                    strips[key] = self._trail.letters(token)
             self._rows[token], self._names[token] = row, name
         gone = self._forget(status)
         self._head = self._new_head(status)
@@ -93,7 +93,7 @@ class Board:
                 "head": self._head,
                 "names": {self._keys[token]: (token, *name) for token, name in self._names.items()},
                 "rows": [(self._keys[token], *row) for token, row in self._rows.items()],
-                "strips": {self._keys[token]: self._trail.strip(token) for token in self._rows},
+                "strips": {self._keys[token]: self._trail.letters(token) for token in self._rows},
             }
         )
 

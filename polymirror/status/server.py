@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from polymirror.errors import MirrorClosed, MissingExtra
@@ -77,15 +78,15 @@ class StatusServer:
 
     async def run(self) -> None:
         """Serve until the end. Raises nothing: what goes wrong is told."""
-        forget = self._mirror.on_transition(self._trail.note)
         try:
-            self._feed.look()
-            await self._serve()
+            with ExitStack() as stack:
+                stack.callback(self._feed.close)
+                stack.callback(self._mirror.on_transition(self._trail.note))
+                self._feed.look()
+                await self._serve()
         except Exception as error:  # noqa: BLE001 - a server that fails must not end the mirror
             self._failed(first_of(error) if isinstance(error, BaseExceptionGroup) else error)
         finally:
-            self._feed.close()
-            forget()
             self._ended.set()
             if not self._listening.done():
                 self._listening.set_exception(MirrorClosed("the mirror was stopped"))

@@ -98,7 +98,7 @@ class Trail:
                 self._live.discard(token)
                 self._left = now
 
-    def strip(self, token: str) -> str:
+    def letters(self, token: str) -> str:
         """Return the letters of a book's cells up to the newest that was noted or seen, oldest first."""
         book = self._books.get(token)
         return UNKNOWN * CELLS if book is None else "".join(book.cells)

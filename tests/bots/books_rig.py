@@ -102,9 +102,9 @@ class World:
             drive(self.reconciler.check())
             self.clock.seconds += every
 
-    def settle(self, payouts, *, seconds=0.0, market="0xm1", doubt=""):
+    def settle(self, payouts, *, seconds=0.0, market="0xm1", doubt="", confirmed=True):
         """Tell what a market pays, and look every five seconds for so long."""
-        self.settler.decide(market, payouts, doubt)
+        self.settler.decide(market, payouts, doubt, confirmed=confirmed)
         ends = self.clock.seconds + seconds
         while True:
             drive(self.settler.look())

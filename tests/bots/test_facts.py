@@ -180,6 +180,13 @@ def test_a_market_that_is_another_one_by_now_or_still_differs_is_not_traded_and_
     assert 100 <= services.asked <= 200
 
 
+def test_a_market_whose_outcomes_both_services_swap_later_is_not_traded():
+    swapped = (Token(UP.id, "Down"), Token(DOWN.id, "Up"))
+    terms, told, _ = learned(FINE, [(evolve(MARKET, tokens=swapped),)], [evolve(CLOB, tokens=swapped)])
+    assert terms is None
+    assert len(told) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("liar", ["labels", "tokens", "no fee"])
 def test_nothing_is_bought_where_discovery_lies_and_that_is_told_within_a_minute(liar):

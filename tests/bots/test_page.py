@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from contextlib import suppress
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from attrs import evolve
 
 from bots.common.operate.health import Health, Vital
 from bots.common.operate.page import StatusSettings
+from bots.common.secrets import Secret
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.strategy import plan_of
 from polymirror import ConfigError, Mirror
@@ -22,32 +23,31 @@ from tests.bots.test_operating import START_MS, TWO, Life
 anyio = pytest.mark.anyio
 
 
-def free_ports() -> int:
-    """A port that is free, and so is the next."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = first.getsockname()[1]
-            with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
-                return port
+@pytest.fixture
+def pages(caplog):
+    """Return where pages are served, as the log has it; their ports are those that the system gives."""
+    caplog.set_level("INFO", "bots")
+    return lambda: re.findall(r"the status of \w+ is at (\S+)", caplog.text)
 
 
 @anyio
-async def test_each_mirror_has_a_port_and_the_bots_health_is_in_each():
+async def test_each_mirror_has_a_page_and_the_bots_health_is_in_each(pages):
     ill = []
     health = Health([lambda: Vital("ledger", not ill, "9 rows wait for the disk")], REAL)
-    port = free_ports()
-    settings = StatusSettings(http=f"127.0.0.1:{port}")
+    settings = StatusSettings(http="127.0.0.1:0")
     async with Mirror() as first, Mirror() as second, httpx.AsyncClient() as client:
         for number, mirror in enumerate((first, second)):
             await settings.page_of(number, "btc", lambda: health.problems)(mirror)
-        for each in (port, port + 1):
-            assert (await client.get(f"http://127.0.0.1:{each}/health")).status_code == 200
+        assert len(set(pages())) == 2
+        for page in pages():
+            assert (await client.get(f"{page}health")).status_code == 200
         ill.append(1)
         health.check()
-        async with asyncio.timeout(30):
-            while (answer := await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert answer.json()["problems"] == ["ledger: 9 rows wait for the disk"]
+        for page in pages():
+            async with asyncio.timeout(30):
+                while (answer := await client.get(f"{page}health")).status_code == 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert answer.json()["problems"] == ["ledger: 9 rows wait for the disk"]
 
 
 @anyio
@@ -94,3 +94,15 @@ def test_the_bot_serves_the_status_of_each_asset_with_its_health(monkeypatch):
         "btc": ("127.0.0.1", 8080, ("proxy",)), "eth": ("127.0.0.1", 8081, ("proxy",)),
     }  # fmt: skip
     assert served["btc"][3]() == life.bot.health.problems
+
+
+@anyio
+async def test_no_secret_is_shown_whatever_a_part_says_of_itself(pages):
+    key = Secret("0123456789abcdef0123456789abcdef")
+    async with Mirror() as mirror, httpx.AsyncClient() as client:
+        settings = StatusSettings(http="0")
+        await settings.page_of(0, "btc", lambda: [f"tasks: failed ({key.reveal()})"])(mirror)
+        answer = await client.get(f"{pages()[0]}health")
+        assert answer.status_code == 503
+        assert "tasks: failed" in answer.text
+        assert key.reveal() not in answer.text

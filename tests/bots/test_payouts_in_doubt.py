@@ -130,6 +130,25 @@ def test_shares_in_doubt_are_kept_while_the_chain_has_not_decided_and_not_for_ev
     assert world.account.positions == {}
 
 
+def test_what_our_own_prices_do_not_confirm_is_redeemed_before_it_is_called_worthless_and_stops_nothing():
+    world = held(redeem=[redeemed("10")])
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.totals.profit == Decimal("3.9825")
+    assert world.stopped == []
+    world = held(redeem=[redeemed("0")])
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.positions == {}
+    assert world.told == []
+
+
+def test_money_of_something_else_is_not_what_worthless_shares_paid():
+    world = held(redeem=[redeemed("0", exact=False), NO_MATCH])
+    world.venue.cash += 10
+    world.settle(LOST, confirmed=False, seconds=60)
+    assert world.account.positions == {}
+    assert world.account.totals.payouts == 0
+
+
 def test_without_a_doubt_nobody_redeems_what_is_worthless():
     world = held()
     world.settle(LOST, seconds=60)

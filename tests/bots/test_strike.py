@@ -8,7 +8,7 @@ import pytest
 
 from bots.updown.oracles.buffer import OracleBuffer
 from bots.updown.oracles.ticks import Tick, TickKind
-from bots.updown.strike import StrikeLimits, StrikeRefusal, StrikeSource, contradicted, find_strike, recognise
+from bots.updown.strike import StrikeLimits, StrikeRefusal, StrikeSource, can_tell, contradicted, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window
 
@@ -138,3 +138,10 @@ def test_a_market_without_up_and_down_is_not_recognised():
     assert recognise(market_of(window()), window()) == ""
     odd = market_of(window(), tokens=(Token("1", "Yes"), Token("2", "No")))
     assert "up and down" in recognise(odd, window())
+
+
+@pytest.mark.parametrize(("ticks", "tells"), [((0, 900), True), ((0,), False), ((900,), False), ((1, 900), False)])
+def test_our_prices_tell_who_won_if_both_boundaries_have_a_tick_and_the_two_are_apart(ticks, tells):
+    buffer = buffer_of(*((at * 1000, "64000" if at < 900 else "64100") for at in ticks))
+    assert can_tell(buffer, "btc", START_MS, START_MS + 900_000) is tells
+    assert not can_tell(buffer_of((0, "64000"), (900_000, "64006")), "btc", START_MS, START_MS + 900_000)

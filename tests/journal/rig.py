@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,6 +76,7 @@ def record(
     rate: float = 5.0,
     markets: int = 3,
     hedge: int = 1,
+    keep_up: bool = False,
     **journal: Any,
 ) -> Seen:
     """Record a mirror on the virtual venue."""
@@ -99,7 +101,12 @@ def record(
             async with mirror:
                 await asyncio.sleep(seconds / 2)
                 mirror.resync(mirror.tokens[0])
-                await asyncio.sleep(seconds / 2)
+                await asyncio.sleep(seconds / 2 % 1)
+                for _ in range(int(seconds / 2)):
+                    await asyncio.sleep(1)
+                    while keep_up and mirror._recording._journal._writer._queue:
+                        # Virtual time passes quicker than any disk is.
+                        time.sleep(0.001)  # noqa: ASYNC251 - in virtual time nobody else waits
                 tokens, status = mirror.tokens, status_of(mirror.engine, mirror.now())
                 seen = Seen(mirror.engine.lines, mirror.now(), *hash_of(events), status, tokens)
         return seen

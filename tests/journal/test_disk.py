@@ -29,6 +29,12 @@ SESSION = "20260101T000000Z-abcdef"
 PATIENCE = 20.0
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Look into the queue more often than once a second."""
+    monkeypatch.setattr("polymirror.journal.writer.POLL", 0.05)
+
+
 def line(n: int, text: str = "x" * 1000) -> Heard:
     return Heard(n, n * 1000, n, 1, text, n * 1000)
 
@@ -57,7 +63,8 @@ def wait_until(holds) -> None:
         time.sleep(0.01)
 
 
-def test_what_is_put_in_comes_out_and_the_files_are_for_their_owner_alone(tmp_path):
+def test_what_is_put_in_comes_out_and_the_files_are_for_their_owner_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "FRAME_BYTES", 2**20)
     folder = tmp_path / "new" / "one"
     writer = writer_in(folder)
     writer.start()
@@ -105,7 +112,6 @@ def test_files_rotate_by_size_and_the_oldest_are_deleted_only_if_that_was_asked_
             for n in range(100):
                 writer.put(line(100 * part + n, os.urandom(250).hex()))
             wait_until(lambda part=part, writer=writer: writer.files == part + 1 and not writer._queue)
-            writer._flush_at = 0.0
             wait_until(lambda writer=writer: writer._file is None)
         assert writer.close(PATIENCE)
         files = journal_files(folder)
@@ -251,7 +257,8 @@ def test_a_process_that_is_killed_loses_about_a_second(tmp_path):
     assert not any(isinstance(each, (End, Ticked)) for each in found)
 
 
-def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path):
+def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "FRAME_BYTES", 2**20)
     seen = record(tmp_path, seconds=60, rate=30.0)
     (path,) = journal_files(tmp_path)
     whole, frames = path.read_bytes(), open_journal(path).frames

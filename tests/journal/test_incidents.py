@@ -28,7 +28,7 @@ from polymirror.journal.incident.store import NAME, bundles
 from polymirror.journal.reader import open_journal
 from polymirror.journal.replay import Replay
 from tests.core.builders import Exchange
-from tests.journal.incident_rig import run
+from tests.incident_rig import run
 from tests.journal.rig import RecordedRig, header_of
 
 CLEAN = {"hash_one_change_late": 0.0, "late_trade_price": False}

@@ -102,8 +102,8 @@ def test_the_pace_is_kept_and_can_be_sped_up(folder):
 def test_without_its_first_file_a_session_is_replayed_from_the_next(folder, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("polymirror.journal.disk.FRAME_BYTES", 40_000)
-        patch.setattr("polymirror.journal.writer.FLUSH", 0.0)
-        record(tmp_path / "all", seconds=60, faults=(), book_seconds=5.0, rotate_bytes=30_000)
+        patch.setattr("polymirror.journal.writer.POLL", 0.0)
+        record(tmp_path / "all", faults=(), book_seconds=5.0, rotate_bytes=20_000, keep_up=True)
     files = journal_files(tmp_path / "all")
     assert len(files) > 3
     whole = Replay(tmp_path / "all")

@@ -13,7 +13,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from polymirror import ConfigError, Mirror, MirrorClosed
+from polymirror import BackgroundMirror, ConfigError, Mirror, MirrorClosed, MirrorConfig
 from polymirror.simulator import Simulator
 from polymirror.status import app, feed, verdict
 
@@ -201,6 +201,23 @@ async def test_when_it_fails_that_is_told_and_the_mirror_goes_on(monkeypatch, ca
                 await http.get("/health")
         assert "status server: it ended, the mirror goes on: RuntimeError: a bug" in caplog.text
         assert mirror.status().running
+
+
+async def test_a_mirror_that_can_tell_nobody_else_goes_on_and_says_so_to_the_caller():
+    async with Mirror(config=MirrorConfig(max_subscribers=1)) as mirror:
+        mirror.on_transition(print)
+        with pytest.raises(ConfigError, match="max_subscribers"):
+            await mirror.serve_status()
+        await asyncio.sleep(0)
+        assert mirror.status().running
+
+
+def test_a_mirror_in_a_thread_of_its_own_serves_as_well():
+    with BackgroundMirror(Mirror()) as background:
+        server = background.run(lambda mirror: mirror.serve_status())
+        assert httpx.get(f"{server.url}health").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}health")
 
 
 async def test_the_feed_tells_everything_then_what_changed_and_never_a_backlog():

@@ -61,7 +61,7 @@ class Earlier:
             known = self._markets.get(market)
             if payouts := self.payouts(market):
                 # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts)
+                dealer.decide(market, payouts, confirmed=False)
             if known is None or not adopt(known):
                 left[market] = token
         return left
@@ -72,7 +72,7 @@ class Earlier:
         while True:
             await self._find(gamma, market, token)
             if payouts := self.payouts(market):
-                dealer.decide(market, payouts)
+                dealer.decide(market, payouts, confirmed=False)
                 return
             asked += 1
             if asked == 1:

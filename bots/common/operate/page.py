@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from bots.common.operate.supervise import describe
+from bots.common.secrets import hide
 from polymirror.errors import ConfigError, PolymirrorError
 from polymirror.serving.addresses import MAX_PORT, read_address
 
@@ -58,8 +59,9 @@ class StatusSettings:
             host, port = read_address("status.http", self.http)
             try:
                 server = await mirror.serve_status(
-                    host, port + number if port else 0, names=self.names, title=title, health=problems
-                )
+                    host, port + number if port else 0, names=self.names, title=title,
+                    health=lambda: [hide(each) for each in problems()],
+                )  # fmt: skip
             except (OSError, PolymirrorError) as error:
                 log.warning("the status of %s is not served: %s", title, describe(error))
             else:

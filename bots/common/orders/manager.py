@@ -282,12 +282,12 @@ class OrderManager:
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "") -> None:
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "", *, confirmed: bool = True) -> None:
         """Tell what a share of each token of a market pays: its positions are redeemed and booked soon.
 
-        ``doubt`` says why that may be wrong; nothing is bought any more then.
+        ``doubt`` says why that may be wrong; nothing is bought any more then. ``confirmed``: our own prices agree.
         """
-        self.settler.decide(market, payouts, doubt)
+        self.settler.decide(market, payouts, doubt, confirmed=confirmed)
         self._woken.set()
 
     @property

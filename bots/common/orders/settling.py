@@ -70,7 +70,7 @@ class _Case:
     again: float
     tell: float
     in_doubt: bool = False
-    """Whether our own prices name another winner."""
+    """Whether our own prices name another winner, or none."""
     missing: bool = False
     """Whether what it pays is not where it should be by what others say."""
     tries: int = 0
@@ -78,6 +78,9 @@ class _Case:
     """Why it is not over yet."""
     paid: dict[str, tuple[Decimal, Decimal]] = field(factory=dict)
     """What somebody says was paid for tokens, and what :attr:`Wealth.paid` must be by then: booked once it is."""
+
+    before: dict[str, Decimal] = field(factory=dict)
+    """What :attr:`Wealth.paid` was before tokens that are said to be worthless were redeemed."""
 
     def miss(self, *, soon: bool = True) -> None:
         """Stop buying when a person is told, and have that be soon, if nobody was yet."""
@@ -113,16 +116,17 @@ class Settler:
         # What the wallet said of unknown orders of decided markets, and when, monotonic.
         self._readings: dict[str, tuple[Result, float]] = {}
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "") -> None:
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "", *, confirmed: bool = True) -> None:
         """Take what a share of each token pays, in pUSD: 0 if it is not named.
 
-        ``doubt`` says why that may be wrong: nothing is bought any more, and nothing called worthless unredeemed.
+        ``doubt`` says why that may be wrong: nothing is bought any more. ``confirmed``: our own prices say the same; in
+        doubt, or unconfirmed, nothing is called worthless before it could not be redeemed.
         """
         if doubt:
             self._reconciler.stop(f"{market[:12]}: {doubt}")
         if market not in self._cases and len(self._cases) < MAX_DECIDED:
             now = self._network.monotonic()
-            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER, bool(doubt))
+            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER, bool(doubt) or not confirmed)
             self._reconciler.decided.add(market)
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
@@ -226,18 +230,21 @@ class Settler:
 
     async def _write_off(self, position: Position, case: _Case) -> str:
         """Book what is said to be worthless. If it may have won it is redeemed before: the chain decides, and cash."""
-        paid, waited = ZERO, self._network.monotonic() - case.since
+        token, paid = position.token, ZERO
         if case.in_doubt:
-            result = await self._venue.redeem(position.market, position.token)
+            if token not in case.before:
+                case.before[token] = (await self._reconciler.wealth()).paid
+            result, waited = await self._venue.redeem(position.market, token), self._network.monotonic() - case.since
             if result.outcome not in {Outcome.FILLED, Outcome.NO_MATCH} and waited < TELL_AFTER:
                 return f"it may have won, and cannot be redeemed: {result.detail or result.outcome.value}"
-            # What is said to have been paid counts for nothing: only cash does, which may be seen late.
-            paid = (await self._reconciler.wealth()).gap or ZERO
-            if paid < MONEY_STEP and waited < SHOWN_WITHIN:
+            wealth = await self._reconciler.wealth()
+            paid = min(wealth.gap or ZERO, EXACT.subtract(wealth.paid, case.before[token]), position.shares)
+            paid = paid if paid >= MONEY_STEP else ZERO
+            nothing = result.outcome is Outcome.FILLED and result.exact and not result.money
+            if not paid and not nothing and waited < SHOWN_WITHIN:
                 return "it may have won: cash is looked at again"
-            paid = min(paid, position.shares) if paid >= MONEY_STEP else ZERO
         if paid:
-            self._on_trouble(f"{position.token[:12]} was said to be worthless, and was worth {paid} pUSD")
+            self._on_trouble(f"{token[:12]} was said to be worthless, and was worth {paid} pUSD")
         self._on_settled(await self._ledger.settle(position, paid, "redeemed" if paid else "worthless"))
         return ""
 

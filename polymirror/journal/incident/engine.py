@@ -26,9 +26,10 @@ class WatchedEngine(RecordingEngine):
         put: Callable[[Line], None],
         wall: Callable[[], float],
         book_seconds: float,
+        files: Callable[[], int],
         moved: Callable[[Iterable[Transition]], None],
     ) -> None:
-        super().__init__(config, rng, put, wall, book_seconds)
+        super().__init__(config, rng, put, wall, book_seconds, files)
         self._moved = moved
 
     def events(self) -> list[Event]:

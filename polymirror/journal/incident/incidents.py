@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.journal.format import Header, Line
     from polymirror.journal.incident.ring import Ring
+    from polymirror.journal.journal import Journal
 
 ORDINARY: Final = frozenset({Reason.SCHEDULED, Reason.REQUESTED, Reason.RESOLVED, Reason.CLOSED, Reason.DISCONNECT})
 """Reasons to leave LIVE that need no explanation."""
@@ -99,12 +100,11 @@ class Incidents:
         self._untold = 0
         self._last: Line | None = None
 
-    def engine(
-        self, config: EngineConfig, rng: Random, put: Callable[[Line], None] | None, book_seconds: float
-    ) -> WatchedEngine:
-        """Make the engine that is watched. Its lines go to ``put``, too, if there is one."""
-        sink = self.put if put is None else _both(put, self.put)
-        self._watched = WatchedEngine(config, rng, sink, self._wall, book_seconds, self.moved)
+    def engine(self, config: EngineConfig, rng: Random, journal: Journal | None, book_seconds: float) -> WatchedEngine:
+        """Make the engine that is watched. Its lines go to a journal, too, if there is one."""
+        sink = self.put if journal is None else _both(journal.put, self.put)
+        files = _none if journal is None else journal.count_files
+        self._watched = WatchedEngine(config, rng, sink, self._wall, book_seconds, files, self.moved)
         self._rings = Rings(self._config, self._watched.record_books, self._watched.carried_by)
         return self._watched
 
@@ -287,3 +287,8 @@ def _shown(view: BookView) -> Shown:
         tuple((price_to_wire(key), size_to_wire(size)) for key, size in bids),
         tuple((price_to_wire(PRICE_SCALE - key), size_to_wire(size)) for key, size in asks),
     )  # fmt: skip
+
+
+def _none() -> int:
+    """Count the files of no journal."""
+    return 0

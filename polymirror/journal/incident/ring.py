@@ -113,12 +113,14 @@ class Rings:
     def put(self, line: Line) -> None:
         """Take a line of a recording."""
         if isinstance(line, Heard):
-            found = NAMES_MARKET.search(line.data) if line.data.startswith("{") else None
+            data = line.data
+            # What is no whole object may be about any market, whatever it names.
+            found = NAMES_MARKET.search(data) if data[:1] == "{" and data.rstrip()[-1] == "}" else None
             ring = self._rings.get(found[1]) if found is not None else None
             if ring is None:
                 self._share(line, self._on_socket(line.socket))
             else:
-                self._add(ring, line, OVERHEAD + len(line.data))
+                self._add(ring, line, OVERHEAD + len(data))
         elif isinstance(line, Book):
             if (ring := self._market_of.get(line.token)) is not None:
                 self._add_book(ring, line)
@@ -153,10 +155,10 @@ class Rings:
                 return rings
             case Answered(what="books" | "books_failed", request=request):
                 return self._requests.pop(request, ())
-            case Asked(market=market) | Answered(market=market):
+            case Asked(what="market", market=market) | Answered(what="market", market=market):
                 return (self._rings[market],) if market in self._rings else ()
             case _:
-                return tuple(self._rings.values()) if isinstance(line, Slept) else ()
+                return tuple(self._rings.values()) if isinstance(line, (Slept, Answered)) else ()
 
     def _on_socket(self, socket: int) -> tuple[Ring, ...]:
         return self._with(self._carried_by(socket))

@@ -12,10 +12,12 @@ from polymirror.core.states import BookState
 from polymirror.errors import NotLive
 from polymirror.journal.incident.incidents import ORDINARY
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, Plan, make_faults
+from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.frames import Frame
 from polymirror.simulator.virtual import NetworkConfig, VirtualVenue, run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from polymirror.core.events import Transition
@@ -34,8 +36,18 @@ class Struck:
     """Texts that were sent and did not pass at once."""
     made: tuple[str, ...] = ()
     """Texts that passed and were not sent at once."""
-    before: str = ""
-    """The last text that passed before on the same connection."""
+    place: int = 0
+    """How many frames had passed before."""
+
+
+class Passed(NamedTuple):
+    """A frame that left the faults for the client."""
+
+    sent_ms: int
+    """When it set out, in exchange milliseconds,"""
+    late_ms: int
+    """and how much later that was than it should have been."""
+    text: str
 
 
 @define
@@ -43,33 +55,48 @@ class Watch:
     """Notes what each fault does."""
 
     struck: list[Struck] = field(factory=list)
-    last: dict[int, str] = field(factory=dict)
+    passed: list[Passed] = field(factory=list)
 
     def over(self, fault: Any) -> Any:
         """Watch a fault."""
-        outgoing, answer = fault.outgoing, fault.answer
+        outgoing, answer, strike = fault.outgoing, fault.answer, fault.strike
+
+        def struck() -> None:
+            strike()
+            if fault.exchange is not None and not self.changes(fault):
+                self.struck.append(Struck(fault.id, fault.exchange.now_ms, place=len(self.passed)))
 
         def watched(link: Any, items: list[Any], now_ms: int) -> list[Any]:
             passed = outgoing(link, list(items), now_ms)
             if passed != items:
-                lost, made = _texts(items, passed), _texts(passed, items)
-                self.struck.append(Struck(fault.id, now_ms, lost, made, self.last.get(link.number, "")))
+                kept = [item in passed for item in items]
+                place = len(self.passed) + (kept.index(False) if False in kept else 0)
+                self.struck.append(Struck(fault.id, now_ms, _texts(items, passed), _texts(passed, items), place))
             for item in passed:
                 if isinstance(item, Frame):
-                    self.last[link.number] = item.text
+                    at_ms = now_ms + item.delay_ms
+                    self.passed.append(Passed(at_ms, at_ms - item.at_ms if item.at_ms else 0, item.text))
             return passed
 
         def answered(call: Any, given: Any, now_ms: int) -> Any:
             altered = answer(call, given, now_ms)
             if altered != given:
-                self.struck.append(Struck(fault.id, now_ms, (given.body,), (altered.body,)))
+                self.struck.append(Struck(fault.id, now_ms, (given.body,), (altered.body,), len(self.passed)))
             return altered
 
-        if type(fault).outgoing.__qualname__ != "Fault.outgoing":
-            fault.outgoing = watched
-        if type(fault).answer.__qualname__ != "Fault.answer":
+        fault.strike = struck
+        # So that the line lets frames pass here, whatever the fault does to them.
+        kind = type(fault)
+        fault.__class__ = type(kind.__name__, (kind,), {"outgoing": lambda _, *args: watched(*args)})
+        if kind.answer is not Fault.answer:
             fault.answer = answered
         return fault
+
+    @staticmethod
+    def changes(fault: Any) -> bool:
+        """Whether a fault changes what passes, so that it is seen when it does."""
+        kind = type(fault).__mro__[1]
+        return kind.outgoing is not Fault.outgoing or kind.answer is not Fault.answer
 
 
 def _texts(some: list[Any], others: list[Any]) -> tuple[str, ...]:
@@ -82,7 +109,7 @@ class Run(NamedTuple):
     notes: tuple[IncidentNote, ...]
     losses: list[Transition]
     struck: list[Struck]
-    warnings: list[str]
+    passed: list[Passed]
     market_of: dict[str, str]
 
 
@@ -95,7 +122,7 @@ def run(
     markets: int = 2,
     plan: Plan | None = None,
     reads: bool = True,
-    exchange: dict[str, Any] | None = None,
+    exchange: Mapping[str, Any] | None = None,
     share: float | None = None,
     journal: Path | None = None,
     **settings: Any,
@@ -118,7 +145,6 @@ def run(
                 journal=journal, config=MirrorConfig(seed=seed, incidents=IncidentConfig(**settings)),
             )  # fmt: skip
             losses: list[Transition] = []
-            warnings: list[str] = []
             mirror.on_transition(lambda event: losses.append(event) if _is_loss(event) else None)
             async with mirror:
                 for _ in range(int(seconds * 10)):
@@ -129,7 +155,7 @@ def run(
                         except NotLive:
                             continue
                 market_of = {token: mirror.market_of(token).condition_id for token in mirror.tokens}
-            return Run(mirror.incidents(), losses, watch.struck, warnings, market_of)
+            return Run(mirror.incidents(), losses, watch.struck, watch.passed, market_of)
 
     return run_virtual(main, start_ms=START_MS)
 
