@@ -143,7 +143,7 @@ def as_argv(line: str) -> list[str]:
     words = shlex.split(line)
     if words[:3] == ["python", "-m", "polymirror"]:
         return [sys.executable, "-m", "polymirror", *words[3:]]
-    if words[:2] == ["python", "-m"] and words[2:3] in (["bots.oracle_lag"], ["bots"]):
+    if words[:2] == ["python", "-m"] and words[2:3] in (["bots.oracle_lag"], ["bots"], ["bots.research"]):
         return [sys.executable, *words[1:]]
     if words[:1] == ["polymirror"]:
         # What the installed script does, without needing it on the PATH.

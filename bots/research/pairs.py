@@ -60,14 +60,14 @@ def told(rounds: Sequence[PairRound]) -> dict[str, Any]:
     counts = Counter(_kind(each) for each in own)
     profit = sum((each.told_profit or Decimal(0) for each in own), Decimal(0))
     cost = sum((each.told_cost or Decimal(0) for each in own), Decimal(0))
-    shares = [float((each.told_profit or Decimal(0)) / (each.told_cost or ONE)) for each in own]
+    profits = [float(each.told_profit or 0) for each in own]
     return {
         "rounds": len(own),
         "both": counts["both"],
         "one": counts["one"],
         "profit": str(profit),
         "cost": str(cost),
-        "profit_per_pusd": mean_interval(shares, blocks_of([each.start_ms for each in own])).to_dict(),
+        "per_round": mean_interval(profits, blocks_of([each.start_ms for each in own])).to_dict(),
         "completed": wilson(counts["both"], counts["both"] + counts["one"]).to_dict(),
     }
 
