@@ -4,7 +4,15 @@ The public names, nothing else. Start with :class:`Mirror`.
 """
 
 from polymirror.background import BackgroundMirror
-from polymirror.config import Endpoints, EngineConfig, MirrorConfig, RestConfig, StreamConfig
+from polymirror.config import (
+    Endpoints,
+    EngineConfig,
+    IncidentConfig,
+    JournalConfig,
+    MirrorConfig,
+    RestConfig,
+    StreamConfig,
+)
 from polymirror.core.events import Resolved, TickChanged, Traded, Transition, Warned
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.fills import Fill
@@ -47,7 +55,9 @@ __all__ = [
     "FeeUnknown",
     "Fill",
     "Gate",
+    "IncidentConfig",
     "JointLease",
+    "JournalConfig",
     "Lease",
     "LeaseLost",
     "Level",

@@ -1,7 +1,7 @@
 """Every setting of the library: what it means, its unit, its range and its default.
 
 All classes are frozen; a value outside its range raises :class:`~polymirror.errors.ConfigError`,
-which names the field, the value and the range. :class:`MirrorConfig` holds the other four.
+which names the field, the value and the range. :class:`MirrorConfig` holds the other five.
 Nothing here reads the environment or a file: callers decide where settings come from.
 """
 
@@ -28,8 +28,10 @@ def _between(low: float, high: float, unit: str) -> Any:
     return check
 
 
-def _count(low: int, high: int, unit: str) -> Any:
+def _count(low: int, high: int, unit: str, *, optional: bool = False) -> Any:
     def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        if optional and value is None:
+            return
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ConfigError(attribute.name, value, f"a whole number between {low} and {high} {unit}")
 
@@ -289,6 +291,47 @@ class RestConfig:
 
 
 @frozen(kw_only=True)
+class JournalConfig:
+    """What a mirror records of itself: how large its files become, and how much may wait for the disk."""
+
+    rotate_bytes: int = field(default=256 * 2**20, validator=_count(4096, 2**40, "bytes"))
+    """A new file begins when one has this many bytes,"""
+    rotate_seconds: float = field(default=3600.0, validator=_between(1, 86_400, "seconds"))
+    """or was begun so long ago."""
+    keep_bytes: int | None = field(default=None, validator=_count(4096, 2**50, "bytes, or None", optional=True))
+    """The oldest files of the folder are deleted while all have more bytes than this. ``None``: none ever is."""
+    min_free_bytes: int = field(default=256 * 2**20, validator=_count(0, 2**50, "bytes"))
+    """Nothing is written while less than this is free on the disk: others need some, too."""
+    queue_bytes: int = field(default=64 * 2**20, validator=_count(4096, 2**34, "bytes"))
+    """What may wait for the disk. More is not recorded, and a record says how much that was."""
+    book_seconds: float = field(default=60.0, validator=_between(1, 3600, "seconds"))
+    """How often books that changed much are recorded whole, to begin a replay with; ten times as rarely, all others
+    that changed."""
+
+
+@frozen(kw_only=True)
+class IncidentConfig:
+    """What a mirror keeps to explain a loss of trust, and how many bundles of it are written and kept."""
+
+    ring_seconds: float = field(default=30.0, validator=_between(5, 300, "seconds"))
+    """What was heard of each market within so long before is kept in memory, in any case,"""
+    ring_bytes: int = field(default=64 * 2**20, validator=_count(2**16, 2**34, "bytes"))
+    """unless all of it would take more than this: then less of the largest."""
+    bundle_bytes: int = field(default=8 * 2**20, validator=_count(2**16, 2**30, "bytes of text"))
+    """A bundle has no more than this: at most half of it from before the loss of trust."""
+    most_seconds: float = field(default=60.0, validator=_between(1, 600, "seconds"))
+    """An incident is followed no longer than this."""
+    market_seconds: float = field(default=60.0, validator=_between(0, 86_400, "seconds"))
+    """No two bundles of one market begin within so long."""
+    per_minute: int = field(default=10, validator=_count(1, 1_000, "bundles"))
+    """No more bundles begin within a minute."""
+    keep_files: int = field(default=200, validator=_count(1, 100_000, "bundles"))
+    """The oldest bundles of the folder are deleted while there are more than this,"""
+    keep_bytes: int = field(default=256 * 2**20, validator=_count(2**16, 2**40, "bytes"))
+    """or while all of them together are larger than this."""
+
+
+@frozen(kw_only=True)
 class MirrorConfig:
     """All settings of a mirror."""
 
@@ -296,6 +339,10 @@ class MirrorConfig:
     stream: StreamConfig = field(factory=StreamConfig, validator=_instance(StreamConfig, "a StreamConfig"))
     rest: RestConfig = field(factory=RestConfig, validator=_instance(RestConfig, "a RestConfig"))
     endpoints: Endpoints = field(factory=Endpoints, validator=_instance(Endpoints, "an Endpoints"))
+    journal: JournalConfig = field(factory=JournalConfig, validator=_instance(JournalConfig, "a JournalConfig"))
+    """Only for a mirror that is given a folder for its journal."""
+    incidents: IncidentConfig = field(factory=IncidentConfig, validator=_instance(IncidentConfig, "an IncidentConfig"))
+    """Only for a mirror that is given a folder for incidents."""
     seed: int | None = field(default=None, validator=_instance(int, "a whole number, or None", optional=True))
     """Seeds all jitter; ``None`` draws one. Recorded, so that a run can be repeated."""
     hedge: int = field(default=1, validator=_count(1, 2, "connections for each socket"))

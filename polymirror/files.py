@@ -1,8 +1,9 @@
-"""Reading a file that a person named, within bounds."""
+"""Files: reading one that a person named, within bounds, and making one that is its owner's alone."""
 
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -22,3 +23,15 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes")
     return data
+
+
+def create_private(path: Path) -> int:
+    """Make a new file for its owner alone, and return its descriptor, for writing. Raises OSError, also if it is there.
+
+    Whatever has that name already, a link too, is neither followed nor touched.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    # Windows has neither of these two, and needs the third for bytes to stay as they are.
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    return os.open(path, flags, 0o600)

@@ -13,6 +13,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -37,7 +38,8 @@ from polymirror.shell.tasks import all_of, alone, as_not_live
 from polymirror.shell.teller import Teller
 from polymirror.shell.told import Told
 from polymirror.shell.waits import Waits
-from polymirror.status.health import MirrorStatus, Records
+from polymirror.status.health import Records
+from polymirror.status.served import Served
 from polymirror.venue.gamma import Gamma, Market
 from polymirror.venue.network import REAL, Network
 from polymirror.venue.rest import Clob
@@ -57,12 +59,14 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Markets, Told):
+class Mirror(Markets, Told, Served):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and
     ``tokens`` are looked up at the venue when the mirror starts. ``endpoints`` replaces those of ``config``,
-    ``network`` the real sockets and clocks. Raises ConfigError for arguments of another kind.
+    ``network`` the real sockets and clocks. ``journal`` is a folder in which it is recorded, ``incidents`` one for
+    bundles that explain losses of trust. Raises ConfigError for arguments of another kind, and MissingExtra for a
+    journal without the extra ``recordings``.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         config = MirrorConfig() if config is None else check_instance("config", config, MirrorConfig)
         self.config: MirrorConfig = config if endpoints is None else evolve(config, endpoints=endpoints)
@@ -87,24 +93,32 @@ class Mirror(Markets, Told):
         self.seed: int = secrets.randbits(32) if config.seed is None else config.seed
         self._rng = random.Random(f"io:{self.seed}")  # noqa: S311 - jitter
         # Its own: what sockets and calls draw depends on the network's timing.
-        self.engine: Engine = Engine(self.config.engine, random.Random(f"engine:{self.seed}"))  # noqa: S311 - jitter
+        drawn = random.Random(f"engine:{self.seed}")  # noqa: S311 - jitter
+        name, wall = (lambda token: self._listing.name_of(token)), self._network.wall  # noqa: PLW0108 - made later
+        self.engine: Engine = Engine(self.config.engine, drawn)
+        if journal is not None or incidents is not None:
+            from polymirror.journal.recording import Recording  # noqa: PLC0415 - a twentieth of all imports' time
+
+            self._recording = Recording(journal, incidents, self.config, self.seed, wall, name)
+            self.engine = self._recording.engine(drawn)
         self._records = Records()
         limit = self.config.max_subscribers
-        self._teller = Teller(self.engine, self._records, self.now, limit, lambda token: self._listing.name_of(token))  # noqa: PLW0108 - it is made later
+        self._teller = Teller(self.engine, self._records, self.now, limit, name)
         # Added when it starts.
         self._given = check_each("markets", markets, Market, "; slugs are given as slugs=[...], or to Mirror.for_slug")
         self._listing = Listing(self.engine, self.now, self._rng, self._teller, self._drain)
         self._listing.expect(self._given)
         self._listing.want(slugs, tokens)
-        wall, check = self._network.wall, self._owner.check
-        self._followings = Followings(self._listing, self.engine, self.now, wall, check, self._drain)
-        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames)
+        self._followings = Followings(self._listing, self.engine, self.now, wall, self._owner.check, self._drain)
+        bodies = None if self._recording is None else self._recording.note_bodies
+        pulse = self._records.pulse
+        hooks = Hooks(self._spawn, self._drain, self._teller.warn, self._teller.frames, pulse, bodies)
         self._carrier = Carrier(
             hooks, self.engine, self.config, self._network, self._clocks, self._rng, self._listing.markets
         )
         # Woken whenever a state or a proof may have changed: wait_live, prove and leases wait here.
         self._waits = Waits()
-        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick)
+        self._alarm = Alarm(self.now, lambda: self._carrier.waiting, self._tick, pulse.loop_lag.observe)
         # True while effects are carried out: an effect may cause an input, whose effects join the same round.
         self._draining = False
         self._stack: AsyncExitStack | None = None
@@ -120,13 +134,17 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for markets named by slug, such as ``btc-updown-15m-1790000100``, or by page.
 
         Raises ConfigError without any; ``Mirror()`` has none at first.
         """
         _check_some("slugs", slugs)
-        return cls(slugs=slugs, config=config, endpoints=endpoints, network=network)
+        return cls(
+            slugs=slugs, config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents
+        )
 
     @classmethod
     def for_event(
@@ -135,13 +153,15 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror for all markets of events, named by slug or page: see :meth:`add_event`.
 
         Raises ConfigError without any.
         """
         _check_some("events", events)
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         for event in events:
             mirror.add_event(event)
         return mirror
@@ -157,9 +177,11 @@ class Mirror(Markets, Told):
         config: MirrorConfig | None = None,
         endpoints: Endpoints | None = None,
         network: Network | None = None,
+        journal: str | Path | None = None,
+        incidents: str | Path | None = None,
     ) -> Self:
         """Make a mirror that walks along the rolling windows of an asset: see :meth:`follow`."""
-        mirror = cls(config=config, endpoints=endpoints, network=network)
+        mirror = cls(config=config, endpoints=endpoints, network=network, journal=journal, incidents=incidents)
         mirror.follow(asset, interval, ahead=ahead, behind=behind)
         return mirror
 
@@ -186,6 +208,8 @@ class Mirror(Markets, Told):
                 self.gamma: Gamma = await stack.enter_async_context(gamma)
                 self._carrier.use(self.clob, self.gamma)
                 stack.callback(self._owner.release)
+                if self._recording is not None:
+                    stack.callback(self._recording.start(self.now, self._teller.warn))
                 self._group = await stack.enter_async_context(asyncio.TaskGroup())
                 # Runs before the group waits for its tasks, also when the look-ups below fail.
                 stack.callback(self._stop)
@@ -417,17 +441,6 @@ class Mirror(Markets, Told):
         check_callback(holds, "a plain function without arguments, such as lambda: mirror.peek(up).settled", "holds")
         await self._waits.until(holds, timeout)
 
-    def status(self) -> MirrorStatus:
-        """Return how the mirror and all its books are now. For people: it takes milliseconds, so not for each update.
-
-        Works before the start and after the end, too. Every number has its unit in its description.
-        """
-        running = self._group is not None and not self._stopped
-        left, trouble = (self.clob.budget_left, self.gamma.trouble) if running else (None, "")
-        known = self._records.known(self._listing.markets.values(), left, trouble)
-        engine = self.engine.status(self.now(), known)
-        return MirrorStatus.of(engine, self._records, seed=self.seed, running=running, missing=self.missing)
-
     # ---- The shell ---------------------------------------------------------------------------------
 
     def _drain(self) -> None:
@@ -457,13 +470,22 @@ class Mirror(Markets, Told):
         self._waits.wake()
         self._alarm.set(engine.next_deadline())
 
+    @property
+    def _runs(self) -> bool:
+        return self._group is not None and not self._stopped
+
+    def _warn(self, kind: str, detail: str) -> None:
+        self._teller.warn(kind, detail)
+
     def _time_told(self, error: VenueError | None) -> None:
         self._carrier.answered(error)
         if error is not None:
-            self._teller.warn("time", str(error))
+            self._warn("time", str(error))
 
     def _tick(self) -> None:
         self._carrier.look_for_gap()
+        if self._recording is not None:
+            self._recording.tell()
         self.engine.tick(self.now())
         self._drain()
 

@@ -22,8 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
-EXTRAS = {"cli", "simulator", "metrics", "frames", "recordings", "bots", "live", "test", "clients", "benchmarks",
-          "docs", "dev"}  # fmt: skip
+EXTRAS = {"cli", "simulator", "metrics", "status", "frames", "recordings", "export", "bots",
+          "research", "live", "test", "clients", "benchmarks", "docs", "dev"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,8 @@ def test_the_wheel_holds_the_library_its_types_and_its_licence_and_nothing_else(
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     sources = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "polymirror").rglob("*.py")}
     assert {name for name in names if name.startswith("polymirror/") and name.endswith(".py")} == sources
+    page = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "polymirror/status/page").iterdir()}
+    assert page <= set(names)
 
 
 def test_the_library_needs_five_packages(metadata: Message) -> None:
@@ -64,7 +66,7 @@ def test_each_package_has_a_lowest_version(metadata: Message) -> None:
 
 
 BY_TIME = {"attrs", "pyarrow"}  # a major number of theirs says nothing
-USERS = ("bots", "cli", "frames", "live", "metrics", "recordings", "simulator")
+USERS = ("bots", "cli", "frames", "live", "metrics", "recordings", "simulator", "status")
 
 
 def test_no_major_release_that_nobody_has_tried_is_installed() -> None:

@@ -7,6 +7,8 @@
         ├── OrderInvalid           an order that breaks the venue's rules; it was never made (also a ValueError)
         ├── StateInvalid           a stored value that cannot be believed (also a ValueError)
         ├── FeeUnknown             the fee terms of a market are missing, contradictory or not believable
+        ├── FactsDiffer            the venue's services say different things of a market
+        ├── FactsOutside           a fact of a market is beyond what the settings allow
         └── TradingError           a call to the venue that trades or tells about trades
             ├── NotSent            certain: not one byte of it left; nothing can have happened
             ├── Unanswered         uncertain: it left, or may have left, and no answer can be relied on
@@ -63,6 +65,14 @@ class FeeUnknown(BotError):  # noqa: N818 - a fact about a market
 
 class FactsDiffer(BotError):  # noqa: N818 - a fact about a market
     """The venue's services say different things of one market: one of them is wrong, so it is not traded."""
+
+
+class FactsOutside(BotError):  # noqa: N818 - a fact about a market
+    """A market's fact lies outside what the settings allow, so it is not traded. ``fact`` names it."""
+
+    def __init__(self, market: str, fact: str, stated: object, allowed: str) -> None:
+        super().__init__(f"{shorten(market, 32)}: its {fact} is {shorten(stated)}, and it must be {allowed}")
+        self.fact = fact
 
 
 class TradingError(BotError):

@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from bots.common.errors import BotError
+from polymirror.files import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def own_file(path: Path) -> None:
 def new_file(path: Path) -> None:
     """Make an empty file for its owner alone, in the place of whatever had that name. Raises OSError."""
     path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600))
+    os.close(create_private(path))
 
 
 def changed_by_others(path: Path) -> str:

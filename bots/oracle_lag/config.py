@@ -16,7 +16,9 @@ from bots.common.execution.live import LiveConfig
 from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
+from bots.common.operate.page import StatusSettings
 from bots.common.operate.settings import from_environment
+from bots.common.orders.facts import FactLimits
 from bots.common.ranges import decimal_range, one_of, some_of
 from bots.common.risk.limits import RiskLimits
 from bots.common.secrets import NOTHING, Secret
@@ -85,11 +87,15 @@ class BotSettings:
     rounds: RoundSettings = field(factory=RoundSettings)
     orders: OrderSettings = field(factory=OrderSettings)
     risk: RiskLimits = field(factory=RiskLimits)
+    facts: FactLimits = field(factory=FactLimits)
+    """What a market's own facts may be, whoever states them."""
     live: LiveConfig = field(factory=LiveConfig)
     paper: PaperConfig = field(factory=PaperConfig)
     """How the venue is imitated where no money is real; its cash is what the account begins with."""
     mirror: MirrorConfig = field(factory=MirrorConfig)
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
+    status: StatusSettings = field(factory=StatusSettings)
+    """Where the mirrors serve their status; its ports are in the order of the assets."""
 
     keys: Keys = field(factory=Keys)
 
@@ -121,6 +127,7 @@ class BotSettings:
             (risk.max_trade, "risk.max_trade"),
             (risk.max_market, "risk.max_market"),
             (risk.max_daily_loss, "risk.max_daily_loss"),
+            (risk.max_hourly, "risk.max_hourly"),
             (self.paper.cash, "paper.cash"),
         )
         less = f"less than {name}, {most}: the fee of the smallest order comes on top"

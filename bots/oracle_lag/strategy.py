@@ -52,7 +52,9 @@ def plan_of(settings: BotSettings) -> Plan:
         rounds=settings.rounds,
         mirror=settings.mirror,
         risk=settings.risk,
+        facts=settings.facts,
         size=settings.size_limits,
         tif=TimeInForce(settings.orders.kind),
         max_proof_age=float(settings.orders.max_proof_age),
+        status=settings.status,
     )

@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from bots.common.errors import NotSent, Unanswered, shorten
 from bots.common.execution.base import Ack, Holdings, Prepared, Redeemed
-from bots.common.execution.reading import decimal, objects, state_of, taker_fills, text
+from bots.common.execution.reading import decimal, objects, state_of, taker_fills, text, word
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS
 from bots.common.orders.order import Side
@@ -127,7 +127,7 @@ class ExchangeClient:
         shares = "takingAmount" if prepared.order.side is Side.BUY else "makingAmount"
         return Ack(
             order_id=text(raw, "order", "orderID"),
-            status=str(raw.get("status")),
+            status=word(raw.get("status")),
             shares=decimal(raw, "order", shares, empty="0"),
         )
 
@@ -167,6 +167,11 @@ class ExchangeClient:
             sum((decimal(each, "redeem", name) for each in ours), Decimal(0)) for name in ("size", "payout")
         )
         return Redeemed(shares=shares, money=money)
+
+    async def merge(self, market: str, shares: Decimal) -> None:
+        """Merge shares of both tokens of a market."""
+        body = json.dumps({"market": market, "amount": _base_units(shares)}, separators=(",", ":"))
+        await self._call("POST", "/merge", body=body)
 
     def login(self) -> dict[str, str]:
         """Return the credentials as the user channel wants them."""

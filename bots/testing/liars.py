@@ -25,7 +25,7 @@ from attrs import define, evolve, field, frozen
 from bots.common.ledger.database import Database, inline
 from bots.oracle_lag.config import BotSettings
 from bots.oracle_lag.strategy import plan_of
-from bots.testing.lies import LIARS, PAIRS, Told, objects_of
+from bots.testing.lies import ALIKE, LIARS, PAIRS, Told, is_late, objects_of
 from bots.testing.stage import Stage
 from bots.updown.bot import Bot, World
 from bots.updown.oracles.factory import make_oracle
@@ -45,9 +45,16 @@ if TYPE_CHECKING:
 MOST_OVER_S: Final = 900
 """A run ends so many seconds after its last window, settled or not: some lies are never settled."""
 
+ORDER_SERVICE: Final = ("/order", "/data/", "/balance-allowance", "/redeem")
+
+LOOK_EVERY_S: Final = 60
+
+AFTER_STOP_S: Final = 3_600
+"""A run ends so many seconds after a bot has stopped for good."""
+
 USUAL: Final = re.compile(
     r"started|[\w-]+: (bought|won|lost|order (met|held|rejected))|\S+ \(.*\): profit|the bot ends"
-    r"|trading: (daily|paused|resumed, no longer (daily|paused))"
+    r"|trading: (daily|hourly|paused|resumed, no longer (daily|hourly|paused))"
 )
 """What a bot tells when nobody lies: no answer to a lie."""
 
@@ -90,11 +97,20 @@ class _Transport(httpx.AsyncBaseTransport):
             raw = json.loads(body)
             told = Told(request.method, request.url.path, response.status_code, self._stage, self._mind)
             if told.path.startswith("/clob-markets/"):
-                self._mind.setdefault("terms", self._stage.exchange.now_ms / 1000)
+                self._note("terms")
+            if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
+                self._note("sent")
+                if is_late(self._stage.exchange.now_ms / 1000, self._mind):
+                    self._note("sent later")
+            if told.path.startswith(ORDER_SERVICE):
+                await asyncio.sleep(sum(liar.delay for liar in self._liars))
             for liar in self._liars:
                 raw = liar.lie(told, raw) if raw is not None else raw
             return httpx.Response(told.status, json=raw, request=request)
         return response
+
+    def _note(self, what: str) -> None:
+        self._mind.setdefault(what, self._stage.exchange.now_ms / 1000)
 
 
 class _Wire:
@@ -183,8 +199,12 @@ def measure(names: Sequence[str], *, rounds: int, seed: int, settings: BotSettin
                 rng=rng,
             )
             bot = Bot(plan_of(settings), world, RunStats(limit=rounds, since_ms=start_ms + 90_000))
-            task = asyncio.create_task(bot.run())
-            await asyncio.wait([task], timeout=length + MOST_OVER_S)
+            task, over = asyncio.create_task(bot.run()), network.monotonic() + length + MOST_OVER_S
+            while not task.done() and network.monotonic() < over:
+                await asyncio.wait([task], timeout=LOOK_EVERY_S)
+                if bot.risk.stopped:
+                    # It buys nothing any more: all that can happen is that something is paid after all.
+                    over = min(over, network.monotonic() + AFTER_STOP_S)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -192,13 +212,14 @@ def measure(names: Sequence[str], *, rounds: int, seed: int, settings: BotSettin
         return bot, ear, Decimal(account.deposited - account.cash).scaleb(-6)
 
     bot, ear, loss = run_virtual(play, start_ms=start_ms, limit=float(length + MOST_OVER_S + 60))
-    known = min((mind[each.known] for each in liars if each.known in mind), default=None)
+    moments = [ALIKE[frozenset(names)]] if frozenset(names) in ALIKE else [each.known for each in liars]
+    known = min((mind[each] for each in moments if each in mind), default=None)
     told = [(at, text) for at, text in ear.heard if known is not None and at >= known and not USUAL.match(text)]
     at, text = told[0] if told else (None, "")
     return Found(
         names=" + ".join(names),
         told=text,
-        after_s=None if at is None or known is None else at - known,
+        after_s=None if at is None or known is None else max(at - known - max(each.wait for each in liars), 0),
         loss=loss,
         bound=settings.risk.max_daily_loss + settings.risk.max_trade,
         believed=bot.account.totals.profit,

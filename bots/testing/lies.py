@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from bots.testing.stage import Stage
 
     Lie = Callable[["Told", Any], Any]
+
+
+LATER_S: Final = 2_400
+"""Who lies later does so after so many seconds: several rounds have been settled by then."""
+
+
+PATIENCE_S: Final = 1_200
+"""The venue is given so long to say who won (``rounds.patience``)."""
 
 
 @define
@@ -43,6 +52,10 @@ class Liar:
     lie: Lie = lambda _told, raw: raw
     price: Callable[[dict[str, Any], int, str, Decimal], Decimal] | None = None
     """What the price feed says instead: of the run's memory, Unix ms, an asset and its true price."""
+    delay: float = 0.0
+    """Seconds by which the order service answers later."""
+    wait: float = 0.0
+    """Seconds for which an honest service may be as silent: they are no part of the time in which it is told."""
     known: str = ""
     """The first moment at which a bot can know: when the memory has this, by default when it lies first."""
 
@@ -76,16 +89,32 @@ def discovery(change: Callable[[Told, dict[str, Any]], None]) -> Lie:
 
 
 def _swapped(told: Told, market: dict[str, Any]) -> None:
-    del told
     _swap(market, "outcomes")
-    if market["closed"]:
-        _swap(market, "outcomePrices")
+    _loser_wins(told, market)
 
 
 def _loser_wins(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        told.mind.setdefault("decided", _now(told))
         _swap(market, "outcomePrices")
+        _note(told, "decided", market)
+
+
+def _note(told: Told, what: str, market: dict[str, Any]) -> None:
+    """Note the first lie about a window that opened in a bot's time: of others it has nothing to hold it against."""
+    if datetime.fromisoformat(market["eventStartTime"]).timestamp() >= told.mind["begun"]:
+        told.mind.setdefault(what, _now(told))
+
+
+def _open(told: Told, market: dict[str, Any]) -> None:
+    if market["closed"]:
+        _note(told, "decided", market)
+        market.update(closed=False, active=True, acceptingOrders=True)
+
+
+def _both_win(told: Told, market: dict[str, Any]) -> None:
+    if market["closed"]:
+        _note(told, "decided", market)
+        market["outcomePrices"] = json.dumps(["1", "1"])
 
 
 def _other_tokens(told: Told, market: dict[str, Any]) -> None:
@@ -103,7 +132,8 @@ def strike(value: float | None, share: float = 1.0) -> Lie:
     def lie(told: Told, raw: Any) -> Any:
         if told.path.startswith(("/events", "/markets")):
             for metadata in objects_of(raw, "priceToBeat"):
-                told.mind.setdefault("strike", _now(told))
+                for market in objects_of(raw, "conditionId"):
+                    _note(told, "strike", market)
                 metadata["priceToBeat"] = metadata["priceToBeat"] * share if value is None else value
         return raw
 
@@ -131,7 +161,6 @@ def _killed(told: Told, raw: Any) -> Any:
     gone = told.mind.setdefault("killed", {})
     if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
         gone[raw["orderID"]] = None
-        told.mind.setdefault("sent", _now(told))
         told.status = 400
         return {"error": "order couldn't be fully filled. FOK orders are fully filled or killed."}
     if told.path.startswith("/data/order/") and raw.get("id") in gone:
@@ -144,28 +173,20 @@ def _killed(told: Told, raw: Any) -> Any:
 def _unmatched(told: Told, raw: Any) -> Any:
     if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
         told.mind.setdefault("killed", {})[raw["orderID"]] = None
-        told.mind.setdefault("sent", _now(told))
         return {**raw, "status": "unmatched", "takingAmount": "", "makingAmount": "", "tradeIDs": []}
     return _killed(told, raw)
 
 
 def _none_listed(told: Told, raw: Any) -> Any:
-    _note_orders(told, raw)
     if told.path == "/data/trades":
         raw["data"] = []
     return raw
-
-
-def _note_orders(told: Told, raw: Any) -> None:
-    if (told.method, told.path) == ("POST", "/order") and isinstance(raw, dict) and raw.get("success"):
-        told.mind.setdefault("sent", _now(told))
 
 
 def listed(**change: Callable[[Decimal], Decimal]) -> Lie:
     """List trades with other numbers, in answers to orders and look-ups, too."""
 
     def lie(told: Told, raw: Any) -> Any:
-        _note_orders(told, raw)
         size: Callable[[Decimal], Decimal] = change.get("size", _same)
         if told.path == "/data/trades":
             for each in raw["data"]:
@@ -216,7 +237,6 @@ def _as_before(told: Told, true: Decimal) -> Decimal:
 def _no_positions(told: Told, raw: Any) -> Any:
     if told.path == "/data/positions":
         raw["data"] = []
-    _note_orders(told, raw)
     return raw
 
 
@@ -238,6 +258,25 @@ def redemption(says: str | None, pays: str) -> Lie:
         return raw
 
     return lie
+
+
+def later(lie: Lie) -> Lie:
+    """Lie only once trust was won."""
+    return lambda told, raw: lie(told, raw) if is_late(_now(told), told.mind) else raw
+
+
+def is_late(now: float, mind: dict[str, Any]) -> bool:
+    """Whether those who lie later do by now."""
+    begun: float = mind["begun"]
+    return now > begun + LATER_S
+
+
+def _silent(told: Told, raw: Any) -> Any:
+    if told.path in {"/balance-allowance", "/data/positions"}:
+        told.mind.setdefault("silent", _now(told))
+        told.status = 503
+        return {"error": "try again"}
+    return raw
 
 
 def feed(share: str, *, after_s: int = 0, side: int = 0) -> Callable[[dict[str, Any], int, str, Decimal], Decimal]:
@@ -264,6 +303,9 @@ LIARS: Final = {
         Liar("honest", "nobody lies"),
         Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), known="terms"),
         Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), known="decided"),
+        Liar("loser later", "discovery: the same, after 40 minutes", later(discovery(_loser_wins)), known="decided"),
+        Liar("open", "discovery: no market is ever over", discovery(_open), known="decided", wait=PATIENCE_S),
+        Liar("both", "discovery: both outcomes win", discovery(_both_win), known="decided", wait=PATIENCE_S),
         Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), known="terms"),
         Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), known="terms"),
         Liar("tick", "discovery: another tick", discovery(_set(orderPriceMinTickSize=0.001)), known="terms"),
@@ -289,6 +331,11 @@ LIARS: Final = {
         ),
         Liar("negative", "order service: trades of a negative size", listed(size=lambda v: -v), known="sent"),
         Liar("price", "order service: trades at a price of -3", listed(price=lambda _v: Decimal(-3)), known="sent"),
+        Liar("dear", "order service: fees ten times as high", listed(fee=lambda v: v * 10), known="sent"),
+        Liar("rebate", "order service: negative fees", listed(fee=lambda v: -v), known="sent"),
+        Liar("killed later", "order service: the same, after 40 minutes", later(_killed), known="sent later"),
+        Liar("slow", "order service: every answer takes 4 s", delay=4.0, known="sent"),
+        Liar("silent", "balance and positions: no answer after 40 minutes", later(_silent), known="silent"),
         Liar("rich", "balance: 500 more after 25 minutes", balance(_later(500)), known="balance"),
         Liar("poor", "balance: 500 less after 25 minutes", balance(_later(-500)), known="balance"),
         Liar("as before", "balance: nothing was spent", balance(_as_before), known="balance"),
@@ -304,8 +351,16 @@ LIARS: Final = {
         Liar("pays 0", "redemption: pays nothing, and says so", redemption("0", "0"), known="redeemed"),
         Liar("pays half", "redemption: pays half, and says so", redemption("0.5", "0.5"), known="redeemed"),
         Liar("stolen", "redemption: pays nothing, and says all", redemption("1", "0"), known="redeemed"),
+        Liar("stolen later", "redemption: the same, after 40 minutes", later(redemption("1", "0")), known="redeemed"),
     )
 }
+
+ALIKE: Final = {
+    frozenset({"labels", "clob labels"}): "decided",
+    frozenset({"no fee", "clob no fee"}): "sent",
+    frozenset({"feed late", "strike 9 %"}): "strike",
+}
+"""Pairs that say the same, and the first moment at which anything says otherwise."""
 
 PAIRS: Final = (
     ("labels", "clob labels"),
@@ -320,4 +375,11 @@ PAIRS: Final = (
     ("stolen", "rich"),
     ("feed late", "strike 9 %"),
     ("labels", "killed"),
+    ("killed", "silent"),
+    ("stolen", "silent"),
+    ("stolen", "as before"),
+    ("loser", "nothing"),
+    ("loser", "feed"),
+    ("killed later", "as before"),
+    ("slow", "killed"),
 )

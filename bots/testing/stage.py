@@ -27,7 +27,7 @@ from polymirror.simulator.orders.desk import Account, OrderDesk
 from polymirror.simulator.orders.faults import OrderFaultRates, OrderFaults
 from polymirror.simulator.orders.judge import OrderJudge
 from polymirror.simulator.orders.ledger import Ledger
-from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig
+from polymirror.simulator.settings import DEFAULT_START_MS, START_PRICES, ExchangeConfig
 from polymirror.simulator.virtual import VirtualVenue
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ ORDER_STORM: Final = evolve(
 
 TELEGRAM_STORM: Final = TelegramFaults(busy=0.1, error=0.1, lost=0.05, silent=0.05, garbage=0.05)
 
+NOTHING_HELD: Final = Decimal(0)
+
 CASH: Final = 1_000_000_000
 """What the bot's account starts with, in 1/1,000,000 pUSD."""
 
@@ -105,20 +107,35 @@ class Stage:
         faults: Iterable[Fault] = (),
         feed_faults: Iterable[Fault] = (),
     ) -> Stage:
-        """Make a venue whose runs depend on ``seed`` alone. ``storm``: everything goes wrong now and then.
+        """Make a venue of rounds whose runs depend on ``seed`` alone. ``storm``: everything goes wrong now and then.
 
         ``faults`` and ``feed_faults`` are further ones of books and calls, and of the price feed.
         """
-        exchange = Exchange(ExchangeConfig(seed=seed, rounds=rounds, start_ms=start_ms, new_market_every_ms=None))
+        config = ExchangeConfig(seed=seed, rounds=rounds, start_ms=start_ms, new_market_every_ms=None)
+        return cls.of(config, storm=storm, faults=faults, feed_faults=feed_faults)
+
+    @classmethod
+    def of(
+        cls,
+        config: ExchangeConfig,
+        *,
+        storm: bool = False,
+        faults: Iterable[Fault] = (),
+        feed_faults: Iterable[Fault] = (),
+        one_entry: bool = True,
+    ) -> Stage:
+        """Make a venue of any markets. ``one_entry``: the judge calls a second purchase in a market a duplicate."""
+        exchange, seed = Exchange(config), config.seed
         ledger, account = Ledger(), Account.made_up(f"bot {seed}")
         ledger.deposit(account.address, CASH)
-        judge = OrderJudge(exchange, allowed_ms=ALLOWED_MS if storm else 1_000)
+        judge = OrderJudge(exchange, allowed_ms=ALLOWED_MS if storm else 1_000, one_entry=one_entry)
         broker = Broker(exchange, ledger, judge=judge)
         order_faults = OrderFaults(ORDER_STORM if storm else None, seed=seed)
         desk = OrderDesk(broker, [account], faults=order_faults)
         telegram = TelegramService(faults=TELEGRAM_STORM if storm else TelegramFaults(), seed=seed)
         wrong = (*(FEED_FAULTS if storm else ()), *feed_faults)
-        rtds = RtdsFeed(exchange.oracle, rounds.assets, seed=seed, faults=wrong)
+        assets = tuple(START_PRICES) if config.rounds is None else config.rounds.assets
+        rtds = RtdsFeed(exchange.oracle, assets, seed=seed, faults=wrong)
         venue = VirtualVenue(
             exchange,
             faults=(*(_book_faults(seed) if storm else ()), *faults),
@@ -137,14 +154,14 @@ class Stage:
         """Point an oracle at this stage's feed, which speaks the protocol of the public relay."""
         return evolve(settings, source="rtds", url=self.venue.stream_url("/ws/rtds"))
 
-    def findings(self, profit: Decimal) -> dict[str, Any]:
-        """Say what the judge saw, and whether the ledger agrees with a bot's profit on all its settled positions.
+    def findings(self, profit: Decimal, held_cost: Decimal = NOTHING_HELD) -> dict[str, Any]:
+        """Say what the judge saw, and whether the ledger agrees with a bot's profit on all its positions that are over.
 
-        Raises LedgerError when the ledger itself does not balance.
+        ``held_cost`` is what those have cost that it keeps. Raises LedgerError when the ledger itself does not balance.
         """
         self.ledger.audit()
         account, verdict = self.ledger.account(self.account.address), self.judge.verdict()
-        worth = Decimal(account.cash - account.deposited).scaleb(-6)
+        worth = Decimal(account.cash - account.deposited).scaleb(-6) + held_cost
         outcome = self.exchange.outcome
         lost = [token for token, held in account.positions.items() if outcome(held.market) == token]
         return {

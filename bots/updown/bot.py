@@ -1,498 +1,117 @@
-"""A running bot: ledger, risk, executor, order manager, one worker per asset, and a supervisor over all of them.
+"""A running bot on up/down markets: an oracle, and one worker per asset, on the ground that all bots share.
 
-:meth:`Bot.run` reads what an earlier run left, settles with the venue what became of it, and only then trades.
-Where the prices come from, where orders go and where the ledger lies is a :class:`World`: the real one, paper on the
-real feed, or the embedded exchange. A bot's own package brings the settings and the strategy.
+A bot's own package brings the settings and the strategy.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-from contextlib import AsyncExitStack, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from bots.common.errors import BadCredentials, TradingError, shorten
-from bots.common.ledger.account import Account
-from bots.common.ledger.ledger import Ledger
-from bots.common.operate.daily import report_days
-from bots.common.operate.health import Health, books, money, orders, tasks, written
-from bots.common.operate.outbox import Outbox
-from bots.common.operate.screens import exact
-from bots.common.operate.supervise import Supervisor, describe
-from bots.common.orders.manager import OrderManager
-from bots.common.orders.order import Outcome
-from bots.common.orders.reconcile import Reconciler
-from bots.common.risk.days import zone_of
-from bots.common.risk.follow import GO_ON, PAUSE, RESUME, STOP, RiskFollower
-from bots.common.risk.limits import Risk, RiskChange
-from bots.common.risk.switch import STOP_FILE
+from bots.common.operate import app
 from bots.updown.rounds import window_of
 from bots.updown.stats import RunStats, summarise
 from bots.updown.watch import markets, prices
 from bots.updown.worker import AssetWorker
-from polymirror.errors import UnknownToken, VenueError
-from polymirror.venue.gamma import Gamma
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from decimal import Decimal
+    from collections.abc import Iterable
 
-    from bots.common.execution.base import Executor
-    from bots.common.ledger.database import Offload
-    from bots.common.ledger.ledger import Store
-    from bots.common.ledger.rows import Settled
-    from bots.common.money.sizing import SizeLimits
-    from bots.common.operate.outbox import Chat
-    from bots.common.orders.order import Order, Result, TimeInForce
-    from bots.common.risk.limits import RiskLimits
+    from bots.common.operate.app import Job
+    from bots.common.operate.health import Probe
+    from bots.common.orders.facts import FactLimits
+    from bots.common.orders.manager import OrderManager
     from bots.updown.oracles.base import Oracle
     from bots.updown.rounds import RoundSettings
     from bots.updown.worker import Strategy
-    from polymirror.config import Endpoints, MirrorConfig
-    from polymirror.core.view import BookView
     from polymirror.mirror import Mirror
     from polymirror.venue.market import Market
-    from polymirror.venue.network import Network
-
-log = logging.getLogger(__name__)
-
-_WORDS: Final = {
-    Outcome.NO_MATCH: "met no match",
-    Outcome.REFUSED: "held back, the book was not LIVE any more",
-    Outcome.UNKNOWN: "got no answer and is looked up",
-}
-"""What is told of an order that traded nothing, or not yet."""
-
-START_ATTEMPTS: Final = 30
-START_PAUSE: Final = 5.0
-"""Seconds between two attempts to learn from the venue what became of an earlier run's orders."""
-
-LISTEN_EVERY: Final = 1.0
-"""Seconds between two looks for what another process asks of this one."""
-
-LAST_WORDS: Final = 8.0
-"""Seconds in which what a bot says at its end must reach a person; the next start says the rest."""
-
-ASK_AGAIN: Final = 60.0
-"""Seconds between two questions for a market of an earlier run that nobody follows."""
 
 
 @frozen(kw_only=True)
-class Plan:
+class Plan(app.Ground):
     """What a bot does: its settings and its strategy."""
 
     assets: tuple[str, ...]
     strategy: Strategy
     rounds: RoundSettings
-    mirror: MirrorConfig
-    risk: RiskLimits
-    size: SizeLimits
-    tif: TimeInForce
-    max_proof_age: float
-    """No order rests on a book that was proven longer ago, in seconds."""
-    health_every: float = 60.0
-    """Seconds between two looks at how all parts are."""
+    facts: FactLimits
 
 
 @frozen(kw_only=True)
-class World:
-    """Everything outside the bot."""
+class World(app.World):
+    """Everything outside the bot, the oracle included."""
 
-    network: Network
-    endpoints: Endpoints
     oracle: Oracle
-    store: Store
-    """Where the ledger lies."""
-    offload: Offload
-    open_executor: Callable[[Bot], AbstractAsyncContextManager[Executor]]
-    switch: Callable[[], str | None]
-    """Says why nothing may be bought, or nothing."""
-    stop_file: str = STOP_FILE
-    """The file that throws the switch, for people."""
-    chat: Chat | None = None
-    """Where a person reads the notices; they are in the log and in the ledger, too."""
-    look_on: Callable[[str], None] = lambda _text: None
-    """Is told each notice at once."""
-    tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(factory=dict)
-    """What else is to run beside the bot."""
-    rng: random.Random = field(factory=random.Random)
-    """Draws all jitter."""
 
 
-class Bot:
+class Bot(app.App[Plan, World]):
     """One bot. :meth:`run` may be called once. ``tally`` counts, and may limit the number of rounds."""
 
     def __init__(self, plan: Plan, world: World, tally: RunStats | None = None) -> None:
-        self.plan = plan
-        self.world = world
         self.tally = RunStats() if tally is None else tally
-        self.account = Account()
-        self.risk = Risk(plan.risk, world.switch, seconds=world.network.boot or world.network.monotonic)
-        self.ledger = Ledger(
-            world.store,
-            world.network,
-            offload=world.offload,
-            account=self.account,
-            followers=(RiskFollower(self.risk, self.account),),
-        )
         self.desks: dict[str, AssetWorker] = {}
-        self.health: Health | None = None
-        """How all parts are, while it trades."""
-        # Set once the venue was asked.
-        self.dealer: OrderManager | None = None
-        # Slugs of markets with an open position, by condition id.
-        self._names: dict[str, str] = {}
-        # Markets of earlier runs' positions, by condition id.
-        self._markets: dict[str, Market] = {}
-        self.notices = Outbox(self.ledger, world.network, world.chat, world.look_on)
-        # Stops and pauses on their way to the disk, and what is told of them then.
-        self._telling: set[asyncio.Task[None]] = set()
-        # Why the bot is to end; empty while it is not.
-        self._ending = ""
-        self._woken = asyncio.Event()
-        # Ends the start, while there is one, when the bot is to end.
-        self._starting: asyncio.Timeout | None = None
-        # Set once the ledger's rows are read back: none is written before.
-        self._opened = asyncio.Event()
+        super().__init__(plan, world, self.tally.orders)
 
-    async def run(self) -> dict[str, Any]:
-        """Trade until cancelled, drained, or until the limited rounds are settled; return the summary.
-
-        Whatever ends it but a cancellation is told, and the notices get :data:`LAST_WORDS` to arrive.
-        """
-        async with AsyncExitStack() as stack:
-            await self.ledger.open()
-            self._opened.set()
-            stack.push_async_callback(self._write_rest)
-            # Apart from all others, so that it outlives them by a few seconds.
-            messages = await stack.enter_async_context(Supervisor(self.world.network, rng=self.world.rng))
-            messages.keep("notices", self.notices.run)
-            try:
-                await self._trade(messages)
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:
-                self.tell(f"the bot ends, because {describe(error)}", "stop", level=logging.ERROR)
-                await self.notices.drain(LAST_WORDS)
-                raise
-            await asyncio.gather(*self._telling, return_exceptions=True)
-            held, unknown = len(self.account.positions), len(self.account.open)
-            why = self._ending or "all rounds are settled"
-            self.tell(f"the bot ends: {why}; {held} positions are kept, {unknown} orders are unknown", "stop")
-            await self.notices.drain(LAST_WORDS)
-            return self.summary()
-
-    async def _trade(self, messages: Supervisor) -> None:
-        """Make the parts, learn what an earlier run left, and trade until it is over."""
-        world, plan = self.world, self.plan
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(0 if self._ending else None) as self._starting:
-                    executor = await stack.enter_async_context(world.open_executor(self))
-                    gamma = await stack.enter_async_context(
-                        Gamma(plan.mirror.rest, world.endpoints, rng=world.rng, network=world.network)
-                    )
-                    reconciler = Reconciler(
-                        self.ledger, executor, world.network, self._warn, stop=self.stop, seen=self.risk.seen
-                    )
-                    self.dealer = dealer = OrderManager(
-                        executor=executor,
-                        ledger=self.ledger,
-                        risk=self.risk,
-                        limits=plan.size,
-                        network=world.network,
-                        max_proof_age=plan.max_proof_age,
-                        reconciler=reconciler,
-                        tif=plan.tif,
-                        counts=self.tally.orders,
-                        on_result=self._tell_result,
-                        on_settled=self._tell_settled,
-                        on_trouble=self._warn,
-                    )
-                    self._make_desks(dealer)
-                    left = await self._find_earlier(gamma, dealer)
-                    await self._reconcile(reconciler)
-            except TimeoutError:
-                if not self._ending:
-                    raise
-                return
-            finally:
-                self._starting = None
-            self._tell_start()
-            # From here on, and not of what was read back, people are told.
-            self.risk.advance(self.ledger.now_ms())
-            self.risk.on_change = self._tell_change
-            zone = zone_of(plan.risk.day_zone)
-            async with Supervisor(world.network, rng=world.rng) as supervisor:
-                supervisor.keep("oracle", world.oracle.run)
-                supervisor.keep("dealer", dealer.run, vital=True)
-                supervisor.keep("ledger", self.ledger.run, vital=True)
-                supervisor.keep("requests", lambda: self._listen(reconciler))
-                supervisor.keep("daily report", partial(report_days, self.ledger, world.network, self.tell, zone))
-                for market, token in left.items():
-                    supervisor.keep(f"market {market[:12]}", partial(self._follow_earlier, gamma, market, token))
-                self.health = health = Health(
-                    (
-                        tasks(messages, supervisor),
-                        markets(self.desks, world.network),
-                        prices(world.oracle, plan.assets, world.network),
-                        books(self._count_books),
-                        written(self.ledger),
-                        orders(self.ledger, world.network),
-                        money(dealer.settler, reconciler, world.network),
-                        self.notices.vital,
-                    ),
-                    world.network,
-                    partial(self.tell, kind="health"),
-                    every=plan.health_every,
-                )
-                supervisor.keep("health", health.run)
-                for name, run in (*world.tasks.items(), *((asset, desk.run) for asset, desk in self.desks.items())):
-                    supervisor.keep(name, run)
-                await self._until_over(dealer)
-
-    async def _until_over(self, dealer: OrderManager) -> None:
-        """Wait until a limited run's rounds are all booked, or until the orders under way are, if the bot is to end."""
-        while not self._ending and (self._is_busy() or not self.tally.done(dealer.now_ms())):
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-        dealer.closed = self._ending
-        while dealer.under_way:  # noqa: ASYNC110 - nobody tells when the last of them is over
-            await asyncio.sleep(0.05)
-
-    def drain(self, why: str) -> None:
-        """Begin nothing new, let what is under way come to its end, and have :meth:`run` return. Positions are kept.
-
-        May be called by a signal's handler, on the event loop.
-        """
-        self._ending = self._ending or why
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            starting.reschedule(0)
-        if self.dealer is not None:
-            self.dealer.closed = self._ending
-        self._woken.set()
-
-    def summary(self) -> dict[str, Any]:
-        """Sum up what was done until now."""
-        unresolved = len(self.account.open) if self.dealer is None else self.dealer.unresolved
-        return summarise(self.tally, self.account, unresolved)
-
-    def stop(self, why: str) -> None:
-        """Buy nothing any more, across restarts, until a resume; positions are still settled. Told once it is durable.
-
-        May be called by a signal's handler, on the event loop.
-        """
-        self._spawn(self._keep_stop(why))
-        self.risk.stop(why)
-
-    def tell(self, text: str, kind: str = "notice", level: int = logging.INFO, **fields: object) -> None:
-        """Tell a person, through the outbox; ``level`` and ``fields`` are for the log."""
-        self.notices.notify(text, kind, level=level, **fields)
-
-    def _warn(self, text: str) -> None:
-        self.tell(text, "trouble", logging.WARNING)
-
-    def _tell_start(self) -> None:
-        totals = self.account.totals
-        said = f"started: {len(self.account.positions)} positions, profit so far {exact(totals.profit)} pUSD"
-        if (why := self.risk.stopped) is not None:
-            said += f"; nothing is bought: {why}"
-        self.tell(said, "start")
-
-    def _is_busy(self) -> bool:
-        return bool(self.account.positions or self.account.open or self.account.claims)
-
-    def _tell_change(self, change: RiskChange, detail: str) -> None:
-        """Tell a person why nothing is bought any more, or that it is again, once that is on the disk.
-
-        A stop that the disk does not take is told as that: it ends with the process, unless the file is made.
-        """
-        paused = any(f"still {each.value}" in detail for each in (RiskChange.PAUSED, RiskChange.LIMIT_REACHED))
-        kind = PAUSE if change is not RiskChange.RESUMED or paused else RESUME
-
-        async def tell() -> None:
-            text = f"trading: {change.value}, {detail}"
-            if change is not RiskChange.STOPPED:
-                with suppress(OSError):
-                    await self.ledger.note_risk(GO_ON if kind == RESUME else PAUSE, detail)
-            elif not await self._write_rest() and detail != self.world.switch():
-                text += f"; it is NOT on the disk, and a restart may buy: make the file {self.world.stop_file}"
-            self.tell(text, STOP if change is RiskChange.STOPPED else kind, logging.WARNING)
-
-        self._spawn(tell())
-
-    async def _keep_stop(self, why: str) -> None:
-        await self._opened.wait()
-        with suppress(OSError):  # told by whoever tells the stop
-            await self.ledger.note_risk(STOP, why)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _listen(self, reconciler: Reconciler) -> None:
-        """Do what other processes ask for, such as the commands of this bot."""
-        while True:
-            self.risk.advance(self.ledger.now_ms())
-            if any(kind == "reconcile" for kind, _ in await self.ledger.requests()):
-                await reconciler.check()
-                self.tell(f"reconciled: {', '.join(reconciler.differing) or 'nothing'} differs")
-            await asyncio.sleep(LISTEN_EVERY)
-
-    async def _write_rest(self) -> bool:
-        try:
-            await self.ledger.flush()
-        except Exception:
-            # Also one that no disk explains: what ended the bot must not be hidden behind it.
-            log.exception("the last %d rows could not be written", self.ledger.waiting)
-            return False
-        return True
-
-    # ---- The start -----------------------------------------------------------------------------------
-
-    async def _reconcile(self, reconciler: Reconciler) -> None:
-        """Learn what became of an earlier run's orders. Raises when the venue does not tell what is held."""
-        for attempt in range(START_ATTEMPTS):
-            try:
-                found = await reconciler.start()
-            except BadCredentials:
-                raise
-            except TradingError as error:
-                log.warning("the venue does not tell yet what we hold: %s", error)
-                if attempt == START_ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(START_PAUSE)
-            else:
-                for line in found.lines():
-                    self.tell(line)
-                return
-
-    async def _find_earlier(self, gamma: Gamma, dealer: OrderManager) -> dict[str, str]:
-        """Find the markets of an earlier run's orders and positions; return those that no worker follows now."""
-        tokens = {held.market: held.token for held in self.account.positions.values()}
-        tokens |= {begun.order.market: begun.order.token for begun in self.account.open.values()}
-        tokens |= {claim.begun.order.market: claim.begun.order.token for claim in self.account.claims.values()}
-        await asyncio.gather(*(self._find(gamma, market, token) for market, token in tokens.items()))
-        left = {}
-        for market, token in tokens.items():
-            known = self._markets.get(market)
-            window = None if known is None else window_of(known)
-            if known is not None and (payouts := _payouts(known)):
-                # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts)
-            if window is not None and window.asset in self.desks:
-                self.desks[window.asset].adopt(window)
-            else:
-                left[market] = token
-        return left
-
-    async def _find(self, gamma: Gamma, market: str, token: str) -> None:
-        try:
-            self._markets[market] = await gamma.market_of_token(token)
-        except VenueError as error:
-            log.warning("market %s of an earlier run is not found yet: %s", market[:18], error)
-
-    async def _follow_earlier(self, gamma: Gamma, market: str, token: str) -> None:
-        """Ask about a market that no worker follows until it is decided. What is not listed blocks only itself."""
-        dealer = self.dealer
-        asked = 0
-        while dealer is not None:
-            await self._find(gamma, market, token)
-            found = self._markets.get(market)
-            if found is not None and (payouts := _payouts(found)):
-                dealer.decide(market, payouts)
-                return
-            asked += 1
-            if asked == 1:
-                why = "is not listed" if found is None else "is followed for its settlement alone"
-                self.tell(f"market {market[:12]} of an earlier run {why}: it is asked about every minute")
-            await asyncio.sleep(ASK_AGAIN)
-
-    def _make_desks(self, dealer: OrderManager) -> None:
+    def prepare(self, dealer: OrderManager) -> None:
+        """Make a worker for each asset."""
         world, plan = self.world, self.plan
         rest = plan.mirror.rest
         # The venue's budget for book calls is one for all mirrors.
         budget = max(1, rest.calls_per_10s // len(plan.assets))
         mirror = evolve(plan.mirror, endpoints=world.endpoints, rest=evolve(rest, calls_per_10s=budget))
-        for asset in plan.assets:
+        for number, asset in enumerate(plan.assets):
             self.desks[asset] = AssetWorker(
                 asset,
                 plan.strategy,
                 rounds=plan.rounds,
+                facts=plan.facts,
                 mirror=evolve(mirror, seed=world.rng.getrandbits(32)),
                 network=world.network,
                 oracle=world.oracle,
                 dealer=dealer,
                 tally=self.tally,
-                tell=self._warn,
+                tell=self.warn,
+                page=plan.status.page_of(number, asset, lambda: self.health.problems if self.health else []),
             )
 
-    # ---- Telling -------------------------------------------------------------------------------------
+    def adopt(self, market: Market) -> bool:
+        """Whether a worker follows the market of an earlier run from now on."""
+        window = window_of(market)
+        if window is None or window.asset not in self.desks:
+            return False
+        self.desks[window.asset].adopt(window)
+        return True
 
-    def _tell_result(self, order: Order, result: Result) -> None:
-        name, _, _ = order.client_id.rpartition(".")
-        if result.traded:
-            self._names[order.market] = name
-        side, paid = self._side(order.token), exact(result.money)
-        said = f"bought {exact(result.shares)} {side} for {paid} pUSD, fee {exact(result.fee)}"
-        if not result.traded:
-            why = f" ({shorten(result.detail, 60)})" if result.detail else ""
-            said = f"order {_WORDS.get(result.outcome, result.outcome.value)}{why}"
-        known: dict[str, Any] = {"order": order.client_id, "outcome": result.outcome.value, "limit": order.price}
-        if result.traded:
-            known |= {"shares": result.shares, "money": result.money, "fee": result.fee}
-        self.tell(f"{name}: {said}", "fill" if result.traded else "order", **known)
+    def services(self) -> Iterable[Job]:
+        """Say what is kept running for the workers: the oracle."""
+        return (("oracle", self.world.oracle.run),)
 
-    def _tell_settled(self, settled: Settled) -> None:
-        earlier = self._markets.get(settled.market)
-        name = self._names.pop(settled.market, settled.market[:12] if earlier is None else earlier.slug)
-        profit = settled.payout - settled.cost
-        said = f"{name}: {'won' if profit > 0 else 'lost'} {exact(abs(profit))} pUSD"
-        self.tell(said, "settlement", how=settled.how, payout=settled.payout, profit_so_far=self.account.totals.profit)
+    def jobs(self) -> Iterable[Job]:
+        """Say what trades: the workers."""
+        return [(asset, desk.run) for asset, desk in self.desks.items()]
 
-    def _side(self, token: str) -> str:
-        """Name the side of a market that a token stands for."""
-        mirrors = [desk.mirror for desk in self.desks.values() if desk.mirror is not None]
-        named = (each for mirror in mirrors for market in mirror.markets for each in market.tokens)
-        return next((each.outcome for each in named if each.id == token), "shares")
+    def vitals(self) -> Iterable[Probe]:
+        """Say what else health asks: whether prices flow, and whether anything can be traded."""
+        network = self.world.network
+        return markets(self.desks, network), prices(self.world.oracle, self.plan.assets, network)
 
-    def _count_books(self) -> tuple[int, int]:
+    def is_done(self, now_ms: int) -> bool:
+        """Whether all rounds of a limited run are settled and booked."""
+        account = self.account
+        return not (account.positions or account.open or account.claims) and self.tally.done(now_ms)
+
+    def mirrors(self) -> Iterable[Mirror]:
+        """Say which mirrors run: one for each asset."""
+        return [desk.mirror for desk in self.desks.values() if desk.mirror is not None]
+
+    def count_books(self) -> tuple[int, int]:
+        """Return how many books are LIVE, and how many there are."""
         counts = [desk.count_books() for desk in self.desks.values()]
         return sum(live for live, _ in counts), sum(total for _, total in counts)
 
-    # ---- What an executor on paper asks --------------------------------------------------------------
-
-    def payouts(self, market: str) -> Mapping[str, Decimal] | None:
-        """Return what a share of each token of a market pays, by its condition id: nothing while it is not known."""
-        known = self._markets.get(market)
-        told = None if self.dealer is None else self.dealer.settler.payouts(market)
-        return told or (None if known is None else _payouts(known))
-
-    def live(self, token: str, max_proof_age: float | None = None) -> BookView:
-        """Return a proven view from the mirror that has the token. Raises NotLive or UnknownToken."""
-        return self._mirror_of(token).live(token, max_proof_age)
-
-    async def wait_settled(self, token: str, max_proof_age: float | None = None, timeout: float = 0.05) -> BookView:
-        """As :meth:`live`, waiting until the newest change is proven."""
-        return await self._mirror_of(token).wait_settled(token, max_proof_age, timeout)
-
-    def _mirror_of(self, token: str) -> Mirror:
-        for desk in self.desks.values():
-            if desk.mirror is not None and token in desk.mirror.tokens:
-                return desk.mirror
-        raise UnknownToken(token)
-
-
-def _payouts(market: Market) -> dict[str, Decimal]:
-    return dict(zip(market.token_ids, market.payouts, strict=False))
+    def summary(self) -> dict[str, Any]:
+        """Sum up what was done until now."""
+        unresolved = len(self.account.open) if self.dealer is None else self.dealer.unresolved
+        return summarise(self.tally, self.account, unresolved)

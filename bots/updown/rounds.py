@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import define, field, frozen
 
 from bots.common.ranges import decimal_range, whole
-from bots.updown.strike import MAX_GAP, recognise
+from bots.updown.oracles.base import HIGHEST, LOWEST
+from bots.updown.strike import MAX_DRIFT, MAX_GAP, StrikeLimits, recognise
 from polymirror.errors import ConfigError, VenueError
 from polymirror.venue.windows import UTC_GRID, Window, window_at, window_slugs
 
@@ -69,11 +70,30 @@ class RoundSettings:
     settle_after: int = field(default=45, validator=whole(0, 600, "seconds"))
     """From the end of a window to the first question who won. The venue takes one to eight minutes."""
     patience: int = field(default=1_200, validator=whole(60, 86_400, "seconds"))
-    """A market that is not settled for longer than this is asked for less and less often, at least once an hour."""
+    """A market that is not settled for longer than this is told of, if something of it is held, and asked for less and
+    less often, at least once an hour."""
     official_after: int = field(default=20, validator=whole(0, 600, "seconds"))
     """From the opening of a window to the first question for its official strike."""
     max_strike_gap: Decimal = field(default=MAX_GAP, validator=decimal_range("0", "0.01", "of the strike"))
     """A market whose official strike is further than this from our own tick at the boundary is not traded."""
+    max_strike_drift: Decimal = field(default=MAX_DRIFT, validator=decimal_range("0", "0.1", "of the strike"))
+    """The same where no tick of ours lies at the boundary, from our newest price."""
+    min_strike: Decimal = field(
+        default=Decimal("0.0001"), validator=decimal_range(str(LOWEST), str(HIGHEST), "dollars")
+    )
+    max_strike: Decimal = field(
+        default=Decimal(10_000_000), validator=decimal_range(str(LOWEST), str(HIGHEST), "dollars")
+    )
+    """What a strike may be at all, whoever says it."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_strike > self.max_strike:
+            raise ConfigError("min_strike", self.min_strike, f"no more than max_strike, {self.max_strike}")
+
+    @property
+    def strikes(self) -> StrikeLimits:
+        """What a strike must be to be believed."""
+        return StrikeLimits(self.max_strike_gap, self.max_strike_drift, self.min_strike, self.max_strike)
 
 
 @unique
@@ -106,6 +126,8 @@ class Round:
     """Followed for its settlement only, without other events: a position from an earlier run rests on it."""
     joined: bool = False
     """Its market became known after the window had opened."""
+    overdue: bool = False
+    """Whether it was told that nobody says who won."""
 
     @property
     def slug(self) -> str:
@@ -160,6 +182,13 @@ class RoundEnded:
     late_ms: int
 
 
+@frozen
+class RoundOverdue:
+    """A window is over for longer than ``patience``, and the venue does not say who won. It is asked all the same."""
+
+    round: Round
+
+
 Payout = Mapping[str, Decimal]
 """What one share of each token of a decided market pays in pUSD: 1 and 0, or 0.5 for both."""
 
@@ -185,7 +214,7 @@ class RoundSkipped:
     why: str
 
 
-Event = RoundListed | RoundStarted | RoundEnded | RoundSettled | RoundSkipped
+Event = RoundListed | RoundStarted | RoundEnded | RoundOverdue | RoundSettled | RoundSkipped
 Step = Ask | Event
 
 
@@ -314,6 +343,9 @@ class Lifecycle:
             each.phase = Phase.ENDED
             each.ask_at_ms = max(now_ms, each.end_ms + self.settings.settle_after * 1000)
             self._tell(each, RoundEnded(each, now_ms - each.end_ms))
+        if not each.overdue and now_ms >= each.end_ms + self.settings.patience * 1000:
+            each.overdue = True
+            self._steps.append(RoundOverdue(each))
 
     def _accept(self, each: Round, market: Market) -> bool:
         """Believe the venue's description, or drop the round because it does not fit."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from bots.updown.oracles.base import sound_price
+from bots.updown.oracles.base import HIGHEST, LOWEST, sound_price
 from bots.updown.oracles.ticks import TickKind
 
 if TYPE_CHECKING:
@@ -89,29 +89,61 @@ def recognise(market: Market, window: Window) -> str:
     return ""
 
 
+@frozen
+class StrikeLimits:
+    """What a strike must be to be believed: shares of our own price, and dollars."""
+
+    max_gap: Decimal = MAX_GAP
+    """From our tick at the boundary."""
+    max_drift: Decimal = MAX_DRIFT
+    """From our newest price, where there is no tick at the boundary."""
+    lowest: Decimal = LOWEST
+    highest: Decimal = HIGHEST
+
+
+BELIEVED: Final = StrikeLimits()
+
+
 def find_strike(
-    buffer: OracleBuffer, asset: str, start_ms: int, official: Decimal | None, max_gap: Decimal = MAX_GAP
+    buffer: OracleBuffer, asset: str, start_ms: int, official: Decimal | None, limits: StrikeLimits = BELIEVED
 ) -> Strike | StrikeRefusal | None:
     """Return the strike of the window that starts at ``start_ms`` (Unix milliseconds), or None: not known yet.
 
     ``official`` is the venue's word, in dollars, if it has spoken. It is refused when it is no price of anything, when
-    it is further than ``max_gap`` (a share) from our tick at the boundary, or without one far from our newest price.
+    it is too far from our tick at the boundary, or without one from our newest price; it is not believed without any.
     """
     tick = buffer.nearest(asset, start_ms, TickKind.TWAP60, BOUNDARY_MS)
     if official is None:
-        return None if tick is None else Strike(tick.price, StrikeSource.BOUNDARY_TICK)
+        return None if tick is None else _within(Strike(tick.price, StrikeSource.BOUNDARY_TICK), limits)
     try:
         sound_price(official)
     except ValueError as error:
         return StrikeRefusal(f"the official strike: {error}")
-    ours, allowed = (tick, max_gap) if tick is not None else (buffer.latest(asset, TickKind.TWAP60), MAX_DRIFT)
-    if ours is not None and abs(official - ours.price) > allowed * ours.price:
+    if isinstance(found := _within(Strike(official, StrikeSource.OFFICIAL), limits), StrikeRefusal):
+        return found
+    newest = (buffer.latest(asset, TickKind.TWAP60), limits.max_drift)
+    ours, allowed = (tick, limits.max_gap) if tick is not None else newest
+    if ours is None:
+        return None
+    if abs(official - ours.price) > allowed * ours.price:
         apart = abs(official - ours.price) / ours.price
         where = "our tick at the boundary" if tick is not None else "our newest price"
         return StrikeRefusal(
             f"the official strike {official} is {apart:.4%} from {where}, {ours.price}: over {allowed:%}"
         )
-    return Strike(official, StrikeSource.OFFICIAL)
+    return found
+
+
+def _within(strike: Strike, limits: StrikeLimits) -> Strike | StrikeRefusal:
+    if limits.lowest <= strike.price <= limits.highest:
+        return strike
+    return StrikeRefusal(f"the strike {strike.price} is not from {limits.lowest} to {limits.highest} dollars")
+
+
+def can_tell(buffer: OracleBuffer, asset: str, start_ms: int, end_ms: int) -> bool:
+    """Whether our own ticks at both boundaries say who won."""
+    first, last = (buffer.nearest(asset, at_ms, TickKind.TWAP60, BOUNDARY_MS) for at_ms in (start_ms, end_ms))
+    return first is not None and last is not None and abs(last.price - first.price) > MAX_GAP * first.price
 
 
 def contradicted(buffer: OracleBuffer, asset: str, start_ms: int, end_ms: int, up_pays: Decimal | None) -> str:

@@ -13,18 +13,28 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
-from bots.common.errors import FactsDiffer, FeeUnknown
+from bots.common.errors import FactsDiffer, FactsOutside, FeeUnknown
 from bots.common.orders.intents import Terms, Wish
-from bots.updown.rounds import Lifecycle, RoundEnded, RoundListed, RoundSettled, RoundSkipped, RoundStarted, keep_rounds
-from bots.updown.strike import StrikeRefusal, contradicted, find_strike
+from bots.updown.rounds import (
+    Lifecycle,
+    RoundEnded,
+    RoundListed,
+    RoundOverdue,
+    RoundSettled,
+    RoundSkipped,
+    RoundStarted,
+    keep_rounds,
+)
+from bots.updown.strike import StrikeRefusal, can_tell, contradicted, find_strike
 from bots.updown.volatility import Volatility
 from polymirror.core.states import BookState
 from polymirror.errors import VenueError
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from bots.common.orders.facts import FactLimits
     from bots.common.orders.manager import OrderManager
     from bots.updown.oracles.base import Oracle
     from bots.updown.oracles.ticks import Tick, TickKind
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from bots.updown.strike import Strike
     from bots.updown.volatility import Measured
     from polymirror.config import MirrorConfig
+    from polymirror.venue.market import Market
     from polymirror.venue.network import Network
     from polymirror.venue.windows import Window
 
@@ -69,24 +80,28 @@ class AssetWorker:
         strategy: Strategy,
         *,
         rounds: RoundSettings,
+        facts: FactLimits,
         mirror: MirrorConfig,
         network: Network,
         oracle: Oracle,
         dealer: OrderManager,
         tally: RunStats,
         tell: Callable[[str], None] = lambda _text: None,
+        page: Callable[[Mirror], Awaitable[None]],
     ) -> None:
         self.asset = asset
         # The running mirror, while there is one.
         self.mirror: Mirror | None = None
         self._strategy = strategy
         self._rounds = rounds
+        self._facts = facts
         self._mirror_config = mirror
         self._network = network
         self._oracle = oracle
         self._dealer = dealer
         self._tally = tally
         self._tell = tell
+        self._page = page
         self._volatility = Volatility(asset, strategy.kind)
         # Windows that are not settled yet, by slug: a new run goes on with them.
         self._unsettled: dict[str, Window] = {}
@@ -127,6 +142,7 @@ class AssetWorker:
         self._open.clear()
         async with Mirror(config=self._mirror_config, network=self._network) as mirror:
             self.mirror = mirror
+            await self._page(mirror)
             forget = self._oracle.on_tick(self._hear_tick)
             try:
                 async with asyncio.TaskGroup() as self._group:
@@ -149,6 +165,9 @@ class AssetWorker:
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
                 self._tally.ended(each, late_ms)
+            case RoundOverdue(each) if self._holds(each):
+                late = self._rounds.patience // 60
+                self._tell(f"{each.slug}: nobody says who won, {late} minutes after its end: its money is at risk")
             case RoundSettled(each, payouts):
                 self._settle(each, payouts)
             case RoundSkipped(slug, why):
@@ -156,21 +175,44 @@ class AssetWorker:
                 self._skipped = why
                 self._tally.counts["rounds skipped"] += 1
 
+    def _holds(self, each: Round) -> bool:
+        account, market = self._dealer.account, each.market
+        held = {position.market for position in account.positions.values()}
+        held |= {begun.order.market for begun in account.open.values()}
+        return each.adopted or (market is not None and market.condition_id in held)
+
     async def _learn_terms(self, mirror: Mirror, each: Round) -> None:
-        """Ask for the market's fee and its taker delay; without them nothing is bought. What is wrong is told once."""
-        told = False
+        """Ask for the market's facts until both services say the same and nothing odd; nothing is bought before.
+
+        What is wrong is told once, and so is that it is over.
+        """
+        market, told = each.terms, False
         while self._network.wall() < each.window.end:
             try:
-                clob = await mirror.clob.clob_market(each.terms.condition_id)
-                self._terms[each.slug] = Terms.of(each.terms, clob, self.asset)
-            except (VenueError, FeeUnknown, FactsDiffer) as error:
+                clob = await mirror.clob.clob_market(market.condition_id)
+                self._terms[each.slug] = Terms.of(market, clob, self.asset, self._facts)
+            except (VenueError, FeeUnknown, FactsDiffer, FactsOutside) as error:
                 log.info("%s: %s", each.slug, error)
-                if not (told or isinstance(error, VenueError)):
-                    self._tell(f"not traded: {error}")
+                if not isinstance(error, VenueError):
+                    if not told:
+                        self._tell(f"not traded: {error}")
                     told = True
+                    market = await self._describe_again(mirror, market)
                 await asyncio.sleep(ASK_AGAIN)
             else:
+                if told:
+                    self._tell(f"{each.slug} is traded: what was wrong with its facts is over")
                 return
+
+    async def _describe_again(self, mirror: Mirror, market: Market) -> Market:
+        """Ask discovery once more: either service may be the one that is late. Another market's facts are no answer."""
+        try:
+            found = await mirror.gamma.event(market.slug)
+        except VenueError as error:
+            log.info("%s: %s", market.slug, error)
+            found = ()
+        same = (each for each in found if each.condition_id == market.condition_id and each.tokens == market.tokens)
+        return next(same, market)
 
     def _settle(self, each: Round, payouts: Payout) -> None:
         self._unsettled.pop(each.slug, None)
@@ -178,9 +220,11 @@ class AssetWorker:
         self._terms.pop(each.slug, None)
         market = each.terms.condition_id
         pays = payouts.get(each.terms.up.id)
-        if why := contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays):
-            self._tell(f"{each.slug}: {why}")
-        self._dealer.decide(market, payouts)
+        doubt = contradicted(self._oracle.buffer, self.asset, each.start_ms, each.end_ms, pays)
+        if doubt:
+            self._tell(f"{each.slug}: {doubt}")
+        confirmed = can_tell(self._oracle.buffer, self.asset, each.start_ms, each.end_ms)
+        self._dealer.decide(market, payouts, doubt, confirmed=confirmed)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
         self._tally.settled(each)
@@ -209,7 +253,7 @@ class AssetWorker:
             return "NO_TERMS"
         if tick is None or oracle.stale(self.asset, self._network.monotonic(), kind):
             return "STALE_ORACLE"
-        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.max_strike_gap)
+        strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.strikes)
         if isinstance(strike, StrikeRefusal):
             self._tell(f"{each.slug} is not traded any more: {strike.why}")
             self._open.pop(each.slug, None)

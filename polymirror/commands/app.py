@@ -11,15 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from polymirror.commands.helping import Command, Group
+from polymirror.commands.options import (
+    SOAK,
+    WHO,
+    Clob,
+    Gamma,
+    Json,
+    Plain,
+    Seed,
+    Stream,
+    Venue,
+    choose_endpoints,
+)
 from polymirror.commands.output import complain, flush_output, is_output, lose_output
+from polymirror.commands.recording import journal, record, replay
 from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.config import Endpoints
 
 INTERRUPTED: Final = 130
+
+PAGE = "Its status over HTTP"
+DEFAULT_PAGE = "http://127.0.0.1:8080"
 
 app: typer.Typer = typer.Typer(
     name="polymirror",
@@ -31,22 +46,6 @@ app: typer.Typer = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-WHERE = "Another venue"
-SOAK = "Over real sockets"
-WHO = "Accounts and orders"
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
-Seed = Annotated[
-    int | None, typer.Option(metavar="NUMBER", min=0, max=2**32 - 1, help="Repeat a run's choices. [default: drawn]")
-]
-Venue = Annotated[str | None, typer.Option(metavar="URL", help="A venue of 'polymirror serve'.", rich_help_panel=WHERE)]
-Stream = Annotated[str | None, typer.Option(metavar="URL", help="The WebSocket.", rich_help_panel=WHERE)]
-Clob = Annotated[str | None, typer.Option(metavar="URL", help="The order book service.", rich_help_panel=WHERE)]
-Plain = Annotated[
-    bool,
-    typer.Option("--allow-plain", help="These may be on another machine and without TLS.", rich_help_panel=WHERE),
-]
-Gamma = Annotated[str | None, typer.Option(metavar="URL", help="The discovery service.", rich_help_panel=WHERE)]
 
 
 def _fault_ids(incomplete: str) -> list[str]:
@@ -104,7 +103,18 @@ def watch(
     book: Annotated[
         str | None, typer.Option(metavar="BOOK", help="Show one book's depth: a token id, or a name such as 'up'.")
     ] = None,
+    incidents: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what led to losses of trust there, for 'explain'.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as things happen.")] = False,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:]PORT", help="Serve the status there, with a page.", rich_help_panel=PAGE),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name of that server; may be repeated.", rich_help_panel=PAGE),
+    ] = None,
     venue: Venue = None,
     stream: Stream = None,
     clob: Clob = None,
@@ -113,32 +123,62 @@ def watch(
 ) -> None:
     """Mirror markets of the real venue and show their books.
 
-    On a terminal the arrows scroll, s sorts, b shows the depth of one book and n the next one's, q ends it. On a pipe
-    each change of a state is a line.
+    On a terminal the arrows scroll, / finds, s sorts, b shows the depth of one book and n the next one's, q ends it. On
+    a pipe each change of a state is a line.
     """
     from polymirror.commands.watch import run_watch  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
-    raise typer.Exit(run_watch(what, endpoints, seconds=seconds, once=once, json=json, book=book))
+    code = run_watch(
+        what, endpoints, seconds=seconds, once=once, json=json, book=book,
+        http=http, names=allow_host or (), incidents=incidents,
+    )  # fmt: skip
+    raise typer.Exit(code)
 
 
 @app.command(cls=Command)
-def replay(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A recording; - for standard input.")],
+def top(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where a mirror serves its status.")] = DEFAULT_PAGE,
     *,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the books as they are, and stop.")] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.5, max=3_600, help="Between two snapshots on a pipe.")
+    ] = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a snapshot.")] = False,
+) -> None:
+    """Look at a mirror that runs elsewhere: a bot's, or one of 'watch --http'.
+
+    On a terminal the keys are those of 'watch', on a pipe it prints snapshots. With --once it exits with 1 if a book is
+    not LIVE.
+    """
+    from polymirror.commands.top import run_top  # noqa: PLC0415 - startup
+
+    raise typer.Exit(run_top(url, seconds=seconds, once=once, every=every, json=json))
+
+
+app.command(cls=Command)(record)
+app.add_typer(journal)
+app.command(cls=Command)(replay)
+
+
+@app.command(cls=Command)
+def explain(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A file that a mirror wrote about an incident.")],
+    *,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write one page of HTML to a new file, too.")] = None,
     json: Json = False,
 ) -> None:
-    """Run a recording through the same engine that runs live, and count what it proved.
+    """Say in words why a book lost trust: what was first wrong, which levels differed, and what healed it.
 
-    JSON Lines, plain or packed with gzip, zstd or bzip2, or a table in Parquet. One frame or event a line, as
-    received or in an envelope: an object that has it under frame, raw, payload or data, and perhaps a time under
-    recv_ms.
-
-    Without any whole book nothing can be checked: that is a mistake, and the exit code is 2.
+    The bundle is read again without the engine that wrote it: books are followed from whole ones, and every hash and
+    every answer of REST is held against them.
     """
-    from polymirror.commands.replay import run_replay  # noqa: PLC0415 - startup
+    from polymirror.commands.explain import run_explain  # noqa: PLC0415 - startup
 
-    raise typer.Exit(run_replay(file, json=json))
+    raise typer.Exit(run_explain(bundle, json=json, html=html))
 
 
 @app.command(cls=Command)
@@ -356,20 +396,6 @@ def _refuse_options(word: str, **options: float | None) -> None:
     for name, value in options.items():
         if value is not None:
             raise ConfigError(f"--{name}", value, f"given only {word} --sockets")
-
-
-def choose_endpoints(
-    venue: str | None, stream: str | None, clob: str | None, gamma: str | None, *, allow_plain: bool = False
-) -> Endpoints:
-    """Put the endpoints together: the venue's own unless another is given. Raises ConfigError for a bad URL."""
-    from attrs import evolve  # noqa: PLC0415 - startup
-
-    from polymirror.config import Endpoints  # noqa: PLC0415 - startup
-
-    given = {"stream": stream, "clob": clob, "gamma": gamma}
-    chosen = {name: url.rstrip("/") for name, url in given.items() if url is not None}
-    base = Endpoints() if venue is None else Endpoints.at(venue, allow_plain=allow_plain)
-    return evolve(base, allow_plain=allow_plain, **chosen)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from polymirror.commands.keys import SORTS
 from polymirror.commands.ladder import Ladder, spell_price, spell_size
-from polymirror.commands.tables import BookRow, Moment
+from polymirror.commands.tables import BookRow, Moment, words
 from polymirror.core.states import BookState
 from polymirror.core.units import PRICE_SCALE, size_to_wire
 from polymirror.errors import ConfigError
 from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from polymirror.core.events import Transition
     from polymirror.core.status import TokenStatus
@@ -34,18 +35,32 @@ MAX_NAME: Final = 18
 """Longer slugs are shortened in the middle."""
 
 
+class Named(NamedTuple):
+    """A market as far as names are made of it."""
+
+    slug: str
+    starts: datetime | None
+    outcomes: Mapping[str, str]
+    """By token."""
+
+
 def name_tokens(markets: Iterable[Market]) -> dict[str, str]:
     """Give every token a short name: ``BTC up``, or ``BTC 14:15 up`` where two windows of an asset are shown."""
+    each = (Named(it.slug, it.starts_at, {token.id: token.outcome for token in it.tokens}) for it in markets)
+    return name_books(each)
+
+
+def name_books(markets: Iterable[Named]) -> dict[str, str]:
+    """Give every token of these markets a short name."""
     markets = tuple(markets)
-    short = {market.condition_id: _short(market.slug) for market in markets}
-    twice = {name for name, count in Counter(short.values()).items() if count > 1}
+    twice = {name for name, count in Counter(_short(market.slug) for market in markets).items() if count > 1}
     names: dict[str, str] = {}
     for market in markets:
-        name, starts = short[market.condition_id], market.starts_at
-        if name in twice and starts is not None:
-            name = f"{name} {starts:%H:%M}"
-        for token in market.tokens:
-            names[token.id] = harmless(f"{name} {token.outcome.lower()}", 64)
+        name = _short(market.slug)
+        if name in twice and market.starts is not None:
+            name = f"{name} {market.starts:%H:%M}"
+        for token, outcome in market.outcomes.items():
+            names[token] = harmless(f"{name} {outcome.lower()}", 64)
     return names
 
 
@@ -54,6 +69,24 @@ def _short(slug: str) -> str:
     if rest.startswith("updown-"):
         return asset.upper()
     return slug if len(slug) <= MAX_NAME else f"{slug[: MAX_NAME - 7]}..{slug[-5:]}"
+
+
+def arranged(rows: list[BookRow], sort: str, find: str) -> list[BookRow]:
+    """Return the rows that have each word of ``find`` in their name, state or reason, in an order of ``SORTS``."""
+    wanted = find.lower().split()
+    found = [row for row in rows if all(word in _searched(row) for word in wanted)] if wanted else rows
+    order: Callable[[BookRow], Any] | None = {
+        "name": lambda row: row.name,
+        # One that never was proven is older than all.
+        "age": lambda row: float("-inf") if row.age is None else -row.age,
+        "refused": lambda row: -row.refused,
+        "resyncs": lambda row: -row.resyncs,
+    }.get(sort)
+    return found if order is None else sorted(found, key=order)
+
+
+def _searched(row: BookRow) -> str:
+    return f"{row.name} {row.state.name} {words(row.reason)}".lower()
 
 
 class _Top(NamedTuple):
@@ -148,16 +181,10 @@ class Watched:
             if each.state not in settled
         ]
 
-    def rows(self, sort: str = SORTS[0]) -> list[BookRow]:
-        """Return every book as a row. Prices only of LIVE ones: others have none to offer."""
+    def rows(self, sort: str = SORTS[0], find: str = "") -> list[BookRow]:
+        """Return every book that is looked for as a row. Prices only of LIVE ones: others have none to offer."""
         status = self._mirror.status()
-        rows = [self._row(each, status.at) for each in status.tokens]
-        if sort == "name":
-            rows.sort(key=lambda row: row.name)
-        elif sort == "age":
-            # The oldest proof first: one that never was is older than all.
-            rows.sort(key=lambda row: float("-inf") if row.age is None else -row.age)
-        return rows
+        return arranged([self._row(each, status.at) for each in status.tokens], sort, find)
 
     def _row(self, book: TokenStatus, now: float) -> BookRow:
         top = self._top(book)
@@ -176,6 +203,7 @@ class Watched:
             levels=f"{book.bid_levels} {book.ask_levels}",
             epoch=book.epoch,
             resyncs=self._resyncs[book.token],
+            refused=book.refused_reads,
         )
 
     def _top(self, book: TokenStatus) -> _Top:

@@ -2,35 +2,208 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import frozen
 from rich.table import Table
 from rich.text import Text
 
-from polymirror.commands.ending import whole_step
-from polymirror.commands.recordings import open_recording
+from polymirror.commands.ending import run_loop, signals_wait, whole_step
 from polymirror.commands.screen import kept_warnings, make_console, print_json, progress_bar
 from polymirror.commands.tables import counts_line, states_line
-from polymirror.errors import PolymirrorError
-from polymirror.replay import Replay
+from polymirror.errors import ConfigError, PolymirrorError
+from polymirror.journal.foreign import STDIN, open_recording
+from polymirror.journal.frames import FrameReplay
+from polymirror.journal.reader import is_journal
+from polymirror.journal.replay import Replay
+from polymirror.journal.serve import ReplayServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
-    from polymirror.commands.recordings import Recording
+    from polymirror.journal.foreign import Recording
 
 REFRESH_EVERY: Final = 512
 """Lines between two looks at the progress."""
 
+AT_ONCE: Final = "max"
 
-def run_replay(name: str, *, json: bool) -> int:
-    """Replay a file and print what was proven; return the exit code. Ctrl-C ends it with what was read so far.
+MAX_SLUGS: Final = 10
+"""Markets that are named when a recording is served."""
 
-    Raises PolymirrorError, after printing, when there was no book in it: what checked nothing must not look right.
+MIN_SPEED, MAX_SPEED = 0.01, 10_000.0
+
+LOOK_SECONDS: Final = 0.1
+"""Seconds between two looks whether a signal came."""
+
+
+@frozen
+class ReplayOptions:
+    """What the command line asks for. Raises ConfigError for a speed or a time that is none."""
+
+    name: str
+    speed: str = "max"
+    start: str | None = None
+    until: str | None = None
+    tokens: tuple[str, ...] = ()
+    serve: bool = False
+    port: int = 0
+    json: bool = False
+
+    @property
+    def factor(self) -> float | None:
+        """How many times as fast as it was; None: at once."""
+        if self.speed == AT_ONCE:
+            return None
+        try:
+            factor = float(self.speed)
+        except ValueError:
+            factor = 0.0
+        if not MIN_SPEED <= factor <= MAX_SPEED:
+            raise ConfigError("--speed", self.speed, f"between {MIN_SPEED} and {MAX_SPEED:,}, or {AT_ONCE}")
+        return factor
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The Unix seconds from and until which it is replayed."""
+        return read_moment("--from", self.start), read_moment("--until", self.until)
+
+    @property
+    def is_journal(self) -> bool:
+        """Whether it is a journal: a folder, or a file of one."""
+        path = Path(self.name)
+        return self.name not in {"", STDIN} and (path.is_dir() or (path.is_file() and is_journal(path)))
+
+
+def read_moment(option: str, text: str | None) -> float | None:
+    """Read a time of day: a date and a time in UTC unless it says otherwise, or Unix seconds."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(option, text, "a time such as 2026-11-30T12:00:00 (UTC), or Unix seconds") from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def run_replay(options: ReplayOptions) -> int:
+    """Replay a recording or a journal and print what came of it; return the exit code. Ctrl-C ends it where it is.
+
+    Raises PolymirrorError for what cannot be read, and ConfigError for options that do not fit it.
     """
-    console, replay, interrupted = make_console(), Replay(), True
+    factor, bounds = options.factor, options.bounds
+    if options.serve:
+        if options.tokens:
+            raise ConfigError("--token", options.tokens, "given only without --serve, which serves all")
+        with suppress(KeyboardInterrupt):
+            run_loop(_serve(options, factor or 1.0, bounds))
+        return 0
+    if options.is_journal:
+        return _run_journal(options, factor, bounds)
+    for name, given in (("--from", options.start), ("--until", options.until), ("--token", options.tokens or None)):
+        if given is not None:
+            raise ConfigError(name, given, "given only for a journal")
+    if factor is not None:
+        raise ConfigError("--speed", options.speed, f"{AT_ONCE} but for a journal and with --serve")
+    return _run_recording(options.name, json=options.json)
+
+
+def _run_journal(options: ReplayOptions, factor: float | None, bounds: tuple[float | None, float | None]) -> int:
+    console, trace, interrupted = make_console(), sha256(), True
+    found = Replay(Path(options.name), tokens=options.tokens, start=bounds[0], end=bounds[1])
+    states: Counter[str] = Counter()
+    with kept_warnings(), suppress(KeyboardInterrupt), signals_wait() as look:
+        for step in found.steps(speed=factor, sleep=lambda seconds: _sleep(seconds, look)):
+            for event in step.transitions:
+                trace.update(repr(event).encode())
+                if factor is not None and not options.json:
+                    at = datetime.fromtimestamp(step.wall, UTC)
+                    console.print(f"{at:%Y-%m-%d %H:%M:%S.%f} {event}", soft_wrap=True)
+            if found.lines % REFRESH_EVERY == 0:
+                look()
+        interrupted = False
+    if found.lines:
+        states = Counter(state.name for _, state in found.engine.states())
+    summary: dict[str, Any] = {
+        "sessions": len(found.sessions), "exact": found.exact, "lines": found.lines, "frames": found.frames,
+        "lost": found.lost, "transitions": found.moves, "left_live": dict(sorted(found.left_live.items())),
+        "states": dict(sorted(states.items())), "trace": trace.hexdigest(), "interrupted": interrupted,
+    }  # fmt: skip
+    if options.json:
+        print_json(summary)
+    else:
+        _print_journal(options.name, summary, console)
+    return 0
+
+
+async def _serve(options: ReplayOptions, speed: float, bounds: tuple[float | None, float | None]) -> None:
+    """Serve a recording until Ctrl-C."""
+    console = make_console()
+    server = ReplayServer(options.name, speed=speed, start=bounds[0], end=bounds[1], port=options.port)
+    async with server:
+        slugs = [market.slug for market in server.markets]
+        if options.json:
+            tokens = {market.slug: market.tokens for market in server.markets}
+            print_json({"url": server.base_url, "stream": server.endpoints.stream, "markets": tokens})
+        else:
+            console.print(f"{options.name} at {server.base_url}, from the first client on", soft_wrap=True)
+            console.print(f"polymirror watch {slugs[0]} --venue {server.base_url}", soft_wrap=True)
+            if len(slugs) > 1:
+                console.print(f"also: {', '.join(slugs[1:MAX_SLUGS])}", soft_wrap=True)
+        told = False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if server.over and not told and not options.json:
+                told = True
+                console.print("the recording is over; the last books are still served", soft_wrap=True)
+
+
+def _sleep(seconds: float, look: Callable[[], None]) -> None:
+    """Sleep, and let a signal end it."""
+    until = time.monotonic() + seconds
+    while (rest := until - time.monotonic()) > 0:
+        look()
+        time.sleep(min(rest, LOOK_SECONDS))
+
+
+def _print_journal(name: str, summary: dict[str, Any], console: Console) -> None:
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(no_wrap=True)
+    lines.add_column()
+    if summary["interrupted"]:
+        lines.add_row("interrupted", "this is about the part that was read")
+    exact = "exact, to the last bit" if summary["exact"] else "the same books, proven anew"
+    lines.add_row("replay", exact)
+    lines.add_row("lines", f"{summary['lines']:,}, of them {summary['frames']:,} frames; {summary['lost']:,} missing")
+    lines.add_row("at the end", states_line(summary["states"]))
+    left = summary["left_live"]
+    lines.add_row("transitions", f"{summary['transitions']:,}")
+    lines.add_row("left LIVE", Text(counts_line(left) if left else "never", style="" if left else "green"))
+    lines.add_row("trace", summary["trace"])
+    console.print(Text(f"polymirror replay: {name}", style="bold"), soft_wrap=True)
+    console.print()
+    console.print(lines)
+
+
+def _run_recording(name: str, *, json: bool) -> int:
+    """Replay a recording of somebody else. Without a book in it it raises PolymirrorError, after printing.
+
+    What checked nothing must not look right.
+    """
+    console, replay, interrupted = make_console(), FrameReplay(), True
     with kept_warnings(), open_recording(name) as recording:
         with suppress(KeyboardInterrupt):
             _replay(replay, recording, console, quiet=json)
@@ -49,7 +222,7 @@ def run_replay(name: str, *, json: bool) -> int:
     return 0
 
 
-def _replay(replay: Replay, recording: Recording, console: Console, *, quiet: bool) -> None:
+def _replay(replay: FrameReplay, recording: Recording, console: Console, *, quiet: bool) -> None:
     with progress_bar(console, quiet=quiet) as bar:
         task = bar.add_task(Path(recording.name).name, total=None)
         for number, line in enumerate(recording.lines(), 1):

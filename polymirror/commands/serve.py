@@ -21,6 +21,7 @@ from polymirror.commands.tables import counts_line
 from polymirror.commands.traders import from_file, made_up
 from polymirror.config import one_of
 from polymirror.errors import ConfigError, PolymirrorError
+from polymirror.serving.addresses import LOOPBACK
 from polymirror.simulator.faults.catalogue import FAULTS, LISTED_BY
 from polymirror.simulator.feeds import FEED_FAULTS
 from polymirror.simulator.orders.trades import SettlementConfig
@@ -33,7 +34,7 @@ from polymirror.simulator.outfit import (
     addresses,
     market_row,
 )
-from polymirror.simulator.server import HOST, Simulator
+from polymirror.simulator.server import Simulator
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig, RoundsConfig
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ USUAL_RATE, ROUNDS_RATE = 20.0, 1.0
 class ServeOptions:
     """What the command was told."""
 
-    host: str = HOST
+    host: str = LOOPBACK
     port: int = 0
     names: tuple[str, ...] = ()
     seed: int | None = None

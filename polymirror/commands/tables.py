@@ -98,6 +98,8 @@ class BookRow:
     ask_size: str = NOTHING
     levels: str = NOTHING
     """How many bids and asks there are."""
+    refused: int = 0
+    """Reads for execution that were refused."""
 
 
 @frozen(kw_only=True)
@@ -188,8 +190,8 @@ def _age(row: BookRow) -> Text:
     return Text(NOTHING if retired else format_age(row.age), style="" if row.state is BookState.LIVE else "dim")
 
 
-def _resyncs(row: BookRow) -> Text:
-    return Text(str(row.resyncs), style="" if row.resyncs else "dim")
+def _counted_dim(count: int) -> Text:
+    return Text(str(count), style="" if count else "dim")
 
 
 COLUMNS: Final = (
@@ -201,8 +203,9 @@ COLUMNS: Final = (
     Column("ask", lambda row: row.ask, NARROW, 4),
     Column("ask size", lambda row: row.ask_size, 132, 10),
     Column("levels", lambda row: row.levels, 142, 8),
-    Column("epoch", lambda row: Text(str(row.epoch), style="dim"), 80, 5),
-    Column("resyncs", _resyncs, 80, 7),
+    Column("epoch", lambda row: Text(str(row.epoch), style="dim"), 150, 5),
+    Column("refused", lambda row: _counted_dim(row.refused), 80, 7),
+    Column("resyncs", lambda row: _counted_dim(row.resyncs), 80, 7),
 )
 """What follows a book's name, its state, and the reason for it."""
 

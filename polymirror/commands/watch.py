@@ -32,9 +32,10 @@ from polymirror.commands.tables import (
     states_line,
     words,
 )
-from polymirror.errors import MarketNotFound, NotLive
+from polymirror.errors import ConfigError, MarketNotFound, NotLive
 from polymirror.harmless import harmless
 from polymirror.mirror import Mirror
+from polymirror.serving.addresses import authority, read_address
 from polymirror.venue.pages import slug_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from polymirror.commands.keys import Key
     from polymirror.commands.ladder import Ladder
     from polymirror.commands.tables import BookRow
     from polymirror.config import Endpoints
@@ -82,6 +84,14 @@ class Session:
     json: bool
     book: str | None
     console: Console
+    http: tuple[str, int] | None = None
+    """Where the status is served; None: nowhere."""
+    names: tuple[str, ...] = ()
+    """Other names by which that may be called."""
+    incidents: str | None = None
+    """The folder for what led to losses of trust; None: it is not kept."""
+    page: str = ""
+    """The address of its page, once it is served."""
     navigation: Navigation = field(factory=Navigation)
     result: dict[str, Any] = field(factory=dict)
     rows: list[BookRow] = field(factory=list)
@@ -103,11 +113,17 @@ def run_watch(
     once: bool,
     json: bool,
     book: str | None = None,
+    http: str | None = None,
+    names: Sequence[str] = (),
+    incidents: str | None = None,
 ) -> int:
     """Watch until the time is over or Ctrl-C; return the exit code. Raises what the mirror raises at its start."""
     slugs, tokens = split_arguments(arguments)
+    if once and http is not None:
+        raise ConfigError("--http", http, "given only without --once")
     console = make_console()
-    session = Session(slugs, tokens, seconds, once, json, book, console)
+    address = None if http is None else read_address("--http", http)
+    session = Session(slugs, tokens, seconds, once, json, book, console, address, tuple(names), incidents)
     live = not json and not once and is_live(console)
     if not live and not once:
         shown = logging.StreamHandler()
@@ -125,7 +141,7 @@ def run_watch(
 
 
 async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
-    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints)
+    mirror = Mirror(slugs=session.slugs, tokens=session.tokens, endpoints=endpoints, incidents=session.incidents)
     heard: deque[tuple[Transition, float]] = deque(maxlen=MAX_HEARD)
     # Before the start, so that nothing is missed.
     watched = Watched(mirror, lambda *transition: heard.append(transition))
@@ -137,6 +153,7 @@ async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
                 with suppress(NotLive):
                     await mirror.wait_live(timeout=min(FIRST_LIVE, session.seconds or FIRST_LIVE))
                 return
+            await _serve(session, mirror)
             with suppress(TimeoutError):
                 async with asyncio.timeout(session.seconds):
                     await (_show(session, watched, mirror) if live else _tell_all(session, watched, mirror, heard))
@@ -147,6 +164,23 @@ async def _watch(session: Session, endpoints: Endpoints, *, live: bool) -> None:
             session.result = _sum_up(watched, mirror)
             if session.book is not None and (token := watched.find(session.book)):
                 session.ladder = watched.ladder(token)
+
+
+async def _serve(session: Session, mirror: Mirror) -> None:
+    """Serve the status, if that is wanted, and tell where."""
+    if session.http is None:
+        return
+    host, port = session.http
+    try:
+        server = await mirror.serve_status(host, port, names=session.names, title="polymirror watch")
+    except OSError as error:
+        allowed = f"an address that can be had: {error.strerror or error}"
+        raise ConfigError("--http", authority(host, port), allowed) from error
+    session.page = server.url
+    if session.json:
+        print_json({"type": "page", "url": server.url})
+    elif not is_live(session.console):
+        session.console.print(f"the page is at {server.url}", soft_wrap=True)
 
 
 # ---- Lines ---------------------------------------------------------------------------------------------
@@ -245,8 +279,8 @@ def _date(unix_seconds: float) -> str:
 async def _show(session: Session, watched: Watched, mirror: Mirror) -> None:
     navigation, over, drawn = session.navigation, asyncio.Event(), asyncio.Event()
 
-    def press(key: str) -> None:
-        navigation.press(key, [row.token for row in watched.rows(navigation.sort)])
+    def press(key: Key) -> None:
+        navigation.press(key, [row.token for row in watched.rows(navigation.sort, navigation.find)])
         session.book = None
         drawn.set()
         if navigation.over:
@@ -284,6 +318,8 @@ def _picture(session: Session, watched: Watched, mirror: Mirror, *, keys: bool) 
     if known is not None:
         told.append(f"venue clock known to {known * 1000:.0f} ms")
     hint = navigation.hint if keys else "Ctrl-C ends"
+    if session.page and not navigation.typing:
+        hint += f"  {session.page}"
     frames = f"frames {totals.frames:,}   malformed {sum(totals.malformed.values()):,}"
     names = " ".join(market.slug for market in mirror.markets) or " ".join((*session.slugs, *session.tokens))
     return Dashboard(
@@ -291,7 +327,7 @@ def _picture(session: Session, watched: Watched, mirror: Mirror, *, keys: bool) 
         status=harmless("; ".join(trouble) or ", ".join(told), MAX_HEAD),
         elapsed=watched.elapsed,
         total=session.seconds,
-        rows=watched.rows(navigation.sort),
+        rows=watched.rows(navigation.sort, navigation.find),
         moments=tuple(watched.moments),
         first=navigation.first,
         footer=[

@@ -164,6 +164,11 @@ class MarketHash:
         self._dialects.matched()
         return True
 
+    def hash_of(self, asset_id: str, timestamp: int, book: OrderBook) -> str:
+        """Return the hash that the venue gives to a book, as far as is known; "": no form is known yet."""
+        template = self._template(asset_id)
+        return "" if template is None else template.digest(timestamp, book, self.last_trade_price)
+
     def which(self, asset_id: str, timestamp: int, book: OrderBook, hashes: Sequence[str]) -> str | None:
         """Return the one of these hashes that the book has, with what is known now. One SHA-1."""
         template = self._template(asset_id)

@@ -188,6 +188,7 @@ _decode_price_change: Final = msgspec.json.Decoder(PriceChange, strict=False).de
 _decode_one: Final = msgspec.json.Decoder(_AnyKind, strict=False).decode
 _many: Final = msgspec.json.Decoder(list[_AnyKind], strict=False)
 _any: Final = msgspec.json.Decoder(float_hook=str)
+_levels: Final = msgspec.json.Decoder(list[WireLevel])
 
 
 def subscription(asset_ids: Sequence[str], *, custom_features: bool) -> str:
@@ -203,6 +204,21 @@ def subscription_change(operation: Literal["subscribe", "unsubscribe"], asset_id
     if operation == "subscribe":
         content["custom_feature_enabled"] = custom_features
     return msgspec.json.encode(content).decode()
+
+
+def read_levels(text: str) -> list[WireLevel]:
+    """Return the levels of one side, given as their JSON texts joined by commas: what :func:`book_text` takes."""
+    return _levels.decode(f"[{text}]")
+
+
+def book_text(book: Snapshot) -> str:
+    """Return a whole book as the stream writes it: :func:`decode_frame` and :func:`decode_books` give it back."""
+    content = {
+        "market": book.market, "asset_id": book.asset_id, "timestamp": str(book.timestamp_ms), "hash": book.hash,
+        "bids": book.bids, "asks": book.asks, "tick_size": book.tick_size, "last_trade_price": book.last_trade_price,
+        "min_order_size": book.min_order_size, "neg_risk": book.neg_risk, "event_type": "book",
+    }  # fmt: skip
+    return msgspec.json.encode({name: value for name, value in content.items() if value is not None}).decode()
 
 
 def decode_frame(data: bytes | str) -> list[Message]:

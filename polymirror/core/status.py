@@ -21,6 +21,7 @@ import msgspec
 from attrs import Factory, frozen
 from msgspec import Struct
 
+from polymirror.core.messages import Snapshot, read_levels
 from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.units import price_to_decimal
@@ -180,6 +181,7 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     sockets: tuple[SocketStatus, ...]
     proof_age: float | None
     """The age of the oldest proof of any LIVE book, in seconds. None: no book is LIVE."""
+    clock: ClockStatus
     totals: Totals
 
 
@@ -260,7 +262,7 @@ class Surface:
                 budget_left=None if known is None else known.budget_left,
                 trouble=_rest_trouble(self.requests.trouble, "" if known is None else known.look_ups),
             ),
-            clock=ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty),
+            clock=self._clock(),
             totals=self._totals(each),
         )
 
@@ -270,7 +272,10 @@ class Surface:
         live = [token.proven.proof for token in each if token.state is BookState.LIVE]
         oldest = min([proof.as_of for proof in live if proof is not None], default=None)
         age = None if oldest is None else max(0.0, now + self._slept - oldest)
-        return Summary(sockets=self._sockets(), proof_age=age, totals=self._totals(each))
+        return Summary(sockets=self._sockets(), proof_age=age, clock=self._clock(), totals=self._totals(each))
+
+    def _clock(self) -> ClockStatus:
+        return ClockStatus(low_ms=self.clock.low, high_ms=self.clock.high, uncertainty=self.clock.uncertainty)
 
     def _sockets(self) -> tuple[SocketStatus, ...]:
         return tuple(
@@ -360,6 +365,25 @@ class Surface:
     def is_settled(self, asset_id: str) -> bool:
         """Whether nothing newer than the proven levels is known of a token. Raises UnknownToken."""
         return self._tracked(asset_id).settled
+
+    def restated(self, asset_id: str) -> Snapshot | None:
+        """Return a LIVE book as the venue would send it now, its hash included: who starts with it goes on from here.
+
+        None while the book is not LIVE or not settled, and for a token that is not tracked. It is no read for
+        execution: it does not ask for an age.
+        """
+        token = self.tokens.get(asset_id)
+        if token is None or token.state is not BookState.LIVE or not token.settled:
+            return None
+        proven, hashes = token.proven, token.hashes
+        book, constants = proven.book, hashes.constants
+        texts = book.texts()
+        return Snapshot(
+            token.market_id, asset_id, proven.proven_ms, hashes.hash_of(asset_id, proven.proven_ms, book),
+            read_levels(texts.bids), read_levels(texts.asks),
+            None if constants is None else constants.tick_size, hashes.last_trade_price,
+            None if constants is None else constants.min_order_size, None if constants is None else constants.neg_risk,
+        )  # fmt: skip
 
     def _tracked(self, asset_id: str) -> Token:
         given: object = asset_id

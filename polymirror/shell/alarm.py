@@ -30,12 +30,22 @@ _NEVER: Final = float("inf")
 
 
 class Alarm:
-    """Calls ``ring()`` when the earliest deadline that was set is due. Times in seconds of ``clock``."""
+    """Calls ``ring()`` when the earliest deadline that was set is due. Times in seconds of ``clock``.
 
-    def __init__(self, clock: Callable[[], float], waiting: Callable[[], bool], ring: Callable[[], None]) -> None:
+    ``waiting()`` says whether frames wait, and ``late(seconds)`` hears how late the event loop was each time.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        waiting: Callable[[], bool],
+        ring: Callable[[], None],
+        late: Callable[[float], object] = lambda _seconds: None,
+    ) -> None:
         self._clock = clock
         self._waiting = waiting
         self._ring = ring
+        self._late = late
         self._handle: asyncio.TimerHandle | None = None
         # When it is to ring; infinity: not set.
         self._due = _NEVER
@@ -66,6 +76,7 @@ class Alarm:
         now = self._clock()
         if not self._turns:
             self._began = now
+            self._late(max(0.0, now - self._due))
         turns = MAX_TURNS if self._waiting() else READ_TURNS if now - self._due > LATE else 0
         if self._turns < turns and now - self._began < MAX_SECONDS:
             self._turns += 1

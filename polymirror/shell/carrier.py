@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -22,9 +23,10 @@ from polymirror.core.effects import (
     Unsubscribe,
     Vouch,
 )
-from polymirror.core.messages import subscription, subscription_change
+from polymirror.core.messages import PriceChange, decode_frame, subscription, subscription_change
 from polymirror.errors import VenueError, VenueUnavailable
 from polymirror.shell.rawframes import RawFrame
+from polymirror.status.pulse import SAMPLE
 from polymirror.venue.losslog import LossLog
 from polymirror.venue.pieces import cut_array
 from polymirror.venue.stream import CloseCause, CloseKind, Stream
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
     from polymirror.core.engine import Engine
     from polymirror.shell.callbacks import Callbacks
     from polymirror.shell.clocks import Clocks
+    from polymirror.status.pulse import Pulse
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
     from polymirror.venue.network import Network
-    from polymirror.venue.rest import Clob
+    from polymirror.venue.rest import Bodies, Clob
 
 LOOK_FOR_GAP: Final = 0.05
 """Seconds between two looks whether this machine slept, while frames come."""
@@ -62,6 +65,10 @@ class Hooks:
     """Tells something odd by its kind and detail."""
     frames: Callbacks[RawFrame]
     """Hear of every frame, before it is used."""
+    pulse: Pulse
+    """Counts what is measured."""
+    bodies: Callable[[int, Bodies], None] | None = None
+    """Keeps the texts of an answer with books, by its request, before it is used. None: nobody records them."""
 
 
 class Carrier:
@@ -155,6 +162,7 @@ class Carrier:
     def _open(self, socket: int, lane: int) -> tuple[Stream, asyncio.Task[None]]:
         engine, monotonic, drain = self._engine, self._clocks.monotonic, self._hooks.drain
         frames, listeners = self._hooks.frames, self._hooks.frames.callbacks
+        pulse, until_sample = self._hooks.pulse, SAMPLE
 
         def first_frame() -> str | None:
             ids = engine.carried_by(socket)
@@ -165,21 +173,32 @@ class Carrier:
             drain()
 
         def on_frame(data: bytes | str, received_at: float) -> None:
+            nonlocal until_sample
             now = monotonic()
             if now >= self._look_at:
                 self.look_for_gap()
             if listeners:
                 frames.tell(RawFrame(socket, lane, data, received_at))
+            until_sample -= 1
+            if until_sample:
+                engine.receive(socket, data, now, received_at, lane)
+                drain()
+                return
+            until_sample, began = SAMPLE, perf_counter()
             engine.receive(socket, data, now, received_at, lane)
             drain()
+            pulse.apply_time.observe(perf_counter() - began)
+            self._measure_age(data)
 
         def on_close(now: float, cause: CloseCause) -> None:
             if cause.kind is CloseKind.OVERFLOW:
                 engine.overflow(socket, now)
+            pulse.reconnects[cause.kind.name] += 1
             engine.disconnected(socket, now, str(cause), resolved=ALL_RESOLVED in cause.reason, lane=lane)
             drain()
 
         def on_failed(now: float, why: str) -> None:
+            pulse.reconnects[CloseKind.OPEN_FAILED.name] += 1
             engine.unreachable(socket, why, now, lane=lane)
             drain()
 
@@ -200,6 +219,13 @@ class Carrier:
         )
         return stream, self._hooks.spawn(stream.run(), name)
 
+    def _measure_age(self, data: bytes | str) -> None:
+        """Note how long ago the venue sent the change in a frame that is applied now."""
+        now_ms = self._engine.venue_ms(self._clocks.monotonic())
+        for message in decode_frame(data):
+            if now_ms and isinstance(message, PriceChange):
+                self._hooks.pulse.frame_age.observe(max(0, now_ms - message.at_ms) / 1000)
+
     def _send(self, socket: int, text: str) -> None:
         for stream, _ in self._streams.get(socket, ()):
             # Without a connection, or with one that is ending, the next first frame tells the venue. One that
@@ -208,6 +234,7 @@ class Carrier:
                 stream.send(text)
 
     async def _fetch(self, request: int, asset_ids: tuple[str, ...]) -> None:
+        began, outcome = self._clocks.monotonic(), "failed"
         try:
             # The engine waits no longer: an answer after that would only keep a place.
             async with asyncio.timeout(self._config.engine.request_timeout):
@@ -218,11 +245,15 @@ class Carrier:
             self._hooks.warn("books", why)
             self._engine.books_failed(request, self._clocks.monotonic(), why)
         else:
+            outcome = "answered"
             self.answered(next(iter(answer.failed.values()), None))
             why = next((str(error) for error in answer.failed.values()), "")
             if why:
                 self._hooks.warn("books", why)
+            if self._hooks.bodies is not None:
+                self._hooks.bodies(request, answer.bodies)
             self._engine.books(request, answer.books, self._clocks.monotonic(), answer.failed, why)
+        self._hooks.pulse.probes[outcome].observe(self._clocks.monotonic() - began)
         self._hooks.drain()
 
     async def _ask_gamma(self, condition_id: str) -> None:

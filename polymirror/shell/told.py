@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from polymirror.config import check_each
+from polymirror.config import check_each, check_instance
 from polymirror.core.events import Traded, Transition
 from polymirror.errors import UnknownToken
+from polymirror.journal.recorded import IncidentNote, Recorded, Recording
 from polymirror.shell.happenings import Events, Happening
 from polymirror.shell.listing import Listing
 from polymirror.shell.ownthread import OwnThread
@@ -29,6 +30,21 @@ class Told:
     _owner: OwnThread
     _teller: Teller
     _records: Records
+    _recording: Recording | None = None
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """What was recorded so far. None: it was given no folder for a journal."""
+        return None if self._recording is None else self._recording.recorded
+
+    def incidents(self, token: str | None = None) -> tuple[IncidentNote, ...]:
+        """Return the newest incidents, newest first, 200 at most: all, or those of the market with this token.
+
+        None are noted by a mirror that is given no folder for ``incidents``. Raises ConfigError for what is no token.
+        """
+        if token is not None:
+            check_instance("token", token, str)
+        return () if self._recording is None else self._recording.notes(token)
 
     @property
     def failed_callbacks(self) -> int:

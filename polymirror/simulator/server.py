@@ -7,26 +7,26 @@ only here and in the app; without them :class:`~polymirror.errors.MissingExtra` 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from contextlib import AsyncExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
 
 from attrs import evolve
 
 from polymirror.config import Endpoints, check_each
 from polymirror.errors import MissingExtra
+from polymirror.serving.addresses import LOOPBACK, authority
+from polymirror.serving.guard import Guard
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.faults.base import Fault
 from polymirror.simulator.faults.catalogue import make_faults
 from polymirror.simulator.faults.line import FaultLine
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
-from polymirror.simulator.surface.guard import Guard
 from polymirror.simulator.surface.services import made_for
 from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from polymirror.simulator.exchange.history import Read
@@ -34,15 +34,13 @@ if TYPE_CHECKING:
     from polymirror.simulator.surface.services import Feed, Makes, Service
     from polymirror.venue.network import Network
 
-HOST = "127.0.0.1"
-SHUTDOWN_SECONDS = 1
-
 
 class Simulator:
     """A venue in this process, with the same REST and WebSocket surface as the real one.
 
     It listens on ``host``, by default for this machine only: nothing asks who may come. But whoever comes must call it
-    by that, by a loopback name, or by one of ``names``, and no page of another origin may (:mod:`.surface.guard`).
+    by that, by a loopback name, or by one of ``names``, and no page of another origin may
+    (:mod:`polymirror.serving.guard`).
 
     ``seed`` decides the order flow; ``markets`` is how many trade (two tokens each); ``rate`` the
     mean number of batches a second for each; ``faults`` are fault ids or fault objects; ``port`` 0
@@ -63,7 +61,7 @@ class Simulator:
         rate: float = 20.0,
         faults: Iterable[str | Fault] = (),
         port: int = 0,
-        host: str = HOST,
+        host: str = LOOPBACK,
         names: Iterable[str] = (),
         settle_after: float | None = None,
         config: ExchangeConfig | None = None,
@@ -103,7 +101,7 @@ class Simulator:
     @property
     def base_url(self) -> str:
         """Where the HTTP services are, once it is started."""
-        return f"http://{self._authority()}"
+        return f"http://{authority(self._host, self.port)}"
 
     @property
     def network(self) -> Network:
@@ -121,7 +119,7 @@ class Simulator:
 
     def stream_url(self, path: str) -> str:
         """Return where the feed with this path is, once the venue is started."""
-        return f"ws://{self._authority()}{path}"
+        return f"ws://{authority(self._host, self.port)}{path}"
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -143,13 +141,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         """Start on loopback; raises MissingExtra without the extra, OSError when the port is taken."""
         try:
-            import uvicorn  # noqa: PLC0415 - an extra: importing the library must not need it
-
-            from polymirror.simulator.connections import (  # noqa: PLC0415
-                MAX_MESSAGE,
-                HttpConnection,
-                WebSocketConnection,
-            )
+            from polymirror.serving.server import served  # noqa: PLC0415 - an extra: the library must not need it
             from polymirror.simulator.surface.app import Hub, build_app  # noqa: PLC0415
         except ImportError as error:
             raise MissingExtra("the simulated venue", "simulator") from error
@@ -158,38 +150,13 @@ class Simulator:
         self.line.attach(self.exchange)
         feeds, services = made_for(self.exchange, self._feeds), made_for(self.exchange, self._services)
         hub = Hub(self.exchange, self.line, self._clock, feeds, services)
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._wanted_port), family=family, backlog=1024)
-        self.port = listener.getsockname()[1]
-        settings = uvicorn.Config(
-            build_app(hub, Guard(self._host, self._names)),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            http=HttpConnection,
-            ws=WebSocketConnection,
-            ws_ping_interval=None,  # the venue sends no protocol pings
-            ws_max_size=MAX_MESSAGE,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        server = _quiet_server(uvicorn, settings)
+        app = build_app(hub, Guard(self._host, self._names))
         async with AsyncExitStack() as stack:
-            stack.callback(listener.close)
+            listening = served(app, self._host, self._wanted_port, hang_up=hub.hang_up)
+            self.port = await stack.enter_async_context(listening)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            served = tasks.create_task(server.serve(sockets=[listener]), name="simulator server")
             pump = tasks.create_task(hub.pump(), name="simulator pump")
-
-            async def stop() -> None:
-                pump.cancel()
-                hub.hang_up()
-                server.should_exit = True
-                await asyncio.wait({served})
-
-            stack.push_async_callback(stop)
-            while not server.started and not served.done():  # noqa: ASYNC110 - uvicorn offers no event
-                await asyncio.sleep(0.001)
+            stack.callback(pump.cancel)
             self._stack, self._hub = stack.pop_all(), hub
         return self
 
@@ -202,21 +169,5 @@ class Simulator:
         if stack is not None:
             await stack.__aexit__(None, None, None)
 
-    def _authority(self) -> str:
-        """Host and port as addresses have them; of all addresses that of this machine."""
-        host = {"0.0.0.0": HOST, "::": "::1"}.get(self._host, self._host)  # noqa: S104 - it is replaced here
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-
     def _new_exchange(self) -> Exchange:
         return Exchange(evolve(self._config, start_ms=self.wall_ms()))
-
-
-def _quiet_server(uvicorn: Any, settings: Any) -> Any:
-    """A uvicorn server that leaves the signals of the embedding program alone."""
-
-    class Quiet(uvicorn.Server):  # type: ignore[misc]
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    return Quiet(settings)

@@ -182,6 +182,44 @@ class RoundsConfig:
 
 
 @frozen(kw_only=True)
+class PairsConfig:
+    """Markets of many kinds, in which both tokens together cost less than a dollar for a moment now and then.
+
+    They replace the quarter hours of :class:`ExchangeConfig`; ``markets`` says how many there are at the start.
+    """
+
+    every_s: float = field(default=900.0, validator=_range(0, 10**7, "seconds"))
+    """Mean time between two such moments in one market; 0: there are none."""
+    length_ms: int = field(default=1_200, validator=_whole(20, 600_000, "milliseconds"))
+    """How long one lasts, up to half of it shorter or longer, if nobody takes it."""
+    least_gap: int = field(default=100, validator=_whole(0, 2_000, "of 1/10,000 of a dollar"))
+    most_gap: int = field(default=350, validator=_whole(0, 2_000, "of 1/10,000 of a dollar"))
+    """What a pair costs less than a dollar, both fees included: from the one to the other."""
+    least_shares: int = field(default=20, validator=_whole(1, 100_000, "shares"))
+    most_shares: int = field(default=150, validator=_whole(1, 100_000, "shares"))
+    """How much of each token is offered then, about."""
+    rivals: float = field(default=0.5, validator=_range(0, 1, "of the moments"))
+    """The share of them that a competing taker sees, too."""
+    rival_ms: int = field(default=600, validator=_whole(1, 600_000, "milliseconds"))
+    """How late he comes, on average; exponential."""
+    rivals_one_sided: float = field(default=0.3, validator=_range(0, 1, "of the rivals"))
+    """The share of them who take of one token only."""
+    shortest_s: int = field(default=1_200, validator=_whole(60, 10**8, "seconds"))
+    longest_s: int = field(default=30 * 86_400, validator=_whole(60, 10**8, "seconds"))
+    """From the start to the end of a market: between the two, each length as likely as its double."""
+    listed_every_s: float = field(default=0.0, validator=_range(0, 10**7, "seconds"))
+    """Mean time between two new markets; 0: none comes later."""
+    flow: FlowConfig = field(factory=lambda: FlowConfig(rate=0.5, volatility=0.0005, density=0.6))
+    """How orders arrive in each market."""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse ranges that are none."""
+        for low, high in (("least_gap", "most_gap"), ("least_shares", "most_shares"), ("shortest_s", "longest_s")):
+            if getattr(self, low) > getattr(self, high):
+                raise ConfigError(low, getattr(self, low), f"at most {high}, {getattr(self, high)}")
+
+
+@frozen(kw_only=True)
 class ExchangeConfig:
     """The whole exchange: its markets, its habits and its ends."""
 
@@ -214,5 +252,8 @@ class ExchangeConfig:
     rounds: RoundsConfig | None = None
     """Rolling up/down markets instead of ``markets`` that never end by themselves; ``flow`` and
     ``settle_after_ms`` do not apply to them."""
+    pairs: PairsConfig | None = None
+    """Markets of many kinds, with moments in which a pair costs less than a dollar, instead of quarter hours; not
+    together with ``rounds``."""
     oracle: OracleConfig = field(factory=OracleConfig)
     """The prices that decide rounds; they are there without rounds, too."""

@@ -1,1 +1,1 @@
-"""The health of a running mirror, for people: what pages and metrics show."""
+"""How a mirror is, for people: its status, and what stands on it (metrics, the status server and its page)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from polymirror.core.status import EngineStatus, Known
+from polymirror.status.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +58,7 @@ class Records:
         self.transitions = 0
         # Calls of users' callbacks that raised.
         self.failed_callbacks = 0
+        self.pulse = Pulse()
 
     def known(self, markets: Iterable[Market], budget_left: int | None, look_ups: str = "") -> Known:
         """Return what the engine's status is to be filled in with."""

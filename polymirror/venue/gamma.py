@@ -8,7 +8,7 @@ are read in :mod:`polymirror.venue.market`. Called by the mirror, the command li
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from attrs import frozen
 
@@ -23,14 +23,22 @@ from polymirror.venue.windows import Interval, Window, window_slugs
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
 
     from polymirror.config import Endpoints, RestConfig
     from polymirror.venue.network import Network
 
+T = TypeVar("T", list[Any], dict[str, Any])
+
 __all__ = ["FeeSchedule", "Gamma", "Interval", "Market", "Oracle", "Token", "Window", "window_slugs"]
 
+
+PAGE: Final = 100
+"""Markets of one page of a list."""
+
+MAX_PAGES: Final = 50
+"""Pages of one list, unless more are asked for."""
 
 AT_ONCE: Final = 50
 """Descriptions that are read before other tasks get their turn: some milliseconds' worth."""
@@ -214,6 +222,28 @@ class Gamma:
             found[window.slug] for window in windows if window.slug in found and _fits(found[window.slug], window)
         )
 
+    async def pages(self, query: Query, *, most: int = MAX_PAGES) -> AsyncIterator[tuple[Market, ...]]:
+        """List open markets, a page at a time, in the order that ``query`` asks for, with their tags and volumes.
+
+        ``query`` takes the service's own names, such as ``tag_slug``, ``end_date_min`` and ``order``. At most ``most``
+        pages are asked for, each when the one before was taken. A market whose description cannot be read is left out.
+        """
+        cursor: dict[str, str] = {}
+        for _ in range(most):
+            path, usual = "/markets/keyset", {"limit": str(PAGE), "closed": "false", "include_tag": "true"}
+            raw = await self._ask(path, {**usual, **query, **cursor}, dict)
+            found = []
+            for number, each in enumerate(Reader(f"GET {path}", raw).objects("markets") if raw else ()):
+                await _leave_turns(number)
+                market = _parsed(each.fields, f"GET {path}")
+                if isinstance(market, Market):
+                    found.append(market)
+            yield tuple(found)
+            following = raw.get("next_cursor") if raw else None
+            if not isinstance(following, str) or not following or {"after_cursor": following} == cursor:
+                return
+            cursor = {"after_cursor": following}
+
     async def _find(self, path: str, query: Mapping[str, str]) -> list[Any]:
         """Ask for open entries, then for settled ones. An empty list when there is neither."""
         for extra in OPEN_THEN_CLOSED:
@@ -221,19 +251,19 @@ class Gamma:
                 return found
         return []
 
-    async def _ask(self, path: str, query: Query) -> list[Any]:
+    async def _ask(self, path: str, query: Query, kind: type[T] = list) -> T:  # type: ignore[assignment]
         name = f"GET {path}"
 
-        async def decode(answer: Answer) -> list[Any]:
+        async def decode(answer: Answer) -> T:
             content = parse_json(answer.body, name, UNREADABLE)
-            if not isinstance(content, list):
-                raise BadResponse(name, f"a list was expected, not {type(content).__name__}", UNREADABLE)
+            if not isinstance(content, kind):
+                raise BadResponse(name, f"a {kind.__name__} was expected, not {type(content).__name__}", UNREADABLE)
             return content
 
         try:
             found = await self._http.call(name, path, decode, query=query)
         except NotFound:
-            found = []
+            found = kind()
         except VenueError as error:
             self.trouble = str(error)
             raise

@@ -87,6 +87,10 @@ class Market:
     payouts: tuple[Decimal, ...] = ()
     """What one share of each token pays in pUSD, in the order of :attr:`tokens`: 1 for the winner and 0 for the others,
     or 0.5 for both where the market was decided for nobody. Empty until it is closed and settled."""
+    volume_24h: Decimal | None = None
+    """What was traded within 24 hours in pUSD; ``None``: not stated."""
+    tags: tuple[str, ...] = ()
+    """What it is filed under, as in addresses, such as ``crypto``; told by lists that were asked for them."""
 
     @property
     def token_ids(self) -> tuple[str, ...]:
@@ -197,6 +201,8 @@ def parse_market(raw: Any, call: str, event: Reader | None = None) -> Market:
         price_to_beat=metadata.optional_decimal("priceToBeat"),
         final_price=metadata.optional_decimal("finalPrice"),
         payouts=payouts,
+        volume_24h=reader.optional_decimal("volume24hr"),
+        tags=tuple(filter(None, (each.optional_text("slug") for each in reader.objects("tags")))),
     )
 
 

@@ -47,6 +47,10 @@ LATEST_TIME: Final = 10_000_000_000
 """Unix seconds between which the venue's clock is believed: 2017 to 2286. Milliseconds lie far outside."""
 
 
+Bodies = tuple[tuple[tuple[str, ...], bytes], ...]
+"""Answers with books as they came: what each was asked for, and its text."""
+
+
 @frozen
 class BooksAnswer:
     """What became of the tokens of one :meth:`Clob.books`: each is in exactly one of the three."""
@@ -57,6 +61,8 @@ class BooksAnswer:
     """Tokens that a successful answer left out, in the order asked: settled or unknown."""
     failed: dict[str, VenueError] = field(factory=dict)
     """Tokens without an answer, and the error of their batch."""
+    bodies: Bodies = ()
+    """What the books were read from, in the order in which it came: for whoever records it."""
 
 
 @frozen
@@ -120,12 +126,15 @@ class Clob:
         size = self._config.books_per_call
         books: dict[str, Snapshot] = {}
         failed: dict[str, VenueError] = {}
+        bodies: list[tuple[tuple[str, ...], bytes]] = []
         splits_left = MAX_SPLITS
 
         async def fetch(batch: list[str]) -> None:
             nonlocal splits_left
             try:
-                books.update(await self._batch(batch))
+                found, body = await self._batch(batch)
+                books.update(found)
+                bodies.append((tuple(batch), body))
             except VenueError as error:
                 refused = isinstance(error, BadResponse) and error.status in REFUSED_BATCH
                 if refused and len(batch) > 1 and splits_left > 0:
@@ -142,22 +151,22 @@ class Clob:
         if failed and len(failed) == len(wanted):
             raise next(iter(failed.values()))
         missing = tuple(token for token in wanted if token not in books and token not in failed)
-        return BooksAnswer(books, missing, failed)
+        return BooksAnswer(books, missing, failed, tuple(bodies))
 
-    async def _batch(self, batch: list[str]) -> dict[str, Snapshot]:
+    async def _batch(self, batch: list[str]) -> tuple[dict[str, Snapshot], bytes]:
         name = f"POST /books ({len(batch)} tokens)"
         asked = frozenset(batch)
 
-        async def decode(answer: Answer) -> dict[str, Snapshot]:
+        async def decode(answer: Answer) -> tuple[dict[str, Snapshot], bytes]:
             # A book nobody asked for is of no use, and of no harm.
             found = await _decode_books(name, answer.body)
-            return {book.asset_id: book for book in found if book.asset_id in asked}
+            return {book.asset_id: book for book in found if book.asset_id in asked}, answer.body
 
         try:
             return await self._http.call(name, "/books", decode, post=[{"token_id": token} for token in batch])
         except NotFound:
             # Seen for single books: none of the batch exists.
-            return {}
+            return {}, b"[]"
 
     async def time(self) -> ServerTime:
         """Read the venue's clock. Repeat it and intersect the bounds to know the offset better than to a second."""

@@ -98,12 +98,13 @@ class World:
 
     def check(self, times=1, every=45):
         for _ in range(times):
+            self.risk.advance(int(self.clock.seconds * 1000))
             drive(self.reconciler.check())
             self.clock.seconds += every
 
-    def settle(self, payouts, *, seconds=0.0, market="0xm1"):
+    def settle(self, payouts, *, seconds=0.0, market="0xm1", doubt="", confirmed=True):
         """Tell what a market pays, and look every five seconds for so long."""
-        self.settler.decide(market, payouts)
+        self.settler.decide(market, payouts, doubt, confirmed=confirmed)
         ends = self.clock.seconds + seconds
         while True:
             drive(self.settler.look())
@@ -117,9 +118,10 @@ class World:
 
 
 def a_trade(shares="10", money="6", side=Side.BUY, fee="0.0175", status=ChainStatus.CONFIRMED, order_id="0xa", **rest):
+    price = Decimal(money) / Decimal(shares) if Decimal(shares) else Decimal("0.6")
     return Trade(
         **{
-            "id": "t", "order_id": order_id, "market": "0xm1", "token": UP, "side": side, "price": Decimal("0.6"),
+            "id": "t", "order_id": order_id, "market": "0xm1", "token": UP, "side": side, "price": price,
             "shares": Decimal(shares), "money": Decimal(money), "at_ms": int(START * 1000) + 500,
             "fee": None if fee is None else Decimal(fee), "status": status, **rest,
         }

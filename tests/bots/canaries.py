@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
+import logging
 import urllib.parse
+from typing import TYPE_CHECKING
+
+from bots.common.operate.logs import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 CANARIES = {
     "POLYMARKET_PRIVATE_KEY": "0x9d3f51c07be2a4468f1d02c95ab37e60d8417fc2936be05a7418cd2f60b5e9a3",
@@ -31,12 +40,26 @@ def forms(secret: str) -> set[str]:
     return {each.lower() for each in found}
 
 
-def leaks(text: str, run: int = 12) -> list[str]:
+def leaks(text: str, run: int = 12, canaries: Mapping[str, str] = CANARIES) -> list[str]:
     """Return each form of a canary of which so many characters in a row are in the text, also over several lines."""
     seen = {flat[at : at + run] for flat in (text.lower(), "".join(text.lower().split())) for at in range(len(flat))}
     return [
         f"{name}: {form}"
-        for name, secret in CANARIES.items()
+        for name, secret in canaries.items()
         for form in forms(secret)
         if any(form[at : at + run] in seen for at in range(max(1, len(form) - run + 1)))
     ]
+
+
+@contextlib.contextmanager
+def all_that_is_logged() -> Iterator[io.StringIO]:
+    """Catch what anybody logs at any level: by our handler, and by one that somebody else has set up."""
+    told = io.StringIO()
+    set_up(logging.DEBUG, stream=told)
+    other = logging.StreamHandler(told)
+    other.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(other)
+    root.setLevel(logging.DEBUG)
+    yield told
+    root.setLevel(logging.WARNING)

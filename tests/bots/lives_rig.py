@@ -45,9 +45,9 @@ def on_stage(scene, seed=1, *, limit=60_000.0, **build):
     return run_virtual(play, start_ms=START_MS, limit=limit)
 
 
-def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None):
+def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None, network=None, chat=None):
     """Make a bot whose ledger is in ``store``. ``wrap`` gets the context that opens its executor."""
-    network = stage.venue.network
+    network = stage.venue.network if network is None else network
     feeds = stage.oracle_settings(evolve(settings.oracle, assets=settings.assets))
     said = [] if told is None else told
 
@@ -64,6 +64,7 @@ def bot_on(stage, store, *, mode="live", settings=ONE, told=None, wrap=None):
         offload=inline,
         open_executor=opened,
         look_on=said.append,
+        chat=chat,
         switch=Switch(),
         stop_file="/srv/bot/files/STOP",
         rng=random.Random(2),

@@ -61,6 +61,25 @@ def test_an_order_that_was_killed_and_is_missing_in_cash_frees_nothing_and_stops
     world.check(2, every=20)
     assert len(world.stopped) == 1
     assert f"{COST.normalize()} pUSD are missing" in world.stopped[0].replace("0 pUSD", " pUSD")
+    assert left(world) == COST
+
+
+@pytest.mark.parametrize(("gone", "lost"), [(COST, COST), (Decimal(500), COST), (Decimal(2), Decimal(2))])
+def test_what_was_in_doubt_and_is_given_up_as_missing_is_lost_on_that_day(gone, lost):
+    world = begun(World(), NO_MATCH)
+    world.venue.cash -= gone
+    world.check(6, every=20)
+    assert any("paid in or out by hand" in line for line in world.told)
+    assert world.profit_today == -lost
+
+
+def test_what_is_paid_out_by_hand_while_nothing_is_in_doubt_is_no_loss():
+    world = World()
+    world.start()
+    world.venue.cash -= 500
+    world.check(6, every=20)
+    assert any("paid in or out by hand" in line for line in world.told)
+    assert world.profit_today == 0
 
 
 def test_an_order_that_was_killed_and_whose_shares_are_there_frees_nothing_and_stops_it():

@@ -315,7 +315,7 @@ def test_trades_that_failed_on_the_chain_moved_nothing():
     ("order", "fills", "why"),
     [
         (buy(), [fill(buy(), price="0.53", shares="19")], "beyond the limit 0.52"),
-        (buy(), [fill(buy()), fill(buy(), "0.04", id="t2")], "its trades use 10.4208 pUSD of 10.40 offered"),
+        (buy(), [fill(buy()), fill(buy(), "0.04", id="t2", fee="0")], "its trades use 10.4208 pUSD of 10.40 offered"),
         (buy(), [fill(buy(), "0")], "is of 0 shares"),
         (buy(), [fill(buy(), "20", "0")], "at 0 for"),
         (sell(), [fill(sell(), price="0.47")], "beyond the limit 0.48"),

@@ -12,7 +12,7 @@ from bots.common.ledger.ledger import Ledger
 from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal
 from bots.common.orders.intents import Group, Intent, Leg
 from bots.common.orders.manager import OrderManager
-from bots.common.orders.order import Outcome, Result, Side
+from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.follow import RiskFollower
 from bots.common.risk.limits import Risk, RiskLimits
@@ -91,7 +91,9 @@ class Disk(Database):
         super().write(statements)
 
 
-def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=None, venue=None, **changes):
+def play(
+    answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=None, venue=None, apart=False, **changes
+):
     """Enter one pair; return the manager, the venue, the database and what was told."""
 
     async def main():
@@ -106,7 +108,8 @@ def play(answers, during=None, seconds=5, slow=0.0, risk_limits=None, database=N
         )  # fmt: skip
         running = asyncio.create_task(manager.run())
         await asyncio.sleep(0.01)
-        assert manager.enter(mirror, intent(**changes))
+        manager.apart |= {TERMS.market: "traded before"} if apart else {}
+        assert manager.enter(mirror, intent(**changes)) is not apart
         if during is not None:
             await during(mirror)
         await asyncio.sleep(seconds)
@@ -158,41 +161,24 @@ def test_what_traded_is_told_and_followed_though_the_disk_is_full_by_then():
     assert sorted(manager.account.positions) == [YES, NO]
     assert [order.side for order in venue.orders] == [Side.BUY] * 2
     assert manager.counts["failed"] == 0
-    # Nor is the end of a pair of which a leg found nothing forgotten.
-    answers = {(YES, Side.BUY): filled, (NO, Side.BUY): lambda _: NOTHING, (YES, Side.SELL): filled}
-    manager, venue, _, told = play(answers, database=Disk(), unwind=d("0.45"))
-    assert [outcome for _, outcome in told] == [Outcome.FILLED, Outcome.NO_MATCH]
-    assert sorted(manager.account.positions) == [YES]
 
 
-def test_a_pair_whose_second_leg_finds_no_match_is_kept_or_sold_as_its_intent_says():
+def test_a_pair_whose_second_leg_finds_no_match_is_kept_and_what_mends_it_is_of_its_group():
     answers = BOTH | {(NO, Side.BUY): lambda _order: NOTHING}
     manager, venue, *_ = play(answers)
     assert list(manager.account.positions) == [YES]
     assert len(venue.orders) == 2
-
-    def sold(order):
-        assert order.side is Side.SELL
-        return Result(
-            outcome=Outcome.FILLED, shares=order.shares, money=d("4.6"), fee=d("0.1"), order_id=order.client_id
-        )
-
-    manager, venue, database, told = play(answers | {(YES, Side.SELL): sold}, unwind=d("0.45"))
-    assert manager.account.positions == {}
-    assert manager.account.totals.profit == d("4.6") - d("0.1") - d("5.1")
-    assert venue.orders[-1].price == d("0.45")
-    assert venue.orders[-1].shares == 10
-    assert [side for side, _ in told] == [Side.BUY, Side.BUY, Side.SELL]
-    assert database.read("SELECT count(DISTINCT group_id), count(*) FROM orders") == [(1, 3)]
-    assert manager.risk.entries == ()
+    # A cooldown of an hour, and yet: what completes or ends a group does not wait for it.
+    waits = RiskLimits(second_entry=True, cooldown_ms=3_600_000)
+    _, _, database, told = play(answers, risk_limits=waits, group_id="g.1", tif=TimeInForce.FAK)
+    assert len(told) == 2
+    assert database.read("SELECT DISTINCT group_id, tif FROM orders") == [("g.1", "FAK")]
 
 
-def test_a_leg_without_an_answer_unwinds_nothing_while_its_fate_is_unknown():
-    answers = BOTH | {(NO, Side.BUY): lambda _order: Result(outcome=Outcome.UNKNOWN)}
-    answers |= {(NO, Side.BUY): lambda _order: Result(outcome=Outcome.UNKNOWN)}
-    manager, venue, *_ = play(answers, unwind=d("0.45"), seconds=2)
-    assert list(manager.account.positions) == [YES]
-    assert [order.side for order in venue.orders].count(Side.SELL) == 0
+def test_markets_that_are_left_alone_are_not_traded():
+    manager, venue, *_ = play(BOTH, apart=True, seconds=1)
+    assert venue.orders == []
+    assert manager.counts["left alone"] == 1
 
 
 def test_no_leg_leaves_when_one_of_the_books_is_in_doubt():

@@ -214,7 +214,7 @@ def test_nothing_is_ever_changed_or_deleted(table):
     drive(ledger.flush())
     database.write([("INSERT INTO requests (at_ms, kind, detail) VALUES (1, 'stop', 'x')", ())])
     if database.read(f"SELECT count(*) FROM {table}") == [(0,)]:  # noqa: S608 - our own names
-        assert table == "merges", "only the second bot merges"
+        assert table.startswith("merges"), "only pairs are merged"
         return
     changes = [f"DELETE FROM {table}", f"UPDATE {table} SET at_ms = 1"]  # noqa: S608 - our own names
     for change in changes[: 1 if table == "notices" else 2]:

@@ -142,7 +142,12 @@ def test_the_ledger_notices_a_bot_that_writes_no_intents(monkeypatch):
 
 
 EAGER = RiskLimits(
-    max_trade=Decimal(5), max_market=Decimal(1_000), max_daily_loss=Decimal(1_000), cooldown_ms=500, second_entry=True
+    max_trade=Decimal(5),
+    max_market=Decimal(1_000),
+    max_hourly=Decimal(100_000),
+    max_daily_loss=Decimal(1_000),
+    cooldown_ms=500,
+    second_entry=True,
 )
 """Lets a bot buy again and again, so that a short run has many orders."""
 

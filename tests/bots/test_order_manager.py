@@ -132,13 +132,13 @@ async def dealing(venue, *, limits=None):
     account, risk = Account(), Risk(limits or RiskLimits())
     ledger = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
     await ledger.open()
-    told = []
+    told, stopped = [], []
     dealer = OrderManager(
-        executor=venue, ledger=ledger, reconciler=Reconciler(ledger, venue, network()),
+        executor=venue, ledger=ledger, reconciler=Reconciler(ledger, venue, network(), stop=stopped.append),
         risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
         on_result=lambda order, result: told.append(result.outcome), on_settled=told.append,
     )  # fmt: skip
-    dealer.told = told
+    dealer.told, dealer.stopped = told, stopped
     async with asyncio.TaskGroup() as group:
         running = group.create_task(dealer.run())
         await asyncio.sleep(0.01)

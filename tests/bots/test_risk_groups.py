@@ -88,7 +88,7 @@ def test_a_pause_keeps_no_group_from_being_completed_and_a_stop_does():
 
 
 def test_pairs_without_risk_are_limited_by_the_number_of_markets_alone():
-    risk = Risk(evolve(LIMITS, max_positions=100, cooldown_ms=0))
+    risk = Risk(evolve(LIMITS, max_positions=100, cooldown_ms=0, max_hourly=d(10_000)))
     for number in range(100):
         group = pair(f"g{number}", market=f"m{number}")
         assert risk.enter_group(NOON + number, group) is None

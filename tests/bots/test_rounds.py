@@ -19,6 +19,7 @@ from bots.updown.rounds import (
     Phase,
     RoundEnded,
     RoundListed,
+    RoundOverdue,
     RoundSettings,
     RoundSettled,
     RoundSkipped,
@@ -167,7 +168,7 @@ def test_an_unsettled_round_is_asked_for_ever_but_less_and_less_often():
     assert driver.life.rounds[window().slug].phase is Phase.ENDED
 
 
-def test_a_position_of_an_earlier_run_is_followed_to_its_settlement_without_other_events():
+def test_a_position_of_an_earlier_run_is_followed_to_its_settlement_and_told_of_while_nobody_decides_it():
     old = window(START - 3600)
     driver = Driver()
     driver.life.adopt(old)
@@ -175,7 +176,7 @@ def test_a_position_of_an_earlier_run_is_followed_to_its_settlement_without_othe
     driver.change(old.slug, **decided("Up"))
     driver.run(START_MS + 400_000)
     events = [event for _, event in driver.told if getattr(event, "round", None) and event.round.slug == old.slug]
-    assert [type(event) for event in events] == [RoundSettled]
+    assert [type(event) for event in events] == [RoundOverdue, RoundSettled]
 
 
 def test_a_window_adopted_while_it_runs_is_traded_on():
@@ -265,7 +266,7 @@ def test_a_clock_that_was_hours_ahead_once_keeps_no_round_from_being_noticed():
     driver.run(START_MS + 70_000)
     assert driver.life.rounds[window().slug].phase is Phase.OPEN
     mine = [event for _, event in driver.told if event.round.slug == window().slug]
-    assert [type(event) for event in mine] == [RoundListed, RoundStarted, RoundEnded, RoundStarted]
+    assert [type(event) for event in mine] == [RoundListed, RoundStarted, RoundEnded, RoundOverdue, RoundStarted]
     driver.run(START_MS + QUARTER_MS)
     started = [(at, event.round.slug) for at, event in driver.events(RoundStarted)]
     assert started[-1] == (START_MS + QUARTER_MS, window(START + 900).slug)
@@ -402,3 +403,22 @@ def test_a_listener_that_fails_ends_the_asset_and_nothing_else_is_told():
         run_virtual(main, start_ms=START_MS)
     assert caught.group_contains(RuntimeError, match="a bug")
     assert len(told) == 1
+
+
+def test_a_market_that_nobody_decides_is_told_of_once_when_the_patience_is_over():
+    driver = Driver(Lifecycle("btc", RoundSettings(patience=600)))
+    driver.run(START_MS + QUARTER_MS + 599_000)
+    assert driver.events(RoundOverdue) == []
+    driver.run(START_MS + QUARTER_MS + 640_000)
+    ((_, event),) = driver.events(RoundOverdue)
+    assert event.round.slug == window().slug
+    driver.run(START_MS + QUARTER_MS + 800_000)
+    assert len(driver.events(RoundOverdue)) == 1
+
+
+def test_a_market_that_is_decided_in_time_is_never_overdue():
+    driver = Driver(Lifecycle("btc", RoundSettings(patience=600)))
+    driver.run(START_MS + QUARTER_MS + 100_000)
+    driver.settle_before(driver.now_ms)
+    driver.run(START_MS + QUARTER_MS + 899_000)
+    assert driver.events(RoundOverdue) == []

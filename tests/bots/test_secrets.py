@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.server
-import io
 import json
 import logging
 import os
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from bots.common.errors import MAX_DETAIL, BadCredentials, shorten
 from bots.common.execution.userchannel import UserChannel
 from bots.common.operate import notifications
-from bots.common.operate.logs import event, set_up
+from bots.common.operate.logs import event
 from bots.common.operate.notifications import TelegramApi
 from bots.common.operate.settings import SettingsError, build
 from bots.common.secrets import Secret, hide
@@ -31,7 +30,7 @@ from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
 from polymirror import ConfigError
 from polymirror.venue.network import REAL
-from tests.bots.canaries import CANARIES, forms, leaks
+from tests.bots.canaries import CANARIES, all_that_is_logged, forms, leaks
 
 KEY = CANARIES["POLYMARKET_PRIVATE_KEY"]
 FOREIGN = ("httpx", "httpcore.http11", "websockets.client", "telegram.bot", "web3", "eth_account", "polymarket.ws")
@@ -45,16 +44,8 @@ def held():
 
 @pytest.fixture
 def everything():
-    """All that is logged by anybody at any level: by our handler, and by one that somebody else has set up."""
-    told = io.StringIO()
-    set_up(logging.DEBUG, stream=told)
-    other = logging.StreamHandler(told)
-    other.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(other)
-    root.setLevel(logging.DEBUG)
-    yield told
-    root.setLevel(logging.WARNING)
+    with all_that_is_logged() as told:
+        yield told
 
 
 def disguised(secret):

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from attrs import evolve
 
+from bots.common.errors import Unanswered
 from bots.common.execution.base import ChainStatus
 from bots.common.ledger.database import Database
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
@@ -61,6 +62,19 @@ def test_a_refused_redemption_is_tried_with_growing_waits_and_told_after_ten_min
     world.settle(WON, seconds=3700)
     assert world.account.totals.profit == Decimal("3.9825")
     assert not world.settler.stuck
+
+
+def test_what_nobody_answered_for_hours_is_settled_within_minutes_of_the_first_answer():
+    world = World(holdings=[{UP: "10"}], redeem=[Result(outcome=Outcome.FILLED, shares=Decimal(10), money=Decimal(10))])
+    world.start()
+    world.begin(an_order(), FILLED, final=True)
+    world.venue.answers["holdings"] = [Unanswered("positions", "HTTP 429")]
+    world.settle(WON, seconds=3 * 3_600)
+    assert world.account.positions
+    assert len(world.told) == 1
+    world.venue.answers["holdings"] = [{UP: "10"}]
+    world.settle(WON, seconds=180)
+    assert world.account.totals.profit == Decimal("3.9825")
 
 
 @pytest.mark.parametrize("days", [0, 4, 60])

@@ -8,7 +8,7 @@ import pytest
 
 from bots.updown.oracles.buffer import OracleBuffer
 from bots.updown.oracles.ticks import Tick, TickKind
-from bots.updown.strike import StrikeRefusal, StrikeSource, contradicted, find_strike, recognise
+from bots.updown.strike import StrikeLimits, StrikeRefusal, StrikeSource, can_tell, contradicted, find_strike, recognise
 from polymirror.venue.market import Token
 from tests.bots.rounds_rig import START_MS, market_of, window
 
@@ -74,15 +74,38 @@ def test_without_a_tick_at_the_boundary_an_absurd_strike_is_refused_all_the_same
     assert isinstance(found, StrikeRefusal) is not good
 
 
-def test_without_any_tick_only_what_no_asset_costs_is_refused():
-    assert find_strike(buffer_of(), "btc", START_MS, Decimal(5)).price == 5
+def test_without_any_tick_of_ours_no_strike_is_believed():
+    assert find_strike(buffer_of(), "btc", START_MS, Decimal(5)) is None
     assert isinstance(find_strike(buffer_of(), "btc", START_MS, Decimal("1e10")), StrikeRefusal)
 
 
 def test_how_far_the_two_may_be_apart_can_be_set():
     official, buffer = Decimal("64006.5"), buffer_of((0, "64000"))
-    assert find_strike(buffer, "btc", START_MS, official, Decimal("0.001")).price == official
-    assert isinstance(find_strike(buffer, "btc", START_MS, official, Decimal(0)), StrikeRefusal)
+    assert find_strike(buffer, "btc", START_MS, official, StrikeLimits(Decimal("0.001"))).price == official
+    assert isinstance(find_strike(buffer, "btc", START_MS, official, StrikeLimits(Decimal(0))), StrikeRefusal)
+
+
+def test_how_far_the_official_one_may_be_from_our_newest_price_can_be_set():
+    official, buffer = Decimal(64100), buffer_of((60_000, "64000"))
+    assert find_strike(buffer, "btc", START_MS, official).price == official
+    assert isinstance(
+        find_strike(buffer, "btc", START_MS, official, StrikeLimits(max_drift=Decimal("0.001"))), StrikeRefusal
+    )
+
+
+@pytest.mark.parametrize("official", [None, Decimal(64000)])
+@pytest.mark.parametrize(
+    ("limits", "good"),
+    [
+        ({"lowest": "64000", "highest": "64000"}, True),
+        ({"lowest": "64000.1", "highest": "70000"}, False),
+        ({"lowest": "1", "highest": "63999.9"}, False),
+    ],
+)
+def test_a_strike_outside_the_bounds_is_refused_whoever_says_it(official, limits, good):
+    bounds = StrikeLimits(**{name: Decimal(value) for name, value in limits.items()})
+    found = find_strike(buffer_of((0, "64000")), "btc", START_MS, official, bounds)
+    assert isinstance(found, StrikeRefusal) is not good
 
 
 @pytest.mark.parametrize(
@@ -115,3 +138,10 @@ def test_a_market_without_up_and_down_is_not_recognised():
     assert recognise(market_of(window()), window()) == ""
     odd = market_of(window(), tokens=(Token("1", "Yes"), Token("2", "No")))
     assert "up and down" in recognise(odd, window())
+
+
+@pytest.mark.parametrize(("ticks", "tells"), [((0, 900), True), ((0,), False), ((900,), False), ((1, 900), False)])
+def test_our_prices_tell_who_won_if_both_boundaries_have_a_tick_and_the_two_are_apart(ticks, tells):
+    buffer = buffer_of(*((at * 1000, "64000" if at < 900 else "64100") for at in ticks))
+    assert can_tell(buffer, "btc", START_MS, START_MS + 900_000) is tells
+    assert not can_tell(buffer_of((0, "64000"), (900_000, "64006")), "btc", START_MS, START_MS + 900_000)

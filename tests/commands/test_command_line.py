@@ -37,7 +37,7 @@ def test_the_version_is_told(option, capsys):
     assert capsys.readouterr().out.startswith("polymirror ")
 
 
-COMMANDS = ["demo", "doctor", "faults", "replay", "serve", "torture", "watch"]
+COMMANDS = ["demo", "doctor", "explain", "faults", "journal", "record", "replay", "serve", "top", "torture", "watch"]
 
 
 @pytest.mark.parametrize("command", [[], *([each] for each in COMMANDS)])
@@ -94,6 +94,16 @@ def test_a_shell_completes_commands_options_and_faults(words, completed):
         (["watch", "btc", "--venue", "ftp://here"], "http"),
         (["watch", "btc", "--stream", "http://here"], "ws"),
         (["serve", "--fault", "gremlin"], "gremlin"),
+        (["record", "btc"], "--out"),
+        (["journal", "check"], "DIR"),
+        (["journal", "check", "nowhere"], "there is no nowhere"),
+        (["replay", "x", "--speed", "0"], "--speed"),
+        (["replay", "x", "--speed", "fast"], "max"),
+        (["replay", "x", "--from", "noon"], "--from"),
+        (["replay", "x", "--from", "5"], "only for a journal"),
+        (["replay", "x", "--token", "5"], "only for a journal"),
+        (["replay", "x", "--speed", "2"], "but for a journal"),
+        (["replay", "x", "--serve", "--token", "5"], "--serve"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(arguments, said, capsys):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from polymirror.commands import recordings as command
 from polymirror.commands.app import run
+from polymirror.journal import foreign as command
 
 KEYS = {
     "frames": int, "deltas": int, "snapshots": int, "tokens": int, "transitions": int,
@@ -106,7 +106,12 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):
     long = tmp_path / "long.jsonl"
     long.write_bytes(b"x" * 2_000)
     monkeypatch.setattr(command, "MAX_LINE_BYTES", 1_000)
-    for name, said in ((tmp_path / "none", "no file"), (tmp_path, "folder"), (damaged, "damaged"), (long, "longer")):
+    for name, said in (
+        (tmp_path / "none", "no file"),
+        (tmp_path, "no journal in"),
+        (damaged, "damaged"),
+        (long, "longer"),
+    ):
         assert run(["replay", str(name)]) == 2
         err = capsys.readouterr().err
         assert said in err

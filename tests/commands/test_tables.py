@@ -58,8 +58,8 @@ def test_every_reason_can_be_read_in_full_in_80_columns(reason):
     assert reason.name.lower().replace("_", " ") in line
 
 
-def test_a_row_shows_age_proof_prices_epoch_and_resyncs():
-    line = drawn(books_table([row(epoch=3, resyncs=2)], 10, 80))[-1]
+def test_a_row_shows_age_proof_prices_refused_reads_and_resyncs():
+    line = drawn(books_table([row(refused=3, resyncs=2)], 10, 80))[-1]
     assert line.split() == ["BTC", "up", "●", "LIVE", "proven", "12", "ms", "hash", "0.48", "0.49", "3", "2"]
 
 

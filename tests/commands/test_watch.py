@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
+import socket
 import termios
 import time
 
@@ -24,9 +19,7 @@ from polymirror.core.events import Transition
 from polymirror.core.states import BookState, Reason
 from polymirror.mirror import Mirror
 from tests.commands.conftest import Served
-
-PATIENCE = 60.0
-"""Seconds after which a test gives up; no verdict depends on them."""
+from tests.commands.terminal import BACK, CURSOR, OTHER_SCREEN, PATIENCE, Screen
 
 BOTH = {"BTC up", "BTC down"}
 
@@ -199,63 +192,6 @@ def test_transitions_are_counted_as_they_happen_and_no_more_after_the_close():
 # ---- On a terminal -------------------------------------------------------------------------------------
 
 
-class Screen:
-    """The command on a terminal of its own."""
-
-    def __init__(self, columns: int, lines: int, *arguments: str):
-        self.ours, self.theirs = os.openpty()
-        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.before = termios.tcgetattr(self.theirs)
-        self.shown = ""
-        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-        self.process = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-c", TAKES_THE_TERMINAL, *arguments], stdin=self.theirs, stdout=self.theirs,
-            stderr=self.theirs, start_new_session=True, env=environment | {"TERM": "xterm-256color"},
-        )  # fmt: skip
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(PATIENCE)
-        os.close(self.ours)
-        os.close(self.theirs)
-
-    def read_until(self, said: str) -> str:
-        """Read on until this is shown; return what was shown since the last time."""
-        until, since = time.monotonic() + PATIENCE, ""
-        while said not in since:
-            assert time.monotonic() < until, f"{said!r} is never shown: {since[-2_000:]}"
-            if select.select([self.ours], [], [], 0.2)[0]:
-                since += os.read(self.ours, 65_536).decode(errors="replace")
-        self.shown += since
-        return since
-
-    def press(self, keys: bytes):
-        os.write(self.ours, keys)
-
-    def wait(self) -> int:
-        until = time.monotonic() + PATIENCE
-        while self.process.poll() is None and time.monotonic() < until:
-            if select.select([self.ours], [], [], 0.05)[0]:
-                self.shown += os.read(self.ours, 65_536).decode(errors="replace")
-        while select.select([self.ours], [], [], 0)[0]:
-            self.shown += os.read(self.ours, 65_536).decode(errors="replace")
-        return self.process.wait(1)
-
-
-TAKES_THE_TERMINAL = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from polymirror.cli import main
-main()
-"""
-OTHER_SCREEN, BACK = "\x1b[?1049h", "\x1b[?1049l"
-CURSOR = "\x1b[?25h"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_gives_the_terminal_back_and_tells_the_last_state(number, venue):
     with Screen(80, 24, "watch", venue.slugs[0], *at(venue)) as screen:
@@ -314,3 +250,52 @@ def test_a_name_that_is_no_book_is_one_line_after_the_picture(venue):
         assert screen.wait() == 2
         assert "--book='sideways' is not allowed" in screen.shown[screen.shown.rindex(BACK) :]
         assert "Traceback" not in screen.shown
+
+
+# ---- Its page ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_it_serves_its_status_where_it_is_told_to_and_says_where(venue, watch_until, json_too):
+    def served(said, _) -> bool:
+        return re.search(r"http://127\.0\.0\.1:\d+/", said) is not None
+
+    code, out, _ = watch_until(served, venue.slugs[0], "--http", "0", *json_too)
+    assert code == 0
+    if json_too:
+        assert json.loads(out.splitlines()[0])["type"] == "page"
+    else:
+        assert out.startswith("the page is at http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("address", ["x", "", "1.2.3.4", "host:", ":8080", "::1:8080", "127.0.0.1:70000", "-1"])
+def test_an_address_that_is_none_is_refused_with_what_it_may_be(venue, capsys, address):
+    assert run(["watch", venue.slugs[0], f"--http={address}", *at(venue)]) == 2
+    err = capsys.readouterr().err
+    assert "--http=" in err
+    assert "a port, or HOST:PORT, such as 127.0.0.1:8080" in err
+
+
+def test_an_address_that_cannot_be_had_is_one_line(venue, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(["watch", venue.slugs[0], "--json", "--http", str(port), *at(venue)]) == 2
+    err = capsys.readouterr().err
+    assert "in use" in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_over_at_once_serves_nothing(venue, capsys):
+    assert run(["watch", venue.slugs[0], "--once", "--http", "0", *at(venue)]) == 2
+    assert "given only without --once" in capsys.readouterr().err
+
+
+def test_what_is_looked_for_is_shown_alone_and_the_page_is_named(venue):
+    with Screen(80, 24, "watch", *venue.slugs, "--http", "0", *at(venue)) as screen:
+        screen.read_until("http://127.0.0.1:")
+        screen.press(b"/eth up\r")
+        screen.read_until("/eth up  Esc all")
+        screen.press(b"b")
+        assert "ETH up" in screen.read_until("spread")
+        screen.press(b"q")
+        assert screen.wait() == 0

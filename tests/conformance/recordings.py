@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from polymirror.core.book import OrderBook
 from polymirror.core.messages import decode_books
 from polymirror.core.states import BookState
-from polymirror.replay import LINE, REPLAY_CONFIG, Replay, open_envelope
+from polymirror.journal.frames import LINE, REPLAY_CONFIG, FrameReplay, open_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -140,7 +140,7 @@ class Miss(NamedTuple):
     announced: str
 
 
-class Played(Replay):
+class Played(FrameReplay):
     """A replay that also takes connections and REST books, and keeps the hashes that did not fit."""
 
     def __init__(self, config: EngineConfig = REPLAY_CONFIG, seed: int = 0) -> None:
@@ -162,8 +162,7 @@ class Played(Replay):
 
     def connection(self, at: float) -> None:
         """The next frames come from a new connection: what the one before brought is outdated."""
-        self._now = max(self._now, at)
-        self._advance()
+        self.pass_time(at)
         if self.engine.tokens:
             self.engine.disconnected(LINE, self._now)
             self.engine.connected(LINE, self._now)

@@ -23,7 +23,7 @@ from polymirror.core.effects import FetchBooks
 from polymirror.core.hashing import Explained, MarketHash
 from polymirror.core.messages import Malformed, decode_books, decode_frame
 from polymirror.errors import DecodeError, NotLive
-from polymirror.replay import REPLAY_CONFIG
+from polymirror.journal.frames import REPLAY_CONFIG
 from tests.conformance.plain import TRADE_PRICES, Constants, PlainBook, messages, trade_price_that_fits
 from tests.conformance.recordings import Kind, Played, Step, recordings
 

@@ -14,7 +14,7 @@ import pytest
 from polymirror.core.checksum import HashTemplate
 from polymirror.core.dialects import SearchBudget
 from polymirror.core.units import PRICES, SIZES
-from polymirror.replay import Replay
+from polymirror.journal.frames import FrameReplay
 from tests.conformance.plain import TRADE_PRICES, Constants, PlainBook, messages, trade_price_that_fits
 from tests.conformance.recordings import play, recordings
 from tests.conftest import require_corpus
@@ -42,7 +42,7 @@ def frames(folder: Path) -> list[tuple[str, float | None]]:
 
 
 def test_a_tick_size_and_a_trade_price_that_nobody_announced_are_found_together(excerpts: Path) -> None:
-    replay = Replay()
+    replay = FrameReplay()
     for frame, at in frames(excerpts / "tick_and_trade_unannounced"):
         replay.frame(frame, at)
         # The next message is some 100 ms away; a batch is over after ten.
@@ -119,7 +119,7 @@ class Market:
 def test_a_trade_price_that_nobody_announced_is_found_however_many_hashes_were_late_before(
     excerpts: Path, ordinary: int
 ) -> None:
-    replay, market = Replay(), Market()
+    replay, market = FrameReplay(), Market()
     for frame, at in frames(excerpts / "rationed_grid_after_late_hashes")[:ordinary]:
         replay.frame(frame, at)
         market.take(frame)

@@ -235,6 +235,8 @@ async def test_a_reader_that_stops_reading_is_cut_off_with_1013() -> None:
 
 async def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    # Another test may have imported it.
+    monkeypatch.delitem(sys.modules, "polymirror.serving.server", raising=False)
     with pytest.raises(MissingExtra, match=r"pip install 'polymirror\[simulator\]'"):
         async with Simulator():
             pass

@@ -103,6 +103,14 @@ class Venue(Protocol):
         """
         ...
 
+    async def merge(self, market: str, token: str, other: str, shares: Decimal) -> Result:
+        """Turn so many shares of both tokens of a market that is not settled into one pUSD each.
+
+        ``FILLED`` when it is said to be done, ``REJECTED`` when it is certain that it was not, ``UNKNOWN`` otherwise. A
+        second time it merges whatever is held: who does not know what became of the first, looks at the holdings.
+        """
+        ...
+
     async def holdings(self) -> Holdings:
         """Return what the account owns now. Raises TradingError."""
         ...
@@ -208,4 +216,8 @@ class TradingClient(Protocol):
 
     async def redeem(self, market: str, token: str) -> Redeemed:
         """Redeem a token of a settled market; no shares if there were none."""
+        ...
+
+    async def merge(self, market: str, shares: Decimal) -> None:
+        """Merge so many shares of both tokens of a market that is not settled."""
         ...

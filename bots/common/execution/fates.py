@@ -55,6 +55,10 @@ def beyond(order: Order, fills: Sequence[Trade]) -> str:
     for fill in fills:
         if fill.shares <= 0 or fill.money < 0 or not 0 < fill.price < 1:
             return f"trade {fill.id} is of {fill.shares} shares at {fill.price} for {fill.money} pUSD"
+        if abs(EXACT.subtract(EXACT.multiply(fill.shares, fill.price), fill.money)) > MONEY_STEP:
+            return f"trade {fill.id} of {fill.shares} shares at {fill.price} is said to be for {fill.money} pUSD"
+        if fill.fee is not None and not 0 <= fill.fee <= fill.shares:
+            return f"trade {fill.id} of {fill.shares} shares has a fee of {fill.fee} pUSD"
         if fill.price > order.price if buying else fill.price < order.price:
             return f"trade {fill.id} is at {fill.price}, beyond the limit {order.price}"
     used = _used(order, [fill for fill in fills if not fill.failed])

@@ -182,6 +182,16 @@ class LiveExecutor:
             return Result(outcome=Outcome.FILLED, shares=done.shares, money=done.shares, detail="redeemed", exact=False)
         return Result(outcome=Outcome.FILLED, shares=done.shares, money=done.money, detail="redeemed")
 
+    async def merge(self, market: str, token: str, other: str, shares: Decimal) -> Result:  # noqa: ARG002 - the protocol's
+        """Merge the shares. See :class:`~bots.common.execution.base.Executor`."""
+        try:
+            await self._client.merge(market, shares)
+        except (NotSent, VenueRefused) as error:
+            return Result(outcome=Outcome.REJECTED, detail=str(error))
+        except TradingError as error:
+            return Result(outcome=Outcome.UNKNOWN, detail=str(error))
+        return Result(outcome=Outcome.FILLED, shares=shares, money=shares, detail="merged")
+
     async def holdings(self) -> Holdings:
         """Return what the wallet owns. Raises TradingError."""
         return await self._client.holdings()

@@ -147,6 +147,22 @@ class PaperExecutor:
         self._cash = EXACT.add(self._cash, payout)
         return Result(outcome=Outcome.FILLED, shares=shares, money=payout, detail="redeemed")
 
+    async def merge(self, market: str, token: str, other: str, shares: Decimal) -> Result:
+        """Turn shares of both tokens into pUSD, once the chain has all trades in them."""
+        self._settle()
+        if self._payouts(market) or any(self._trades[each].market == market for each in self._matched_at):
+            return Result(outcome=Outcome.REJECTED, detail="its market is settled, or a trade in it is not final yet")
+        held = {each: self._positions.get(each, Decimal(0)) for each in (token, other)}
+        if min(held.values()) < shares:
+            return Result(outcome=Outcome.REJECTED, detail=f"{shares} of both are to be merged and {held} are held")
+        for each, had in held.items():
+            if not (left := EXACT.subtract(had, shares)):
+                del self._positions[each]
+            else:
+                self._positions[each] = left
+        self._cash = EXACT.add(self._cash, shares)
+        return Result(outcome=Outcome.FILLED, shares=shares, money=shares, detail="merged")
+
     async def holdings(self) -> Holdings:
         """Return what the paper account owns."""
         self._settle()

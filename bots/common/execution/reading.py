@@ -7,6 +7,7 @@ fields and words are let through; numbers are strings, and exact.
 from __future__ import annotations
 
 import contextlib
+import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from bots.common.errors import Unanswered, shorten
 from bots.common.execution.base import ChainStatus, OrderState, Trade
 from bots.common.money.amounts import EXACT, MONEY_UNIT
 from bots.common.orders.order import Side
+from bots.common.secrets import hide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +25,35 @@ if TYPE_CHECKING:
 STATUS_PREFIX: Final = "ORDER_STATUS_"
 """Orders come with the plain word or, as the venue's API reference has it, with this before it."""
 
+NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+"""Hashes, numbers and UUIDs are such."""
+
+CHANCE: Final = 12
+"""So many letters of a secret in a name are no chance."""
+
+MAX_WORD: Final = 60
+"""Characters of a state: the longest that are known are a sentence."""
+
 MAX_DIGITS: Final = 12
 """Digits of a number before its point: no amount has more, and no column of the ledger takes a longer one."""
 
 
+def named(value: object, call: str, name: str) -> str:
+    """Return the venue's name of an order, a trade, a market, a token or a transaction.
+
+    Such names are kept and shown as they are, so anything else in one, or a secret, makes it none. Raises Unanswered.
+    """
+    if isinstance(value, str) and NAME.fullmatch(value):
+        # A few letters of a hash may be those of a secret by chance.
+        hidden = len(value) - len(hide(value).replace("***", ""))
+        if hidden < CHANCE:
+            return value
+    raise Unanswered(call, f"{name} is {shorten(repr(value), 60)}, not a name of letters and digits")
+
+
 def text(raw: Mapping[str, Any], call: str, name: str) -> str:
-    """Return a text that is not empty."""
-    value = raw.get(name)
-    if not isinstance(value, str) or not value:
-        raise Unanswered(call, f"{name} is {shorten(repr(value), 60)}, not a text")
-    return value
+    """Return a field that :func:`named` allows."""
+    return named(raw.get(name), call, name)
 
 
 def decimal(raw: Mapping[str, Any], call: str, name: str, *, empty: str | None = None) -> Decimal:
@@ -58,7 +79,12 @@ def objects(raw: Mapping[str, Any], call: str, name: str = "data") -> list[dict[
 
 def state_of(status: object, shares: Decimal) -> OrderState:
     """Return the state of an order by the venue's word, which may be any."""
-    return OrderState(status=str(status).upper().removeprefix(STATUS_PREFIX), shares=shares)
+    return OrderState(status=word(status).upper().removeprefix(STATUS_PREFIX), shares=shares)
+
+
+def word(value: object) -> str:
+    """Return the venue's word for a state, whatever it is, as it may be kept and shown."""
+    return shorten(value, MAX_WORD)
 
 
 def fills(trade: Trade, makers: Sequence[tuple[str, Decimal, Decimal]]) -> list[Trade]:
@@ -101,7 +127,7 @@ def _fills_of(raw: Mapping[str, Any], call: str) -> list[Trade]:
         fee=decimal(raw, call, "fee") if told else None,
         at_ms=at if isinstance(at, int) else int(decimal(raw, call, "match_time")) * 1000,
         status=ChainStatus.of(str(raw.get("status"))),
-        tx=tx if isinstance(tx, str) and tx else None,
+        tx=named(tx, call, "transaction_hash") if tx else None,
     )
     if told:
         # The embedded exchange tells what the trade cost in all: nothing has to be taken apart.

@@ -9,6 +9,9 @@ errors of :mod:`bots.common.errors` here, and nothing else knows the SDK. Not te
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import typing
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from decimal import Decimal
@@ -20,7 +23,7 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError, NoMatch, NotSent, TradingError, Unanswered, VenueRefused
 from bots.common.execution.base import Ack, ChainStatus, Holdings, Prepared, Redeemed, Trade
-from bots.common.execution.reading import fills, state_of
+from bots.common.execution.reading import fills, named, state_of, word
 from bots.common.execution.wire import MAX_PAGES, Departure, refusal, said_no
 from bots.common.money.amounts import BASE_UNITS, EXACT
 from bots.common.orders.order import Side
@@ -40,6 +43,9 @@ T = TypeVar("T")
 NO_MATCH_CODES: Final = frozenset({"unmatched", "fok_not_filled", "fak_not_filled"})
 
 ORDER_PATH: Final = "/order"
+
+LOGIN_WITHIN: Final = 30.0
+"""Seconds for all calls of a login together: the SDK makes them before anything of it can be bounded."""
 
 WEI: Final = 10**18
 """Parts of a POL in which gas is paid."""
@@ -115,7 +121,7 @@ class SdkClient:
         """Log in.
 
         Raises MissingExtra without the SDK, BotError for credentials that cannot be any, and TradingError when the
-        venue does not let us in.
+        venue does not let us in, or not within :data:`LOGIN_WITHIN`.
         """
         try:
             import polymarket as sdk  # noqa: PLC0415 - an optional dependency
@@ -136,16 +142,21 @@ class SdkClient:
             given = sdk.ApiKeyCreds(
                 **dict(zip(("key", "secret", "passphrase"), map(Secret.reveal, three), strict=True))
             )
-        sender = None
+        sender, limit = None, asyncio.timeout(LOGIN_WITHIN)
         try:
-            sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
-            # Held, and so hidden, while the second client may fail with them in its words.
-            login = _login(sender)
-            create = partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=sender.credentials))
-            signer = await asyncio.to_thread(create)
+            async with limit:
+                sender = await sdk.AsyncSecureClient.create(**options(wallet=wallet.address, credentials=given))
+                # Held, and so hidden, while the second client may fail with them in its words.
+                login = _login(sender)
+                given = sender.credentials
+                signer = await _apart(
+                    partial(sdk.SecureClient.create, **options(wallet=sender.wallet, credentials=given))
+                )
         except Exception as error:  # noqa: BLE001 - translated
             if sender is not None:
                 await sender.close()
+            if limit.expired():
+                raise Unanswered("log in", f"not done within {LOGIN_WITHIN:g} s") from None
             failed = _translated("log in", error)
             if isinstance(failed, NotSent):
                 # The SDK does not even ask with credentials that cannot be any.
@@ -219,7 +230,7 @@ class SdkClient:
             raise NoMatch("order", 200, text) if answer.code in NO_MATCH_CODES else said_no("order", text)
         buying = prepared.order.side is Side.BUY
         shares = answer.taking_amount if buying else answer.making_amount
-        return Ack(order_id=str(answer.order_id), status=str(answer.status), shares=shares)
+        return Ack(order_id=named(str(answer.order_id), "order", "order_id"), status=word(answer.status), shares=shares)
 
     async def look_up(self, order_id: str) -> OrderState | None:
         """Return what the venue says of an order, or ``None`` for a 404."""
@@ -245,7 +256,7 @@ class SdkClient:
         positions: dict[str, Decimal] = {}
         for each in held:
             if each.current_size > 0:
-                token = str(each.asset_id)
+                token = named(str(each.asset_id), "positions", "asset_id")
                 positions[token] = positions.get(token, Decimal(0)) + each.current_size
         return Holdings(cash=Decimal(cash.balance) / BASE_UNITS, positions=positions)
 
@@ -265,6 +276,19 @@ class SdkClient:
         except Exception as error:  # noqa: BLE001 - sorted by what it means
             raise _translated("redeem", error) from None
         return Redeemed(shares=Decimal(balance.balance) / BASE_UNITS)
+
+    async def merge(self, market: str, shares: Decimal) -> None:
+        """Merge shares of both tokens on the chain and wait until that is certain, in a thread."""
+        amount = int(shares * BASE_UNITS)
+
+        def merge_and_wait() -> None:
+            self._signer.merge_positions(condition_id=market, amount=amount).wait()
+
+        try:
+            async with asyncio.timeout(self._redeem_timeout):
+                await asyncio.get_running_loop().run_in_executor(self._redeeming, merge_and_wait)
+        except Exception as error:  # noqa: BLE001 - sorted by what it means
+            raise _translated("merge", error) from None
 
     def login(self) -> dict[str, str]:
         """Return the credentials as the user channel wants them."""
@@ -295,6 +319,32 @@ class SdkClient:
             raise
         except Exception as error:  # noqa: BLE001 - translated
             raise _translated(call, error) from None
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Do what blocks in a thread of its own, for which nobody waits at the end: what comes too late is dropped."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(typing.cast("T", value))
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        value, failed = None, None
+        try:
+            value = work()
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(tell, value, failed)
+
+    threading.Thread(target=run, name="log in", daemon=True).start()
+    return await done
 
 
 def _login(sender: Any) -> dict[str, Secret]:
@@ -403,16 +453,16 @@ async def _items(pages: Any) -> list[Any]:
 def _fills(trade: Any) -> list[Trade]:
     """Take a trade of the SDK apart."""
     whole = Trade(
-        id=str(trade.id),
-        order_id=str(trade.taker_order_id),
-        market=str(trade.condition_id),
-        token=str(trade.asset_id),
+        id=named(str(trade.id), "trades", "id"),
+        order_id=named(str(trade.taker_order_id), "trades", "taker_order_id"),
+        market=named(str(trade.condition_id), "trades", "condition_id"),
+        token=named(str(trade.asset_id), "trades", "asset_id"),
         side=Side(str(trade.side)),
         price=trade.price,
         shares=trade.size,
         money=Decimal(0),
         at_ms=int(trade.matched_at.timestamp() * 1000),
         status=ChainStatus.of(str(trade.status)),
-        tx=trade.transaction_hash or None,
+        tx=named(str(trade.transaction_hash), "trades", "transaction_hash") if trade.transaction_hash else None,
     )
     return fills(whole, [(str(each.asset_id), each.price, each.matched_amount) for each in trade.maker_orders])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from bots.common.errors import TradingError, shorten
-from bots.common.execution.reading import decimal, state_of, taker_fills, text
+from bots.common.execution.reading import decimal, state_of, taker_fills, text, word
 from polymirror.config import StreamConfig, check_address
 from polymirror.venue.stream import CloseKind, Stream
 
@@ -180,7 +180,7 @@ def _event(raw: dict[str, Any]) -> UserEvent | None:
             order_id=text(raw, kind, "id"),
             market=text(raw, kind, "market"),
             token=text(raw, kind, "asset_id"),
-            kind=str(raw.get("type")).upper(),
+            kind=word(raw.get("type")).upper(),
             state=state_of(raw.get("status"), decimal(raw, kind, "size_matched", empty="0")),
         )
     fills = taker_fills([raw], kind) if kind == "trade" else []

@@ -37,6 +37,8 @@ from bots.common.ledger.rows import (
     Difference,
     Filled,
     Finished,
+    MergeBegun,
+    Merged,
     Notice,
     RiskEvent,
     Row,
@@ -282,6 +284,21 @@ class Ledger:
             payout=payout,
             how=how,
         )
+        await self._try_flush()
+        return row
+
+    async def begin_merge(
+        self, market: str, token: str, other: str, shares: Decimal, held: Decimal, other_held: Decimal
+    ) -> MergeBegun:
+        """Write down that a merge is about to leave. It may leave when this has returned. Raises OSError."""
+        both = {"held": held, "other_held": other_held}
+        row = self._book(MergeBegun, market=market, token=token, other=other, shares=shares, **both)
+        await self.flush()
+        return row
+
+    async def merge(self, market: str, token: str, other: str, shares: Decimal) -> Merged:
+        """Write down that equal shares of both tokens of a market have become one pUSD each."""
+        row = self._book(Merged, market=market, token=token, other=other, shares=shares, received=shares)
         await self._try_flush()
         return row
 

@@ -99,6 +99,19 @@ class Settled(Row):
 
 
 @frozen(kw_only=True)
+class MergeBegun(Row):
+    """A merge is about to leave. Whether it happened is what the wallet shows."""
+
+    market: str
+    token: str
+    other: str
+    shares: Decimal
+    held: Decimal
+    """What the wallet holds of the one token before it, and of the other."""
+    other_held: Decimal
+
+
+@frozen(kw_only=True)
 class Merged(Row):
     """Equal shares of both tokens of a market became one pUSD each."""
 
@@ -189,6 +202,7 @@ TABLES: Final[dict[type[Row], str]] = {
     Finished: "results",
     Filled: "fills",
     Settled: "redemptions",
+    MergeBegun: "merges_begun",
     Merged: "merges",
     Corrected: "corrections",
     CashMoved: "cash",

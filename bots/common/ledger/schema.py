@@ -68,10 +68,16 @@ CREATE VIEW realised AS
         FROM results JOIN orders USING (client_id) WHERE results.profit_e6 <> 0;
 """  # noqa: S608 - our own names
 
+_SECOND: Final = f"""
+CREATE TABLE merges_begun ({_ROW}, market TEXT NOT NULL, token TEXT NOT NULL, other TEXT NOT NULL,
+    {_e6("shares", "held", "other_held")});
+"""
+
 _KEPT: Final = (
     *("orders", "results", "fills", "redemptions", "merges", "corrections", "cash", "decisions"),
     *("risk_events", "differences", "requests"),
 )
+_KEPT_SECOND: Final = ("merges_begun",)
 
 
 def _keep(table: str, change: str) -> str:
@@ -81,9 +87,14 @@ def _keep(table: str, change: str) -> str:
     )
 
 
-_GUARDS: Final = "".join(_keep(table, change) for table in _KEPT for change in ("UPDATE", "DELETE"))
+def _guards(tables: tuple[str, ...]) -> str:
+    return "".join(_keep(table, change) for table in tables for change in ("UPDATE", "DELETE"))
 
-STEPS: Final[tuple[str, ...]] = (_FIRST + _GUARDS + _keep("notices", "DELETE"),)
+
+STEPS: Final[tuple[str, ...]] = (
+    _FIRST + _guards(_KEPT) + _keep("notices", "DELETE"),
+    _SECOND + _guards(_KEPT_SECOND),
+)
 """What takes a file from version N to N + 1, for N from 0."""
 
 VERSION: Final = len(STEPS)

@@ -316,12 +316,16 @@ def _why_text(data: Mapping[str, Any]) -> str:
     )
     lines = []
     for each in data["orders"]:
-        lines.append(f"{moment(each['at_ms'])[5:]}  {each['side']}  {harmless(each['client_id'])}: {each['outcome']}")
+        lines.append(
+            f"{moment(each['at_ms'])[5:]}  {each['side']}  {harmless(each['client_id'])}: {harmless(each['outcome'])}"
+        )
         if each["shares"]:
             lines.append(" " * 16 + f"{money(each['shares'])} shares for {money(each['money'])} pUSD")
         elif each["detail"]:
             lines += [" " * 16 + line for line in wrapped(each["detail"], 64)]
-    lines += [f"{moment(e['at_ms'])[5:]}  {e['why']}: profit {money(e['profit'])} pUSD" for e in data["ended"]]
+    lines += [
+        f"{moment(e['at_ms'])[5:]}  {harmless(e['why'])}: profit {money(e['profit'])} pUSD" for e in data["ended"]
+    ]
     parts.append("\n".join(lines) or "no order was sent")
     lines = ["decisions, the newest first:"]
     for each in data["decisions"]:
@@ -335,7 +339,7 @@ def _why_text(data: Mapping[str, Any]) -> str:
             *([each["proof"]] if each["proof"] else []),
         ]
         more = f" (and {each['more']} more like it)" if each["more"] else ""
-        lines.append(f"{moment(each['at_ms'])[5:]}  {each['verdict']}{more}")
+        lines.append(f"{moment(each['at_ms'])[5:]}  {harmless(each['verdict'])}{more}")
         for words in (", ".join(grounds), each["detail"]):
             lines += [" " * 16 + line for line in wrapped(words, 64)]
     parts.append("\n".join(lines))

@@ -89,6 +89,11 @@ class Health:
         # How late the last wake-up was, in seconds: how long others kept the event loop busy.
         self._late = 0.0
 
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong when it was asked last, in words."""
+        return [] if self.last is None else [str(vital) for vital in self.last.vitals if not vital.ok]
+
     def check(self) -> HealthReport:
         """Ask everybody now. A probe that fails is a part that is not well."""
         vitals = [_ask(probe) for probe in self._probes]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_DOMAINS: Final = 256
+MAX_DOMAINS: Final = 2_048
 
 
 class GivenUp(BotError):  # noqa: N818 - a fact
@@ -108,7 +108,7 @@ class Supervisor:
         self._jitter = FullJitter(self._policy.base, self._policy.cap, draws)
         self._on_failure = on_failure
         self._domains: dict[str, Domain] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         # Open between __aenter__ and __aexit__.
         self._group: asyncio.TaskGroup | None = None
 
@@ -127,7 +127,7 @@ class Supervisor:
     ) -> None:
         group, self._group = self._group, None
         assert group is not None  # noqa: S101 - entered before
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         try:
             await group.__aexit__(kind, error, trace)
@@ -147,8 +147,15 @@ class Supervisor:
         if name in self._domains or len(self._domains) >= MAX_DOMAINS:
             raise ValueError(f"the name {name!r} is taken, or there are more than {MAX_DOMAINS} domains")
         domain = self._domains[name] = Domain(name, vital, since=self._network.monotonic())
-        self._tasks.append(self._group.create_task(self._keep(domain, run), name=name))
+        self._tasks[name] = self._group.create_task(self._keep(domain, run), name=name)
         return domain
+
+    def release(self, name: str) -> None:
+        """End a domain and forget it; its name is free again. Does nothing for one that is not kept."""
+        self._domains.pop(name, None)
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
 
     async def _keep(self, domain: Domain, run: Callable[[], Awaitable[object]]) -> None:
         recent: deque[float] = deque(maxlen=self._policy.failures)

@@ -7,13 +7,14 @@ with the most that all of them together lose. A :class:`Wish` is the simplest: b
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from bots.common.errors import FactsDiffer
-from bots.common.money.fees import schedule_of
+from bots.common.money.amounts import SIZE_STEP, floor_to
+from bots.common.money.fees import highest_cost, schedule_of
 from bots.common.money.sizing import SizeRefusal, size_buy
+from bots.common.orders.facts import FactLimits, must_agree
 from bots.common.orders.order import Order, OrderTerms, Side, TimeInForce
 from polymirror.gate import JointLease, Lease
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from polymirror.venue.market import ClobMarket, Market
 
     Sizing = Callable[[tuple[BookView, ...], SizeLimits], "Group | SizeRefusal"]
+
+
+DEFAULT: Final = FactLimits()
 
 
 @frozen(kw_only=True)
@@ -42,33 +46,24 @@ class Terms:
     taker_delay: bool
 
     @classmethod
-    def of(cls, market: Market, clob: ClobMarket, asset: str) -> Terms:
-        """Join what the venue's two services say. Raises FactsDiffer, and FeeUnknown when they leave the fee open."""
-        if apart := _apart(market, clob):
-            raise FactsDiffer(f"{market.slug}: the venue's services do not say the same of its {apart}")
+    def of(cls, market: Market, clob: ClobMarket, asset: str, limits: FactLimits = DEFAULT) -> Terms:
+        """Join what the venue's two services say.
+
+        Raises FactsDiffer, FactsOutside, and FeeUnknown when they leave the fee open.
+        """
+        must_agree(market, clob)
+        fee, tick = schedule_of(market, clob), Decimal(clob.tick_size)
+        min_shares = max(Decimal(market.min_order_size), Decimal(clob.min_order_size))
+        limits.check(market.slug, fee=fee, tick=tick, min_shares=min_shares)
         return cls(
             market=market.condition_id,
             slug=market.slug,
             asset=asset,
-            fee=schedule_of(market, clob),
-            min_shares=max(Decimal(market.min_order_size), Decimal(clob.min_order_size)),
+            fee=fee,
+            min_shares=min_shares,
             neg_risk=market.neg_risk,
             taker_delay=clob.taker_delay,
         )
-
-
-def _apart(market: Market, clob: ClobMarket) -> str:
-    """Name what discovery and the order book service say differently, with both; empty: nothing."""
-    mine, theirs = (
-        {
-            "tokens": {token.id: token.outcome.lower() for token in each.tokens},
-            "neg-risk": each.neg_risk,
-            "tick": Decimal(each.tick_size),
-        }
-        for each in (market, clob)
-    )
-    mine["fees"], theirs["fees"] = market.fees_enabled, clob.fee is not None and clob.fee.rate > 0
-    return ", ".join(f"{name} ({mine[name]} and {theirs[name]})" for name in mine if mine[name] != theirs[name])
 
 
 @frozen(kw_only=True)
@@ -82,6 +77,18 @@ class Leg:
     tick: Decimal
     reserve: Decimal
     """The most it costs in pUSD, fee included, over all prices up to its limit."""
+
+    @classmethod
+    def buy(cls, token: str, price: Decimal, money: Decimal, tick: Decimal, fee: FeeSchedule) -> Leg:
+        """Buy for so much money at this price or better; what it costs at most is reserved."""
+        reserve = highest_cost(fee, price, money)
+        return cls(token=token, side=Side.BUY, price=price, amount=money, tick=tick, reserve=reserve)
+
+    @classmethod
+    def sell(cls, token: str, price: Decimal, shares: Decimal, tick: Decimal) -> Leg:
+        """Sell so many shares, cut to hundredths, at this price or better."""
+        amount = floor_to(shares, SIZE_STEP)
+        return cls(token=token, side=Side.SELL, price=price, amount=amount, tick=tick, reserve=Decimal(0))
 
     def order(self, client_id: str, terms: Terms, tif: TimeInForce, now_ms: int) -> Order:
         """Make the order. Raises OrderInvalid."""
@@ -119,8 +126,10 @@ class Intent:
     """Says on the leased books, in the order of ``tokens``, what to trade; it must be pure."""
     deadline: float = 5.0
     """Seconds after which no leg leaves any more."""
-    unwind: Decimal | None = None
-    """When a leg trades nothing, what others bought is sold at this price or better; ``None``: it is kept."""
+    tif: TimeInForce | None = None
+    """``None``: as the manager is told for all."""
+    group_id: str = ""
+    """The group that it completes or ends, as in the ledger: then it heeds neither cooldown nor pause."""
     fair: Decimal | None = None
     basis: Mapping[str, str] = field(factory=dict)
     """What it rests on, by name, for the record; see :meth:`~bots.common.ledger.ledger.Grounds.of`."""

@@ -19,10 +19,10 @@ from attrs import asdict, evolve
 
 from bots.common.errors import BotError
 from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
-from bots.common.money.amounts import SIZE_STEP, floor_to
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
-from bots.common.orders.intents import Intent, Leg, leases_of
+from bots.common.orders.intents import leases_of
+from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
 from bots.common.orders.settling import Settler
 from bots.common.risk.follow import leg_of
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from bots.common.execution.base import Executor
     from bots.common.ledger.account import Account
     from bots.common.ledger.ledger import Ledger
-    from bots.common.ledger.rows import Begun, Settled
-    from bots.common.orders.intents import Terms, Wish
+    from bots.common.ledger.rows import Begun, Merged, Settled
+    from bots.common.orders.intents import Intent, Leg, Terms, Wish
     from bots.common.orders.order import Order
     from bots.common.orders.reconcile import Reconciler
     from bots.common.risk.limits import Risk
@@ -94,8 +94,10 @@ class OrderManager:
         reconciler: Reconciler,
         tif: TimeInForce = TimeInForce.FOK,
         counts: Counter[str] | None = None,
+        merging: MergeSettings | None = None,
         on_result: Callable[[Order, Result], None] = lambda _order, _result: None,
         on_settled: Callable[[Settled], None] = lambda _settled: None,
+        on_merged: Callable[[Merged], None] = lambda _merged: None,
         on_trouble: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.executor = executor
@@ -104,8 +106,13 @@ class OrderManager:
         # Outcomes of orders, refusals of sizes and of risk, and reads that were refused, by name.
         self.counts: Counter[str] = Counter() if counts is None else counts
         self.settler = Settler(ledger, executor, reconciler, network, self.counts, self._book, on_settled, on_trouble)
+        self.merger = Merger(
+            ledger, executor, reconciler, network, self.counts, merging or MergeSettings(), on_merged, on_trouble
+        )
         self.closed = ""
         """Why nothing new is begun; empty while it may be."""
+        self.apart: dict[str, str] = {}
+        """Markets in which nothing is begun, by condition id, and why."""
         self._reconciler = reconciler
         self._limits = limits
         self._network = network
@@ -152,12 +159,15 @@ class OrderManager:
         the tokens. Books that are LIVE and were proven too long ago are not refused yet: a proof is asked for first.
         """
         terms = intent.terms
-        if self.closed:
-            return self._refuse(intent, "ending", self.closed)
-        if self._group is None or self._is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
+        if why := self.closed or self.apart.get(terms.market, ""):
+            return self._refuse(intent, "ending" if self.closed else "left alone", why)
+        if self._group is None or self.is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
             return self._refuse(intent, "busy")
         limits = self._limits_of(terms)
-        refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=limits.min_money)
+        # What completes or ends a group is judged by its real amounts alone.
+        refusal = self.risk.refuse_stopped()
+        if refusal is None and not intent.group_id:
+            refusal = self.risk.allow(self.now_ms(), market=terms.market, asset=terms.asset, money=limits.min_money)
         if refusal is not None:
             return self._refuse(intent, f"risk {refusal.reason.name}", str(refusal))
         old: list[str] = []
@@ -175,10 +185,13 @@ class OrderManager:
         self._spawn(self._trade(books, intent, limits, old), f"trade {terms.slug}")
         return True
 
-    def _is_taken(self, market: str) -> bool:
+    def is_taken(self, market: str) -> bool:
         """Whether something is under way there. An order whose fate is unknown could not be told from a second one."""
         unknown = any(begun.order.market == market for begun in self.account.open.values())
-        return unknown or market in self._busy or self.settler.payouts(market) is not None
+        return unknown or market in self._busy or self._is_decided(market) or self.merger.is_pending(market)
+
+    def _is_decided(self, market: str) -> bool:
+        return self.settler.payouts(market) is not None
 
     async def _trade(self, books: Provable, intent: Intent, limits: SizeLimits, old: Sequence[str]) -> None:
         terms, ends = intent.terms, self._network.monotonic() + intent.deadline
@@ -190,9 +203,7 @@ class OrderManager:
                 orders = await self._begin(intent, lease.views, limits)
                 if not orders:
                     return
-                results = await self._submit(orders, dict(zip(lease.tokens, leases_of(lease), strict=True)), ends)
-            if intent.unwind is not None and any(r.decided and not r.traded for r in results):
-                await self._unwind(books, intent, orders, results, ends)
+                await self._submit(orders, dict(zip(lease.tokens, leases_of(lease), strict=True)), ends)
         except (NotLive, UnknownToken) as error:
             self._refuse_book(intent, error)
         except Exception:
@@ -210,62 +221,36 @@ class OrderManager:
         if isinstance(group, SizeRefusal):
             self._refuse(intent, f"size {group.reason.name}", str(group), views)
             return []
-        orders = self._orders(group.legs, terms, self._tif)
+        orders = self._orders(group.legs, terms, intent.tif or self._tif)
+        group_id = intent.group_id or orders[0].client_id
         pairs = zip(orders, group.legs, strict=True)
         risked = tuple(leg_of(order, terms.asset, leg.reserve) for order, leg in pairs if order.side is Side.BUY)
-        risk_group = RiskGroup(group_id=orders[0].client_id, legs=risked)
+        risk_group = RiskGroup(group_id=group_id, legs=risked)
         refusal = self.risk.allow_group(self.now_ms(), risk_group) if risked else None
         if refusal is not None:
             self._refuse(intent, f"risk {refusal.reason.name}", str(refusal), views)
             return []
         self._decide(intent, ORDER, f"{orders[0]}", views)
         # No other task runs between the risk's word and the booking of the intent.
-        await self.ledger.begin(
-            *orders, asset=terms.asset, reserves=[leg.reserve for leg in group.legs], worst=group.worst
-        )
+        reserves = [leg.reserve for leg in group.legs]
+        await self.ledger.begin(*orders, asset=terms.asset, reserves=reserves, worst=group.worst, group_id=group_id)
         return orders
 
-    async def _submit(self, orders: Sequence[Order], leases: Mapping[str, Lease], ends: float) -> list[Result]:
+    async def _submit(self, orders: Sequence[Order], leases: Mapping[str, Lease], ends: float) -> None:
         """Send each order once, side by side, and book what became of it."""
 
         def stopped() -> str | None:
             late = self._network.monotonic() > ends
             return "the deadline of its intent has passed" if late else self._stopped()
 
-        async def one(order: Order) -> Result:
-            result = await self.executor.submit(order, leases[order.token], stopped)
-            await self._book(order, result)
-            return result
+        async def one(order: Order) -> None:
+            await self._book(order, await self.executor.submit(order, leases[order.token], stopped))
 
         # One that fails takes neither the lease nor its follower from another that is on its way.
         results = await asyncio.gather(*map(one, orders), return_exceptions=True)
         for each in results:
-            if isinstance(each, BaseException):
+            if each is not None:
                 raise each
-        return [each for each in results if isinstance(each, Result)]
-
-    async def _unwind(
-        self, books: Provable, intent: Intent, orders: Sequence[Order], results: Sequence[Result], ends: float
-    ) -> None:
-        """A leg traded nothing: sell what the others bought, at the intent's price or better."""
-        price = intent.unwind
-        for order, result in zip(orders, results, strict=True):
-            shares = floor_to(result.shares, SIZE_STEP)
-            if price is None or order.side is not Side.BUY or shares <= 0:
-                continue
-            self._count("unwound")
-            async with Gate(books).lease(order.token, max_proof_age=self._max_proof_age) as lease:
-                leg = Leg(
-                    token=order.token,
-                    side=Side.SELL,
-                    price=floor_to(price, order.tick),
-                    amount=shares,
-                    tick=order.tick,
-                    reserve=price - price,
-                )
-                (sale,) = self._orders((leg,), intent.terms, TimeInForce.FAK)
-                await self.ledger.begin(sale, asset=intent.terms.asset, group_id=orders[0].client_id)
-                await self._submit([sale], {order.token: lease}, ends + intent.deadline)
 
     def _orders(self, legs: Sequence[Leg], terms: Terms, tif: TimeInForce) -> list[Order]:
         # The number of orders ever begun is in the ledger, so no name is given twice.
@@ -289,14 +274,20 @@ class OrderManager:
         self._count(result.outcome.name)
         if result.outcome is Outcome.REFUSED:
             self._count("refused_non_live")
+        begun = self.account.open.get(order.client_id)
         await self.ledger.finish(order.client_id, result, final=final)
+        if begun is not None:
+            self._reconciler.judge_cost(begun, result)
         self._on_result(order, result)
 
     # ---- Following, redeeming, booking ---------------------------------------------------------------
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
-        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon."""
-        self.settler.decide(market, payouts)
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "", *, confirmed: bool = True) -> None:
+        """Tell what a share of each token of a market pays: its positions are redeemed and booked soon.
+
+        ``doubt`` says why that may be wrong; nothing is bought any more then. ``confirmed``: our own prices agree.
+        """
+        self.settler.decide(market, payouts, doubt, confirmed=confirmed)
         self._woken.set()
 
     @property
@@ -312,6 +303,7 @@ class OrderManager:
 
     async def run(self) -> None:
         """Carry orders and look after what is open, until cancelled."""
+        await self.merger.open()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -340,11 +332,15 @@ class OrderManager:
                 group.create_task(self._look_up(begun), name=f"look up {client_id}")
         if self._settling is None or self._settling.done():
             # Apart, because a redemption may take minutes.
-            self._settling = group.create_task(self.settler.look(), name="settle")
+            self._settling = group.create_task(self._settle(), name="settle")
         unsure = self.risk.doubted or self._reconciler.unsure
         if now >= self._reconciled + (SOON if unsure else RECONCILE_EVERY):
             self._reconciled = now
             await self._reconciler.check()
+
+    async def _settle(self) -> None:
+        await self.merger.look(self._is_decided)
+        await self.settler.look(self.merger.is_pending)
 
     async def _look_up(self, begun: Begun) -> None:
         """Look an order up once; the longer it stays unknown the more seldom, and a person is told."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
@@ -22,11 +23,11 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
+from bots.common.orders.found import Reconciled, Wealth
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-    from decimal import Decimal
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -71,34 +72,6 @@ class Patience:
     """So many readings of what is held."""
 
 
-@frozen(kw_only=True)
-class Reconciled:
-    """What a start found."""
-
-    resolved: tuple[tuple[Order, Result], ...] = ()
-    """Orders whose fate was unknown, and now is not."""
-    unresolved: tuple[Order, ...] = ()
-    """Orders whose fate still is unknown: their markets are not traded, and they are asked about again."""
-
-    def lines(self) -> tuple[str, ...]:
-        """Tell a person, one line for each finding."""
-        return (
-            *(f"order {order.client_id} was on its way: {result.outcome.value}" for order, result in self.resolved),
-            *(f"order {order.client_id} is still unknown: its market is left alone" for order in self.unresolved),
-        )
-
-
-@frozen(kw_only=True)
-class Wealth:
-    """What the venue says is owned, and how far its pUSD are from ours."""
-
-    positions: Mapping[str, Decimal]
-    gap: Decimal | None
-    """The venue's balance less what our books make it, open orders taken for nothing; ``None``: not known."""
-    clear: bool
-    """Whether nothing else is under way that the gap could be of."""
-
-
 @frozen
 class _Seen:
     """A difference, and in how many looks in a row it was the same."""
@@ -120,17 +93,18 @@ class Reconciler:
         tell: Callable[[str], None] = lambda _text: None,
         patience: Patience | None = None,
         stop: Callable[[str], None] = lambda _why: None,
-        seen: Callable[[Container[str]], None] = lambda _strange: None,
+        seen: Callable[[Collection[str]], None] = lambda _strange: None,
     ) -> None:
-        self.decided: set[str] = set()
-        """Markets that are being settled: their shares may go at any time."""
+        self.decided, self.merging = set[str](), set[str]()
+        """Markets that are being settled, and those in which a merge has left: their shares may go at any time."""
         self._ledger = ledger
         self._account = ledger.account
         self._venue = venue
         self._network = network
         self._tell = tell
-        # Told why nothing is to be bought any more, and when cash is what it must be: see Risk.seen.
-        self._stop = stop
+        self.stop = stop
+        """Told why nothing is to be bought any more."""
+        # Told when cash is what it must be: see Risk.seen.
         self._clear = seen
         self._patience = Patience() if patience is None else patience
         # Trades before this, on the venue's clock, may be of a time before the ledger.
@@ -145,6 +119,8 @@ class Reconciler:
         self._named: dict[str, None] = {}
         # Tokens in the wallet whose positions are over.
         self._over: set[str] = set()
+        # Shares, by token, that were worth nothing and stay in the wallet.
+        self._lost: dict[str, Decimal] = {}
         # Fills as the venue listed them last, by order, trade and number.
         self._fills: dict[tuple[str, str, int], Trade] = {}
 
@@ -185,6 +161,7 @@ class Reconciler:
         results = await asyncio.gather(*map(self._look_up, begun))
         for each, result in zip(begun, results, strict=True):
             await self._ledger.finish(each.order.client_id, result)
+            self.judge_cost(each, result)
         return tuple((each.order, result) for each, result in zip(begun, results, strict=True) if result.decided)
 
     async def _look_up(self, begun: Begun) -> Result:
@@ -207,6 +184,13 @@ class Reconciler:
         return evolve(result, order_id=name)
 
     # ---- While it runs -------------------------------------------------------------------------------
+
+    def judge_cost(self, begun: Begun, result: Result) -> None:
+        """Stop buying after a purchase that cost more than was reserved: its stated fee or price was not true."""
+        cost = EXACT.add(result.money, result.fee)
+        if result.traded and begun.order.side is Side.BUY and cost > begun.reserve:
+            stated = f"at most {begun.reserve} were reserved by the stated price and fee (rate {begun.order.fee.rate})"
+            self.stop(f"order {begun.order.client_id} cost {cost} pUSD, fee {result.fee} included, and {stated}")
 
     async def check(self) -> None:
         """Look once. What the venue does not tell is looked for the next time."""
@@ -238,9 +222,11 @@ class Reconciler:
         through = self._account.through
         held = await self._venue.holdings()
         known = self._account.through == through and await self._ledger.query("SELECT 1 FROM cash LIMIT 1")
+        totals = self._account.totals
         return Wealth(
             positions=held.positions,
             gap=self._gap(held) if known else None,
+            paid=EXACT.subtract(held.cash, EXACT.subtract(totals.cash, totals.payouts)),
             clear=not (self._account.claims or self._account.open.keys() - {apart_from}),
         )
 
@@ -263,7 +249,7 @@ class Reconciler:
             return  # something was booked meanwhile: the two are of different times
         await self._compare(held)
         await self._judge(held)
-        if not (self._account.open or self._account.claims or self.decided):
+        if not (self._account.open or self._account.claims or self.decided or self.merging):
             await self._compare_cash(held)
 
     async def _trades(self) -> Sequence[Trade]:
@@ -310,6 +296,7 @@ class Reconciler:
             return
         await self._ledger.finish(client_id, before if same else result, final=final)
         if not same:
+            self.judge_cost(claim.begun, result)
             was = f"{before.shares} for {before.money}"
             self._tell(f"order {client_id} traded {result.shares} for {result.money} pUSD, not {was}: {result.detail}")
 
@@ -343,9 +330,9 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings) -> None:
-        touched = {"", MISSING}
+        touched, moving = {"", MISSING}, self.decided | self.merging
         for token, position in tuple(self._account.positions.items()):
-            if self._account.undecided(token) or self._account.claimed(token) or position.market in self.decided:
+            if self._account.undecided(token) or self._account.claimed(token) or position.market in moving:
                 continue
             theirs = held.positions.get(token, ZERO)
             if abs(EXACT.subtract(position.shares, theirs)) >= DUST:
@@ -375,7 +362,7 @@ class Reconciler:
         detail = f"our books have {position.shares} shares of {token[:12]}, the venue says {theirs}"
         self._ledger.note_difference("shares", position.market, token, position.shares, theirs, detail)
         self._tell(f"books differ: {detail}")
-        self._stop(detail)
+        self.stop(detail)
         # All its trades: those of the last minutes alone may add up to anything.
         ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
         trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
@@ -393,21 +380,42 @@ class Reconciler:
         what = "which our orders did not buy" if ours else "which was never ordered"
         self._tell(f"the wallet holds {shares} of {token[:12]}, {what}: left alone")
         if ours:  # of what was never ordered anybody may send some
-            self._stop(f"the wallet holds {shares} of {token[:12]}, {what}")
+            self.stop(f"the wallet holds {shares} of {token[:12]}, {what}")
         self._ledger.note_difference("foreign shares", "", token, ZERO, shares, what)
 
     async def _judge(self, held: Holdings) -> None:
         """Hold cash against all that was signed, also while orders are open: what is missing beyond them stops it."""
         if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
             return
-        gap, ours = self._gap(held), self._account.positions
+        gap = self._gap(held)
         if abs(gap) < MONEY_STEP:
-            less = {token: position.shares for token, position in ours.items()}
-            self._clear({t for t, shares in held.positions.items() if shares >= EXACT.add(less.get(t, ZERO), DUST)})
+            self._clear(await self._strange(held))
         if EXACT.add(gap, self.owed) > -MONEY_STEP:
             self._seen.pop(MISSING, None)
         elif self._is_new(MISSING, ZERO):
-            self._stop(f"{-gap} pUSD are missing from the wallet, and no order, fee or payout explains it")
+            self.stop(f"{-gap} pUSD are missing from the wallet, and no order, fee or payout explains it")
+
+    async def _strange(self, held: Holdings) -> set[str]:
+        """Return the tokens, of those we ever ordered, of which the wallet holds more than was booked.
+
+        Booked is also what has lost and stays in the wallet.
+        """
+
+        def more() -> set[str]:
+            ours, lost = self._account.positions, self._lost
+            booked = {token: lost.get(token, ZERO) for token in held.positions}
+            booked |= {t: EXACT.add(lost.get(t, ZERO), each.shares) for t, each in ours.items()}
+            return {t for t, shares in held.positions.items() if shares >= EXACT.add(booked[t], DUST)}
+
+        if more():
+            rows = await self._ledger.query(
+                "SELECT token, sum(shares_e6) FROM redemptions WHERE how = 'worthless' GROUP BY token"
+            )
+            self._lost = {token: Decimal(shares) * MONEY_UNIT for token, shares in rows if token in held.positions}
+        if found := more():
+            # Of anything else anybody may send some.
+            found &= {token for (token,) in await self._ledger.query("SELECT DISTINCT token FROM orders")}
+        return found
 
     @property
     def owed(self) -> Decimal:

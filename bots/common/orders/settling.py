@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from bots.common.ledger.account import Position
     from bots.common.ledger.ledger import Ledger
     from bots.common.ledger.rows import Begun, Settled
+    from bots.common.orders.found import Wealth
     from bots.common.orders.order import Order
-    from bots.common.orders.reconcile import Reconciler, Wealth
+    from bots.common.orders.reconcile import Reconciler
     from polymirror.venue.network import Network
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ MAX_DECIDED: Final = 4_096
 FIRST_WAIT: Final = 5.0
 LONGEST_WAIT: Final = 3_600.0
 """Seconds between two attempts; they double."""
+
+UNANSWERED_TRIES: Final = 5
+"""The wait does not grow beyond this many doublings while it is an answer that is missing, not the money."""
 
 TELL_AFTER: Final = 600.0
 """Seconds after which a person is told that money is stuck."""
@@ -65,15 +69,23 @@ class _Case:
     """When it was decided, monotonic, as are the next two."""
     again: float
     tell: float
+    in_doubt: bool = False
+    """Whether our own prices name another winner, or none."""
+    missing: bool = False
+    """Whether what it pays is not where it should be by what others say."""
     tries: int = 0
     why: str = ""
     """Why it is not over yet."""
-    paid: dict[str, Decimal] = field(factory=dict)
-    """What somebody says was paid for tokens; it is booked once the wallet has it."""
+    paid: dict[str, tuple[Decimal, Decimal]] = field(factory=dict)
+    """What somebody says was paid for tokens, and what :attr:`Wealth.paid` must be by then: booked once it is."""
 
-    def hurry(self) -> None:
-        """Have a person told soon, if nobody was yet."""
-        if self.tell == self.since + TELL_AFTER:
+    before: dict[str, Decimal] = field(factory=dict)
+    """What :attr:`Wealth.paid` was before tokens that are said to be worthless were redeemed."""
+
+    def miss(self, *, soon: bool = True) -> None:
+        """Stop buying when a person is told, and have that be soon, if nobody was yet."""
+        self.missing = True
+        if soon and self.tell == self.since + TELL_AFTER:
             self.tell = self.since + SHOWN_WITHIN
 
 
@@ -104,11 +116,17 @@ class Settler:
         # What the wallet said of unknown orders of decided markets, and when, monotonic.
         self._readings: dict[str, tuple[Result, float]] = {}
 
-    def decide(self, market: str, payouts: Mapping[str, Decimal]) -> None:
-        """Take what a share of each token pays, in pUSD: 0 if it is not named."""
+    def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "", *, confirmed: bool = True) -> None:
+        """Take what a share of each token pays, in pUSD: 0 if it is not named.
+
+        ``doubt`` says why that may be wrong: nothing is bought any more. ``confirmed``: our own prices say the same; in
+        doubt, or unconfirmed, nothing is called worthless before it could not be redeemed.
+        """
+        if doubt:
+            self._reconciler.stop(f"{market[:12]}: {doubt}")
         if market not in self._cases and len(self._cases) < MAX_DECIDED:
             now = self._network.monotonic()
-            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER)
+            self._cases[market] = _Case(payouts, now, now, now + TELL_AFTER, bool(doubt) or not confirmed)
             self._reconciler.decided.add(market)
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
@@ -122,17 +140,19 @@ class Settler:
         late = self._network.monotonic() - TELL_AFTER
         return tuple(f"{market[:12]}: {case.why}" for market, case in self._cases.items() if case.since < late)
 
-    async def look(self) -> None:
-        """Try once what is due. Never raises for what the venue does."""
+    async def look(self, apart: Callable[[str], bool] = lambda _market: False) -> None:
+        """Try once what is due, but for markets that are to be left alone. Never raises for what the venue does."""
         for market, case in tuple(self._cases.items()):
             now = self._network.monotonic()
-            if now < case.again:
+            if now < case.again or apart(market):
                 continue
+            case.missing = False
             try:
                 case.why = await self._settle(market, case)
             except (TradingError, StateInvalid, OSError) as error:
                 # A disk that is full has lost nothing: what was booked is written with the next row.
                 case.why = str(error)
+                case.tries = min(case.tries, UNANSWERED_TRIES)
             if not case.why:
                 del self._cases[market]
                 self._reconciler.decided.discard(market)
@@ -143,7 +163,10 @@ class Settler:
             if now >= case.tell:
                 case.tell = now + TELL_AGAIN
                 worth = sum((p.cost for p in self._account.positions.values() if p.market == market), ZERO)
-                self._on_trouble(f"{market[:12]} is not settled ({worth} pUSD are in it): {case.why}")
+                why = f"{market[:12]} is not settled ({worth} pUSD are in it): {case.why}"
+                self._on_trouble(why)
+                if case.missing:
+                    self._reconciler.stop(why)
 
     async def _settle(self, market: str, case: _Case) -> str:
         """Do what can be done now; return why it is not over, or nothing."""
@@ -175,11 +198,11 @@ class Settler:
 
     async def _pay(self, position: Position, rate: Decimal, case: _Case) -> str:
         """End a position: redeem what pays, and book it."""
+        if position.token in case.paid:
+            return await self._see(position, case)
         if not rate:
-            self._on_settled(await self._ledger.settle(position, ZERO, "worthless"))
-            return ""
-        if (said := case.paid.get(position.token)) is not None:
-            return await self._see(position, said, case)
+            return await self._write_off(position, case)
+        before = (await self._reconciler.wealth()).paid
         result = await self._venue.redeem(position.market, position.token)
         payout, how = result.money if result.exact else _cut(EXACT.multiply(result.shares, rate)), "redeemed"
         if result.outcome is Outcome.NO_MATCH:
@@ -196,21 +219,51 @@ class Settler:
             ours = (position.market, position.token, position.shares)
             self._ledger.note_difference("shares", *ours, result.shares, what)
         if how == "redeemed":
-            case.paid[position.token] = payout
+            case.paid[position.token] = payout, EXACT.add(before, payout)
             if payout < (owed := _cut(EXACT.multiply(result.shares, rate))):
-                self._on_trouble(f"{position.token[:12]} was redeemed for {payout} pUSD, and {owed} were decided")
-            return await self._see(position, payout, case)
+                less = f"{position.token[:12]} was redeemed for {payout} pUSD, and {owed} were decided"
+                self._on_trouble(less)
+                self._reconciler.stop(less)
+            return await self._see(position, case)
         self._on_settled(await self._ledger.settle(position, payout, how))
         return ""
 
-    async def _see(self, position: Position, payout: Decimal, case: _Case) -> str:
-        """Book what a redemption is said to have paid, once cash shows it: nobody's word for it is enough."""
-        gap = None
+    async def _write_off(self, position: Position, case: _Case) -> str:
+        """Book what is said to be worthless. If it may have won it is redeemed before: the chain decides, and cash."""
+        token, paid = position.token, ZERO
+        if case.in_doubt:
+            if token not in case.before:
+                case.before[token] = (await self._reconciler.wealth()).paid
+            result, waited = await self._venue.redeem(position.market, token), self._network.monotonic() - case.since
+            if result.outcome not in {Outcome.FILLED, Outcome.NO_MATCH} and waited < TELL_AFTER:
+                return f"it may have won, and cannot be redeemed: {result.detail or result.outcome.value}"
+            wealth = await self._reconciler.wealth()
+            paid = min(wealth.gap or ZERO, EXACT.subtract(wealth.paid, case.before[token]), position.shares)
+            paid = paid if paid >= MONEY_STEP else ZERO
+            nothing = result.outcome is Outcome.FILLED and result.exact and not result.money
+            if not paid and not nothing and waited < SHOWN_WITHIN:
+                return "it may have won: cash is looked at again"
+        if paid:
+            self._on_trouble(f"{token[:12]} was said to be worthless, and was worth {paid} pUSD")
+        self._on_settled(await self._ledger.settle(position, paid, "redeemed" if paid else "worthless"))
+        return ""
+
+    async def _see(self, position: Position, case: _Case) -> str:
+        """Book what a redemption is said to have paid, once cash shows it: nobody's word for it is enough.
+
+        It must be there, and not have been before: money that nobody explains is no payout.
+        """
+        payout, least = case.paid[position.token]
+        if self._reconciler.merging:
+            return "a merge is under way, whose money could be taken for its payout"
+        wealth = await self._reconciler.wealth()
         for _ in range(TRIES):
-            gap = (await self._reconciler.wealth()).gap if gap is None else gap
-        if gap is not None and EXACT.add(gap, self._reconciler.owed) <= EXACT.subtract(payout, MONEY_STEP):
-            case.hurry()
-            return f"it is said to be redeemed for {payout} pUSD, which are not to be seen (the gap is {gap})"
+            wealth = wealth if wealth.gap is not None else await self._reconciler.wealth()
+        if wealth.gap is not None:
+            short = max(EXACT.subtract(payout, wealth.gap), EXACT.subtract(least, wealth.paid))
+            if EXACT.subtract(short, self._reconciler.owed) >= MONEY_STEP:
+                case.miss()
+                return f"it is said to be redeemed for {payout} pUSD, of which {short} are not to be seen"
         self._on_settled(await self._ledger.settle(position, payout, "redeemed"))
         return ""
 
@@ -218,12 +271,13 @@ class Settler:
         """There is nothing to redeem: say why that is no redemption whose answer was lost, and what it paid."""
         wealth = await self._reconciler.wealth()
         if wealth.positions.get(position.token, ZERO) >= DUST:
+            case.miss(soon=False)
             return "the wallet holds it, and there is nothing to redeem", payout
         if wealth.gap is not None and any(
             abs(EXACT.subtract(wealth.gap, paid)) < MONEY_STEP for paid in (payout, self._gone(wealth))
         ):
             return "", payout
-        case.hurry()
+        case.miss()
         why = f"it is gone from the wallet, and {payout} pUSD for it are not to be seen (the gap is {wealth.gap})"
         if wealth.gap is None or self._network.monotonic() < case.since + LONGEST_WAIT:
             return why, payout

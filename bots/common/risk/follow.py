@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bots.common.ledger.rows import ZERO, Begun, Corrected, Finished, Merged, RiskEvent, Settled
+from bots.common.ledger.rows import ZERO, Begun, CashMoved, Corrected, Finished, Merged, RiskEvent, Settled
 from bots.common.money.amounts import EXACT
 from bots.common.orders.order import Outcome, Side
 from bots.common.risk.groups import Entry, Leg
@@ -52,10 +52,14 @@ class RiskFollower:
                 self._decide(self._begun[row.client_id], row)
                 if row.final:
                     del self._begun[row.client_id]
-            case Settled() | Merged():
+            case Settled():
                 self._close(row, row.market)
+            case Merged():
+                self._merge(row)
             case Corrected():
                 self._believe(row)
+            case CashMoved() if row.amount < 0:
+                self._risk.gone(row.at_ms, -row.amount)
             case RiskEvent(kind=kind) if kind == STOP:
                 self._risk.stop(row.detail)
             case RiskEvent(kind=kind) if kind == RESUME:
@@ -78,14 +82,20 @@ class RiskFollower:
         else:
             self._risk.closed(row.at_ms, market, whole)
 
+    def _merge(self, row: Merged) -> None:
+        """Close what was merged; shares of one token that are left count by themselves: all is final by then."""
+        entries = [entry for entry in self._risk.entries if entry.market == row.market and entry.filled]
+        self._risk.closed(row.at_ms, row.market, self._take(row.market))
+        self._hold(row, row.market, entries[0] if entries else None, final=True)
+
     def _decide(self, begun: Begun, row: Finished) -> None:
         result, order = row.result, begun.order
         if result.outcome is not Outcome.REFUSED:
-            self._risk.doubt(row.client_id, EXACT.add(result.money, result.fee))
+            self._risk.doubt(row.at_ms, row.client_id, EXACT.add(result.money, result.fee))
         if result.traded and order.side is Side.BUY:
             self._risk.filled(row.client_id, -result.cash(Side.BUY), result.shares, final=row.final)
         else:
-            self._risk.dropped(row.client_id)
+            self._risk.dropped(row.client_id, left=result.outcome is not Outcome.REFUSED)
         if order.side is Side.SELL and (result.traded or self._account.totals.profit != self._profit):
             self._risk.closed(row.at_ms, order.market, self._take(order.market))
             self._hold(row, order.market, begun)
@@ -99,7 +109,9 @@ class RiskFollower:
         self._risk.closed(row.at_ms, row.market, self._take(row.market))
         self._hold(row, row.market, entries[0] if entries else None)
 
-    def _hold(self, row: Finished | Corrected, market: str, like: Begun | Entry | None) -> None:
+    def _hold(
+        self, row: Finished | Corrected | Merged, market: str, like: Begun | Entry | None, *, final: bool = False
+    ) -> None:
         """Count what is left of a market's positions, one entry for each token."""
         asset, group_id = ("", "") if like is None else (like.asset, like.group_id)
         for held in self._account.positions.values():
@@ -114,6 +126,7 @@ class RiskFollower:
                     shares=held.shares,
                     group_id=group_id,
                     filled=True,
+                    final=final,
                 )
                 self._risk.hold(row.at_ms, rest)
 

@@ -22,10 +22,11 @@ from bots.common.errors import shorten
 from bots.common.money.amounts import EXACT
 from bots.common.ranges import decimal_range, whole
 from bots.common.risk.days import Days, Steady, zone, zone_of
-from bots.common.risk.groups import ZERO, Entry, Group, Leg, worst_case
+from bots.common.risk.groups import ZERO, Entry, Group, Leg, total, worst_case
+from bots.common.risk.signed import Signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Collection
 
 DAY_MS: Final = 86_400_000
 
@@ -53,6 +54,9 @@ class RiskLimits:
     """Markets with an open position or an undecided order at the same time."""
     max_daily_loss: Decimal = field(default=Decimal(100), validator=decimal_range("0.01", "1000000", "pUSD"))
     """The most that may be lost on one day, everything that is open counted at its worst."""
+    max_hourly: Decimal = field(default=Decimal(400), validator=decimal_range("0.01", "1000000", "pUSD"))
+    """The most that orders signed within any hour may cost together, whatever is said to have become of them: by
+    default sixteen orders of 25, one in each quarter of an hour of each of four assets."""
     day_zone: str = field(default="UTC", validator=zone)
     """The time zone in which a day begins at midnight: UTC, or an IANA name such as Europe/Berlin."""
     max_losses_in_a_row: int = field(default=5, validator=whole(1, 1_000, "losses"))
@@ -76,6 +80,7 @@ class RiskReason(Enum):
     TRADE = "one order or group may not cost so much"
     MARKET = "orders in one market may not cost so much together"
     POSITIONS = "too many markets are open"
+    HOURLY = "orders of one hour may not cost so much together"
     DAILY_LOSS = "the daily loss could pass its limit"
 
 
@@ -97,6 +102,7 @@ class RiskChange(Enum):
     STOPPED = "stopped"
     PAUSED = "paused"
     LIMIT_REACHED = "daily limit reached"
+    HOUR_FULL = "hourly limit reached"
     RESUMED = "resumed"
 
 
@@ -143,6 +149,11 @@ class Risk:
         self._entries: dict[str, Entry] = {}
         # What may have been spent all the same, whatever was said, with the time: until it is seen in cash and shares.
         self._doubts: dict[str, tuple[int, Entry]] = {}
+        # When a doubt came last for which there was no room; nothing is bought then.
+        self._crowded_ms: int | None = None
+        # What was signed within an hour, and what a group wanted for which that had no room; 0 while that is not so.
+        self._signed = Signed()
+        self._no_room = ZERO
         # When each market was entered, the oldest first. Forgotten again when the order bought nothing.
         self._entered: OrderedDict[str, Mark] = OrderedDict()
         # When an order on each asset was last begun.
@@ -172,7 +183,7 @@ class Risk:
     @property
     def doubted(self) -> bool:
         """Whether money counts as spent until :meth:`seen`."""
-        return bool(self._doubts)
+        return bool(self._doubts) or self._crowded_ms is not None
 
     @property
     def open_money(self) -> Decimal:
@@ -213,6 +224,7 @@ class Risk:
         """
         self._now_ms = now_ms = now_ms if self._steady is None else self._steady(now_ms)
         self._paused_until_ms = min(self._paused_until_ms, now_ms + self.limits.pause_ms)
+        self._signed.advance(now_ms)
         for asset, mark in self._last_order.items():
             if mark.at_ms > now_ms:
                 self._last_order[asset] = mark._replace(at_ms=now_ms)
@@ -230,6 +242,8 @@ class Risk:
     def hold(self, now_ms: int, entry: Entry) -> None:
         """Count an order or position that exists whether it was allowed or not."""
         self._entries[entry.client_id] = entry
+        if not entry.filled:
+            self._signed.sign(now_ms, entry.client_id, entry.money)
         mark = Mark(now_ms, entry.group_id)
         self._entered[entry.market] = mark
         self._entered.move_to_end(entry.market)
@@ -249,27 +263,52 @@ class Risk:
         if entry is not None:
             self._entries[client_id] = evolve(entry, money=cost, shares=shares, filled=True, final=final)
 
-    def dropped(self, client_id: str) -> None:
-        """Tell that an order is over and bought nothing. The market may be entered again; the cooldown stays."""
+    def dropped(self, client_id: str, *, left: bool = True) -> None:
+        """Tell that an order is over and bought nothing. The market may be entered again; the cooldown stays.
+
+        ``left``: whether it ever left us; what did counts in its hour until :meth:`seen`.
+        """
+        if not left:
+            self._signed.free(client_id)
         entry = self._entries.pop(client_id, None)
         if entry is not None and not any(other.market == entry.market for other in self._entries.values()):
             self._entered.pop(entry.market, None)
 
-    def doubt(self, client_id: str, cost: Decimal) -> None:
-        """Tell that somebody says that an order cost no more than this: the rest counts as spent until :meth:`seen`."""
+    def doubt(self, at_ms: int, client_id: str, cost: Decimal) -> None:
+        """Tell that somebody says that an order cost no more than this: the rest counts as spent until :meth:`seen`.
+
+        Beyond :data:`MAX_ENTRIES` of them all money counts as spent.
+        """
         entry = self._entries.get(client_id)
-        if entry is not None and (rest := EXACT.subtract(entry.money, cost)) > 0:
-            self._doubts[client_id] = self._now_ms, evolve(entry, money=rest, shares=ZERO, filled=False)
-        if len(self._doubts) > MAX_ENTRIES:
-            del self._doubts[next(iter(self._doubts))]
+        if entry is None or (rest := EXACT.subtract(entry.money, cost)) <= 0:
+            return
+        if len(self._doubts) >= MAX_ENTRIES:
+            self._crowded_ms = at_ms
+        else:
+            self._doubts[client_id] = at_ms, evolve(entry, money=rest, shares=ZERO, filled=False)
 
     def _counted(self) -> list[Entry]:
         return [*self._entries.values(), *(entry for _, entry in self._doubts.values())]
 
-    def seen(self, strange: Container[str]) -> None:
+    def seen(self, strange: Collection[str]) -> None:
         """Tell that cash is what the books say, and which tokens have more shares: older doubts of others are over."""
-        late = self._now_ms - SETTLED_MS
-        self._doubts = {n: each for n, each in self._doubts.items() if each[0] > late or each[1].token in strange}
+        now, late = self._now_ms, self._now_ms - SETTLED_MS
+        # A clock that was ahead and is set back keeps none for longer.
+        doubts, self._doubts = {name: (min(at, now), entry) for name, (at, entry) in self._doubts.items()}, {}
+        for name, (at, entry) in doubts.items():
+            if at > late or entry.token in strange:
+                self._doubts[name] = at, entry
+            else:
+                self._signed.free(name, entry.money)
+        if self._crowded_ms is not None:
+            self._crowded_ms = min(self._crowded_ms, now)
+            if self._crowded_ms <= late and not strange:
+                self._crowded_ms = None
+
+    def gone(self, now_ms: int, money: Decimal) -> None:
+        """Tell that so much is missing and given up: as much of it as was in doubt is lost on that day."""
+        if lost := min(money, total(entry.money for _, entry in self._doubts.values())):
+            self._days.book(now_ms, -lost)
 
     def closed(self, now_ms: int, market: str, profit: Decimal) -> None:
         """Tell that the position in a market is settled, merged or sold, for this profit in pUSD (negative: a loss).
@@ -308,6 +347,8 @@ class Risk:
         begun = any(group.group_id and entry.group_id == group.group_id for entry in self._entries.values())
         if now_ms < self._paused_until_ms and not begun:
             return RiskRefusal(RiskReason.PAUSED, f"for another {(self._paused_until_ms - now_ms) // 1000} s")
+        if self._crowded_ms is not None:
+            return RiskRefusal(RiskReason.POSITIONS, f"more than {MAX_ENTRIES} orders are not seen in cash and shares")
         if len(self._entries) + len(group.legs) > MAX_ENTRIES:
             return RiskRefusal(RiskReason.POSITIONS, f"{len(self._entries)} of {MAX_ENTRIES} orders and positions")
         return None
@@ -341,6 +382,11 @@ class Risk:
             before, after = (worst_case(e for e in each if e.market == market) for each in (entries, wanted))
             if after > limits.max_market and after > before:
                 return RiskRefusal(RiskReason.MARKET, f"{after} against {limits.max_market} pUSD")
+        wanted_now = total(leg.money for leg in group.legs)
+        if self._signed.is_full or EXACT.add(self._signed.money, wanted_now) > limits.max_hourly:
+            self._no_room = wanted_now
+            signed = f"{self._signed.money} signed and {wanted_now} wanted"
+            return RiskRefusal(RiskReason.HOURLY, f"{signed} against {limits.max_hourly} pUSD")
         # What was won today does not widen the limit: it would let one lose more than the limit from the peak.
         lost = max(ZERO, -self.profit_today(self._now_ms))
         before, after = worst_case(entries), worst_case(wanted)
@@ -377,6 +423,11 @@ class Risk:
             until = datetime.fromtimestamp(self._paused_until_ms // 1000, UTC)
             words = f"{limits.max_losses_in_a_row} in a row lost: nothing is bought until {until:%Y-%m-%d %H:%M:%S} UTC"
             found[RiskChange.PAUSED] = Told("", words)
+        if self._no_room and (self._signed.is_full or EXACT.add(self._signed.money, self._no_room) > limits.max_hourly):
+            words = f"{self._signed.money} of {limits.max_hourly} pUSD were signed within an hour"
+            found[RiskChange.HOUR_FULL] = Told("", words)
+        else:
+            self._no_room = ZERO
         lost = max(ZERO, -self.profit_today(self._now_ms))
         if EXACT.add(lost, self._too_much) > limits.max_daily_loss:
             more = f": another {self._too_much} could pass it" if self._too_much else ""

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Literal
 from attrs import evolve
 
 from polymirror.errors import ConfigError, UnknownToken
+from polymirror.simulator.exchange.dislocations import Dislocations
 from polymirror.simulator.exchange.endings import end_market
 from polymirror.simulator.exchange.floor import Floor
 from polymirror.simulator.exchange.history import digest_of
-from polymirror.simulator.exchange.listings import announcement, list_markets
+from polymirror.simulator.exchange.kinds import list_kinds
+from polymirror.simulator.exchange.listings import announcement, list_markets, listing
 from polymirror.simulator.exchange.market import Ending, Levels, Market, Phase
 from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses
 from polymirror.simulator.exchange.oracle import PriceProcess
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from polymirror.simulator.exchange.history import Level, Read
     from polymirror.simulator.exchange.queue import Resting
     from polymirror.simulator.exchange.round import Round
+    from polymirror.simulator.settings import PairsConfig
 
 
 class Exchange(Floor):
@@ -53,8 +56,13 @@ class Exchange(Floor):
         self._by_token: dict[str, tuple[Market, int]] = {}
         self._by_condition: dict[str, Market] = {}
         self._by_slug: dict[str, Market] = {}
+        self._listed = 0
         self._trading = Trading(self, self._rng)
-        if self.rounds is None:
+        # What befalls the pairs of tokens, if the configuration asks for it.
+        self.dislocations: Dislocations | None = self._make_dislocations()
+        if self.config.pairs is not None:
+            self._list_kinds(self.config.pairs, self.config.markets, self.now_ms)
+        elif self.rounds is None:
             self.add_markets(list_markets(self.config, self._rng), self.now_ms)
         else:
             self.rounds.begin()
@@ -213,12 +221,17 @@ class Exchange(Floor):
         now_ms = self.advance(at_ms)
         if not self.takes_orders(market, now_ms):
             return Taking(index, order.buys, ())
+        if rest is not None and self.dislocations is not None:
+            self.dislocations.end(market, now_ms, self._unsent)
         return self._trading.take(market, index, order, now_ms, self._unsent, rest=rest)
 
     def rest(self, token: str, resting: Resting, at_ms: int) -> None:
         """Let an account's order that crosses nothing join the book, which is broadcast with the next step."""
         market, _ = self._find(token)
-        self._trading.rest(market, resting, self.advance(at_ms), self._unsent)
+        now_ms = self.advance(at_ms)
+        if self.dislocations is not None:
+            self.dislocations.end(market, now_ms, self._unsent)
+        self._trading.rest(market, resting, now_ms, self._unsent)
 
     def withdraw(self, token: str, orders: Iterable[Resting], at_ms: int) -> None:
         """Take orders of accounts out of the book of this token's market, in one batch."""
@@ -323,6 +336,30 @@ class Exchange(Floor):
         self.resolve_round: Callable[[Market, int], None] | None = rounds.resolve
         return rounds
 
+    def _make_dislocations(self) -> Dislocations | None:
+        pairs = self.config.pairs
+        if pairs is None:
+            return None
+        if self.rounds is not None:
+            raise ConfigError("pairs", "set", "not set together with rounds")
+        rng = random.Random(f"{self.config.seed}/dislocations")
+        return Dislocations(self, self._trading, pairs, rng)
+
+    def _list_kinds(self, pairs: PairsConfig, count: int, at_ms: int) -> list[Market]:
+        """List markets of many kinds, each with its end, and put down when the next one comes."""
+        markets = list_kinds(self.config, pairs, self._listed, count, at_ms)
+        self._listed += count
+        self.add_markets(markets, at_ms)
+        for market in markets:
+            self.agenda.add(market.window_end_ms, partial(end_market, self, market, self.usual_ending()))
+        if pairs.listed_every_s:
+            wait_ms = 1 + round(self._rng.expovariate(1 / (pairs.listed_every_s * 1_000)))
+            self.agenda.add(at_ms + wait_ms, partial(self._list_another, pairs))
+        return markets
+
+    def _list_another(self, pairs: PairsConfig, at_ms: int, out: Output) -> None:
+        out += [listing(market, at_ms + self.clock_offset_ms) for market in self._list_kinds(pairs, 1, at_ms)]
+
     def _find(self, token: str) -> tuple[Market, int]:
         try:
             return self._by_token[token]
@@ -334,6 +371,8 @@ class Exchange(Floor):
         market.begin(market.flow.seed(market.tick), at_ms)
         market.trade = partial(self._trading.next_batch, market)
         agenda.add(at_ms + market.flow.next_delay_ms(), market.trade)
+        if self.dislocations is not None:
+            self.dislocations.follow(market, at_ms)
         if config.settle_after_ms is not None and market.round is None:
             end_ms = config.start_ms + config.settle_after_ms
             agenda.add(end_ms, partial(end_market, self, market, self.usual_ending()))

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from hashlib import sha1
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import Factory, define, field, frozen
 
 from polymirror.errors import ConfigError
+from polymirror.simulator.exchange.flow import Change
 from polymirror.simulator.exchange.history import Digest, History
 from polymirror.simulator.exchange.ladder import ONE_PRICE, PRICE_TEXTS, Ladder, size_text
 from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, PRICE_CHANGE, TICK_SIZE_CHANGE, Frame
@@ -23,7 +24,7 @@ from polymirror.simulator.frames import BEST_BID_ASK, BOOK, LAST_TRADE_PRICE, PR
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from polymirror.simulator.exchange.flow import Change, Flow, Group, Trade
+    from polymirror.simulator.exchange.flow import Flow, Group, Trade
     from polymirror.simulator.exchange.queue import Queues
     from polymirror.simulator.exchange.round import Round
 
@@ -32,8 +33,39 @@ Levels = tuple[tuple[int, int], ...]
 
 MIN_ORDER_SIZE = "5"
 
+NEG_RISK = ("false", "true")
+
 MAX_ALONE = 256
 """Newest changes of one token alone whose times are kept."""
+
+
+class Lone(NamedTuple):
+    """An offer that only the own book of the token with index ``of`` shows; its price is that token's."""
+
+    of: int
+    price: int
+    size: int
+
+    @property
+    def change(self) -> Change:
+        """The same as a level: a bid for the other token."""
+        return Change(1 - self.of, ONE_PRICE - self.price, self.size)
+
+
+@frozen(kw_only=True)
+class Kind:
+    """What a market is about, and what discovery says of it."""
+
+    tags: tuple[tuple[str, str], ...] = (("21", "Crypto"), ("102127", "Up or Down"))
+    """Number and label of each. The numbers are made up, but for that of crypto."""
+    fee: int = 700
+    """The rate of the taker fee in 1/10,000; 0: there is none."""
+    neg_risk: bool = False
+    volume: int = 0
+    """What was traded within 24 hours, in pUSD."""
+    question: str = ""
+    """What people call it; empty: by its window."""
+    taker_delay: bool = True
 
 
 class Phase(Enum):
@@ -132,8 +164,11 @@ class Market:
     # The truth of the first token; that of the second is its mirror image, unless it has a book of its own.
     history: History = field(init=False)
     own: list[OwnBook | None] = field(factory=lambda: [None, None])
+    # The offers of each token that only its own book shows, while there are any.
+    lone: list[Lone | None] = field(factory=lambda: [None, None])
     # Who waits in the book, while orders of accounts do.
     queues: Queues | None = None
+    kind: Kind = field(factory=Kind)
     # The beginnings of texts, which never change, and their ends with what they were made from.
     _heads: tuple[str, str] = field(init=False)
     _change_heads: tuple[str, str] = field(init=False)
@@ -184,6 +219,11 @@ class Market:
         own.changed_ms = stated_ms
         own.ladders[change.side].set(change.price, change.size)
         own.history.record((own.ladders[0].digest, own.ladders[1].digest), at_ms)
+
+    def offer(self, offer: Lone, at_ms: int, stated_ms: int) -> None:
+        """Let one token's own book, and no other, show an offer of this size; 0: no more."""
+        self.set_alone(offer.of, offer.change, at_ms, stated_ms)
+        self.lone[offer.of] = offer if offer.size else None
 
     def was(self, index: int, state: Digest, since_ms: int) -> bool:
         """Whether the book of a token was in this state at any time from ``since_ms`` on."""
@@ -285,6 +325,20 @@ class Market:
             frames.append(Frame(f"{start}{body}{end}", PRICE_CHANGE, self.condition_id, "", at_ms))
         return frames
 
+    def lone_frame(self, offer: Lone, at_ms: int, hashes: tuple[str, str]) -> Frame:
+        """The message of an offer that one token's own book shows. The other token's best bid is said again with it."""
+        mine, other = offer.of, 1 - offer.of
+        ladder = self.pair(other)[other]
+        best, size = PRICE_TEXTS[ladder.best], size_text(ladder.size_at(ladder.best))
+        tails = [_tail_of(hashes[index], *self._top(index)) for index in (0, 1)]
+        text = (
+            f'{{"market":"{self.condition_id}", "price_changes":['
+            f'{self._change_heads[mine]}{PRICE_TEXTS[offer.price]}", "size":"{size_text(offer.size)}", '
+            f'"side":"SELL{tails[mine]}, {self._change_heads[other]}{best}", "size":"{size}", "side":"BUY{tails[other]}'
+            f'], "timestamp":"{at_ms}", "event_type":"price_change"}}'
+        )
+        return Frame(text, PRICE_CHANGE, self.condition_id, "", at_ms)
+
     def trade_frame(self, trade: Trade, at_ms: int, transaction: str) -> Frame:
         """The announcement of a trade, from the taker's point of view."""
         index, price, side = (
@@ -331,7 +385,8 @@ class Market:
     def _new_tail(self, keys: int) -> str:
         if keys < 9:
             return "}"
-        constants = f',"min_order_size":"{MIN_ORDER_SIZE}","tick_size":"{PRICE_TEXTS[self.tick]}","neg_risk":false'
+        grid, neg_risk = PRICE_TEXTS[self.tick], NEG_RISK[self.kind.neg_risk]
+        constants = f',"min_order_size":"{MIN_ORDER_SIZE}","tick_size":"{grid}","neg_risk":{neg_risk}'
         return constants + ("}" if keys < 10 else f',"last_trade_price":"{self.trade_price}"}}')
 
 

@@ -86,7 +86,7 @@ def plan(market: Market, index: int, order: TakerOrder) -> Taking:
     """What an order for this token would get now, best price first."""
     buys, limit, left, money = order.buys, order.limit, order.size, order.money
     side = 1 - index if buys else index
-    ladder, queues = market.ladders[side], market.queues
+    ladder, queues = (market.pair(index) if any(market.lone) else market.ladders)[side], market.queues
     deals: list[Deal] = []
     for at in range(len(ladder.prices) - 1, -1, -1):
         bid = ladder.prices[at]
@@ -118,7 +118,8 @@ def plan(market: Market, index: int, order: TakerOrder) -> Taking:
 def crosses(market: Market, index: int, *, buys: bool, price: int) -> bool:
     """Whether an order for this token at this price would meet another one now."""
     if buys:
-        best = market.ladders[1 - index].best
+        ladders = market.pair(index) if any(market.lone) else market.ladders
+        best = ladders[1 - index].best
         return bool(best) and ONE_PRICE - best <= price
     best = market.ladders[index].best
     return bool(best) and best >= price

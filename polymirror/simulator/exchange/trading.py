@@ -17,7 +17,7 @@ from attrs import frozen
 
 from polymirror.simulator.exchange.flow import COARSE_TICK, FINE_TICK, Change, Group, Trade
 from polymirror.simulator.exchange.ladder import ONE_PRICE
-from polymirror.simulator.exchange.market import Phase
+from polymirror.simulator.exchange.market import Lone, Phase
 from polymirror.simulator.exchange.matching import TakerOrder, Taking, crosses, plan
 from polymirror.simulator.exchange.queue import Queues, Resting
 from polymirror.simulator.exchange.script import rewrite
@@ -37,6 +37,9 @@ FINE_ABOVE = 9_600
 SELL_FIRST_SHARE = 0.03
 """The share of price changes that list the selling entry first."""
 
+LOOK_AGAIN_MS = 50
+"""The flow of a market in which a token has offers of its own looks so often whether it has them still."""
+
 MAX_PRINT_DELAY_MS = 30
 MAX_TICK_DELAY_MS = 20
 
@@ -51,8 +54,9 @@ class Trading:
     def next_batch(self, market: Market, at_ms: int, out: Output) -> None:
         """Let what the traders of a market do at this time happen, and put down their next time."""
         floor, queues = self._floor, market.queues
-        if market.scripted or market.phase is not Phase.TRADING or at_ms < floor.paused_until_ms:
-            self._stand_still(market)
+        idle = market.scripted or market.phase is not Phase.TRADING or any(market.lone)
+        if idle or at_ms < floor.paused_until_ms:
+            self._stand_still(market, at_ms)
             return
         # The flow goes by its own orders, as if they were the only ones.
         flows = market.ladders if queues is None else queues.anonymous
@@ -89,9 +93,11 @@ class Trading:
             out += (market.best_frame(index, stated_ms) for index in (1, 0))
         floor.agenda.add(next_ms, market.trade)
 
-    def _stand_still(self, market: Market) -> None:
-        """Nothing trades: for good, or until the engine is back."""
-        if market.phase is Phase.TRADING and not market.scripted:
+    def _stand_still(self, market: Market, at_ms: int) -> None:
+        """Nothing trades: for good, until no token has offers of its own any more, or until the engine is back."""
+        if any(market.lone) and market.phase is Phase.TRADING:
+            self._floor.agenda.add(max(at_ms + LOOK_AGAIN_MS, self._floor.paused_until_ms), market.trade)
+        elif market.phase is Phase.TRADING and not market.scripted:
             # Everybody returns within the first second, in no particular order.
             back_ms = self._floor.paused_until_ms + self._rng.randint(1, 1_000)
             self._floor.agenda.add(back_ms, market.trade)
@@ -113,19 +119,19 @@ class Trading:
         """
         taking = plan(market, index, order)
         before = market.tops
-        changes = _carry_out(market, taking, at_ms)
+        changes, lone = _carry_out(market, taking, at_ms, at_ms + self._floor.clock_offset_ms)
         _forget_empty(market)
         if rest is not None:
             rest.left -= taking.size
             if rest.left and not crosses(market, rest.side, buys=True, price=rest.price):
                 changes.append(_join(market, rest, at_ms))
-        if not changes:
+        if not changes and not lone:
             return taking
         stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
         traded = bool(taking.deals)
         if traded:
             self._note_prints(market, self._prints(taking), at_ms, out)
-        self._tell(market, changes, stated_ms, before, out, sell_first=not order.buys, traded=traded)
+        self.tell(market, changes, stated_ms, before, out, sell_first=not order.buys, traded=traded, lone=lone)
         return taking
 
     def rest(self, market: Market, resting: Resting, at_ms: int, out: Output) -> None:
@@ -133,7 +139,7 @@ class Trading:
         before = market.tops
         change = _join(market, resting, at_ms)
         stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
-        self._tell(market, [change], stated_ms, before, out, sell_first=resting.index != resting.side, traded=False)
+        self.tell(market, [change], stated_ms, before, out, sell_first=resting.index != resting.side, traded=False)
 
     def withdraw(self, market: Market, orders: Iterable[Resting], at_ms: int, out: Output) -> None:
         """Take orders of accounts out of the book, in one batch."""
@@ -145,7 +151,7 @@ class Trading:
         if changes:
             _forget_empty(market)
             stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
-            self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
+            self.tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
 
     def script(self, market: Market, wanted: Sides, at_ms: int, out: Output) -> None:
         """Give the flow exactly these sizes, in one batch, and let it do nothing more in this market."""
@@ -166,9 +172,9 @@ class Trading:
             for change in changes:
                 market.apply(change, at_ms)
             stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
-            self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
+            self.tell(market, changes, stated_ms, before, out, sell_first=False, traded=False)
 
-    def _tell(
+    def tell(
         self,
         market: Market,
         changes: Sequence[Change],
@@ -176,17 +182,22 @@ class Trading:
         before: tuple[int, int],
         out: Output,
         *,
-        sell_first: bool,
-        traded: bool,
+        sell_first: bool = False,
+        traded: bool = False,
+        lone: Sequence[Lone] = (),
     ) -> None:
-        """Send a batch that has happened: its changes, whole books if there was a trade, the tops if they moved."""
+        """Send a batch that has happened: its changes, whole books if there was a trade, the tops if they moved.
+
+        ``lone``: what changed in one token's own book alone.
+        """
         if market.tick == COARSE_TICK:
             self._note_tick(market, stated_ms - self._floor.clock_offset_ms, out)
         hashes = market.book_hash(0, stated_ms), market.book_hash(1, stated_ms)
         out += market.price_change_frames(Group(tuple(changes)), stated_ms, hashes, sell_first=sell_first)
+        out += (market.lone_frame(each, stated_ms, hashes) for each in lone)
         if traded:
             out += (market.book_frame(each, stated_ms, hashes[each]) for each in (0, 1))
-        if market.tops != before:
+        if lone or market.tops != before:
             out += (market.best_frame(each, stated_ms) for each in (1, 0))
 
     def _prints(self, taking: Taking) -> list[Trade]:
@@ -207,7 +218,8 @@ class Trading:
 
         def take(index: int, order: TakerOrder) -> int:
             taking = plan(market, index, order)
-            changes.extend(_carry_out(market, taking, at_ms))
+            # While accounts have orders in a book no token has offers of its own.
+            changes.extend(_carry_out(market, taking, at_ms, at_ms)[0])
             prints.extend(self._prints(taking))
             met.append(taking)
             return taking.size
@@ -233,7 +245,7 @@ class Trading:
         stated_ms = market.changed_ms = at_ms + self._floor.clock_offset_ms
         if prints:
             self._note_prints(market, prints, at_ms, out)
-        self._tell(market, changes, stated_ms, before, out, sell_first=False, traded=bool(prints))
+        self.tell(market, changes, stated_ms, before, out, sell_first=False, traded=bool(prints))
         told = [taking for taking in met if taking.meets_accounts]
         if told and self._floor.flow_took is not None:
             self._floor.flow_took(market, told, at_ms)
@@ -290,19 +302,24 @@ class Trading:
             self._floor.agenda.add(at_ms + delay_ms + self._rng.randint(1, 120), tell)
 
 
-def _carry_out(market: Market, taking: Taking, at_ms: int) -> list[Change]:
-    """Take what was planned out of the book."""
+def _carry_out(market: Market, taking: Taking, at_ms: int, stated_ms: int) -> tuple[list[Change], list[Lone]]:
+    """Take what was planned out of the book; return the levels that changed, and those of the token's own book."""
     side = taking.side
     ladder, queues = market.ladders[side], market.queues
-    changes = []
+    changes, lone = [], []
     for deal in taking.deals:
         price = taking.bid(deal)
+        if (offer := market.lone[taking.index]) is not None and taking.buys and offer.price == deal.price:
+            left = offer._replace(size=offer.size - deal.size)
+            market.offer(left, at_ms, stated_ms)
+            lone.append(left)
+            continue
         if queues is not None:
             queues.take(side, price, deal.size)
         change = Change(side, price, ladder.size_at(price) - deal.size)
         market.apply(change, at_ms)
         changes.append(change)
-    return changes
+    return changes, lone
 
 
 def _join(market: Market, resting: Resting, at_ms: int) -> Change:

@@ -12,6 +12,7 @@ account's order is matched with its own resting orders like with any other: noth
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ from polymirror.simulator.orders.rules import (
     CRUMBS,
     FAK_KILLED,
     FOK_KILLED,
+    FeeTerms,
     Refused,
     check_amounts,
     check_least,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from polymirror.simulator.orders.entries import Conversion, Fill, Redemption
     from polymirror.simulator.orders.judge import OrderJudge
     from polymirror.simulator.orders.ledger import Ledger
-    from polymirror.simulator.orders.rules import FeeTerms, Ticket
+    from polymirror.simulator.orders.rules import Ticket
     from polymirror.simulator.orders.states import Event, OrderChange
     from polymirror.simulator.orders.trades import Trade, Trades
 
@@ -144,12 +146,17 @@ class Broker:
         """How long an order that takes is held back in this market (a condition id)."""
         terms = self.terms.get(market)
         delay_ms = None if terms is None else terms.taker_delay_ms
+        if delay_ms is None and (known := self.exchange.market_by_condition(market)) is not None:
+            delay_ms = None if known.kind.taker_delay else 0
         return self.config.taker_delay_ms if delay_ms is None else delay_ms
 
     def fee_terms(self, market: str) -> FeeTerms:
         """The taker fee of this market (a condition id)."""
         terms = self.terms.get(market)
-        return self.config.fee if terms is None or terms.fee is None else terms.fee
+        if terms is not None and terms.fee is not None:
+            return terms.fee
+        known = self.exchange.market_by_condition(market) if self.exchange.config.pairs is not None else None
+        return self.config.fee if known is None else FeeTerms(rate=Decimal(known.kind.fee).scaleb(-4))
 
     # Cancels.
 

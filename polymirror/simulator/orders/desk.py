@@ -37,6 +37,8 @@ pUSD and shares, except for balances, which are in 1/1,000,000. Its user channel
                                         winner, redeemable}]}``.
 ``POST /redeem``                        the simulator's own: ``{market}`` in, ``{market, payout, redeemed: [{asset_id,
                                         size, payout}]}`` out; a second time nothing is left to redeem.
+``POST /merge``                         the simulator's own: ``{market, amount}`` in, shares of both tokens in
+                                        1/1,000,000; ``{market, merged}`` out.
 ``GET /data/redemptions``               the simulator's own: what was redeemed, by ``market``.
 ======================================  ==========================================================================
 
@@ -149,6 +151,7 @@ class OrderDesk:
             ("POST", "/order"): partial(self._change, self._place),
             ("POST", "/orders"): partial(self._change, self._place_many),
             ("POST", "/redeem"): partial(self._change, self._redeem),
+            ("POST", "/merge"): partial(self._change, self._merge),
             ("POST", "/v1/heartbeats"): partial(self._change, self._beat),
             ("DELETE", "/order"): partial(self._change, self._cancel),
             ("DELETE", "/orders"): partial(self._change, self._cancel_many),
@@ -345,6 +348,13 @@ class OrderDesk:
         ]
         payout = size_text(sum(each.payout for each in done))
         return json_answer({"market": market, "payout": payout, "redeemed": redeemed})
+
+    def _merge(self, account: Account, payload: Any, now_ms: int) -> Answer:
+        market, amount = (payload.get("market"), payload.get("amount")) if isinstance(payload, dict) else (None, None)
+        if not (isinstance(market, str) and isinstance(amount, str) and amount.isascii() and amount.isdigit()):
+            raise Refused(400, "Invalid payload")
+        done = self.broker.merge(account.address, market, int(amount), now_ms)
+        return json_answer({"market": market, "merged": size_text(-done.sets)})
 
     def _course(self, trade: Trade) -> Course:
         del trade

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from starlette.websockets import WebSocket
 
+    from polymirror.serving.guard import Guard
     from polymirror.simulator.exchange.exchange import Exchange
     from polymirror.simulator.faults.base import Link
     from polymirror.simulator.faults.line import FaultLine
-    from polymirror.simulator.surface.guard import Guard
     from polymirror.simulator.surface.services import Feed, FeedSession, Service
 
 MAX_SEND_QUEUE = 20_000
@@ -175,7 +175,7 @@ class Hub:
     async def call(self, request: Request) -> Response:
         """Answer one HTTP call."""
         pairs = tuple(request.query_params.multi_items())
-        body = await _body(request)
+        body = await read_body(request)
         if body is None:
             return Response('{"error":"Payload Too Large"}', 413, {"Connection": "close"}, "application/json")
         call = Call(request.method, request.url.path, dict(pairs), body, dict(request.headers), pairs)
@@ -251,7 +251,7 @@ def build_app(hub: Hub, guard: Guard | None = None) -> ASGIApp:
     return with_transport
 
 
-async def _body(request: Request) -> bytes | None:
+async def read_body(request: Request) -> bytes | None:
     """What a client sends with a call; ``None``: too much of it."""
     body = bytearray()
     async for chunk in request.stream():

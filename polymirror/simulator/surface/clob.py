@@ -9,7 +9,7 @@ from polymirror.simulator.exchange.ladder import ONE_PRICE
 from polymirror.simulator.exchange.listings import OUTCOMES
 from polymirror.simulator.exchange.market import MIN_ORDER_SIZE, Market, Phase
 from polymirror.simulator.surface.answers import clob_page
-from polymirror.simulator.surface.gamma import TAGS, title
+from polymirror.simulator.surface.gamma import title
 from polymirror.simulator.surface.tape import worth
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def compact_market(market: Market) -> dict[str, Any]:
         "t": [{"t": token, "o": outcome} for token, outcome in zip(market.tokens, OUTCOMES, strict=True)],
         "mts": market.tick / ONE_PRICE,
         "mos": int(MIN_ORDER_SIZE),
-        "nr": False,
-        "fd": {"r": 0.07, "e": 1, "to": True},
+        "nr": market.kind.neg_risk,
+        "fd": {"r": market.kind.fee / ONE_PRICE, "e": 1, "to": True} if market.kind.fee else None,
         "mbf": 1000,
         "tbf": 1000,
-        "itode": True,
+        "itode": market.kind.taker_delay,
         "ao": market.phase is Phase.TRADING,
     }
 
@@ -80,13 +80,13 @@ def full_market(market: Market) -> dict[str, Any]:
         "maker_base_fee": 1000,
         "taker_base_fee": 1000,
         "notifications_enabled": False,
-        "neg_risk": False,
+        "neg_risk": market.kind.neg_risk,
         "neg_risk_market_id": "",
         "neg_risk_request_id": "",
         "icon": "",
         "image": "",
         "is_50_50_outcome": market.closed and market.payouts is not None and len(set(market.payouts)) == 1,
-        "tags": [tag["label"] for tag in TAGS],
+        "tags": [label for _, label in market.kind.tags],
         **short_market(market),
     }
 

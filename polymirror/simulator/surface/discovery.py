@@ -2,8 +2,8 @@
 
 Lists come plain (``limit`` and ``offset``) or by key set (``limit`` and ``after_cursor``). Names in the query may be
 repeated: ``id``, ``slug``, ``condition_ids``, ``clob_token_ids``, ``tag_id``, ``tag_slug``, ``series_id``. Settled
-markets are hidden unless ``closed=true``. ``order`` knows ``id``, ``slug`` and the dates; by what it does not know
-(there is no volume here) nothing is ordered.
+markets are hidden unless ``closed=true``. ``order`` knows ``id``, ``slug``, ``volume24hr`` and the dates; by what it
+does not know nothing is ordered. ``include_tag=true`` tells the tags of each market.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from polymirror.simulator.surface.answers import UnreadableError, refused_by_gam
 from polymirror.simulator.surface.gamma import (
     FIRST_EVENT,
     FIRST_MARKET,
-    TAGS,
     event_object,
     market_object,
     series_id,
     series_object,
     series_slug,
+    tags_of,
     title,
 )
 
@@ -46,6 +46,7 @@ ORDERS: Final[dict[str, Callable[[Market], Any]]] = {
     "slug": lambda market: market.slug,
     **dict.fromkeys(("startDate", "start_date", "eventStartTime", "startTime"), lambda market: market.window_start_ms),
     **dict.fromkeys(("endDate", "end_date"), lambda market: market.window_end_ms),
+    **dict.fromkeys(("volume24hr", "volume_24hr"), lambda market: market.kind.volume),
 }
 
 
@@ -76,7 +77,7 @@ class Discovery:
         head, *rest = path.strip("/").split("/")
         if head in self._kinds:
             return self._of_kind(head, rest, call)
-        kind = {"series": self._of_series, "tags": _of_tags}.get(head)
+        kind = {"series": self._of_series, "tags": self._of_tags}.get(head)
         return refused_by_gamma(404, "not found") if kind is None else kind(rest, call)
 
     def _of_kind(self, kind: str, rest: list[str], call: Call) -> Answer:
@@ -93,14 +94,17 @@ class Discovery:
                 market = self._by_number(number, first)
                 if market is None:
                     return refused_by_gamma(404, "id not found")
-                return told(list(TAGS) if tail else make(market))
+                return told(tags_of(market) if tail else make(market))
         return refused_by_gamma(404, "slug not found")
 
     def _keyset(self, kind: str, call: Call) -> Answer:
         make, first = self._kinds[kind]
         markets, start = self._wanted(call, first), whole(call, "after_cursor", 0)
         end = start + _limit(call)
-        page: dict[str, Any] = {kind: [make(market) for market in markets[start:end]]}
+        found = [make(market) for market in markets[start:end]]
+        if kind == "markets" and _is_true(call, "include_tag", default=False):
+            found = [{**each, "tags": tags_of(market)} for each, market in zip(found, markets[start:end], strict=True)]
+        page: dict[str, Any] = {kind: found}
         if end < len(markets):
             page["next_cursor"] = str(end)
         return told(page)
@@ -137,11 +141,11 @@ class Discovery:
     def _tests(self, call: Call) -> list[Callable[[Market], bool]]:
         closed = _is_true(call, "closed", default=False)
         tests: list[Callable[[Market], bool]] = [lambda market: market.closed == closed]
-        filed = {tag[key] for tag in TAGS for key in ("id", "slug")}
         tagged = {*call.values("tag_id"), *call.values("tag_slug")}
-        nothing = not _is_true(call, "active", default=True) or _is_true(call, "archived", default=False)
-        if nothing or (tagged and tagged.isdisjoint(filed)):
+        if not _is_true(call, "active", default=True) or _is_true(call, "archived", default=False):
             return [lambda _: False]
+        if tagged:
+            tests.append(lambda market: any(tag[key] in tagged for tag in tags_of(market) for key in ("id", "slug")))
         if series := frozenset(call.values("series_id")):
             tests.append(lambda market: series_id(series_slug(market)) in series)
         starts: Callable[[Market], int] = lambda market: market.window_start_ms - 86_400_000  # noqa: E731
@@ -152,6 +156,14 @@ class Discovery:
             if most := call.query.get(f"{name}_max"):
                 tests.append(_at_most(of, _moment(most)))
         return tests
+
+    def _of_tags(self, rest: list[str], call: Call) -> Answer:
+        known = {tag["id"]: tag for market in self._exchange.markets for tag in tags_of(market)}
+        if not rest:
+            return told(_slice(list(known.values()), call))
+        key = "slug" if rest[:-1] == ["slug"] else "id" if rest[:-1] == [] else ""
+        found = next((tag for tag in known.values() if tag.get(key) == rest[-1]), None)
+        return refused_by_gamma(404, "not found") if found is None else told(found)
 
     def _series(self) -> dict[str, dict[str, Any]]:
         return {each["id"]: each for each in map(series_object, self._exchange.markets)}
@@ -195,14 +207,6 @@ def _limit(call: Call) -> int:
 def _slice(entries: list[Any], call: Call) -> list[Any]:
     start = whole(call, "offset", 0)
     return entries[start : start + _limit(call)]
-
-
-def _of_tags(rest: list[str], call: Call) -> Answer:
-    if not rest:
-        return told(_slice(list(TAGS), call))
-    key = "slug" if rest[:-1] == ["slug"] else "id" if rest[:-1] == [] else ""
-    found = next((tag for tag in TAGS if tag.get(key) == rest[-1]), None)
-    return refused_by_gamma(404, "not found") if found is None else told(found)
 
 
 def _is_true(call: Call, name: str, *, default: bool) -> bool:

@@ -27,11 +27,13 @@ FIRST_MARKET: Final = 3_000_000
 FIRST_EVENT: Final = 800_000
 """The numbers of markets and of their events count from here."""
 
-TAGS: Final = (
-    {"id": "21", "label": "Crypto", "slug": "crypto"},
-    {"id": "102127", "label": "Up or Down", "slug": "up-or-down"},
-)
-"""What all markets here are filed under. The numbers are made up, but for that of crypto."""
+
+def tags_of(market: Market) -> list[dict[str, str]]:
+    """What a market is filed under."""
+    return [
+        {"id": number, "label": label, "slug": label.lower().replace(" ", "-")} for number, label in market.kind.tags
+    ]
+
 
 KNOWN_SERIES: Final = {"btc-up-or-down-5m": 10_684}
 """Numbers of series that are known; others follow from their names."""
@@ -44,6 +46,8 @@ def _iso(unix_ms: int) -> str:
 
 def title(market: Market) -> str:
     """What people call a market."""
+    if market.kind.question:
+        return market.kind.question
     start = datetime.fromtimestamp(market.window_start_ms / 1000, UTC)
     end = start + timedelta(milliseconds=market.window_end_ms - market.window_start_ms)
     name = NAMES.get(market.asset, market.asset.upper())
@@ -122,10 +126,15 @@ def market_object(market: Market) -> dict[str, Any]:
         "enableOrderBook": True,
         "orderPriceMinTickSize": market.tick / ONE_PRICE,
         "orderMinSize": int(MIN_ORDER_SIZE),
-        "negRisk": False,
-        "feesEnabled": True,
+        "negRisk": market.kind.neg_risk,
+        "feesEnabled": bool(market.kind.fee),
         "feeType": "crypto_fees_v2",
-        "feeSchedule": {"exponent": 1, "rate": 0.07, "takerOnly": True, "rebateRate": 0.2},
+        "feeSchedule": {
+            "exponent": 1,
+            "rate": market.kind.fee / ONE_PRICE,
+            "takerOnly": True,
+            "rebateRate": 0.2,
+        },
         "makerBaseFee": 1000,
         "takerBaseFee": 1000,
         **_oracle_settings(market),
@@ -134,6 +143,8 @@ def market_object(market: Market) -> dict[str, Any]:
         "umaResolutionStatuses": "[]",
         "automaticallyResolved": closed,
     }
+    if market.kind.volume:
+        found["volume24hr"] = market.kind.volume
     if market.trade_price:
         found["lastTradePrice"] = float(market.trade_price)
     if closed:
@@ -183,10 +194,10 @@ def event_object(market: Market) -> dict[str, Any]:
         "closed": market.closed,
         "archived": False,
         "enableOrderBook": True,
-        "negRisk": False,
+        "negRisk": market.kind.neg_risk,
         "markets": [market_object(market)],
         "series": [series_object(market)],
         "seriesSlug": series_slug(market),
-        "tags": [dict(tag) for tag in TAGS],
+        "tags": tags_of(market),
         "eventMetadata": _metadata(market),
     }

@@ -1,0 +1,1 @@
+"""The second bot: both tokens of a market for less than the dollar that they pay together. See docs/bots.md."""

@@ -1,0 +1,72 @@
+"""Every setting of the bot: one TOML file or a profile, each section a class, each value with its unit and range."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from bots.common.execution.live import LiveConfig
+from bots.common.execution.paper import PaperConfig
+from bots.common.money.sizing import SizeLimits
+from bots.common.operate.page import StatusSettings
+from bots.common.orders.facts import FactLimits
+from bots.common.orders.merging import MergeSettings
+from bots.common.orders.order import TimeInForce
+from bots.common.ranges import decimal_range, whole
+from bots.common.risk.limits import RiskLimits
+from bots.pair_cost.bot import PairPlan
+from bots.pair_cost.strategy import PairSettings
+from bots.supervisor.turns import TurnSettings
+from bots.supervisor.universe import UniverseSettings
+from polymirror.config import MirrorConfig
+
+
+@frozen(kw_only=True)
+class PairBotSettings:
+    """The whole file."""
+
+    folder: Path = Path("pair_cost_files")
+    """Where the ledgers are, one for each mode and wallet."""
+    pair: PairSettings = field(factory=PairSettings)
+    universe: UniverseSettings = field(factory=UniverseSettings)
+    turns: TurnSettings = field(factory=TurnSettings)
+    facts: FactLimits = field(factory=FactLimits)
+    merging: MergeSettings = field(factory=MergeSettings)
+    risk: RiskLimits = field(factory=RiskLimits)
+    live: LiveConfig = field(factory=LiveConfig)
+    paper: PaperConfig = field(factory=PaperConfig)
+    mirror: MirrorConfig = field(factory=MirrorConfig)
+    max_leg: Decimal = field(default=Decimal(30), validator=decimal_range("1", "1000000", "pUSD"))
+    """The most that one of the two orders may offer."""
+    max_proof_age: Decimal = field(default=Decimal(2), validator=decimal_range("0.05", "15", "seconds"))
+    """No order rests on a book that was proven longer ago."""
+    status: StatusSettings = field(factory=StatusSettings)
+    targets: str = ""
+    """A file that tells Prometheus where the metrics are (``file_sd``); empty: none."""
+    look_back_h: int = field(default=72, validator=whole(0, 8_760, "hours"))
+    """Markets that the wallet traded within so many hours, and the ledger does not know of, are left alone."""
+    require_reconciliation: bool = True
+    """Whether nothing is traded when the venue does not tell what was."""
+
+    def plan(self, until_ms: int = 0) -> PairPlan:
+        """Make the plan of a bot; ``until_ms`` ends a limited run."""
+        return PairPlan(
+            pair=self.pair,
+            universe=self.universe,
+            turns=self.turns,
+            facts=self.facts,
+            merging=self.merging,
+            risk=self.risk,
+            mirror=evolve(self.mirror, max_subscribers=max(self.mirror.max_subscribers, 4 * self.universe.max_markets)),
+            size=SizeLimits(max_money=self.max_leg, max_price=Decimal("0.99")),
+            tif=TimeInForce.FOK,
+            max_proof_age=float(self.max_proof_age),
+            look_back_h=self.look_back_h,
+            require_reconciliation=self.require_reconciliation,
+            status=self.status,
+            name="pair_cost",
+            targets=Path(self.targets) if self.targets else None,
+            until_ms=until_ms,
+        )

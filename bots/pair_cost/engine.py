@@ -1,0 +1,240 @@
+"""One market's engine: after each change of a book, is a pair worth it, and is anything held that has no counterpart?
+
+What is held decides what is mended, not what this process remembers: a leg that was refused, one whose "no match" is
+learned late, a trade that the chain failed and a restart all look the same here. Every way out is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from bots.common.ledger.rows import ZERO
+from bots.common.money.amounts import EXACT, MONEY_STEP, ceil_to, floor_to
+from bots.common.money.pairs import Cost, can_trade, lone_cost, prices_with_fee, size_pair
+from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal
+from bots.common.orders.intents import Group, Intent, Leg, Terms
+from bots.common.orders.order import Outcome, Side, TimeInForce
+from bots.pair_cost.strategy import Mend, PairSettings, Way, begin_alone, mend
+from polymirror.core.units import price_to_decimal as price_of
+from polymirror.errors import NotLive
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+
+    from bots.common.orders.manager import OrderManager
+    from bots.common.orders.order import Order, Result
+    from bots.supervisor.turns import Turns
+    from polymirror.core.view import BookView
+    from polymirror.mirror import Mirror
+    from polymirror.venue.market import Market
+
+LOOK_AGAIN: Final = 1.0
+"""Seconds between two looks at a market whose books do not change."""
+
+LONGEST_WAIT: Final = 60.0
+"""Seconds that a market waits after orders that traded nothing; they double from one."""
+
+MEND_DEADLINE: Final = 5.0
+
+LEAST_E4: Final = 10_100
+"""A purchase must cost a pUSD and a cent for rounding, in 1/10,000."""
+
+_REFUSED: Final = {Cost.NO_OFFER: NoSize.NO_ASKS, Cost.TOO_SMALL: NoSize.TOO_SMALL}
+
+
+@frozen(kw_only=True)
+class Desk:
+    """What the engines of all markets share."""
+
+    settings: PairSettings
+    mirror: Mirror
+    dealer: OrderManager
+    turns: Turns
+    counts: Counter[str]
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    tell: Callable[[str], None]
+    is_over: Callable[[], bool]
+    """Whether no new pair is begun any more."""
+
+
+class PairEngine:
+    """Trades the pair of one market."""
+
+    def __init__(self, market: Market, terms: Terms, desk: Desk) -> None:
+        self.market = market
+        self._terms = terms
+        self._desk = desk
+        first, second = market.token_ids
+        self._tokens = first, second
+        self._costs = prices_with_fee(terms.fee)
+        self._limit_e8 = desk.settings.limit_e8
+        # Since when shares are held without a counterpart, monotonic; None while none are.
+        self._alone_since: float | None = None
+        self._way = Way.WAIT
+        # When the next order may leave, and how many in a row have traded nothing.
+        self._not_before = 0.0
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Look after each change and once a second, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_always(), name=f"{self.market.slug} clock")
+            async for _ in self._desk.mirror.updates(*self._tokens):
+                self.look()
+
+    async def _look_always(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_AGAIN)
+
+    @property
+    def is_mending(self) -> bool:
+        """Whether something is held without a counterpart, and the last word on it is not spoken."""
+        return self._alone_since is not None and self._way is not Way.HOLD
+
+    def heard(self, order: Order, result: Result) -> None:
+        """Wait longer after each order that traded nothing."""
+        if result.traded:
+            self._failures = 0
+            self._desk.counts["unwound"] += order.side is Side.SELL
+            self._desk.counts["hedged"] += order.side is Side.BUY and order.tif is TimeInForce.FAK
+        elif result.outcome is not Outcome.UNKNOWN:
+            self._failures = min(self._failures + 1, 16)
+            self._not_before = self._desk.clock() + min(2.0 ** (self._failures - 1), LONGEST_WAIT)
+
+    def look(self) -> None:
+        """Look at both tops; trade if a pair, or what is held, is worth it. It waits for nothing."""
+        desk, positions = self._desk, self._desk.dealer.account.positions
+        held, other = positions.get(self._tokens[0]), positions.get(self._tokens[1])
+        uneven = EXACT.subtract(ZERO if held is None else held.shares, ZERO if other is None else other.shares)
+        alone = abs(uneven) > desk.settings.hedge_tolerance
+        if not alone:
+            self._alone_since = None
+        try:
+            tops = desk.mirror.top(self._tokens[0]), desk.mirror.top(self._tokens[1])
+        except NotLive:
+            return
+        asks = [0 if top.best_ask is None else top.best_ask.price_e4 for top in tops]
+        if alone:
+            which = 0 if uneven > 0 else 1
+            bid, ask = tops[which].best_bid, asks[1 - which]
+            # So little of the other token as nobody may buy is no way out.
+            ask = ask if abs(uneven) * ask >= LEAST_E4 else 0
+            self._mend(which, abs(uneven), 0 if bid is None else bid.price_e4, ask)
+        elif can_trade(self._costs, self._limit_e8, *asks):
+            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self.size_pair))
+        elif desk.settings.sequential and (first := begin_alone(desk.settings, self._costs, *asks)) is not None:
+            size = partial(self._size_first, asks[first])
+            self._begin(Intent(terms=self._terms, tokens=(self._tokens[first],), size=size))
+
+    def _begin(self, intent: Intent) -> None:
+        """Begin a pair, if it is this market's turn."""
+        desk, market, now = self._desk, self.market.condition_id, self._desk.clock()
+        if desk.is_over():
+            return
+        desk.counts["seen"] += 1
+        if now < self._not_before or desk.dealer.is_taken(market):
+            desk.counts["waits"] += 1
+            return
+        if why := desk.turns.refuse(market, now, desk.dealer.under_way):
+            desk.counts[f"waits for its {why}"] += 1
+        elif desk.dealer.enter(desk.mirror, intent):
+            desk.turns.take(market, now)
+
+    # ---- Sizes, on leased books ----------------------------------------------------------------------
+
+    def size_pair(self, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+        """Size both legs on the leased books."""
+        first, second = views
+        tick = first.tick_size_e4
+        if tick is None or tick != second.tick_size_e4:
+            return SizeRefusal(NoSize.NO_TICK, first.token[:12])
+        most = min(limits.max_money, self._desk.turns.left(self._desk.dealer.account, self.market.condition_id) / 2)
+        limits_here = self._desk.settings.limits(limits.min_shares, most)
+        found = size_pair(limits_here, self._costs, (first.levels, second.levels), tick)
+        if isinstance(found, Cost):
+            return SizeRefusal(_REFUSED.get(found, NoSize.TOO_DEAR), found.value)
+        legs = tuple(
+            Leg.buy(token, price_of(limit), Decimal(money).scaleb(-6), price_of(tick), self._terms.fee)
+            for token, limit, money in zip(self._tokens, found.limits_e4, found.money_e6, strict=True)
+        )
+        # One leg may find nothing, and its counterpart then pay nothing.
+        return Group(legs, max(leg.reserve for leg in legs))
+
+    def _size_first(self, limit_e4: int, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
+        """One after the other: as much of the first token as may be held alone."""
+        (view,), settings, price = views, self._desk.settings, price_of(limit_e4)
+        # What is under way may be held alone as well.
+        under_way = sum((begun.reserve for begun in self._desk.dealer.account.open.values()), ZERO)
+        budget = settings.max_one_legged - self._alone_cost() - under_way
+        money = floor_to(min(limits.max_money, budget, settings.max_shares * price) * Decimal("0.9"), MONEY_STEP)
+        if view.tick_size is None or money < max(limits.min_money, limits.min_shares * price):
+            return SizeRefusal(NoSize.TOO_SMALL, f"{budget} pUSD may be held alone")
+        leg = Leg.buy(view.token, price, money, view.tick_size, self._terms.fee)
+        return Group((leg,), leg.reserve)
+
+    # ---- Half a pair ---------------------------------------------------------------------------------
+
+    def _mend(self, which: int, shares: Decimal, bid_e4: int, ask_e4: int) -> None:
+        desk, now, market = self._desk, self._desk.clock(), self.market.condition_id
+        if self._alone_since is None:
+            self._alone_since, self._way = now, Way.WAIT
+            desk.counts["one_legged"] += 1
+            self._tell(f"{shares} {self.market.tokens[which].outcome} have no counterpart")
+        if now < self._not_before or desk.dealer.is_taken(market):
+            return
+        position = desk.dealer.account.positions[self._tokens[which]]
+        paid_e8 = int(EXACT.divide(position.cost, position.shares).scaleb(8))
+        over = self._alone_cost() > desk.settings.max_one_legged
+        waited = now - self._alone_since
+        found = mend(desk.settings, self._costs, paid_e8, bid_e4, ask_e4, waited, over_budget=over)
+        if found.way in {Way.HEDGE, Way.UNWIND}:
+            self._not_before = now + LOOK_AGAIN
+            token = self._tokens[which if found.way is Way.UNWIND else 1 - which]
+            group = next((e.group_id for e in desk.dealer.risk.entries if e.market == market and e.group_id), market)
+            size = partial(self._size_mend, found, shares)
+            intent = Intent(
+                terms=self._terms,
+                tokens=(token,),
+                size=size,
+                deadline=MEND_DEADLINE,
+                tif=TimeInForce.FAK,
+                group_id=group,
+            )
+            if not desk.dealer.enter(desk.mirror, intent):
+                found = Mend(Way.HOLD) if desk.settings.ladder_ends(waited) else Mend(Way.WAIT)
+        if found.way is not self._way:
+            self._way = found.way
+            desk.counts["held alone"] += found.way is Way.HOLD
+            if found.way is not Way.WAIT:
+                self._tell(f"{shares} {self.market.tokens[which].outcome} without a counterpart: {found.way.value}")
+
+    def _size_mend(
+        self, found: Mend, shares: Decimal, views: tuple[BookView, ...], limits: SizeLimits
+    ) -> Group | SizeRefusal:
+        (view,), price = views, price_of(found.limit_e4)
+        tick = view.tick_size
+        if tick is None:
+            return SizeRefusal(NoSize.NO_TICK, view.token[:12])
+        if found.way is Way.UNWIND:
+            return Group((Leg.sell(view.token, floor_to(price, tick), shares, tick),), ZERO)
+        price = ceil_to(price, tick)
+        money = floor_to(EXACT.multiply(shares, price), MONEY_STEP)
+        if money < limits.min_money:
+            return SizeRefusal(NoSize.TOO_SMALL, f"{money} pUSD")
+        leg = Leg.buy(view.token, price, money, tick, self._terms.fee)
+        return Group((leg,), leg.reserve)
+
+    def _alone_cost(self) -> Decimal:
+        """What shares without a counterpart have cost, in all markets."""
+        return lone_cost(self._desk.dealer.account.positions.values())
+
+    def _tell(self, text: str) -> None:
+        self._desk.tell(f"{self.market.slug}: {text}")

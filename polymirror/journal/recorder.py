@@ -1,0 +1,320 @@
+"""An engine that writes down its inputs: each before it is done, so that a replay does the same at the same times.
+
+Reads are not written down: they change nothing but how often reads were refused. What the engine asks for is, for
+whoever reads a journal; a replay asks for the same by itself. Here lines are made; where they go is the caller's
+business (:mod:`polymirror.journal.journal`: to files; an incident's: to memory), and none of it waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from polymirror.core.effects import (
+    AskGamma,
+    CloseSocket,
+    FetchBooks,
+    OpenSocket,
+    Reconnect,
+    Subscribe,
+    Unsubscribe,
+    Vouch,
+)
+from polymirror.core.engine import Engine
+from polymirror.core.messages import book_text
+from polymirror.journal.format import (
+    MADE,
+    Answered,
+    Asked,
+    Body,
+    Book,
+    Closed,
+    Connected,
+    Heard,
+    Sent,
+    Slept,
+    Ticked,
+    Used,
+    pack,
+    stamp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from random import Random
+
+    from polymirror.config import EngineConfig
+    from polymirror.core.checksum import Constants
+    from polymirror.core.effects import Effect
+    from polymirror.core.fees import FeeSchedule
+    from polymirror.core.messages import Snapshot
+    from polymirror.journal.format import Line, Stamp
+    from polymirror.venue.rest import Bodies
+
+MUCH: Final = 64
+"""Changes since it was last recorded whole that make a book due after one interval,"""
+
+SELDOM: Final = 10
+"""and intervals after which one change does."""
+
+MAX_REQUESTS: Final = 64
+"""Requests whose answer may still come, and of which it is kept what was asked for."""
+
+
+class RecordingEngine(Engine):
+    """An engine whose inputs go to ``put`` as lines. ``wall`` is the time of day in seconds.
+
+    Every ``book_seconds`` the books that changed much are written whole, one with each input that comes then; all of
+    them when ``files()`` changes, so that whoever opens a file alone has them.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        rng: Random,
+        put: Callable[[Line], None],
+        wall: Callable[[], float],
+        book_seconds: float = 60.0,
+        files: Callable[[], int] = lambda: 0,
+    ) -> None:
+        super().__init__(config, rng)
+        self._put = put
+        self._wall = wall
+        # The number and the time of the next line.
+        self._n = 0
+        self._last: Stamp = 0
+        # Whether trades and such are among its events.
+        self._listens = False
+        # The texts of answers that are about to be taken, and what was asked for, by request.
+        self._bodies: dict[int, Bodies] = {}
+        self._asked: dict[int, tuple[str, ...]] = {}
+        # Changes of each book since it was recorded whole.
+        self._changes: Counter[str] = Counter()
+        # Books that are to be recorded whole.
+        self._due_books: dict[str, None] = {}
+        self._book_seconds = book_seconds
+        self._count_files = files
+        self._files = files()
+        self._interval = 0
+        self._next_interval = float("-inf")
+
+    @property
+    def lines(self) -> int:
+        """How many lines were made so far: the number of the next one."""
+        return self._n
+
+    def note_bodies(self, request: int, bodies: Bodies) -> None:
+        """Keep the texts of an answer that is handed in next."""
+        self._bodies[request] = bodies
+
+    def record_books(self, asset_ids: Iterable[str] | None = None) -> None:
+        """Have books (default: all) recorded whole soon: what came before may be missing where the lines go."""
+        self._due_books.update(dict.fromkeys(self.asset_ids if asset_ids is None else asset_ids))
+
+    def _next(self, now: float) -> tuple[int, Stamp, int]:
+        """Number the next line."""
+        n = self._n
+        self._n = n + 1
+        self._last = at = stamp(now)
+        return n, at, round(self._wall() * 1e9)
+
+    # ---- Inputs ------------------------------------------------------------------------------------
+
+    def receive(self, number: int, data: bytes | str, now: float, read_at: float | None = None, lane: int = 0) -> None:
+        """As :meth:`Engine.receive`."""
+        n = self._n
+        self._n = n + 1
+        # As stamp() and pack() do it: this is the hot path.
+        whole = round(now * 1e9)
+        self._last = at = whole if whole / 1e9 == now else now
+        if read_at is None:
+            read: Stamp | None = None
+        else:
+            whole = round(read_at * 1e9)
+            read = whole if whole / 1e9 == read_at else read_at
+        try:
+            text, form = data.decode(), ""  # type: ignore[union-attr] # what is no bytes is rare
+        except (AttributeError, UnicodeDecodeError):
+            text, form = pack(data)
+        self._put(Heard(n, at, round(self._wall() * 1e9), number, text, read, lane, form))
+        super().receive(number, data, now, read_at, lane)
+        if self._due_books:
+            self._record_one(now)
+
+    def track(
+        self,
+        condition_id: str,
+        asset_ids: Sequence[str],
+        now: float,
+        *,
+        constants: Constants | None = None,
+        fee: FeeSchedule | None = None,
+    ) -> None:
+        """As :meth:`Engine.track`."""
+        known = None if constants is None else (constants.min_order_size, constants.tick_size, constants.neg_risk)
+        terms = None if fee is None else (str(fee.rate), fee.exponent, fee.taker_only, str(fee.rebate_rate))
+        self._put(Used(*self._next(now), "track", condition_id, tuple(asset_ids), known, terms))
+        super().track(condition_id, asset_ids, now, constants=constants, fee=fee)
+
+    def untrack(self, condition_id: str, now: float) -> None:
+        """As :meth:`Engine.untrack`."""
+        for asset_id in self.tokens_of(condition_id):
+            self._changes.pop(asset_id, None)
+            self._due_books.pop(asset_id, None)
+        self._put(Used(*self._next(now), "untrack", condition_id))
+        super().untrack(condition_id, now)
+
+    def connected(self, number: int, now: float, *, asked_at: float | None = None, lane: int = 0) -> None:
+        """As :meth:`Engine.connected`."""
+        asked = None if asked_at is None else stamp(asked_at)
+        self._put(Connected(*self._next(now), number, lane, asked))
+        super().connected(number, now, asked_at=asked_at, lane=lane)
+
+    def disconnected(self, number: int, now: float, why: str = "", *, resolved: bool = False, lane: int = 0) -> None:
+        """As :meth:`Engine.disconnected`."""
+        self._put(Closed(*self._next(now), "disconnected", number, lane, why, resolved))
+        super().disconnected(number, now, why, resolved=resolved, lane=lane)
+
+    def unreachable(self, number: int, why: str, now: float, *, lane: int = 0) -> None:
+        """As :meth:`Engine.unreachable`."""
+        self._put(Closed(*self._next(now), "unreachable", number, lane, why))
+        super().unreachable(number, why, now, lane=lane)
+
+    def overflow(self, number: int, now: float) -> None:
+        """As :meth:`Engine.overflow`."""
+        self._put(Closed(*self._next(now), "overflow", number))
+        super().overflow(number, now)
+
+    def gap(self, seconds: float, now: float) -> None:
+        """As :meth:`Engine.gap`."""
+        self._put(Slept(*self._next(now), seconds))
+        super().gap(seconds, now)
+
+    def market_status(self, condition_id: str, closed: bool | None, now: float) -> None:  # noqa: FBT001
+        """As :meth:`Engine.market_status`."""
+        self._put(Answered(*self._next(now), "market", market=condition_id, closed=closed))
+        super().market_status(condition_id, closed, now)
+
+    def books(
+        self, request: int, books: Mapping[str, Snapshot], now: float, failed: Container[str] = (), why: str = ""
+    ) -> None:
+        """As :meth:`Engine.books`."""
+        asked, kept = self._asked.pop(request, ()), self._bodies.pop(request, None)
+        if kept is None:
+            text = f"[{','.join(map(book_text, books.values()))}]"
+            bodies: tuple[Body, ...] = (Body(text, form=MADE),) if books else ()
+        else:
+            bodies = tuple([_body(tokens, body, asked) for tokens, body in kept])
+        lost = tuple([asset_id for asset_id in asked if asset_id in failed])
+        self._put(Answered(*self._next(now), "books", request, bodies, lost, why))
+        super().books(request, books, now, failed, why)
+
+    def books_failed(self, request: int, now: float, why: str = "no answer") -> None:
+        """As :meth:`Engine.books_failed`."""
+        self._asked.pop(request, None)
+        self._put(Answered(*self._next(now), "books_failed", request, why=why))
+        super().books_failed(request, now, why)
+
+    def prove(self, asset_id: str, now: float) -> None:
+        """As :meth:`Engine.prove`."""
+        self._put(Used(*self._next(now), "prove", tokens=(asset_id,)))
+        super().prove(asset_id, now)
+
+    def resync(self, asset_id: str, now: float) -> None:
+        """As :meth:`Engine.resync`."""
+        self._put(Used(*self._next(now), "resync", tokens=(asset_id,)))
+        super().resync(asset_id, now)
+
+    def server_time(self, seconds: int, sent: float, received: float) -> None:
+        """As :meth:`Engine.server_time`."""
+        n, at, wall = self._next(received)
+        self._put(Answered(n, at, wall, "time", seconds=seconds, sent=stamp(sent), received=at))
+        super().server_time(seconds, sent, received)
+
+    def time_asked(self, now: float) -> None:
+        """As :meth:`Engine.time_asked`."""
+        self._put(Asked(*self._next(now), "time"))
+        super().time_asked(now)
+
+    def tick(self, now: float) -> None:
+        """As :meth:`Engine.tick`."""
+        self._put(Ticked(*self._next(now)))
+        super().tick(now)
+        if self._files != self._count_files():
+            self._files = self._count_files()
+            self.record_books()
+        if now >= self._next_interval:
+            self._choose_books(now)
+        if self._due_books:
+            self._record_one(now)
+
+    def listen(self, *, wanted: bool) -> None:
+        """As :meth:`Engine.listen`."""
+        # It is called again and again with what it was told before.
+        if wanted is not self._listens:
+            self._listens = wanted
+            n, wall = self._n, round(self._wall() * 1e9)
+            self._n += 1
+            self._put(Used(n, self._last, wall, "listen", wanted=wanted))
+        super().listen(wanted=wanted)
+
+    # ---- Output ------------------------------------------------------------------------------------
+
+    def effects(self) -> list[Effect]:
+        """As :meth:`Engine.effects`."""
+        drained = super().effects()
+        for effect in drained:
+            n, wall = self._n, round(self._wall() * 1e9)
+            self._n += 1
+            self._put(self._asked_for(effect, n, wall))
+        return drained
+
+    def _asked_for(self, effect: Effect, n: int, wall: int) -> Line:
+        at = self._last
+        if isinstance(effect, AskGamma):
+            return Asked(n, at, wall, "market", market=effect.condition_id)
+        if isinstance(effect, FetchBooks):
+            self._asked[effect.request] = effect.asset_ids
+            if len(self._asked) > MAX_REQUESTS:
+                del self._asked[next(iter(self._asked))]
+            return Asked(n, at, wall, "books", effect.request, effect.asset_ids)
+        if isinstance(effect, Reconnect):
+            return Sent(n, at, wall, effect.socket, "reconnect", why=effect.why, lane=effect.lane)
+        if isinstance(effect, (Vouch, CloseSocket)):
+            return Sent(n, at, wall, effect.socket, "vouch" if isinstance(effect, Vouch) else "close")
+        what = {OpenSocket: "open", Subscribe: "subscribe", Unsubscribe: "unsubscribe"}[type(effect)]
+        return Sent(n, at, wall, effect.socket, what, effect.asset_ids)
+
+    def dirty(self) -> tuple[str, ...]:
+        """As :meth:`Engine.dirty`."""
+        drained = super().dirty()
+        changes = self._changes
+        for asset_id in drained:
+            changes[asset_id] += 1
+        return drained
+
+    # ---- Whole books -------------------------------------------------------------------------------
+
+    def _choose_books(self, now: float) -> None:
+        """Find the books that changed enough to be recorded whole."""
+        self._next_interval = now + self._book_seconds
+        self._interval += 1
+        least = 1 if self._interval % SELDOM == 0 else MUCH
+        self._due_books.update((asset_id, None) for asset_id, count in self._changes.items() if count >= least)
+
+    def _record_one(self, now: float) -> None:
+        """Record the next book that is due. One that is not proven to its newest change waits."""
+        asset_id = next(iter(self._due_books))
+        del self._due_books[asset_id]
+        book = self.restated(asset_id)
+        if book is not None:
+            self._changes.pop(asset_id, None)
+            self._put(Book(*self._next(now), asset_id, book_text(book)))
+        elif self.standing(asset_id) is not None and self._changes[asset_id]:
+            # With an input that comes after those that wait already.
+            self._due_books[asset_id] = None
+
+
+def _body(tokens: tuple[str, ...], body: bytes, asked: tuple[str, ...]) -> Body:
+    text, form = pack(body)
+    return Body(text, None if tokens == asked else tokens, form)

@@ -1,0 +1,212 @@
+"""Replay: a journal through the engine once more, as an iterator for programs.
+
+From the beginning of a session, and as long as nothing is missing, it is *exact*: the same transitions at the same
+times, to the last bit. From any other moment, and after a gap, it begins with whole books that the journal has every
+minute, and goes on with the frames: the same books, proven anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from polymirror.config import check_each
+from polymirror.core.events import Transition
+from polymirror.core.states import BookState
+from polymirror.errors import ConfigError, UnknownToken
+from polymirror.journal.format import Book, Header, Heard, Lost, seconds_of
+from polymirror.journal.player import Player
+from polymirror.journal.primed import Primed
+from polymirror.journal.reader import BEGINNING, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from polymirror.core.engine import Engine
+    from polymirror.core.events import Event
+    from polymirror.core.view import BookView
+    from polymirror.journal.format import Line
+    from polymirror.journal.reader import Session
+
+
+@frozen
+class Step:
+    """One line of a journal, and what the engine made of it."""
+
+    at: float
+    """Seconds on the clock of the mirror that was recorded; each session has its own."""
+    wall: float
+    """The time of day, in Unix seconds."""
+    session: str
+    line: Line
+    events: tuple[Event, ...]
+    changed: tuple[str, ...]
+    """Tokens whose readable view changed."""
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """The changes of states among the events."""
+        return tuple(event for event in self.events if isinstance(event, Transition))
+
+
+class Replay:
+    """Replays a journal: a folder, a file, or a small one in memory.
+
+    ``tokens`` are those to look at (default: all), ``start`` and ``end`` Unix seconds (default: everything). Raises
+    PolymirrorError if there is no journal, DecodeError for a file that is none, MissingExtra, OSError, and ConfigError
+    for an end before the start. Iterate once.
+    """
+
+    def __init__(
+        self,
+        source: Path | str | bytes,
+        *,
+        tokens: Iterable[str] = (),
+        start: float | None = None,
+        end: float | None = None,
+    ) -> None:
+        if start is not None and end is not None and end <= start:
+            raise ConfigError("end", end, f"after the start, {start}")
+        self.sessions: tuple[Session, ...] = sessions(source if isinstance(source, bytes) else Path(source))
+        self._wanted = frozenset(check_each("tokens", tokens, str))
+        self._start = start
+        self._end = end
+        self._player: Player | Primed | None = None
+        # False once something had to be begun in the middle, or was missing.
+        self.exact: bool = True
+        # What was replayed: lines, frames, transitions, those out of LIVE by reason, and lost lines (each gap of which
+        # nobody knows counts as one).
+        self.lines: int = 0
+        self.frames: int = 0
+        self.moves: int = 0
+        self.left_live: Counter[str] = Counter()
+        self.lost: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        """The engine as it is at the newest step. Raises RuntimeError before the first one."""
+        if self._player is None:
+            message = "nothing was replayed yet: iterate over steps() or views()"
+            raise RuntimeError(message)
+        return self._player.engine
+
+    def views(self, *tokens: str) -> Iterator[BookView]:
+        """Yield the view of a book at each of its changes: of these tokens, or of all that are looked at.
+
+        A view has its state: only one that is LIVE shows what could be traded on. Raises UnknownToken at the end for
+        a token that was nowhere in the journal.
+        """
+        wanted = frozenset(check_each("tokens", tokens, str)) or self._wanted
+        unseen = set(wanted)
+        for step in self.steps():
+            for token in step.changed:
+                if (not wanted or token in wanted) and self.engine.standing(token) is not None:
+                    unseen.discard(token)
+                    yield self.engine.peek(token, step.at)
+        if unseen:
+            raise UnknownToken(min(unseen))
+
+    def steps(
+        self,
+        *,
+        speed: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Iterator[Step]:
+        """Yield every line from the start on, replayed; ``speed`` 1 as fast as it was, 10 ten times so, None at once.
+
+        ``sleep`` and ``clock``, in seconds, are those by which it waits. Raises ConfigError for a speed of 0 or less.
+        """
+        if speed is not None and not speed > 0:
+            raise ConfigError("speed", speed, "a number above 0")
+        pace = None if speed is None else _Pace(speed, sleep, clock)
+        for session in self.sessions:
+            if self._start is not None and session.over_before(self._start):
+                continue
+            for step in self._of_session(session):
+                if self._end is not None and step.wall > self._end:
+                    break
+                if self._start is not None and step.wall < self._start:
+                    continue
+                if pace is not None:
+                    pace.wait_for(step.wall)
+                yield step
+
+    def _of_session(self, session: Session) -> Iterator[Step]:
+        first, older = session.begin(self._start, self._wanted)
+        player: Player | Primed
+        if session.whole and first == BEGINNING:
+            player = Player(session.header)
+            lines = _numbered(session.lines(), 0)
+        else:
+            player, self.exact = Primed(session.header), False
+            lines = chain(session.whole_books(older), _numbered(session.lines(first), None))
+        self._player = player
+        for line in lines:
+            if isinstance(line, Header):
+                continue
+            if isinstance(line, Lost):
+                self.lost += max(1, line.count)
+                if isinstance(player, Player):
+                    # Some inputs are missing, so it would do something else from here on.
+                    markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
+                    player = self._player = Primed(session.header, markets, player.now)
+                    self.exact = False
+            if isinstance(player, Player) or self._concerns(line):
+                yield self._step(session, player, line)
+
+    def _concerns(self, line: Line) -> bool:
+        """Whether a line may be about the tokens that are looked at."""
+        wanted = self._wanted
+        if not wanted:
+            return True
+        if isinstance(line, Book):
+            return line.token in wanted
+        # A change names both tokens of its market.
+        return not isinstance(line, Heard) or any(token in line.data for token in wanted)
+
+    def _step(self, session: Session, player: Player | Primed, line: Line) -> Step:
+        events, changed = player.play(line)
+        self.lines += 1
+        self.frames += isinstance(line, Heard)
+        for event in events:
+            if isinstance(event, Transition):
+                self.moves += 1
+                if event.old is BookState.LIVE:
+                    self.left_live[event.reason.name] += 1
+        return Step(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
+
+
+def _numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:
+    """Yield lines, and before each jump of their numbers a line that says what is missing."""
+    for line in lines:
+        if isinstance(line, Lost):
+            expected = None if line.count < 0 else line.n + line.count
+        elif not isinstance(line, Header):
+            if expected is not None and line.n > expected:
+                yield Lost(expected, line.t, line.w, line.n - expected, line.t, line.t, "these lines are not there")
+            expected = line.n + 1
+        yield line
+
+
+class _Pace:
+    """Keeps the distances between steps."""
+
+    def __init__(self, speed: float, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+        self._speed = speed
+        self._sleep = sleep
+        self._clock = clock
+        self._began: tuple[float, float] | None = None
+
+    def wait_for(self, wall: float) -> None:
+        now = self._clock()
+        if self._began is None:
+            self._began = (wall, now)
+        due = self._began[1] + (wall - self._began[0]) / self._speed
+        if due > now:
+            self._sleep(due - now)
