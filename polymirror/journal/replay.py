@@ -108,8 +108,10 @@ class Replay:
                 if (not wanted or token in wanted) and self.engine.standing(token) is not None:
                     unseen.discard(token)
                     yield self.engine.peek(token, step.at)
-        if unseen:
-            raise UnknownToken(min(unseen))
+        # One that was there all the time and never changed is known.
+        for token in sorted(unseen):
+            if self._player is None or self.engine.standing(token) is None:
+                raise UnknownToken(token)
 
     def steps(
         self,
