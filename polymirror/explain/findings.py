@@ -150,10 +150,23 @@ def _first_late(before: list[Statement]) -> Statement | None:
     return clock[0] if clock else newest[-1] if newest else None
 
 
+def _proves(each: Statement) -> bool:
+    return bool(each.agrees) and each.full and not _was_overtaken(each)
+
+
+def _was_overtaken(each: Statement) -> bool:
+    """Whether a hash fits by now, and contradicted the book as long as an overtaken change was not there."""
+    return "overtaken" in each.detail
+
+
 def _first_unhealed(before: list[Statement]) -> Statement | None:
     """Return the first disagreement that no full agreement followed."""
-    proven = max((each.n for each in before if each.agrees and each.full), default=-1)
-    wrong = [each for each in before if each.agrees is False and each.n > proven]
+    proven = max((each.n for each in before if _proves(each)), default=-1)
+    # Of one millisecond, a hash is that of its end, whichever message of it brought it.
+    ends = {each.at_ms for each in before if _proves(each) and each.witness == "hash"}
+    batched = {"mirror", "top", "crossed"}
+    against = [each for each in before if each.n > proven and (each.agrees is False or _was_overtaken(each))]
+    wrong = [each for each in against if each.witness not in batched or each.at_ms not in ends]
     compared = [each for each in wrong if each.witness in COMPARED]
     first = next(iter(compared or wrong), None)
     # A message whose time was never true explains what else is wrong with it.
@@ -162,7 +175,7 @@ def _first_unhealed(before: list[Statement]) -> Statement | None:
 
 def _finding(kind: str, first: Statement | None, before: list[Statement], mine: list[Statement]) -> Finding:
     number = float("inf") if first is None else first.n
-    right = [each for each in before if each.agrees and each.full and each.n < number]
+    right = [each for each in before if _proves(each) and each.n < number]
     closed = max((each.n for each in before if each.witness == "closed" and each.n < number), default=-1)
     heard = [each for each in before if each.witness in STREAM and closed < each.n < number]
     since = right[-1].n if right else -1
@@ -176,6 +189,8 @@ def _classified(first: Statement, before: list[Statement], mine: list[Statement]
     found = _finding("loss", first, before, mine)
     if first.witness in KINDS:
         found.kind = KINDS[first.witness]
+    elif first.agrees:
+        found.kind = "late hash"
     elif first.witness in WHOLE and first.verdict in {Verdict.STATEMENT_WRONG, Verdict.OLD}:
         found.kind = "wrong statement"
     elif first.witness == "hash" and _was_right(first, mine):

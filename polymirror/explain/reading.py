@@ -216,7 +216,10 @@ class Reading:
                     self._tops[entry.token] = (entry.best_bid, entry.best_ask)
         for name, stated in hashes.items():
             self._say(n, at, "change", name, at_ms=at_ms)
-            self._tokens[name].take_hash(n, at, at_ms, stated)
+            if stated:
+                self._tokens[name].take_hash(n, at, at_ms, stated)
+            else:
+                self._tokens[name].try_overtaken()
 
     def _check_stamp(self, line: Heard, at_ms: int, at: float) -> int:
         """Hold a stamp against the time of day; return what is to order the change."""

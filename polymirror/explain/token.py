@@ -95,7 +95,17 @@ class Token:
         for track in (self.track, *(rival.track for rival in self._rivals)):
             if track is not None:
                 track.apply(at, order_ms, entry)
+        for each in self._unfit if not newest else ():
+            if each.at_ms >= order_ms:
+                each.book.set(entry.is_bid, entry.price, entry.size)
         return newest
+
+    def try_overtaken(self) -> None:
+        """Try the hashes that fitted nothing once more: a change has come that should have come before them."""
+        for each in list(self._unfit):
+            if self._hasher.fits(self.token, each.at_ms, each.book, each.hash):
+                self._unfit.remove(each)
+                self._fits(each.n, each.at, each.at_ms, each.hash, "once a change had come that was overtaken")
 
     def take_hash(self, n: int, at: float, at_ms: int, stated: str) -> None:
         """Hold the book as it is against the hash that came with its newest change."""

@@ -87,6 +87,13 @@ def check_between(case):
         assert same(case.found.first_wrong, case.after(case.struck[0])[0].text)
 
 
+def check_held(case):
+    """A message was held back, and came after others."""
+    assert case.found.kind in {"loss", "passing", "late hash", "wrong hash"}
+    if not in_one_millisecond(case):
+        assert same(case.found.first_wrong, case.after(case.struck[0])[0].text)
+
+
 def check_made(case):
     """A message was altered, or made up."""
     assert same(case.found.first_wrong, case.struck[0].made[0])
@@ -101,7 +108,9 @@ def check_unreadable(case):
 def check_silent(case):
     """Nothing came any more; perhaps it is over before anybody saw it, and looks like a loss."""
     assert case.found.kind in {"silence", "loss"}
-    assert in_one_millisecond(case) or same(case.found.last_right, case.before(case.struck[0])[-1].text)
+    last = case.before(case.struck[0])[-1].text
+    # It may be the first that does not fit: then what followed it in its millisecond is missing.
+    assert same(case.found.last_right, last) or same(case.found.first_wrong, last)
 
 
 def check_stale(case):
@@ -180,7 +189,7 @@ CHECKS = {
     "stale_opening": (check_opening, {"share": 50, "seconds": 10}),
     "silent_subscription": (check_never_heard, {"share": 50, "seconds": 60}),
     "half_open_socket": (check_silent, {"share": 50}),
-    "crossed_messages": (check_between, {"share": 50}),
+    "crossed_messages": (check_held, {"share": 50}),
     "tick_change": (check_grid, {"share": 50, "seconds": 40}),
     "tick_change_repeated": (check_grid, {"share": 50, "seconds": 40}),
     "hash_dialect": (check_form, {"share": 50, "seconds": 30}),
@@ -202,8 +211,16 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("fault", CHECKS)
-@pytest.mark.parametrize("seed", [3, pytest.param(5, marks=pytest.mark.slow)])
+OFTEN = (
+    "lost_delta", "asymmetric_market", "wrong_hash", "garbage_frame", "frozen_token", "frozen_market", "silent_socket",
+    "lagging_market", "slow_reader", "crossed_messages", "future_stamp",
+)  # fmt: skip
+"""Those that strike in each run."""
+
+RUNS = [(fault, 3) for fault in CHECKS] + [pytest.param(fault, 8, marks=pytest.mark.slow) for fault in OFTEN]
+
+
+@pytest.mark.parametrize(("fault", "seed"), RUNS)
 def test_the_message_with_which_a_fault_began_is_named(fault, seed, tmp_path):
     check, settings = CHECKS[fault]
     found = cases(tmp_path, fault, seed=seed, **{"seconds": 90} | settings)
