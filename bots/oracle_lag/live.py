@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from bots.common.errors import BotError
-from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
-from bots.common.execution.paper import CANNOT_KNOW, PaperExecutor, booked
+from bots.common.execution.paper import CANNOT_KNOW
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.execution.userchannel import UserChannel
 from bots.common.ledger.database import Database, DiskThread
@@ -22,6 +21,7 @@ from bots.common.operate import checks
 from bots.common.operate.commands import LEDGER
 from bots.common.operate.ending import run_until_told
 from bots.common.operate.notifications import Telegram, TelegramApi
+from bots.common.operate.onpaper import on_paper
 from bots.common.operate.settings import SettingsError
 from bots.common.risk.switch import STOP_FILE, KillFile, stop_on_signal
 from bots.oracle_lag.strategy import plan_of
@@ -34,6 +34,7 @@ from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from bots.common.execution.base import Executor
@@ -156,14 +157,9 @@ async def run(
     return code
 
 
-@asynccontextmanager
-async def paper(settings: BotSettings, bot: Bot) -> AsyncIterator[Executor]:
-    """Open an account on paper, which goes on where the bot's own books are."""
-    owned = {held.token: held.shares for held in bot.account.positions.values()}
-    cash = settings.paper.cash + bot.account.totals.cash
-    holdings = Holdings(cash=cash, positions=owned)
-    past = [booked(claim.begun.order, claim.result) for claim in bot.account.claims.values()]
-    yield PaperExecutor(bot, bot.world.network, settings.paper, bot.payouts, holdings, past)
+def paper(settings: BotSettings, bot: Bot) -> AbstractAsyncContextManager[Executor]:
+    """Open an account on paper."""
+    return on_paper(settings.paper, bot)
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from bots.common.ledger.groups import summarise
 from bots.common.money.pairs import lone_cost, paired
 from bots.common.operate.app import World
 from bots.pair_cost.engine import Desk, PairEngine
 from bots.supervisor.fleet import Fleet, FleetPlan
-from bots.supervisor.report import summarise
 
 if TYPE_CHECKING:
     from bots.common.orders.intents import Terms

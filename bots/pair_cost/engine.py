@@ -40,8 +40,6 @@ LOOK_AGAIN: Final = 1.0
 LONGEST_WAIT: Final = 60.0
 """Seconds that a market waits after orders that traded nothing; they double from one."""
 
-MEND_DEADLINE: Final = 5.0
-
 LEAST_E4: Final = 10_100
 """A purchase must cost a pUSD and a cent for rounding, in 1/10,000."""
 
@@ -200,14 +198,7 @@ class PairEngine:
             token = self._tokens[which if found.way is Way.UNWIND else 1 - which]
             group = next((e.group_id for e in desk.dealer.risk.entries if e.market == market and e.group_id), market)
             size = partial(self._size_mend, found, shares)
-            intent = Intent(
-                terms=self._terms,
-                tokens=(token,),
-                size=size,
-                deadline=MEND_DEADLINE,
-                tif=TimeInForce.FAK,
-                group_id=group,
-            )
+            intent = Intent(terms=self._terms, tokens=(token,), size=size, tif=TimeInForce.FAK, group_id=group)
             if not desk.dealer.enter(desk.mirror, intent):
                 found = Mend(Way.HOLD) if desk.settings.ladder_ends(waited) else Mend(Way.WAIT)
         if found.way is not self._way:

@@ -22,15 +22,20 @@ from bots.common.operate.logs import set_up
 from bots.common.operate.profiles import BASE, layered, profiles_in, shown
 from bots.common.operate.settings import SettingsError
 from bots.common.secrets import hide
-from bots.supervisor.universe import Universe, UniverseSettings, table
+from bots.supervisor.live import run_on_paper
+from bots.supervisor.universe import Universe, UniverseSettings, best_asks, table
 from polymirror.errors import PolymirrorError
 from polymirror.harmless import escaped_lines
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.network import REAL
+from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bots.common.execution.paper import PaperConfig
+    from bots.common.operate.app import World
+    from bots.supervisor.fleet import Fleet
     from polymirror.config import MirrorConfig
 
     class Settings(Protocol):
@@ -39,6 +44,16 @@ if TYPE_CHECKING:
         @property
         def mirror(self) -> MirrorConfig:
             """Of the mirror."""
+            ...
+
+        @property
+        def folder(self) -> Path:
+            """Where the ledgers are."""
+            ...
+
+        @property
+        def paper(self) -> PaperConfig:
+            """How the venue is imitated on paper."""
             ...
 
         @property
@@ -64,21 +79,26 @@ def command(
     profiles: Path,
     simulate: Callable[..., dict[str, Any]],
     survey: Callable[..., str],
+    make: Callable[[Any, World], Fleet[Any, Any]],
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Do what is asked for; return the exit code: 0, 1 when something is not as it must be, 2 for settings.
 
-    ``simulate`` and ``survey`` play on the embedded exchange, with the settings and what their options say.
+    ``simulate`` and ``survey`` play on the embedded exchange, with the settings and what their options say; ``make``
+    makes the bot of settings and a world.
     """
     options = _options(name, profiles_in(profiles), arguments)
-    set_up(logging.INFO if options.verbose else logging.CRITICAL)
+    begin_log = partial(set_up, as_json=options.log_json)
+    # Without --verbose the log begins after the preflight: that has a line for each failure.
+    begin_log(logging.INFO if options.verbose else logging.CRITICAL)
     try:
         layers = layered(kind, profiles, options.profile, options.config)
         if options.print_config:
             say(shown(layers))
             return 0
         if options.what == "run":
-            return _run(layers.settings, options, simulate)
+            paper = _on_paper(layers.settings, make, begin_log) if options.live_data else None
+            return _run(layers.settings, options, simulate) if paper is None else asyncio.run(paper)
         if options.simulate:
             say(survey(layers.settings, markets=options.markets, seed=options.seed))
         else:
@@ -109,15 +129,35 @@ def _run(settings: Any, options: argparse.Namespace, simulate: Callable[..., dic
     return 0 if found["clean"] else 1
 
 
+async def _on_paper(
+    settings: Settings, make: Callable[[Any, World], Fleet[Any, Any]], begin_log: Callable[[], None]
+) -> int:
+    return await run_on_paper(
+        partial(make, settings),
+        folder=settings.folder,
+        mirror=settings.mirror,
+        paper=settings.paper,
+        tell=say,
+        begin_log=begin_log,
+    )
+
+
 async def _look(settings: Settings) -> str:
-    async with Gamma(settings.mirror.rest, settings.mirror.endpoints, rng=random.Random()) as gamma:  # noqa: S311 - jitter
-        return table(await Universe(settings.universe, gamma, REAL.wall).survey(), time.time())
+    """Ask the venue for its lists, and for books where a screen needs them."""
+    service = settings.mirror.rest, settings.mirror.endpoints
+    rng = random.Random()  # noqa: S311 - jitter
+    async with Gamma(*service, rng=rng) as gamma, Clob(*service, rng=rng) as clob:
+        survey = await Universe(settings.universe, gamma, REAL.wall).survey(asks=partial(best_asks, clob))
+        return table(survey, time.time())
 
 
 def _options(name: str, profiles: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description="trade many markets with one wallet")
     parser.add_argument("what", nargs="?", choices=("run", "universe"), default="run")
-    parser.add_argument("--simulate", action="store_true", help="on the embedded exchange (for 'run' the only place)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--simulate", action="store_true", help="on the embedded exchange (for 'run' the default)")
+    place.add_argument("--live-data", action="store_true", help="paper orders on the real feed, until it is ended")
+    parser.add_argument("--log-json", action="store_true", help="log one JSON object a line, for machines")
     parser.add_argument("--profile", default=BASE, help=f"one of {', '.join(profiles)}")
     parser.add_argument("--config", type=Path, help="a TOML file over the profile")
     parser.add_argument("--print-config", action="store_true", help="list every setting with its origin, and end")

@@ -27,14 +27,15 @@ from bots.common.orders.intents import Terms
 from bots.supervisor.past import strange_markets
 from bots.supervisor.targets import write_targets
 from bots.supervisor.turns import Turns, TurnSettings
-from bots.supervisor.universe import Survey, Universe, UniverseSettings
+from bots.supervisor.universe import Survey, Universe, UniverseSettings, best_asks
 from polymirror.core.states import BookState
 from polymirror.errors import UnknownToken, VenueError
 from polymirror.mirror import Mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AsyncExitStack
+    from decimal import Decimal
     from pathlib import Path
 
     from bots.common.operate.app import Job
@@ -249,7 +250,7 @@ class Fleet(app.App[P, W]):
         while universe is not None:
             running = [self._followed[each] for each in self._followed if self._is_running(each)]
             try:
-                self.survey = await universe.survey(running)
+                self.survey = await universe.survey(running, self._asks)
             except VenueError as error:
                 log.warning("the venue's lists cannot be read: %s", error)
             else:
@@ -260,6 +261,9 @@ class Fleet(app.App[P, W]):
                 for market in self.survey.taken:
                     self._join(market)
             await asyncio.sleep(self.plan.universe.refresh_s)
+
+    async def _asks(self, tokens: Sequence[str]) -> Mapping[str, Decimal]:
+        return {} if self.mirror is None else await best_asks(self.mirror.clob, tokens)
 
     def _is_running(self, market: str) -> bool:
         known = self._followed.get(market)

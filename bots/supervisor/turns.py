@@ -45,8 +45,8 @@ class Turns:
     def __init__(self, settings: TurnSettings) -> None:
         self.orders: Counter[str] = Counter()
         """Turns given, by market."""
-        self.asked: Counter[str] = Counter()
-        """Times that a market wanted one, by market."""
+        self.waited: Counter[str] = Counter()
+        """Times that a market was told to wait for others, by market."""
         self._settings = settings
         self._last: dict[str, float] = {}
         # Markets that were told to wait for another one, and when they asked last.
@@ -55,20 +55,23 @@ class Turns:
     def refuse(self, market: str, now: float, under_way: int) -> str:
         """Say in a word why a market does not have its turn; empty: it has, and :meth:`take` is to be called."""
         settings, never = self._settings, float("-inf")
-        self.asked[market] += 1
         last = self._last.get(market, never)
         if now < last + settings.interval_ms / 1000:
             return "interval"
         if under_way >= settings.at_once:
-            self._waiting[market] = now
+            self._wait(market, now)
             return "turn"
         for other, at in tuple(self._waiting.items()):
             if now > at + WAITS_FOR:
                 del self._waiting[other]
             elif other != market and self._last.get(other, never) < last and under_way >= settings.at_once - 1:
-                self._waiting[market] = now
+                self._wait(market, now)
                 return "turn"
         return ""
+
+    def _wait(self, market: str, now: float) -> None:
+        self._waiting[market] = now
+        self.waited[market] += 1
 
     def take(self, market: str, now: float) -> None:
         """A market uses its turn."""
@@ -90,8 +93,8 @@ class Turns:
         return max(min(self._settings.per_market - mine, self._settings.in_all - everything), Decimal(0))
 
     def fairness(self) -> dict[str, int]:
-        """Say how even it was: of the markets that wanted to trade, the most and the fewest turns of one."""
-        turns = [self.orders[market] for market in self.asked]
+        """Say how even it was: of the markets that had a turn, or waited for one, the most and the fewest of one."""
+        turns = [self.orders[market] for market in self.orders.keys() | self.waited.keys()]
         starved = sum(not each for each in turns)
         return {
             "markets": len(turns),

@@ -17,17 +17,23 @@ from bots.common.ranges import decimal_range, whole
 from polymirror.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from attrs import Attribute
 
     from polymirror.venue.gamma import Gamma
     from polymirror.venue.market import Market
+    from polymirror.venue.rest import Clob
+
+    Asks = Callable[[Sequence[str]], Awaitable[Mapping[str, Decimal]]]
 
 PAIR: Final = 2
 """Tokens of a market that can be traded as a pair."""
 
 COLUMNS: Final = 40
+
+SCREENED: Final = 2
+"""The books of so many times the markets that may be taken are looked at."""
 
 
 def _texts(_self: object, attribute: Attribute[Any], value: object) -> None:
@@ -57,7 +63,7 @@ class UniverseSettings:
     """The highest rate of the taker fee."""
     max_markets: int = field(default=50, validator=whole(1, 1_000, "markets"))
     screen: Decimal = field(default=Decimal(0), validator=decimal_range("0", "2", "pUSD"))
-    """A market is taken only while a pair costs no more than this on the book; 0: whatever it costs."""
+    """A market is taken only if a pair costs no more than this on the book, without fees; 0: whatever it costs."""
     refresh_s: int = field(default=60, validator=whole(5, 86_400, "seconds"))
     """So often the lists are read again."""
     max_pages: int = field(default=20, validator=whole(1, 200, "pages"))
@@ -122,12 +128,10 @@ class Universe:
         self._gamma = gamma
         self._clock = clock
 
-    async def survey(
-        self, running: Iterable[Market] = (), cost: Callable[[Market], Decimal | None] | None = None
-    ) -> Survey:
-        """Read the lists and choose. ``running`` are taken already; ``cost`` says what a pair costs, if that is known.
+    async def survey(self, running: Iterable[Market] = (), asks: Asks | None = None) -> Survey:
+        """Read the lists and choose. ``running`` are taken already; ``asks`` tells best asks, for the screen.
 
-        Raises VenueError when the lists cannot be read: then nothing has changed.
+        Raises VenueError when something cannot be read: then nothing has changed.
         """
         settings, now = self.settings, self._clock()
         listed: dict[str, Market] = {}
@@ -137,27 +141,47 @@ class Universe:
                 if page and all((market.volume_24h or 0) < settings.min_volume for market in page):
                     break  # the most traded come first
         kept = {market.condition_id: market for market in running if not over(settings, market, now)}
+        others = [market for market in listed.values() if market.condition_id not in kept]
+        others.sort(key=lambda each: each.volume_24h or 0, reverse=True)
+        verdicts = {market.slug: judge(settings, market, now) for market in others}
+        if settings.screen and asks is not None:
+            wanted = [market for market in others if not verdicts[market.slug]]
+            most = SCREENED * settings.max_markets
+            verdicts |= await self._screen(wanted[:most], asks)
+            verdicts |= {market.slug: f"the books of {most} are looked at before" for market in wanted[most:]}
         taken, left = list(kept.values())[: settings.max_markets], {}
-        for market in sorted(listed.values(), key=lambda each: each.volume_24h or 0, reverse=True):
-            if market.condition_id in kept:
-                continue
-            why = judge(settings, market, now)
+        for market in others:
+            why = verdicts[market.slug]
             if not why and len(taken) >= settings.max_markets:
                 why = f"{settings.max_markets} markets are traded more"
-            if not why and settings.screen and cost is not None:
-                dear = cost(market)
-                why = f"a pair costs {dear}" if dear is None or dear > settings.screen else ""
             if why:
                 left[market.slug] = why
             else:
                 taken.append(market)
         return Survey(tuple(taken), left, {market.slug: market for market in listed.values()})
 
+    async def _screen(self, markets: list[Market], asks: Asks) -> dict[str, str]:
+        """Say which of these are too dear as a pair on the books as they are."""
+        found = await asks([token for market in markets for token in market.token_ids])
+        dear = {}
+        for market in markets:
+            prices = [found.get(token) for token in market.token_ids]
+            cost = sum((price for price in prices if price is not None), Decimal(0))
+            if None in prices or cost > self.settings.screen:
+                dear[market.slug] = f"a pair costs {'?' if None in prices else cost} on the book"
+        return dear
+
     def _query(self, tag: str, now: float) -> dict[str, str]:
         ends = (now + self.settings.min_left_s, now + self.settings.max_left_s)
         low, high = (datetime.fromtimestamp(int(end), UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for end in ends)
         wanted = {"end_date_min": low, "end_date_max": high, "order": "volume24hr", "ascending": "false"}
         return wanted | ({"tag_slug": tag} if tag else {})
+
+
+async def best_asks(clob: Clob, tokens: Sequence[str]) -> dict[str, Decimal]:
+    """Return the best asks of tokens in pUSD, of those that have one. Raises VenueError."""
+    books = (await clob.books(tokens)).books
+    return {token: min(Decimal(level.price) for level in book.asks) for token, book in books.items() if book.asks}
 
 
 def table(survey: Survey, now: float) -> str:

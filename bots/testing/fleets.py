@@ -31,7 +31,7 @@ LATE_S: Final = 7_200
 LISTED: Final = 4
 """So many markets are listed for each one that is to be traded: there is something to choose from."""
 
-EVERY_S: Final = 300.0
+EVERY_S: Final = 200.0
 """Mean seconds between two moments in one market in which a pair costs less than a dollar."""
 
 

@@ -52,6 +52,40 @@ def test_one_domain_that_fails_is_restarted_alone_and_the_others_never_wait():
     assert (domains["eth"].failures, domains["eth"].standing) == (0, Standing.RUNNING)
 
 
+def test_a_domain_that_is_released_ends_alone_and_its_name_is_free_again():
+    async def main():
+        ended, ticks = [], []
+
+        async def market():
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                ended.append(now())
+
+        async def other():
+            while True:
+                ticks.append(now())
+                await asyncio.sleep(1)
+
+        async with Supervisor(network(), rng=random.Random(1)) as supervisor:
+            supervisor.keep("market", market)
+            supervisor.keep("other", other)
+            await asyncio.sleep(5)
+            supervisor.release("market")
+            supervisor.release("unknown")
+            await asyncio.sleep(1)
+            left = tuple(supervisor.domains)
+            supervisor.keep("market", market)
+            await asyncio.sleep(4.5)
+            return ended[:], ticks, left, tuple(supervisor.domains)
+
+    ended, ticks, left, domains = run_virtual(main)
+    assert len(ended) == 1
+    assert len(ticks) == 11
+    assert left == ("other",)
+    assert set(domains) == {"other", "market"}
+
+
 def test_waits_grow_up_to_the_cap_and_start_over_after_a_steady_run():
     class Longest(random.Random):
         def uniform(self, _low, high):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from contextlib import AsyncExitStack
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from attrs import evolve
 
-from bots.supervisor.universe import Universe, UniverseSettings, judge, table
+from bots.supervisor.universe import Universe, UniverseSettings, best_asks, judge, table
 from polymirror.config import RestConfig
 from polymirror.core.fees import FeeSchedule
 from polymirror.errors import ConfigError
@@ -17,6 +19,7 @@ from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig, Pair
 from polymirror.simulator.virtual import VirtualVenue, run_virtual
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.market import Market, Oracle, Token
+from polymirror.venue.rest import Clob
 
 NOW = 1_790_000_000.0
 USUAL = UniverseSettings()
@@ -62,17 +65,20 @@ def test_a_range_that_is_none_is_refused():
         UniverseSettings(min_left_s=500, max_left_s=500)
 
 
-def look(settings, *, running=(), cost=None, markets=250, later=0.0):
+def look(settings, *, running=(), asks=None, real_books=False, markets=250, later=0.0):
     """Survey an exchange with many markets; return the survey, the clock, and how many calls it took."""
 
     async def main():
         config = ExchangeConfig(seed=5, markets=markets, pairs=PairsConfig(every_s=0), new_market_every_ms=None)
         venue = VirtualVenue(Exchange(config), seed=5)
-        async with venue, Gamma(
-            RestConfig(), venue.endpoints, rng=random.Random(1), network=venue.network
-        ) as gamma:  # fmt: skip
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(venue)
+            service = {"rng": random.Random(1), "network": venue.network}
+            gamma = await stack.enter_async_context(Gamma(RestConfig(), venue.endpoints, **service))
+            clob = await stack.enter_async_context(Clob(RestConfig(), venue.endpoints, **service))
             wall = venue.network.wall
-            survey = await Universe(settings, gamma, lambda: wall() + later).survey(running, cost)
+            told = partial(best_asks, clob) if real_books else asks
+            survey = await Universe(settings, gamma, lambda: wall() + later).survey(running, told)
             return survey, wall(), gamma.counters.calls
 
     return run_virtual(main, start_ms=DEFAULT_START_MS, limit=600.0)
@@ -115,8 +121,18 @@ def test_what_runs_is_kept_until_it_ends():
     assert soonest.slug not in [market.slug for market in later.taken]
 
 
-def test_a_screen_looks_at_what_a_pair_costs():
-    cheap, *_ = look(evolve(USUAL, screen=Decimal("1.02")), cost=lambda market: Decimal(market.volume_24h % 2 + 1))
-    assert cheap.taken
-    assert all(market.volume_24h % 2 == 0 for market in cheap.taken)
-    assert any("a pair costs 2" in why for why in cheap.left.values())
+def test_a_screen_looks_at_what_a_pair_costs_on_the_book():
+    survey, *_ = look(evolve(USUAL, screen=Decimal("1.01"), max_markets=20), real_books=True)
+    assert survey.taken
+    dear = [why for why in survey.left.values() if "a pair costs" in why]
+    assert dear
+    assert all(Decimal(why.split()[3]) > Decimal("1.01") for why in dear)
+
+
+def test_without_a_book_a_market_is_not_taken_through_a_screen():
+    async def nothing(_tokens):
+        return {}
+
+    survey, *_ = look(evolve(USUAL, screen=Decimal("1.02"), max_markets=20), asks=nothing)
+    assert survey.taken == ()
+    assert "a pair costs ? on the book" in survey.left.values()

@@ -1,4 +1,4 @@
-"""What a run on pairs came to, by the rows of its ledger: what earlier lives of the bot did is in it, too."""
+"""What became of groups of two orders, and of the pairs in them, by all rows of a ledger, those of earlier runs too."""
 
 from __future__ import annotations
 
