@@ -43,7 +43,7 @@ def first_sentences(result: Mapping[str, Any]) -> list[str]:
     verdicts = [each["verdict"] for each in studies]
     return [
         (
-            f"Oracle lag: of {len(verdicts)} sets of data, each of one set of rules, {verdicts.count('supported')} "
+            f"Oracle lag: of {_sets(len(verdicts))}, each of one set of rules, {verdicts.count('supported')} "
             f"support the strategy, {verdicts.count('refuted')} refute it "
             f"and {verdicts.count(UNDECIDED)} cannot decide."
         ),
@@ -155,6 +155,10 @@ def _out_of_sample(studies: Iterable[Mapping[str, Any]]) -> dict[str, str]:
             )
     sentence = "; ".join(told) or "No data has enough purchases for the tests"
     return _claim(claim, UNDECIDED, sentence + ". The original tests and data are not public.")
+
+
+def _sets(count: int) -> str:
+    return "1 set of data" if count == 1 else f"{count} sets of data"
 
 
 def _claim(claim: str, verdict: str, sentence: str) -> dict[str, str]:
