@@ -157,8 +157,8 @@ class Stage:
     def findings(self, profit: Decimal, held_cost: Decimal = NOTHING_HELD, kept: Container[str] = ()) -> dict[str, Any]:
         """Say what the judge saw, and whether the ledger agrees with a bot's profit on all its positions that are over.
 
-        ``held_cost`` is what those have cost that it keeps, ``kept`` are their tokens. Raises LedgerError when the ledger
-        itself does not balance.
+        ``held_cost`` is what those have cost that it keeps, ``kept`` are their tokens. Raises LedgerError when the
+        ledger itself does not balance.
         """
         self.ledger.audit()
         account, verdict = self.ledger.account(self.account.address), self.judge.verdict()
