@@ -34,6 +34,7 @@ README = REPOSITORY / "README.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 EXECUTED = {"python", "console"}
+BOTS = ["bots"], ["bots.oracle_lag"], ["bots.pair_cost"], ["bots.research"]
 SHOWN = {"text", "toml", "json", "bash", "ini", "yaml", "dockerfile"}  # the last three: test_docs_operations
 DIRECTIVES = {
     "{toctree}",
@@ -143,7 +144,7 @@ def as_argv(line: str) -> list[str]:
     words = shlex.split(line)
     if words[:3] == ["python", "-m", "polymirror"]:
         return [sys.executable, "-m", "polymirror", *words[3:]]
-    if words[:2] == ["python", "-m"] and words[2:3] in (["bots.oracle_lag"], ["bots.pair_cost"], ["bots"]):
+    if words[:2] == ["python", "-m"] and words[2:3] in BOTS:
         return [sys.executable, *words[1:]]
     if words[:1] == ["polymirror"]:
         # What the installed script does, without needing it on the PATH.

@@ -66,7 +66,7 @@ def test_each_package_has_a_lowest_version(metadata: Message) -> None:
 
 
 BY_TIME = {"attrs", "pyarrow"}  # a major number of theirs says nothing
-USERS = ("bots", "cli", "frames", "live", "metrics", "recordings", "simulator", "status")
+USERS = ("bots", "cli", "export", "frames", "live", "metrics", "recordings", "simulator", "status")
 
 
 def test_no_major_release_that_nobody_has_tried_is_installed() -> None:

@@ -90,15 +90,25 @@ class Eras:
     fees: tuple[str, ...] = field(default=FEES)
     delays: tuple[str, ...] = field(default=DELAYS)
     settlements: tuple[str, ...] = field(default=SETTLEMENTS)
+    # The lines, read at the start, so that a wrong one is told then.
     _fees: tuple[_Change, ...] = field(init=False)
     _delays: tuple[_Change, ...] = field(init=False)
     _settlements: tuple[_Change, ...] = field(init=False)
 
+    @_fees.default
+    def _read_fees(self) -> tuple[_Change, ...]:
+        return _changes("fees", self.fees, 2)
+
+    @_delays.default
+    def _read_delays(self) -> tuple[_Change, ...]:
+        return _changes("delays", self.delays, 1)
+
+    @_settlements.default
+    def _read_settlements(self) -> tuple[_Change, ...]:
+        return _changes("settlements", self.settlements, 1)
+
     def __attrs_post_init__(self) -> None:
-        """Read the lines, so that a wrong one is told at the start."""
-        object.__setattr__(self, "_fees", _changes("fees", self.fees, 2))
-        object.__setattr__(self, "_delays", _changes("delays", self.delays, 1))
-        object.__setattr__(self, "_settlements", _changes("settlements", self.settlements, 1))
+        """Refuse values that cannot hold."""
         for change in self._fees:
             if problem := _fee(change.values).problem:
                 raise ConfigError("eras.fees", " ".join(change.values), f"terms that can be computed with: {problem}")

@@ -11,9 +11,10 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from bots.common.money.pairs import prices_with_fee
 from bots.research.stats import blocks_of, mean_interval, wilson
 from bots.research.windows import QuoteKind
-from polymirror.core.fees import FeeSchedule, charged_fee, exact_fee
+from polymirror.core.fees import FeeSchedule, charged_fee
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,14 +61,14 @@ def told(rounds: Sequence[PairRound]) -> dict[str, Any]:
     counts = Counter(_kind(each) for each in own)
     profit = sum((each.told_profit or Decimal(0) for each in own), Decimal(0))
     cost = sum((each.told_cost or Decimal(0) for each in own), Decimal(0))
-    shares = [float((each.told_profit or Decimal(0)) / (each.told_cost or ONE)) for each in own]
+    profits = [float(each.told_profit or 0) for each in own]
     return {
         "rounds": len(own),
         "both": counts["both"],
         "one": counts["one"],
         "profit": str(profit),
         "cost": str(cost),
-        "profit_per_pusd": mean_interval(shares, blocks_of([each.start_ms for each in own])).to_dict(),
+        "per_round": mean_interval(profits, blocks_of([each.start_ms for each in own])).to_dict(),
         "completed": wilson(counts["both"], counts["both"] + counts["one"]).to_dict(),
     }
 
@@ -96,7 +97,7 @@ def simultaneous(windows: Sequence[Window]) -> dict[str, Any] | None:
         sums = _sums(window)
         if sums:
             cheapest.append(min(cost for cost, _ in sums))
-            best.append(max(ONE - cost - fee for cost, fee in sums))
+            best.append(max(ONE - with_fee for _, with_fee in sums))
     under = sum(each < ONE for each in cheapest)
     after = sum(each > 0 for each in best)
     return {
@@ -109,11 +110,12 @@ def simultaneous(windows: Sequence[Window]) -> dict[str, Any] | None:
 
 
 def _sums(window: Window) -> list[tuple[Decimal, Decimal]]:
-    """Return cost and fee of both sides whenever either price changed, at the newest of each."""
+    """Return the cost of both sides, without and with fees, whenever either price changed, at the newest of each."""
     up, down = window.up, window.down
     if up is None or down is None:
         return []
     found = []
+    costs = prices_with_fee(window.rules.fee)
     seen: set[tuple[int, int]] = set()
     for at_ms in sorted({*up.received_ms, *down.received_ms}):
         first, second = up.newest(at_ms), down.newest(at_ms)
@@ -124,8 +126,8 @@ def _sums(window: Window) -> list[tuple[Decimal, Decimal]]:
             continue
         seen.add(asks)
         prices = [Decimal(each).scaleb(-4) for each in asks]
-        fee = sum((exact_fee(window.rules.fee, each, ONE) for each in prices), Decimal(0))
-        found.append((sum(prices, Decimal(0)), fee))
+        with_fee = sum(costs[each] for each in asks)
+        found.append((sum(prices, Decimal(0)), Decimal(with_fee).scaleb(-8)))
     return found
 
 

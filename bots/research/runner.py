@@ -22,8 +22,7 @@ from attrs import evolve, frozen
 
 from bots.research import calibration, lag, pairs
 from bots.research.claims import claims_of, first_sentences
-from bots.research.falsify.suite import BASE, chunks, conclude, every, join, judge_all, play_chunk, plays_of
-from bots.research.falsify.suite import STALE as OLD_PRICE
+from bots.research.falsify.suite import BASE, STALE, chunks, conclude, every, join, judge_all, play_chunk, plays_of
 from bots.research.loaders.layouts import LAYOUTS
 from bots.research.stats import blocks_of, mean_interval, wilson
 from bots.research.summary import describe
@@ -74,7 +73,7 @@ class Run:
                     part = self._part(name, each, pool)
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     draft = kept.with_suffix(".draft")
-                    draft.write_text(json.dumps(part), encoding="utf-8")
+                    draft.write_text(json.dumps(part, allow_nan=False), encoding="utf-8")
                     draft.replace(kept)
                 for kind, content in part.items():
                     found[kind] += content
@@ -134,7 +133,7 @@ class Run:
             "verdict": conclusion.verdict,
             "why": why,
             "summary": describe(trades),
-            "at_the_old_price": describe(results.trades(OLD_PRICE)),
+            "at_the_old_price": describe(results.trades(STALE)),
             "counts": dict(sorted(results.played[BASE].counts.items())),
             "findings": [each.to_dict() for each in findings],
             "lag": lag.measure(windows, self.config.seed),

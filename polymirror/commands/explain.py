@@ -10,22 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from polymirror.commands.screen import make_console, print_json
-from polymirror.errors import DecodeError, PolymirrorError
+from polymirror.errors import PolymirrorError
+from polymirror.explain.bundle import explain_bundle
 from polymirror.explain.page import page_of
-from polymirror.explain.words import explain
 from polymirror.files import create_private
 from polymirror.harmless import harmless
-from polymirror.journal.format import weight
-from polymirror.journal.reader import open_journal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from polymirror.explain.words import Explanation
-    from polymirror.journal.format import Line
-
-MAX_BYTES: Final = 256 * 2**20
-"""A bundle with more text is none of a mirror."""
 
 SHOWN_LEVELS: Final = 12
 """Levels that differ and are printed; a page and ``--json`` have all."""
@@ -35,7 +29,10 @@ TONES: Final = {"good": "green", "bad": "red", "state": "bold", "plain": "dim"}
 
 def run_explain(name: str, *, json: bool, html: str | None) -> int:
     """Explain a bundle; return the exit code. Raises PolymirrorError for what cannot be read or written."""
-    found = explain(read_bundle(Path(name)))
+    try:
+        found = explain_bundle(name)
+    except OSError as error:
+        raise PolymirrorError(f"{harmless(name)} cannot be read: {error.strerror or error}") from error
     if html is not None:
         _write(Path(html), page_of(found))
     if json:
@@ -43,21 +40,6 @@ def run_explain(name: str, *, json: bool, html: str | None) -> int:
     else:
         print_explanation(found, make_console())
     return 0
-
-
-def read_bundle(path: Path) -> list[Line]:
-    """Return the lines of a bundle. Raises PolymirrorError for what is none."""
-    try:
-        lines: list[Line] = []
-        size = 0
-        for line in open_journal(path).lines():
-            lines.append(line)
-            size += weight(line)
-            if size > MAX_BYTES:
-                raise DecodeError(str(path), f"it has more than {MAX_BYTES >> 20} MiB")
-    except OSError as error:
-        raise PolymirrorError(f"{harmless(path)} cannot be read: {error.strerror or error}") from error
-    return lines
 
 
 def _write(path: Path, text: str) -> None:

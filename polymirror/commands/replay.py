@@ -128,6 +128,8 @@ def _run_journal(options: ReplayOptions, factor: float | None, bounds: tuple[flo
     with kept_warnings(), suppress(KeyboardInterrupt), signals_wait() as look:
         for step in found.steps(speed=factor, sleep=lambda seconds: _sleep(seconds, look)):
             for event in step.transitions:
+                if options.tokens and event.token not in options.tokens:
+                    continue
                 trace.update(repr(event).encode())
                 if factor is not None and not options.json:
                     at = datetime.fromtimestamp(step.wall, UTC)

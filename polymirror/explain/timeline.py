@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from polymirror.explain.statements import Verdict
 from polymirror.harmless import harmless
@@ -28,6 +28,8 @@ TONES: Final = {True: "good", False: "bad", None: "plain"}
 SAID: Final = {
     ("hash", True): "a hash fits the whole book",
     ("hash", False): "a hash does not fit the book",
+    ("top", True): "the stated best prices are those of the book",
+    ("mirror", True): "the two tokens are mirror images",
     ("top", False): "the stated best prices differ",
     ("mirror", False): "the two tokens are no mirror images",
     ("crossed", False): "the book is crossed",
@@ -38,6 +40,9 @@ SAID: Final = {
     ("rest", None): "REST sends a book",
     ("book", None): "the stream sends a whole book",
 }
+
+REPEATED: Final = frozenset({"hash", "top", "mirror", "crossed", "late"})
+"""Witnesses that speak with each change: what they say in a row is told once, with how often."""
 
 HAPPENED: Final = {
     "unreadable": "a frame that cannot be read", "late": "a change comes too late", "stamp": "a stamp that is not true",
@@ -103,20 +108,33 @@ def timeline(reading: Reading, finding: Finding, began: float, names: Mapping[st
     return _joined(rows)[:MAX_ROWS]
 
 
-def _said(reading: Reading, marks: Mapping[int, str], began: float, names: Mapping[str, str]) -> Iterator[Row]:
+def _said(reading: Reading, marks: Mapping[int, str], began: float, names: Mapping[str, str]) -> list[Row]:
+    """Return what was said. What a witness says again of the same book counts in the row in which it said so first."""
+    rows: list[Row] = []
+    runs: dict[tuple[str, str], tuple[bool | None, int]] = {}
     for each in reading.statements:
-        mark = marks.get(id(each), "")
-        text = HAPPENED.get(each.witness) or SAID.get((each.witness, each.agrees))
-        if text is None and not mark:
+        text, key, mark = _sentence(each), (each.witness, each.token), marks.get(id(each), "")
+        if each.agrees and not mark and began - BEFORE_SECONDS > each.at:
+            # That all was well long before is told by nothing being told.
+            runs.pop(key, None)
             continue
-        if each.agrees and not mark and not (each.full and began - BEFORE_SECONDS <= each.at):
+        same = runs.get(key)
+        if same is not None and same[0] is each.agrees and not mark and each.witness in REPEATED:
+            rows[same[1]] = evolve(rows[same[1]], times=rows[same[1]].times + 1)
             continue
-        if each.witness == "time" and each.agrees:
-            continue
-        yield Row(
-            each.at - began, each.n, TONES[each.agrees], names.get(each.token, ""),
-            (text or "a change") + _more(each), mark,
-        )  # fmt: skip
+        if text and each.witness in REPEATED:
+            runs[key] = (each.agrees, len(rows))
+        if text or mark:
+            shown = (text or "a change") + _more(each)
+            book = names.get(each.token, "")
+            rows.append(Row(each.at - began, each.n, TONES[each.agrees], book, shown, mark))
+    return rows
+
+
+def _sentence(each: Statement) -> str:
+    if each.witness == "time" and each.agrees:
+        return ""
+    return HAPPENED.get(each.witness) or SAID.get((each.witness, each.agrees), "")
 
 
 def _more(each: Statement) -> str:
@@ -140,18 +158,21 @@ def _moved(reading: Reading, began: float, names: Mapping[str, str]) -> Iterator
 def _move(move: Moved) -> str:
     detail = f" ({harmless(move.detail, 100)})" if move.detail else ""
     age = "" if move.proof_age is None else f", proven {move.proof_age:.2f} s before"
-    refused = f", {move.refused} reads refused so far" if move.refused else ""
+    refused = f", {move.refused} read{'s' if move.refused > 1 else ''} refused so far" if move.refused else ""
     return f"{move.old} -> {move.new}: {move.reason}{detail}{age}{refused}"
 
 
 def _joined(rows: list[Row]) -> list[Row]:
-    """Put together what is said again and again, of the same books or of both."""
+    """Put together what is said of both books by one line, and what only happened in a row."""
     found: list[Row] = []
     for row in rows:
         last = found[-1] if found else None
-        if last is not None and last.text == row.text and not row.mark and row.tone != "state":
-            book = last.book if last.book == row.book else ""
-            found[-1] = Row(last.at, last.line, last.tone, book, last.text, last.mark, last.times + 1)
+        if last is None or last.text != row.text or row.mark or last.mark or row.tone == "state":
+            found.append(row)
+        elif last.book != row.book and last.line == row.line:
+            found[-1] = evolve(last, book="", times=max(last.times, row.times))
+        elif last.book == row.book:
+            found[-1] = evolve(last, times=last.times + row.times)
         else:
             found.append(row)
     return found

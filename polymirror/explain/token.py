@@ -181,7 +181,9 @@ class Token:
             statement.verdict = Verdict.OLD
             statement.agrees = False if witness == "rest" else None
             statement.detail = f"it is as the book was {asked - until:.1f} s before"
-        elif len(self._rivals) < MAX_RIVALS:
+        else:
+            if len(self._rivals) == MAX_RIVALS:
+                self._differ(self._rivals.pop(0))
             rival = Rival(statement, whole, other)
             self._rivals.append(rival)
             if whole.at_ms < track.at_ms or statement.own_hash is False:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import asdict, frozen
 
+from polymirror.errors import DecodeError
 from polymirror.explain.findings import find, healing
 from polymirror.explain.reading import Reading
 from polymirror.explain.timeline import Band, Row, bands, timeline
@@ -101,12 +102,12 @@ class Explanation:
 
 
 def explain(lines: Iterable[Line]) -> Explanation:
-    """Explain the lines of a bundle. Raises ValueError for those of something else."""
+    """Explain the lines of a bundle. Raises DecodeError for those of something else."""
     kept = list(lines)
     header = next((line for line in kept if isinstance(line, Header)), None)
     incident = next((line for line in kept if isinstance(line, Incident)), None)
     if header is None or incident is None:
-        raise ValueError("it is no bundle of an incident")
+        raise DecodeError("a bundle", "it is a journal, but no bundle of an incident")
     reading = Reading(header, incident)
     reading.run(kept)
     finding, healed = find(reading), healing(reading)
@@ -213,7 +214,8 @@ class _Teller:
         }.get(first.witness, first.detail)
         if finding.kind == "late hash":
             what = f"its hash fitted {first.detail}"
-        word = "Doubted" if finding.kind == "late hash" else "First wrong"
+        word = {"late hash": "Doubted", "late": "First too late"}.get(finding.kind, "First wrong")
+        word = "Cause" if finding.kind in {"grid", "sleep", "overflow", "clock"} else word
         said = [f"{word}: {self._message(first)}: {harmless(what)}."]
         if (
             finding.kind == "loss"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from polymirror.core.engine import Engine
-    from polymirror.journal.replay import Step
+    from polymirror.journal.replay import ReplayStep
 
 MAX_GAPS: Final = 1_000
 """Gaps that are told one by one; all are counted."""
@@ -107,7 +107,7 @@ class _Count:
     now: float = 0.0
     ended: bool = False
 
-    def take(self, step: Step, engine: Engine) -> None:
+    def take(self, step: ReplayStep, engine: Engine) -> None:
         """Count one step."""
         self.now = max(self.now, step.at)
         self.ended = self.ended or isinstance(step.line, End)
@@ -197,7 +197,7 @@ def _add_hashes(hashes: Counter[str], engine: Engine | None, now: float) -> None
         hashes.update(engine.summary(now).totals.proofs.get(ProofKind.HASH.value, {}))
 
 
-def _gap_in(step: Step) -> Gap | None:
+def _gap_in(step: ReplayStep) -> Gap | None:
     line = step.line
     if isinstance(line, Lost):
         seconds = max(0.0, float(line.until) - float(line.since)) / 1e9 if isinstance(line.until, int) else 0.0

@@ -176,7 +176,7 @@ class JournalFile:
         self.abandon()
 
     def abandon(self) -> None:
-        """Let go of the file as it is, cut after the last block that is whole. Raises nothing."""
+        """Let go of the file as it is, cut after the last block that is whole; one without any is no file."""
         for file in (self._file, self._index):
             try:
                 if file == self._file:
@@ -186,6 +186,9 @@ class JournalFile:
                 pass
             finally:
                 os.close(file)
+        if not self.size:
+            self.path.unlink(missing_ok=True)
+            self._index_path.unlink(missing_ok=True)
 
     def _out(self, data: bytes) -> None:
         if data:

@@ -19,7 +19,7 @@ from polymirror.errors import ConfigError
 from polymirror.journal.format import FORMAT, End, Header, stamp
 from polymirror.journal.recorded import Recorded
 from polymirror.journal.recorder import RecordingEngine
-from polymirror.journal.writer import Writer
+from polymirror.journal.writer import KIND, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS: Final = 5.0
 """What waits to be written at the end is waited for, so long at most."""
-
-KIND: Final = "journal"
-"""The kind of its warnings."""
 
 
 def make_header(config: MirrorConfig, seed: int, session: str, number: int, first: Line) -> Header:
@@ -112,10 +109,10 @@ class Journal:
         complete = self._writer.close(CLOSE_SECONDS)
         self.tell()
         if not complete:
-            self._warn(KIND, "not all that was recorded could be written")
+            self._warn(f"{KIND} end", "not all that was recorded could be written")
 
     def tell(self) -> None:
         """Tell what happened to the files since the last call."""
         waiting = self._writer.troubles
         while waiting:
-            self._warn(KIND, waiting.popleft())
+            self._warn(*waiting.popleft())

@@ -30,8 +30,11 @@ MAX_LINE_BYTES: Final = 96 * 2**20
 MAX_FRAME_BYTES: Final = 4 * MAX_LINE_BYTES
 """Text of one frame, at most."""
 
-PIECE: Final = 2**20
-"""Bytes of text that are unpacked at once."""
+PIECE: Final = 2**16
+"""Bytes of text that are unpacked at once: what comes before damage in it is lost, too."""
+
+HEAD_PIECE: Final = 2**11
+"""The same for a file's first line."""
 
 MAX_INDEX_BYTES: Final = 2**30
 """A larger index is not read."""
@@ -102,8 +105,9 @@ class _Lines:
     A torn last line is no damage: somebody was killed, or is still writing.
     """
 
-    def __init__(self, source: IO[bytes], limit: float = float("inf")) -> None:
+    def __init__(self, source: IO[bytes], limit: float = float("inf"), piece: int = PIECE) -> None:
         self._source = source
+        self._piece = piece
         self._limit = limit
         self.trouble: str = ""
         self.last: Line | None = None
@@ -128,7 +132,7 @@ class _Lines:
     def _pieces(self) -> Iterator[bytes]:
         """Yield the text as it is unpacked, to its end or to the first damage."""
         try:
-            while piece := self._source.read(PIECE):
+            while piece := self._source.read(self._piece):
                 self._limit -= len(piece)
                 if self._limit < 0:
                     self.trouble = "there is more in it than was ever packed at once"
@@ -156,8 +160,10 @@ def open_journal(source: Path | bytes) -> JournalFile:
     """
     path, data = (source, b"") if isinstance(source, Path) else (None, source)
     name = "a journal in memory" if path is None else str(path)
-    bare = JournalFile(name, path, data, cast("Header", None), ())
-    header = next(bare.lines(), None)
+    with io.BytesIO(data) if path is None else path.open("rb") as raw:
+        packed = raw.read(len(ZSTD)) == ZSTD
+        raw.seek(0)
+        header = next(iter(_Lines(_unpacker(raw) if packed else raw, piece=HEAD_PIECE)), None)
     if not isinstance(header, Header):
         raise DecodeError(name, "its first line is no header of a journal")
     if header.format > FORMAT:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Step:
+class ReplayStep:
     """One line of a journal, and what the engine made of it."""
 
     at: float
@@ -108,8 +108,10 @@ class Replay:
                 if (not wanted or token in wanted) and self.engine.standing(token) is not None:
                     unseen.discard(token)
                     yield self.engine.peek(token, step.at)
-        if unseen:
-            raise UnknownToken(min(unseen))
+        # One that was there all the time and never changed is known.
+        for token in sorted(unseen):
+            if self._player is None or self.engine.standing(token) is None:
+                raise UnknownToken(token)
 
     def steps(
         self,
@@ -117,7 +119,7 @@ class Replay:
         speed: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
-    ) -> Iterator[Step]:
+    ) -> Iterator[ReplayStep]:
         """Yield every line from the start on, replayed; ``speed`` 1 as fast as it was, 10 ten times so, None at once.
 
         ``sleep`` and ``clock``, in seconds, are those by which it waits. Raises ConfigError for a speed of 0 or less.
@@ -137,7 +139,7 @@ class Replay:
                     pace.wait_for(step.wall)
                 yield step
 
-    def _of_session(self, session: Session) -> Iterator[Step]:
+    def _of_session(self, session: Session) -> Iterator[ReplayStep]:
         first, older = session.begin(self._start, self._wanted)
         player: Player | Primed
         if session.whole and first == BEGINNING:
@@ -170,7 +172,7 @@ class Replay:
         # A change names both tokens of its market.
         return not isinstance(line, Heard) or any(token in line.data for token in wanted)
 
-    def _step(self, session: Session, player: Player | Primed, line: Line) -> Step:
+    def _step(self, session: Session, player: Player | Primed, line: Line) -> ReplayStep:
         events, changed = player.play(line)
         self.lines += 1
         self.frames += isinstance(line, Heard)
@@ -179,7 +181,7 @@ class Replay:
                 self.moves += 1
                 if event.old is BookState.LIVE:
                     self.left_live[event.reason.name] += 1
-        return Step(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
+        return ReplayStep(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
 
 
 def _numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:

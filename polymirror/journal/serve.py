@@ -154,7 +154,8 @@ class ReplayServer:
         market = self._stage.markets.get(tail)
         if head in {"/clob-markets", "/markets"} and market is not None:
             return _told(market.compact() if head == "/clob-markets" else market.described())
-        return Answer(404, '{"error":"not found"}')
+        named = [market for market in self.markets if head == "/markets/slug" and market.slug == tail]
+        return _told(named[0].described()) if named else Answer(404, '{"error":"not found"}')
 
     def _books(self, body: bytes) -> Answer:
         try:

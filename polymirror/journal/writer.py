@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from polymirror.config import JournalConfig
     from polymirror.journal.format import Header, Line
 
+KIND: Final = "journal"
+"""How the kinds of its warnings begin."""
+
 POLL: Final = 1.0
 """Seconds between two looks into the queue, after each of which everything is handed to the system: a process that is
 killed loses no more."""
@@ -78,8 +81,8 @@ class Writer:
         self._refused: _Missing | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="polymirror journal", daemon=True)
-        # For the mirror's thread to tell.
-        self.troubles: deque[str] = deque(maxlen=MAX_TROUBLES)
+        # For the mirror's thread to tell: by kind, since of each only one is told in a while.
+        self.troubles: deque[tuple[str, str]] = deque(maxlen=MAX_TROUBLES)
         # How many files were begun: whoever records begins anew with each.
         self.files: int = 0
         # Bytes of the files that are complete.
@@ -128,7 +131,7 @@ class Writer:
         self._put_bytes += weight(missing)
         self._queue.append(missing)
         self._refusals += missing.count
-        self.troubles.append(f"{missing.count} lines are lost: {missing.why}")
+        self.troubles.append((f"{KIND} full", f"{missing.count} lines are lost: {missing.why}"))
 
     @property
     def bytes(self) -> int:
@@ -192,7 +195,8 @@ class Writer:
         file.flush(now)
         self._unsure = None
         if self._unwritten is not None:
-            self.troubles.append(f"recording again, in {file.path}: {self._unwritten.count} lines are lost")
+            again = f"recording again, in {file.path}: {self._unwritten.count} lines are lost"
+            self.troubles.append((f"{KIND} again", again))
             self._unwritable += self._unwritten.count
             self._unwritten, self._failures = None, 0
         if last or file.size >= self._config.rotate_bytes or now - file.began >= self._config.rotate_seconds:
@@ -200,13 +204,13 @@ class Writer:
             self._file, self._complete = None, self._complete + file.size
             gone = make_room(self._folder, self._config, file.path)
             if gone:
-                self.troubles.append(f"deleted to make room: {', '.join(gone)}")
+                self.troubles.append((f"{KIND} deleted", f"to make room: {', '.join(gone)}"))
 
     def _give_up(self, error: Exception, now: float) -> None:
         """Note what is lost, and try again later, with another file."""
         said = harmless(getattr(error, "strerror", None) or error)
         if not self._failures:
-            self.troubles.append(f"nothing can be recorded in {self._folder}: {said}; it is tried again")
+            self.troubles.append((KIND, f"nothing can be recorded in {self._folder}: {said}; it is tried again"))
         file, self._file = self._file, None
         if file is not None:
             self._complete += file.size

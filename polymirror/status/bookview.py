@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MAX_LEVELS: Final = 100
 """Levels of each side that are told, the best ones."""
 
+MAX_INCIDENTS: Final = 10
+"""Incidents of its market that are told, the newest."""
+
 
 def describe_book(mirror: Observed, token: str, moves: Sequence[Transition]) -> dict[str, Any]:
     """Return a book as plain JSON values: prices and sizes as exact texts, moments on the mirror's clock.
@@ -48,8 +51,14 @@ def describe_book(mirror: Observed, token: str, moves: Sequence[Transition]) -> 
             }
             for each in moves
         ],
-        # Bundles that explain a loss of trust: none are made yet.
-        "incidents": [],
+        "incidents": [
+            {
+                "at": each.at, "name": each.name, "reason": each.reason.name, "detail": each.detail,
+                # Not where it lies: that is nobody's business who only looks.
+                "file": None if each.path is None else each.path.name,
+            }
+            for each in mirror.incidents(token)[:MAX_INCIDENTS]
+        ],
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from polymirror.core.engine import Engine
     from polymirror.core.events import Transition
     from polymirror.core.view import BookView
+    from polymirror.journal.recorded import IncidentNote
     from polymirror.status.health import MirrorStatus
     from polymirror.status.pulse import Pulse
 
@@ -55,6 +56,9 @@ class Observed(Protocol):
 
     def peek(self, token: str) -> BookView:
         """Return the last proven levels, for display."""
+
+    def incidents(self, token: str | None = None) -> tuple[IncidentNote, ...]:
+        """Return the newest incidents of the market with this token, newest first."""
 
     def on_transition(self, callback: Callable[[Transition], object]) -> Callable[[], None]:
         """Call back with every change of a state; return a function that removes the callback."""

@@ -106,7 +106,7 @@ def record(
                     await asyncio.sleep(1)
                     while keep_up and mirror._recording._journal._writer._queue:
                         # Virtual time passes quicker than any disk is.
-                        time.sleep(0.001)  # noqa: ASYNC251 - in virtual time nobody else waits
+                        time.sleep(0.001)  # noqa: ASYNC251 - it is to stand still
                 tokens, status = mirror.tokens, status_of(mirror.engine, mirror.now())
                 seen = Seen(mirror.engine.lines, mirror.now(), *hash_of(events), status, tokens)
         return seen

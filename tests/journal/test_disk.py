@@ -26,7 +26,7 @@ from tests.journal.rig import header_of, record
 
 CONFIG = MirrorConfig().engine
 SESSION = "20260101T000000Z-abcdef"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_files_rotate_by_size_and_the_oldest_are_deleted_only_if_that_was_asked_
         else:
             assert 1 < len(files) < 6
             assert sum(each.stat().st_size for each in files) <= keep + 20_000
-            assert any("deleted to make room" in each for each in writer.troubles)
+            assert any(kind == "journal deleted" for kind, _ in writer.troubles)
             assert len(list(folder.iterdir())) == 2 * len(files)
 
 
@@ -151,7 +151,7 @@ def test_a_full_disk_loses_what_it_must_and_recording_goes_on_when_there_is_room
         n += 1
         time.sleep(0.001)
         assert n < 100_000
-    assert "No space left on device; it is tried again" in writer.troubles[0]
+    assert "No space left on device; it is tried again" in writer.troubles[0][1]
     full.room = 10**9
     wait_until(lambda: writer._file is None or writer.files == 2)
     writer._retry_at = 0.0
@@ -165,7 +165,7 @@ def test_a_full_disk_loses_what_it_must_and_recording_goes_on_when_there_is_room
     assert sum(each.count for each in lost) == n + 50 - len(kept) > 0
     assert kept[:20] == list(range(20))
     assert kept[-50:] == list(range(n, n + 50))
-    assert any("recording again" in each for each in writer.troubles)
+    assert any("recording again" in each for _, each in writer.troubles)
 
 
 @pytest.mark.parametrize("how", ["a file", "no right"])
@@ -206,7 +206,7 @@ def test_room_is_left_to_others(tmp_path, monkeypatch):
     writer.start()
     writer.put(line(0))
     wait_until(lambda: bool(writer.troubles))
-    assert "less than 2 MiB are free, which are left to others" in writer.troubles[0]
+    assert "less than 2 MiB are free, which are left to others" in writer.troubles[0][1]
     writer.close(PATIENCE)
     assert journal_files(tmp_path) == []
 
@@ -258,8 +258,8 @@ def test_a_process_that_is_killed_loses_about_a_second(tmp_path):
 
 
 def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk, "FRAME_BYTES", 2**20)
-    seen = record(tmp_path, seconds=60, rate=30.0)
+    monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
+    seen = record(tmp_path, seconds=10)
     (path,) = journal_files(tmp_path)
     whole, frames = path.read_bytes(), open_journal(path).frames
     assert len(frames) > 2

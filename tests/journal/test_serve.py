@@ -93,6 +93,7 @@ async def test_the_services_answer_as_the_venue_does(tmp_path):
         assert (market["conditionId"], json.loads(market["clobTokenIds"])) == ("0xm", ["11", "22"])
         assert (await client.get("/markets", params={"slug": market["slug"]})).json() == [market]
         assert (await client.get("/markets", params={"slug": "other"})).json() == []
+        assert (await client.get(f"/markets/slug/{market['slug']}")).json() == market
         assert (await client.get("/events", params={"slug": market["slug"]})).json()[0]["markets"] == [market]
         assert (await client.get("/clob-markets/0xm")).json()["mos"] == 5
         (one,) = (await client.post("/books", json=[{"token_id": "11"}, {"token_id": "99"}])).json()

@@ -122,5 +122,16 @@ def test_one_refutation_is_enough_and_support_needs_everything(base: list, more:
     assert found.why.endswith(".")
 
 
+def test_purchases_that_all_came_out_alike_say_nothing_of_luck() -> None:
+    alike = resampling.deflated_for_trials(trades(40, 40), {"a": FAIR})
+    assert alike.verdict is Verdict.UNDECIDED
+    assert "alike" in alike.sentence
+
+
+def test_all_of_a_profit_that_turns_into_a_loss_stood_on_the_old_price() -> None:
+    assert "All of the profit" in rerun.stale_print(BAD, GOOD, 300, 4).sentence
+    assert "100% of the profit" not in rerun.stale_print(FAIR, GOOD, 300, 4).sentence
+
+
 def test_money_is_never_a_float() -> None:
     assert all(isinstance(value, Decimal) for value in (GOOD[0].net, GOOD[0].gross, GOOD[0].fee))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from bots.research.config import load
 if TYPE_CHECKING:
     from pathlib import Path
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HEAD = "slug,received_ms,oracle_ms,oracle_price,up_bid,up_ask,down_bid,down_ask,strike,outcome"
 SETTINGS = """
 seed = 3
@@ -110,6 +113,28 @@ def test_the_page_needs_nothing_beside_it_and_runs_no_script(folder: Path) -> No
     # No colour but those that are legible on both, and the page's own.
     drawn = set(re.findall(r"(?:stroke|fill): ?(#[0-9a-f]{6})", text[text.index("<svg") :]))
     assert drawn <= {"#3b82c4", "#d9822b", "#8a8f98"}
+
+
+def looked_at(page: Path) -> tuple[str, str]:
+    """What a browser makes of a page, and what it logs."""
+    done = subprocess.run(  # noqa: S603 - our own page
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+         "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium: apt-get install chromium")
+def test_a_browser_opens_the_page_without_a_complaint(folder: Path, tmp_path: Path) -> None:
+    shown, logged = looked_at(folder / "out" / "report.html")
+    assert "What recorded data says of the bots" in shown
+    assert "CONSOLE" not in logged
+    # That a complaint would be seen shows that there was none.
+    broken = tmp_path / "broken.html"
+    broken.write_text("<!doctype html><script>console.error('no')</script>", encoding="utf-8")
+    assert "CONSOLE" in looked_at(broken)[1]
 
 
 def test_a_second_run_gives_the_same_bytes_from_what_was_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -15,7 +16,11 @@ from bots.research.__main__ import main
 from bots.research.loaders.tables import DataError
 from bots.research.ticks.play import TickSettings, replay
 from bots.research.ticks.recording import Recording, read_frames
+from bots.research.ticks.venue import RecordedVenue
+from polymirror.config import MirrorConfig
 from polymirror.core.fees import charged_fee
+from polymirror.mirror import Mirror
+from polymirror.simulator.virtual import run_virtual
 from tests.research.recorder import record
 
 if TYPE_CHECKING:
@@ -85,7 +90,7 @@ def test_frames_are_read_with_or_without_receive_times(tmp_path: Path) -> None:
     plain = {"event_type": "price_change", "timestamp": "1000"}
     lines = [plain, {"recv_ms": 500, "frame": json.dumps(plain)}]
     path.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
-    assert [at for at, _ in read_frames(path, lag_ms=60)] == [500, 1_060]
+    assert [at for at, _ in read_frames(path)] == [500, 1_060]
     path.write_text("no frame\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"frames\.jsonl: not a recording"):
         read_frames(path)
@@ -112,6 +117,21 @@ def test_the_command_plays_a_recording_from_files(recorded, tmp_path: Path, caps
     found = json.loads(capsys.readouterr().out)
     assert found["open_positions"] == 0
     assert found["counts"]["TOO_LATE"] == 300
+
+
+def test_a_mirrors_own_journal_is_a_recording(recorded, tmp_path: Path) -> None:
+    """What a mirror wrote down while it heard the recording gives the same frames again, and the same purchases."""
+
+    async def hear() -> None:
+        venue = RecordedVenue(recorded.frames)
+        config = MirrorConfig(seed=0, endpoints=venue.endpoints)
+        async with Mirror([recorded.market], config=config, network=venue.network, journal=tmp_path):
+            await asyncio.sleep((recorded.window.end * 1000 - recorded.frames[0][0]) / 1000 + 5)
+
+    run_virtual(hear, start_ms=recorded.frames[0][0] - 1_000)
+    again = read_frames(tmp_path, recorded.market.condition_id)
+    assert again == tuple(each for each in recorded.frames if recorded.market.condition_id in each[1])
+    assert replay(evolve(recorded, frames=again)).fills == replay(recorded).fills
 
 
 def test_frames_out_of_order_are_refused(recorded) -> None:

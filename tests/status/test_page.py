@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from polymirror import Mirror, MirrorConfig, NotLive, StreamConfig
+from polymirror.core.states import Reason
+from polymirror.journal.recorded import IncidentNote
 from polymirror.simulator import Simulator
 from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.faults.catalogue import make_faults
@@ -160,6 +162,22 @@ async def test_one_book_has_its_depth_and_its_history(tmp_path):
         assert shown_asks == sorted(shown_asks, reverse=True)
         assert len(asks) == 12
         assert venue.tokens[0] == token
+        assert page.errors == []
+
+
+async def test_the_incidents_of_a_books_market_are_told_and_where_they_lie_is_not(tmp_path, monkeypatch):
+    notes = [
+        IncidentNote(1.0, 1.0, "0xm", ("11",), "11", "BTC <b>up</b>", Reason.HASH_MISMATCH, "for 1 s", path)
+        for path in (tmp_path / "secret-folder" / "bundle.zst", None)
+    ]
+    monkeypatch.setattr(Mirror, "incidents", lambda _self, _token: tuple(notes))
+    async with shown(tmp_path / "profile", rate=1.0) as (_, mirror, _server, page):
+        await page.run(f"location.hash = 'book={mirror.tokens[0]}'")
+        await page.until("document.querySelectorAll('#incidents li').length === 2")
+        assert not await page.run("document.getElementById('incidents-part').hidden")
+        assert await page.text("#incidents b") == "BTC <b>up</b>"
+        assert await page.text("#incidents span") == "hash mismatch: for 1 s; bundle.zst"
+        assert "secret-folder" not in await page.run(f"fetch('books/{mirror.tokens[0]}').then((it) => it.text())")
         assert page.errors == []
 
 

@@ -101,7 +101,7 @@ def stale_print(chased: Sequence[Trade], stale: Sequence[Trade], orders: int, fi
     if new.count and new.is_positive:
         return Finding(test=test, verdict=Verdict.SURVIVED, sentence=sentence, figures=figures)
     if (not new.count and orders >= LEAST_TRADES) or (new.mean <= old.mean / 2 and new.high < old.mean):
-        sentence += " The profit stands on a price that was gone."
+        sentence += f" {_part(share)} of the profit stands on a price that was gone."
         return Finding(test=test, verdict=Verdict.REFUTED, sentence=sentence, figures=figures)
     return Finding(test=test, verdict=Verdict.UNDECIDED, sentence=sentence, figures=figures)
 
@@ -148,6 +148,11 @@ def random_entry(trades: Sequence[Trade], drawn: Sequence[Sequence[float]]) -> F
     )
     figures = {"at random": round(at_random, 4), "more": better.to_dict()}
     return Finding(test=test, verdict=judge(better), sentence=sentence, figures=figures)
+
+
+def _part(share: float) -> str:
+    """Say how much of a profit an assumption makes: all of it, where nothing is left without."""
+    return "All" if math.isnan(share) or share >= 1 else f"{share:.0%}"
 
 
 def _neighbours(point: Point) -> list[Point]:

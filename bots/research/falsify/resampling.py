@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -137,6 +138,9 @@ def deflated_for_trials(trades: Sequence[Trade], grid: Mapping[str, Sequence[Tra
         return too_few(test, len(trades))
     ratios = [sharpe([each.per_share for each in tried]) for tried in grid.values() if len(tried) > 1]
     sure = deflated([each.per_share for each in trades], ratios)
+    if math.isnan(sure):
+        sentence = "All purchases came out alike, so luck cannot be told from skill."
+        return Finding(test=test, verdict=Verdict.UNDECIDED, sentence=sentence, figures={"trials": len(ratios)})
     figures: dict[str, Any] = {"probability": round(sure, 4), "trials": len(ratios)}
     better = sure > 1 - CHANCE
     sentence = f"After {len(ratios)} settings were tried it is {sure:.0%} sure that the result is more than luck"

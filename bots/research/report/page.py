@@ -37,7 +37,7 @@ td.number { white-space: nowrap; }
   thead { display: none; } tr { display: block; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   td, td.number { display: flex; gap: .8rem; padding: .15rem 0; border: 0; text-align: left; white-space: normal; }
   td::before { content: attr(data-head); flex: 0 0 35%; color: var(--soft); }
-  td[data-head=""]::before { content: none; }
+  td[data-head=""] { font-weight: 600; } td[data-head=""]::before { content: none; }
 }
 .verdict { font-weight: 600; white-space: nowrap; }
 .supported, .survived, .reproduced { color: var(--good); } .refuted { color: var(--bad); }

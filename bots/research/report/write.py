@@ -16,6 +16,6 @@ def write(result: Mapping[str, Any], out: Path) -> tuple[Path, Path]:
     """Write ``report.html`` and ``report.json`` into a folder, which is made if need be; return both."""
     out.mkdir(parents=True, exist_ok=True)
     html, raw = out / "report.html", out / "report.json"
-    raw.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    raw.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     html.write_text(page(result), encoding="utf-8")
     return html, raw

@@ -23,7 +23,7 @@ COLUMNS = ("at_ms", "received_ms", "price")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("frames", help="JSON lines of the market channel, with or without receive times")
+    parser.add_argument("frames", help="a mirror's journal, or somebody's recording of the market channel")
     parser.add_argument("--oracle", required=True, help=f"CSV, JSON lines, Parquet or SQLite: {', '.join(COLUMNS)}")
     parser.add_argument("--slug", required=True, help="the market's name, such as btc-updown-5m-1776808200")
     parser.add_argument("--market", required=True, help="its condition id")
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, columns: Mapping[str, str], path: Path, ora
         market=market,
         window=window,
         rules=rules,
-        frames=read_frames(path),
+        frames=read_frames(path, options.market),
         oracle=ticks,
         strike=strike,
         strike_known_ms=known,

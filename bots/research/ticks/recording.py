@@ -1,8 +1,8 @@
 """One market as somebody recorded it frame by frame, with the oracle's ticks beside it, and reading it from a file.
 
-A file is JSON lines as recorders write them: the frame under ``frame``, ``payload``, ``raw`` or ``data`` and the
-receive time under ``recv_ms``, ``recv_wall_ts`` or ``t_wall_ns`` (:func:`polymirror.replay.open_envelope`). Where there
-is none, the time that a frame states counts, later by a stated lag.
+A recording is a mirror's journal (a folder or a file of one), or what :mod:`polymirror.journal.foreign` opens: JSON
+lines as recorders write them, also packed, and Parquet. Where it has no receive times, the time that a frame states
+counts, later by a stated lag.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from bots.research.loaders.tables import MAX_LINE_BYTES, DataError
-from polymirror.replay import open_envelope
+from bots.research.loaders.tables import DataError
+from polymirror.errors import PolymirrorError
+from polymirror.journal.foreign import open_recording
+from polymirror.journal.format import Heard, unpack
+from polymirror.journal.frames import open_envelope
+from polymirror.journal.reader import is_journal, sessions
 from polymirror.venue.market import Market, Oracle, Token
 from polymirror.venue.windows import Interval, window_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from decimal import Decimal
     from pathlib import Path
 
@@ -32,6 +36,8 @@ MAX_FRAMES: Final = 5_000_000
 
 LAG_MS: Final = 60
 """From a frame's own time to its receipt, where that was not recorded: 40 to 110 ms were measured (protocol notes)."""
+
+NS_PER_MS: Final = 1_000_000
 
 Received = tuple[int, str]
 """When a frame was received, in Unix milliseconds, and its text."""
@@ -62,19 +68,30 @@ class Recording:
             raise DataError("the receive times of the frames go back")
 
 
-def read_frames(path: Path, lag_ms: int = LAG_MS) -> tuple[Received, ...]:
-    """Read a file of frames, in the order of receipt. Raises DataError."""
-    found: list[Received] = []
+def read_frames(path: Path, market: str = "", lag_ms: int = LAG_MS) -> tuple[Received, ...]:
+    """Read the frames that name a market, by its condition id, in the order of receipt. Raises DataError."""
     try:
-        with path.open("rb") as file:
-            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
-                if line.strip():
-                    frame, at = open_envelope(line)
-                    text = frame if isinstance(frame, str) else bytes(frame).decode()
-                    found.append((_stated(text) + lag_ms if at is None else int(at * 1000), text))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = [each for each in _frames(path, lag_ms) if market in each[1]]
+    except (PolymirrorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path.name}: not a recording of frames ({type(error).__name__}: {error})") from None
     return tuple(sorted(found, key=lambda each: each[0]))
+
+
+def _frames(path: Path, lag_ms: int) -> Iterator[Received]:
+    if path.is_dir() or is_journal(path):
+        for session in sessions(path):
+            for line in session.lines():
+                # A second connection of a hedged mirror brings the same again.
+                if isinstance(line, Heard) and line.lane == 0:
+                    frame = unpack(line.data, line.form)
+                    yield (line.w + NS_PER_MS // 2) // NS_PER_MS, frame if isinstance(frame, str) else frame.decode()
+        return
+    with open_recording(str(path)) as recording:
+        for text in recording.lines():
+            if text.strip():
+                frame, at = open_envelope(text)
+                plain = frame if isinstance(frame, str) else frame.decode()
+                yield (_stated(plain) + lag_ms if at is None else int(at * 1000)), plain
 
 
 def _stated(text: str) -> int:

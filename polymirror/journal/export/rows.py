@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from polymirror.core.messages import Message
-    from polymirror.journal.replay import Replay, Step
+    from polymirror.journal.replay import Replay, ReplayStep
 
 
 class Delta(Struct, frozen=True):
@@ -120,7 +120,7 @@ def _said(message: Message, local_ns: int) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _proven(replay: Replay, step: Step) -> Iterator[Proven]:
+def _proven(replay: Replay, step: ReplayStep) -> Iterator[Proven]:
     for token in step.changed:
         standing = replay.engine.standing(token)
         if standing is None or standing.state is not BookState.LIVE:

@@ -93,26 +93,31 @@ export class BookView {
   }
 
   history(now) {
-    const lines = this.told.moves.map((move) => [age(Math.max(0, now - move.at)), move]);
-    const list = byId("moves");
-    while (list.children.length > Math.max(1, lines.length)) list.lastChild.remove();
-    while (list.children.length < Math.max(1, lines.length)) list.append(make("li", "", [make("time"), make("b"), make("span")]));
-    if (!lines.length) {
-      const [when, what, why] = list.firstChild.children;
-      say(when, "");
-      say(what, "");
-      say(why, "None since this server was started.");
-    }
-    lines.forEach(([ago, move], at) => {
-      const [when, what, why] = list.children[at].children;
-      say(when, `${ago} ago`);
-      say(what, `${move.old} → ${move.new}`);
-      say(why, `${words(move.reason)}${move.detail ? `: ${move.detail}` : ""}`);
-      mark(list.children[at], "data-state", move.new);
-    });
-    byId("incidents-part").hidden = !this.told.incidents.length;
-    byId("incidents").replaceChildren(...this.told.incidents.map((each) => make("li", "", [make("span", "", String(each))])));
+    const moves = this.told.moves.map((move) => ({
+      state: move.new,
+      texts: [`${age(Math.max(0, now - move.at))} ago`, `${move.old} → ${move.new}`, because(move)],
+    }));
+    const none = { state: null, texts: ["", "", "None since this server was started."] };
+    fillList(byId("moves"), moves.length ? moves : [none]);
+    const incidents = this.told.incidents.map((each) => ({
+      state: "SUSPECT",
+      texts: [`${age(Math.max(0, now - each.at))} ago`, each.name, `${because(each)}${each.file ? `; ${each.file}` : ""}`],
+    }));
+    byId("incidents-part").hidden = !incidents.length;
+    fillList(byId("incidents"), incidents);
   }
+}
+
+const because = ({ reason, detail }) => `${words(reason)}${detail ? `: ${detail}` : ""}`;
+
+/** Fill a list with lines of a time, a word and a text each. */
+function fillList(list, lines) {
+  while (list.children.length > lines.length) list.lastChild.remove();
+  while (list.children.length < lines.length) list.append(make("li", "", [make("time"), make("b"), make("span")]));
+  lines.forEach(({ state, texts }, at) => {
+    texts.forEach((text, index) => say(list.children[at].children[index], text));
+    mark(list.children[at], "data-state", state);
+  });
 }
 
 function makeLadder(table) {
