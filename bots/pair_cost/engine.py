@@ -138,8 +138,10 @@ class PairEngine:
         if desk.is_over():
             return
         desk.counts["seen"] += 1
-        if now < self._not_before or desk.dealer.is_taken(market):
-            desk.counts["waits"] += 1
+        # What could be left alone has its budget: while that is used up no new leg is risked.
+        over = self._alone_cost() > desk.settings.max_one_legged
+        if now < self._not_before or over or desk.dealer.is_taken(market):
+            desk.counts["waits for its budget" if over else "waits"] += 1
             return
         if why := desk.turns.refuse(market, now, desk.dealer.under_way):
             desk.counts[f"waits for its {why}"] += 1

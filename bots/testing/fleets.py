@@ -84,7 +84,7 @@ def play(
 
         async with stage.venue:
             found, killed = await live_and_die(one_life, kills=kills, seed=config.seed, within=minutes * 60, kept=kept)
-        found |= stage.findings(found["pnl"], found["held_cost"]) | {"seed": config.seed, "kills": killed}
+        found |= stage.findings(found["pnl"], found["held_cost"], shares) | {"seed": config.seed, "kills": killed}
         return found | _compared(stage, shares, clean=found["clean"])
 
     return run_virtual(main, start_ms=config.start_ms, limit=float(minutes * 60 + LATE_S))

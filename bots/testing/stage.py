@@ -31,7 +31,7 @@ from polymirror.simulator.settings import DEFAULT_START_MS, START_PRICES, Exchan
 from polymirror.simulator.virtual import VirtualVenue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Container, Iterable
 
     from bots.common.execution.live import LiveConfig
     from bots.common.orders.order import Order
@@ -154,16 +154,19 @@ class Stage:
         """Point an oracle at this stage's feed, which speaks the protocol of the public relay."""
         return evolve(settings, source="rtds", url=self.venue.stream_url("/ws/rtds"))
 
-    def findings(self, profit: Decimal, held_cost: Decimal = NOTHING_HELD) -> dict[str, Any]:
+    def findings(self, profit: Decimal, held_cost: Decimal = NOTHING_HELD, kept: Container[str] = ()) -> dict[str, Any]:
         """Say what the judge saw, and whether the ledger agrees with a bot's profit on all its positions that are over.
 
-        ``held_cost`` is what those have cost that it keeps. Raises LedgerError when the ledger itself does not balance.
+        ``held_cost`` is what those have cost that it keeps, ``kept`` are their tokens. Raises LedgerError when the
+        ledger itself does not balance.
         """
         self.ledger.audit()
         account, verdict = self.ledger.account(self.account.address), self.judge.verdict()
         worth = Decimal(account.cash - account.deposited).scaleb(-6) + held_cost
         outcome = self.exchange.outcome
-        lost = [token for token, held in account.positions.items() if outcome(held.market) == token]
+        lost = [
+            token for token, held in account.positions.items() if outcome(held.market) == token and token not in kept
+        ]
         return {
             "orders_on_non_live": verdict.orders_on_non_live,
             "orders_on_wrong_book": verdict.orders_on_wrong_book,

@@ -233,3 +233,31 @@ def test_a_settlement_waits_for_a_merge_that_has_left():
     world.venue.cash += 10
     world.look(30, decided=True)
     assert world.profit == 10 - COST
+
+
+def test_no_order_is_begun_in_its_market_from_before_it_is_written_down():
+    world = Pair()
+    world.buy()
+    seen = []
+    begin = world.ledger.begin_merge
+
+    async def watched(*given):
+        seen.append(world.merger.is_pending("0xm1"))
+        return await begin(*given)
+
+    world.ledger.begin_merge = watched
+    world.look()
+    assert seen == [True]
+
+
+def test_a_merge_that_the_disk_does_not_take_never_leaves():
+    world = Pair()
+    world.buy()
+
+    async def full(*_given):
+        raise OSError(28, "No space left on device")
+
+    world.ledger.begin_merge = full
+    world.look(30)
+    assert "merge" not in world.venue.names()
+    assert not world.merger.is_pending("0xm1")

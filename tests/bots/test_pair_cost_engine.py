@@ -27,6 +27,7 @@ TERMS = Terms(
     market=MARKET.condition_id, slug=MARKET.slug, asset=MARKET.slug, fee=NO_FEE, min_shares=d(5), neg_risk=False,
     taker_delay=True,
 )  # fmt: skip
+ELSEWHERE = "77"
 LIMITS = SizeLimits(max_money=d(25), max_price=d("0.99"))
 QUICK = PairSettings(hedge_step_s=d(2), hedge_steps=2, hedge_limit=d("1.01"), max_one_legged=d(10))
 
@@ -175,6 +176,16 @@ def test_too_little_to_buy_is_sold_or_kept():
     market.look(yes=(4_600, 4_900), no=(4_700, 5_200))
     (intent,) = market.look(10.0)
     assert intent.tokens == (YES,)
+
+
+def test_no_new_pair_is_begun_while_more_is_held_alone_than_its_budget():
+    cheap = {"yes": (4_500, 4_900), "no": (4_700, 4_900)}
+    for cost, begun in (("10", 1), ("10.01", 0)):
+        market = Market()
+        elsewhere = Position(market="0xother", token=ELSEWHERE, shares=d(20), cost=d(cost))
+        market.account.positions[ELSEWHERE] = elsewhere
+        assert len(market.look(**cheap)) == begun
+    assert market.counts["waits for its budget"] == 1
 
 
 def test_less_than_the_tolerance_is_left_as_it_is():

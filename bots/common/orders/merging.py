@@ -188,9 +188,14 @@ class Merger:
         if max(lacks) >= DUST:
             return  # its own affair of the reconciler
         shares = min(shares, *held)
-        await self._ledger.begin_merge(market, one.token, other.token, shares, *held)
         case = _Case(market, one.token, other.token, shares, held, now, now)
+        # Before anything is waited for: from here on no order is begun there.
         self._watch(case)
+        try:
+            await self._ledger.begin_merge(market, one.token, other.token, shares, *held)
+        except OSError:
+            self._forget(case)  # it never leaves
+            raise
         self._counts["merges"] += 1
         result = await self._venue.merge(market, one.token, other.token, shares)
         if result.outcome in {Outcome.REJECTED, Outcome.NO_MATCH}:
