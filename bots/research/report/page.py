@@ -64,7 +64,7 @@ def page(result: Mapping[str, Any]) -> str:
         "<h2>Verdicts</h2>",
         _table(
             ("data", "rules of its time", "windows", "purchases", "a share makes", "verdict"),
-            [_row_of(each) for each in studies],
+            [*map(_row_of, studies), *map(_row_of_pair, result.get("pairs", []))],
         ),
         "<h2>The claims</h2>",
         _table(
@@ -111,6 +111,17 @@ def _row_of(study: Mapping[str, Any]) -> tuple[str, ...]:
         _number(f"{summary['trades']:,}"),
         _number(_estimate(summary["per_share"])),
         _verdict(study["verdict"]),
+    )
+
+
+def _row_of_pair(each: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{escape(each['source'])}: pair cost",
+        escape(each["era"]),
+        _number(f"{each['rounds']:,}"),
+        _number(f"{each['both'] + each['one']:,}"),
+        _number(_estimate(each["per_round_after_fees"]) if "price" in each else "-"),
+        _verdict(each["verdict"]),
     )
 
 
@@ -219,23 +230,22 @@ def _parts(summary: Mapping[str, Any]) -> str:
 def _pairs(found: Sequence[Mapping[str, Any]], studies: Iterable[Mapping[str, Any]]) -> list[str]:
     parts = ["<h2>Pair cost: both sides for less than a dollar</h2>"] if found else []
     for each in found:
+        parts.append(f"<h3>{escape(each['source'])}: {escape(each['era'])}</h3>")
+        parts.append(f"<p>{_verdict(each['verdict'])}: {escape(each['why'])}</p>")
         if "price" in each:
             parts.append(
-                f"<h3>{escape(each['source'])}: one after the other at {each['price']}</h3><p>Of {each['rounds']:,} "
-                "rounds "
-                f"both sides came down to the price in {each['both']:,}, one alone in {each['one']:,}, none in "
-                f"{each['neither']:,}. A begun pair was completed in {_rate(each['completed'])}; "
-                f"{float(each['needed']):.1%} are needed to lose nothing. A round makes "
-                f"{_estimate(each['per_round'])} pUSD a share before fees, {_estimate(each['per_round_after_fees'])} "
-                "after "
-                "taker fees. A side that came down alone is the loser, because the loser's price goes to 0.</p>"
+                f"<p>One after the other at {each['price']}: of {each['rounds']:,} rounds both sides came down to the "
+                f"price in {each['both']:,}, one alone in {each['one']:,}, none in {each['neither']:,}. A begun pair "
+                f"was completed in {_rate(each['completed'])}; {float(each['needed']):.1%} are needed to lose nothing. "
+                f"A round makes {_estimate(each['per_round'])} pUSD a share before fees, "
+                f"{_estimate(each['per_round_after_fees'])} after taker fees. A side that came down alone is the "
+                "loser, because the loser's price goes to 0.</p>"
             )
         else:
             parts.append(
-                f"<h3>{escape(each['source'])}: what another project's paper bot says of "
-                f"itself</h3><p>{each['rounds']:,} "
-                f"rounds, both sides filled in {each['both']:,}, one alone in {each['one']:,}; it made "
-                f"{_money(each['profit'])} pUSD on {_money(each['cost'])} spent, by its own fill model.</p>"
+                f"<p>Another project's paper bot says of itself: {each['rounds']:,} rounds, both sides filled in "
+                f"{each['both']:,}, one alone in {each['one']:,}; it made {_money(each['profit'])} pUSD on "
+                f"{_money(each['cost'])} spent.</p>"
             )
     rows = [
         (
