@@ -43,7 +43,8 @@ td.number { white-space: nowrap; }
 .supported, .survived, .reproduced { color: var(--good); } .refuted { color: var(--bad); }
 .undecided { color: var(--open); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .8rem; }
-figure { margin: 0; padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+th { overflow-wrap: normal; }
+figure { margin: 0; max-width: 36rem; padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 figure svg { width: 100%; height: auto; display: block; } figcaption { font-size: .85rem; color: var(--soft); }
 details { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; margin: .6rem 0;
   background: var(--card); }
@@ -132,10 +133,10 @@ def _anchor(study: Mapping[str, Any]) -> str:
 def _study(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     summary, lag = study["summary"], study["lag"]
     receipt = "recorded" if study["receive_times"] else "not recorded: a value counts from its own time"
+    sampled = f"a token price every {study['every_s']:g} s; " if study["every_s"] else ""
     facts = (
-        f"{study['windows']:,} windows of {study['days']} days, {study['playable']:,} of them with oracle and token "
-        "prices; "
-        f"oracle: {study['oracle']}; a token price every {study['every_s']:g} s; receive times {receipt}."
+        f"{study['windows']:,} windows on {study['days']} dates, {study['playable']:,} of them with oracle and token "
+        f"prices; oracle: {study['oracle']}; {sampled}receive times {receipt}."
     )
     pictures = [
         *([plots.curve(summary["curve"])] if summary["trades"] > 1 else []),
