@@ -48,7 +48,14 @@ MIB: Final = 2**20
 
 
 def run_record(
-    arguments: Sequence[str], out: str, endpoints: Endpoints, *, seconds: float | None, keep: float | None, json: bool
+    arguments: Sequence[str],
+    out: str,
+    endpoints: Endpoints,
+    *,
+    seconds: float | None,
+    keep: float | None,
+    json: bool,
+    incidents: str | None = None,
 ) -> int:
     """Record until the time is over or Ctrl-C; return the exit code: 1 if something was lost or nothing was recorded.
 
@@ -59,8 +66,9 @@ def run_record(
     _check_folder(folder)
     journal = JournalConfig(keep_bytes=None if keep is None else int(keep * MIB))
     mirror = Mirror(
-        slugs=slugs, tokens=tokens, endpoints=endpoints, journal=folder, config=MirrorConfig(journal=journal)
-    )
+        slugs=slugs, tokens=tokens, endpoints=endpoints, journal=folder, incidents=incidents,
+        config=MirrorConfig(journal=journal),
+    )  # fmt: skip
     console, result = make_console(), dict[str, Any]()
     with kept_warnings() as warnings, suppress(KeyboardInterrupt):
         run_loop(_record(mirror, console, result, seconds, quiet=json))

@@ -41,6 +41,9 @@ def record(
         float | None,
         typer.Option(metavar="MIB", min=1, max=1e9, help="Delete the oldest files above so many MiB. [default: none]"),
     ] = None,
+    incidents: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what led to losses of trust there, for 'explain'.")
+    ] = None,
     json: Json = False,
     venue: Venue = None,
     stream: Stream = None,
@@ -55,7 +58,8 @@ def record(
     from polymirror.commands.journals import run_record  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
-    raise typer.Exit(run_record(what, out, endpoints, seconds=seconds, keep=keep, json=json))
+    code = run_record(what, out, endpoints, seconds=seconds, keep=keep, json=json, incidents=incidents)
+    raise typer.Exit(code)
 
 
 @journal.callback()
