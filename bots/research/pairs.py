@@ -23,8 +23,36 @@ if TYPE_CHECKING:
     from bots.research.loaders.pair_rounds import PairRound
     from bots.research.windows import Window
 
+LEAST_ROUNDS: Final = 100
+"""With fewer rounds nothing is said."""
+
 ONE: Final = Decimal(1)
 LENGTHS_MS: Final = {"5m": 300_000, "15m": 900_000}
+
+
+def judge(source: str, rounds: Sequence[PairRound], price: Decimal, eras: Eras) -> list[dict[str, Any]]:
+    """Judge rounds era by era: refuted if the best case loses, supported if a profit is left after fees."""
+    groups: dict[str, list[PairRound]] = {}
+    for each in rounds:
+        groups.setdefault(eras.rules(each.interval, each.start_ms).era, []).append(each)
+    return [{"source": source, "era": era, **_judged(found, price, eras)} for era, found in groups.items()]
+
+
+def _judged(rounds: Sequence[PairRound], price: Decimal, eras: Eras) -> dict[str, Any]:
+    if any(each.told_profit is not None for each in rounds):
+        why = "Which legs were filled is what the recorder's own fill model says."
+        return {"verdict": "not decidable", "why": why, **told(rounds)}
+    found = sequential(rounds, price, eras)
+    best, after = found["per_round"], found["per_round_after_fees"]
+    if len(rounds) < LEAST_ROUNDS or best["low"] is None:
+        verdict, why = "not decidable", f"{len(rounds)} rounds, and at least {LEAST_ROUNDS} are needed."
+    elif best["high"] < 0:
+        verdict, why = "refuted", "It loses even if each leg was filled when its price was touched, without a fee."
+    elif after["low"] > 0:
+        verdict, why = "supported", "A profit is left after fees, if each leg was filled when its price was touched."
+    else:
+        verdict, why = "not decidable", "The range holds a profit and a loss."
+    return {"verdict": verdict, "why": why, **found}
 
 
 def sequential(rounds: Sequence[PairRound], price: Decimal, eras: Eras) -> dict[str, Any]:

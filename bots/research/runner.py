@@ -101,15 +101,7 @@ class Run:
         if layout.kind == "labels":
             return {"labels": [_labels(name, records)]}
         if layout.kind == "pairs":
-            own = any(each.told_profit is not None for each in records)
-            return {
-                "pairs": [
-                    {
-                        "source": name,
-                        **(pairs.told(records) if own else pairs.sequential(records, data.price, self.config.eras)),
-                    }
-                ]
-            }
+            return {"pairs": pairs.judge(name, records, data.price, self.config.eras)}
         return {"others": [_tails(name, records) if layout.kind == "tails" else _paper(name, records)]}
 
     def _study(self, name: str, era: str, windows: list[Window], data: Data, pool: Executor | None) -> dict[str, Any]:

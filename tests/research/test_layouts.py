@@ -96,3 +96,15 @@ def test_both_at_once_cost_less_than_a_dollar_only_where_the_sides_were_seen_apa
     found = pairs.simultaneous(seen)
     assert found is not None
     assert found["windows"] == 27
+
+
+def test_pairs_are_judged_by_the_rules_of_their_time(corpus: Path) -> None:
+    rounds = LAYOUTS["touches"].read(corpus / "series2/smallyunet_btc5m_touch29_rounds_20260705_0817.csv")
+    found = pairs.judge("touches", rounds, Decimal("0.29"), ERAS)
+    assert sum(each["rounds"] for each in found) == 5_486
+    assert [each["era"].rpartition(", ")[2] for each in found] == ["spot", "twap30", "twap60"]
+    assert {each["verdict"] for each in found} == {"refuted"}
+    (few, *_) = pairs.judge("touches", rounds[:50], Decimal("0.29"), ERAS)
+    assert few["verdict"] == "not decidable"
+    told = LAYOUTS["pair_rounds"].read(corpus / "series2/smallyunet_paper_pair_rounds_202608.csv")
+    assert {each["verdict"] for each in pairs.judge("paper", told, Decimal("0.29"), ERAS)} == {"not decidable"}

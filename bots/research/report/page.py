@@ -43,7 +43,8 @@ td.number { white-space: nowrap; }
 .supported, .survived, .reproduced { color: var(--good); } .refuted { color: var(--bad); }
 .undecided { color: var(--open); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .8rem; }
-figure { margin: 0; padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+th { overflow-wrap: normal; }
+figure { margin: 0; max-width: 36rem; padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 figure svg { width: 100%; height: auto; display: block; } figcaption { font-size: .85rem; color: var(--soft); }
 details { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; margin: .6rem 0;
   background: var(--card); }
@@ -64,7 +65,7 @@ def page(result: Mapping[str, Any]) -> str:
         "<h2>Verdicts</h2>",
         _table(
             ("data", "rules of its time", "windows", "purchases", "a share makes", "verdict"),
-            [_row_of(each) for each in studies],
+            [*map(_row_of, studies), *map(_row_of_pair, result.get("pairs", []))],
         ),
         "<h2>The claims</h2>",
         _table(
@@ -114,6 +115,17 @@ def _row_of(study: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _row_of_pair(each: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{escape(each['source'])}: pair cost",
+        escape(each["era"]),
+        _number(f"{each['rounds']:,}"),
+        _number(f"{each['both'] + each['one']:,}"),
+        _number(_estimate(each["per_round_after_fees"]) if "price" in each else "-"),
+        _verdict(each["verdict"]),
+    )
+
+
 def _anchor(study: Mapping[str, Any]) -> str:
     return "".join(each if each.isalnum() else "-" for each in f"{study['source']} {study['era']}")
 
@@ -121,10 +133,10 @@ def _anchor(study: Mapping[str, Any]) -> str:
 def _study(study: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     summary, lag = study["summary"], study["lag"]
     receipt = "recorded" if study["receive_times"] else "not recorded: a value counts from its own time"
+    sampled = f"a token price every {study['every_s']:g} s; " if study["every_s"] else ""
     facts = (
-        f"{study['windows']:,} windows of {study['days']} days, {study['playable']:,} of them with oracle and token "
-        "prices; "
-        f"oracle: {study['oracle']}; a token price every {study['every_s']:g} s; receive times {receipt}."
+        f"{study['windows']:,} windows on {study['days']} dates, {study['playable']:,} of them with oracle and token "
+        f"prices; oracle: {study['oracle']}; {sampled}receive times {receipt}."
     )
     pictures = [
         *([plots.curve(summary["curve"])] if summary["trades"] > 1 else []),
@@ -219,23 +231,22 @@ def _parts(summary: Mapping[str, Any]) -> str:
 def _pairs(found: Sequence[Mapping[str, Any]], studies: Iterable[Mapping[str, Any]]) -> list[str]:
     parts = ["<h2>Pair cost: both sides for less than a dollar</h2>"] if found else []
     for each in found:
+        parts.append(f"<h3>{escape(each['source'])}: {escape(each['era'])}</h3>")
+        parts.append(f"<p>{_verdict(each['verdict'])}: {escape(each['why'])}</p>")
         if "price" in each:
             parts.append(
-                f"<h3>{escape(each['source'])}: one after the other at {each['price']}</h3><p>Of {each['rounds']:,} "
-                "rounds "
-                f"both sides came down to the price in {each['both']:,}, one alone in {each['one']:,}, none in "
-                f"{each['neither']:,}. A begun pair was completed in {_rate(each['completed'])}; "
-                f"{float(each['needed']):.1%} are needed to lose nothing. A round makes "
-                f"{_estimate(each['per_round'])} pUSD a share before fees, {_estimate(each['per_round_after_fees'])} "
-                "after "
-                "taker fees. A side that came down alone is the loser, because the loser's price goes to 0.</p>"
+                f"<p>One after the other at {each['price']}: of {each['rounds']:,} rounds both sides came down to the "
+                f"price in {each['both']:,}, one alone in {each['one']:,}, none in {each['neither']:,}. A begun pair "
+                f"was completed in {_rate(each['completed'])}; {float(each['needed']):.1%} are needed to lose nothing. "
+                f"A round makes {_estimate(each['per_round'])} pUSD a share before fees, "
+                f"{_estimate(each['per_round_after_fees'])} after taker fees. A side that came down alone is the "
+                "loser, because the loser's price goes to 0.</p>"
             )
         else:
             parts.append(
-                f"<h3>{escape(each['source'])}: what another project's paper bot says of "
-                f"itself</h3><p>{each['rounds']:,} "
-                f"rounds, both sides filled in {each['both']:,}, one alone in {each['one']:,}; it made "
-                f"{_money(each['profit'])} pUSD on {_money(each['cost'])} spent, by its own fill model.</p>"
+                f"<p>Another project's paper bot says of itself: {each['rounds']:,} rounds, both sides filled in "
+                f"{each['both']:,}, one alone in {each['one']:,}; it made {_money(each['profit'])} pUSD on "
+                f"{_money(each['cost'])} spent.</p>"
             )
     rows = [
         (
