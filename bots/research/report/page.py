@@ -44,7 +44,8 @@ td.number { white-space: nowrap; }
 .undecided { color: var(--open); }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: .8rem; }
 th { overflow-wrap: normal; }
-figure { margin: 0; max-width: 36rem; padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+figure { margin: 0; max-width: 36rem;
+  padding: .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 figure svg { width: 100%; height: auto; display: block; } figcaption { font-size: .85rem; color: var(--soft); }
 details { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .8rem; margin: .6rem 0;
   background: var(--card); }
