@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
+from collections import Counter, deque
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ def run_record(
     )  # fmt: skip
     console, result = make_console(), dict[str, Any]()
     with kept_warnings() as warnings, suppress(KeyboardInterrupt):
-        run_loop(_record(mirror, console, result, seconds, quiet=json))
+        run_loop(_record(mirror, console, result, seconds, warnings, quiet=json))
     # What was written is known once the mirror has stopped.
     result |= _so_far(mirror) | {"folder": str(folder), "warnings": list(warnings)}
     if json:
@@ -81,9 +81,15 @@ def run_record(
         console.print(
             f"recorded {result['lines']:,} lines, {result['bytes'] / MIB:.1f} MiB in {folder}{lost}", soft_wrap=True
         )
-        for warning in result["warnings"][-MAX_TOLD:]:
-            console.print(warning, style="yellow", soft_wrap=True)
+        _print_warnings(warnings, console)
     return 0 if result["bytes"] and not result["lost"] else 1
+
+
+def _print_warnings(warnings: deque[str], console: Console) -> None:
+    """Print the newest warnings that were not told yet."""
+    for warning in list(warnings)[-MAX_TOLD:]:
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
+    warnings.clear()
 
 
 def _check_folder(folder: Path) -> None:
@@ -96,7 +102,13 @@ def _check_folder(folder: Path) -> None:
 
 
 async def _record(
-    mirror: Mirror, console: Console, result: dict[str, Any], seconds: float | None, *, quiet: bool
+    mirror: Mirror,
+    console: Console,
+    result: dict[str, Any],
+    seconds: float | None,
+    warnings: deque[str],
+    *,
+    quiet: bool,
 ) -> None:
     moves = console.is_terminal and not console.is_dumb_terminal
     async with mirror:
@@ -106,6 +118,8 @@ async def _record(
                     with console.status("recording") if moves and not quiet else nullcontext() as status:
                         while True:
                             await asyncio.sleep(DRAW_SECONDS if moves else LINE_SECONDS)
+                            if not quiet:
+                                _print_warnings(warnings, console)
                             if status is not None:
                                 status.update(_line(mirror))
                             elif not quiet:

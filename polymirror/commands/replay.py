@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ from polymirror.journal.replay import Replay
 from polymirror.journal.serve import ReplayServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
@@ -88,10 +89,9 @@ def read_moment(option: str, text: str | None) -> float | None:
     """Read a time of day: a date and a time in UTC unless it says otherwise, or Unix seconds."""
     if text is None:
         return None
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        if isfinite(seconds := float(text)):
+            return seconds
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -125,8 +125,10 @@ def _run_journal(options: ReplayOptions, factor: float | None, bounds: tuple[flo
     console, trace, interrupted = make_console(), sha256(), True
     found = Replay(Path(options.name), tokens=options.tokens, start=bounds[0], end=bounds[1])
     states: Counter[str] = Counter()
+    unseen, step = set(options.tokens), None
     with kept_warnings(), suppress(KeyboardInterrupt), signals_wait() as look:
         for step in found.steps(speed=factor, sleep=lambda seconds: _sleep(seconds, look)):
+            unseen.difference_update(step.changed)
             for event in step.transitions:
                 if options.tokens and event.token not in options.tokens:
                     continue
@@ -148,7 +150,18 @@ def _run_journal(options: ReplayOptions, factor: float | None, bounds: tuple[flo
         print_json(summary)
     else:
         _print_journal(options.name, summary, console)
+    if not interrupted:
+        _check_part(options.name, found, unseen, empty=step is None)
     return 0
+
+
+def _check_part(name: str, found: Replay, unseen: Iterable[str], *, empty: bool) -> None:
+    """Raise PolymirrorError if nothing is in the part that was asked for: what checked nothing must not look right."""
+    if empty:
+        raise PolymirrorError(f"nothing in {name} is from that time: see 'polymirror journal check'")
+    for token in unseen:
+        if found.engine.standing(token) is None:
+            raise ConfigError("--token", token, f"one of those in {name}: see 'polymirror journal check'")
 
 
 async def _serve(options: ReplayOptions, speed: float, bounds: tuple[float | None, float | None]) -> None:

@@ -95,8 +95,10 @@ class JournalFile:
             raw.seek(end)
             reading = _Lines(_unpacker(raw))
             yield from reading
-            if reading.trouble and (last := reading.last) is not None:
-                yield Lost(last.n + 1, last.t, last.w, UNKNOWN, last.t, last.t, reading.trouble)
+            if reading.trouble:
+                last = reading.last or self.header
+                n = last.n + (reading.last is not None)
+                yield Lost(n, last.t, last.w, UNKNOWN, last.t, last.t, reading.trouble)
 
 
 class _Lines:
@@ -163,12 +165,25 @@ def open_journal(source: Path | bytes) -> JournalFile:
     with io.BytesIO(data) if path is None else path.open("rb") as raw:
         packed = raw.read(len(ZSTD)) == ZSTD
         raw.seek(0)
-        header = next(iter(_Lines(_unpacker(raw) if packed else raw, piece=HEAD_PIECE)), None)
+        reading = _Lines(_unpacker(raw) if packed else raw, piece=HEAD_PIECE)
+        header = next(iter(reading), None)
+    frames = () if path is None else _read_index(path)
+    if header is None and reading.trouble and path is not None and (named := NAME.fullmatch(path.name)):
+        # Damaged, and a journal by its name: what is missing is told, and what comes after the damage is read.
+        header = _header_by_name(named[1], int(named[2]), frames, path)
     if not isinstance(header, Header):
         raise DecodeError(name, "its first line is no header of a journal")
     if header.format > FORMAT:
         raise DecodeError(name, f"it has format {header.format}, and this version reads {FORMAT} at most: update")
-    return JournalFile(name, path, data, header, () if path is None else _read_index(path))
+    return JournalFile(name, path, data, header, frames)
+
+
+def _header_by_name(session: str, number: int, frames: tuple[Indexed, ...], path: Path) -> Header:
+    """Return a header in place of one that cannot be read: of settings and versions nothing is known."""
+    n, t, w = (frames[0].n, frames[0].t, frames[0].w) if frames else (0, 0, path.stat().st_mtime_ns)
+    return Header(
+        n=n, t=t, w=w, format=FORMAT, session=session, file=number, polymirror="", python="", seed=0, engine={}, hedge=1
+    )
 
 
 def is_journal(path: Path) -> bool:

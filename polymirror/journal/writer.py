@@ -87,8 +87,8 @@ class Writer:
         self.files: int = 0
         # Bytes of the files that are complete.
         self._complete = 0
-        # Lines that were lost for want of room, and of a disk.
-        self._refusals = self._unwritable = 0
+        # Lines that were lost for want of room, and of a disk, and that still waited for it at the end.
+        self._refusals = self._unwritable = self._left = 0
         # From here on: of the writing thread.
         self._file: JournalFile | None = None
         # Lines that were handed to the file and are not surely in it, and those that surely are not.
@@ -121,7 +121,8 @@ class Writer:
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive() and self._unwritten is None
+        self._left = len(self._queue)
+        return not self._thread.is_alive() and not self._left and self._unwritten is None
 
     def _tell_refused(self) -> None:
         """Say in the journal and to people how many lines found no room."""
@@ -141,8 +142,8 @@ class Writer:
 
     @property
     def lost(self) -> int:
-        """Lines that were lost."""
-        return self._refusals + self._unwritable
+        """Lines that were lost; those that wait for a disk are so at the end only."""
+        return self._refusals + self._unwritable + self._left
 
     # ---- The writing thread ------------------------------------------------------------------------
 
@@ -194,10 +195,9 @@ class Writer:
         check_room(self._folder, self._config.min_free_bytes)
         file.flush(now)
         self._unsure = None
-        if self._unwritten is not None:
-            again = f"recording again, in {file.path}: {self._unwritten.count} lines are lost"
-            self.troubles.append((f"{KIND} again", again))
-            self._unwritable += self._unwritten.count
+        if self._failures:
+            count = 0 if self._unwritten is None else self._unwritten.count
+            self.troubles.append((f"{KIND} again", f"recording again, in {file.path}: {count} lines are lost"))
             self._unwritten, self._failures = None, 0
         if last or file.size >= self._config.rotate_bytes or now - file.began >= self._config.rotate_seconds:
             file.close()
@@ -220,6 +220,7 @@ class Writer:
             before = self._unwritten or self._unsure
             count = self._unsure.count + (0 if self._unwritten is None else self._unwritten.count)
             self._unwritten = _Missing(before.first, self._unsure.last, count, f"the disk: {said}")
+            self._unwritable += self._unsure.count
             self._unsure = None
         self._retry_at = now + min(RETRY_CAP, RETRY_BASE * 2**self._failures)
         self._failures = min(self._failures + 1, MAX_DOUBLINGS)

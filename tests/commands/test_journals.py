@@ -134,6 +134,39 @@ def test_a_replay_has_bounds_tokens_and_a_pace(folder, capsys):
     assert "polymirror replay: " in out
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--token", "123"], "--token='123' is not allowed: it must be one of those in"),
+        (["--from", "nan"], "--from='nan' is not allowed: it must be a time such as"),
+        (["--until", "inf"], "--until='inf' is not allowed: it must be a time such as"),
+        (["--from", "2030-01-01T00:00:00"], "is from that time"),
+        (["--until", "2020-01-01T00:00:00"], "is from that time"),
+    ],
+)
+def test_a_part_in_which_there_is_nothing_is_a_mistake(options, said, folder, capsys):
+    assert run(["replay", str(folder), *options]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_what_keeps_it_from_writing_is_told_while_it_records(venue, tmp_path, capsys, monkeypatch):
+    told: list[str] = []
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("polymirror.journal.writer.check_room", full)
+    monkeypatch.setattr("polymirror.commands.journals.LINE_SECONDS", 0.2)
+    monkeypatch.setattr(
+        "polymirror.commands.journals._line", lambda _mirror: told.append(capsys.readouterr().out) or "so far"
+    )
+    assert run(["record", venue.slugs[0], "--venue", venue.base_url, "--out", str(tmp_path), "--seconds", "4"]) == 1
+    assert "No space left on device; it is tried again" in "".join(told)
+    assert " lost" in capsys.readouterr().out
+
+
 def test_transitions_are_told_as_they_come_at_a_pace(folder, capsys):
     assert run(["replay", str(folder), "--speed", "10000"]) == 0
     lines = capsys.readouterr().out.splitlines()

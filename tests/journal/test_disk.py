@@ -211,6 +211,43 @@ def test_room_is_left_to_others(tmp_path, monkeypatch):
     assert journal_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("room", [0, 30_000])
+def test_what_a_disk_that_stays_full_did_not_take_is_lost_and_said_so(room, tmp_path, monkeypatch):
+    full = Disk(10**9)
+    monkeypatch.setattr(disk.os, "write", full.write)
+    writer = writer_in(tmp_path)
+    full.room = room
+    writer.start()
+    n = 0
+    while not writer.troubles:
+        writer.put(line(n, os.urandom(500).hex()))
+        n += 1
+        time.sleep(0.001)
+        assert n < 100_000
+    while_full = writer.lost
+    writer.put(line(n))
+    assert not writer.close(PATIENCE)
+    kept = len(numbers(all_lines(tmp_path))) if room else 0
+    assert writer.lost >= n + 1 - kept > 0
+    assert while_full > 0 or not room
+
+
+def test_a_second_trouble_is_told_although_the_first_one_lost_nothing(tmp_path, monkeypatch):
+    free = [0]
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, free[0]))
+    writer = writer_in(tmp_path, min_free_bytes=1)
+    writer.start()
+    for trouble in (1, 2):
+        writer.put(line(trouble))
+        wait_until(lambda: [kind for kind, _ in writer.troubles].count("journal") == trouble)  # noqa: B023 - at once
+        free[0] = 10**9
+        writer._retry_at = 0.0
+        writer.put(line(trouble + 10))
+        wait_until(lambda: [kind for kind, _ in writer.troubles].count("journal again") == trouble)  # noqa: B023
+        free[0] = 0
+    writer.close(PATIENCE)
+
+
 def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path):
     aim = tmp_path / "aim"
     aim.write_text("untouched")
@@ -289,6 +326,26 @@ def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path, monkeypatch)
     # The end is torn.
     path.write_bytes(whole[: frames[-1].at + 100])
     assert [each for each in all_lines(tmp_path) if not isinstance(each, Lost)] == before[: len(all_lines(tmp_path))]
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_file_whose_beginning_is_damaged_is_missed_and_the_rest_of_it_is_read(indexed, tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
+    record(tmp_path, seconds=10)
+    (path,) = journal_files(tmp_path)
+    before, frames = all_lines(tmp_path), open_journal(path).frames
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20] + bytes([whole[20] ^ 255]) + whole[21:])
+    if not indexed:
+        index_of(path).unlink()
+    lost, *rest = all_lines(tmp_path)
+    assert isinstance(lost, Lost)
+    assert "damaged" in lost.why
+    assert rest == (before[frames[0].lines :] if indexed else [])
+    replay = Replay(tmp_path)
+    for _ in replay.steps():
+        pass
+    assert (replay.exact, replay.lost) == (False, frames[0].lines if indexed else 1)
 
 
 @pytest.mark.parametrize("folder", ["", 5, b"x"])
