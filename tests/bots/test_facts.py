@@ -139,6 +139,7 @@ def learned(first, described, joined):
             dealer=None,
             tally=RunStats(),
             tell=told.append,
+            page=None,
         )
         await worker._learn_terms(services, Round(window(), market=first))
         return worker._terms.get(MARKET.slug)

@@ -19,7 +19,7 @@ from attrs import evolve
 
 from polymirror.core.checksum import Constants as CoreConstants
 from polymirror.core.checksum import Dialect
-from polymirror.core.effects import FetchBooks
+from polymirror.core.effects import FetchBooks, OpenSocket
 from polymirror.core.hashing import Explained, MarketHash
 from polymirror.core.messages import Malformed, decode_books, decode_frame
 from polymirror.errors import DecodeError, NotLive
@@ -300,6 +300,8 @@ class Damaged(Played):
             for effect in effects:
                 if isinstance(effect, FetchBooks):
                     self._answer(effect)
+                elif isinstance(effect, OpenSocket):
+                    self.engine.connected(effect.socket, self._now)
         self.transitions += [each for each in self.engine.events() if hasattr(each, "old")]
 
     def _answer(self, effect: FetchBooks) -> None:

@@ -17,7 +17,7 @@ import sys
 
 @pytest.fixture(autouse=True)
 def without(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'uvicorn', None)
+    monkeypatch.setitem(sys.modules, 'polymirror.serving.server', None)
 
 @pytest.mark.polymirror(loopback=True)
 async def test_one(without, venue):

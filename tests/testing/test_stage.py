@@ -138,7 +138,7 @@ def test_over_sockets_the_same_scene_runs_on_real_time() -> None:
 
 
 def test_loopback_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "polymirror.serving.server", None)
     with pytest.raises(MissingExtra, match=r"pip install 'polymirror\[simulator\]'"), Stage(StageConfig(loopback=True)):
         pass
 
