@@ -52,4 +52,8 @@ def run_export(
         console = make_console()
         for name, count in written.items():
             console.print(f"{count:>12,}  {name}", soft_wrap=True)
+        if replay.lost:
+            console.print(f"{replay.lost:,} lines are missing: see 'polymirror journal check'", style="yellow")
+    if not any(written.values()):
+        raise PolymirrorError(f"nothing in {folder} is of that time and these tokens: see 'polymirror journal check'")
     return 0

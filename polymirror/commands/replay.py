@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from math import isfinite
@@ -168,7 +168,12 @@ async def _serve(options: ReplayOptions, speed: float, bounds: tuple[float | Non
     """Serve a recording until Ctrl-C."""
     console = make_console()
     server = ReplayServer(options.name, speed=speed, start=bounds[0], end=bounds[1], port=options.port)
-    async with server:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(server)
+        except OSError as error:
+            said = f"cannot listen: {error.strerror or error}; choose another --port, or 0"
+            raise PolymirrorError(said) from error
         slugs = [market.slug for market in server.markets]
         if options.json:
             tokens = {market.slug: market.tokens for market in server.markets}

@@ -128,6 +128,8 @@ class Replay:
             raise ConfigError("speed", speed, "a number above 0")
         pace = None if speed is None else _Pace(speed, sleep, clock)
         for session in self.sessions:
+            if pace is not None:
+                pace.begin()
             if self._start is not None and session.over_before(self._start):
                 continue
             for step in self._of_session(session):
@@ -136,7 +138,7 @@ class Replay:
                 if self._start is not None and step.wall < self._start:
                     continue
                 if pace is not None:
-                    pace.wait_for(step.wall)
+                    pace.wait_for(step.at)
                 yield step
 
     def _of_session(self, session: Session) -> Iterator[ReplayStep]:
@@ -144,10 +146,10 @@ class Replay:
         player: Player | Primed
         if session.whole and first == BEGINNING:
             player = Player(session.header)
-            lines = _numbered(session.lines(), 0)
+            lines = numbered(session.lines(), 0)
         else:
             player, self.exact = Primed(session.header), False
-            lines = chain(session.whole_books(older), _numbered(session.lines(first), None))
+            lines = chain(session.whole_books(older), numbered(session.lines(first), None))
         self._player = player
         for line in lines:
             if isinstance(line, Header):
@@ -184,7 +186,7 @@ class Replay:
         return ReplayStep(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
 
 
-def _numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:
+def numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:
     """Yield lines, and before each jump of their numbers a line that says what is missing."""
     for line in lines:
         if isinstance(line, Lost):
@@ -197,7 +199,7 @@ def _numbered(lines: Iterable[Line], expected: int | None) -> Iterator[Line]:
 
 
 class _Pace:
-    """Keeps the distances between steps."""
+    """Keeps the distances between the steps of each session, by the mirror's clock: the time of day may be set."""
 
     def __init__(self, speed: float, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
         self._speed = speed
@@ -205,10 +207,15 @@ class _Pace:
         self._clock = clock
         self._began: tuple[float, float] | None = None
 
-    def wait_for(self, wall: float) -> None:
+    def begin(self) -> None:
+        """Begin with a session: each has a clock of its own."""
+        self._began = None
+
+    def wait_for(self, at: float) -> None:
+        """Wait until a step is due."""
         now = self._clock()
         if self._began is None:
-            self._began = (wall, now)
-        due = self._began[1] + (wall - self._began[0]) / self._speed
+            self._began = (at, now)
+        due = self._began[1] + (at - self._began[0]) / self._speed
         if due > now:
             self._sleep(due - now)

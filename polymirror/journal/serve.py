@@ -18,12 +18,13 @@ import msgspec
 from polymirror.config import Endpoints
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.messages import PriceChange, Snapshot, book_text, decode_frame
-from polymirror.errors import MissingExtra, PolymirrorError
+from polymirror.errors import ConfigError, MissingExtra, PolymirrorError
 from polymirror.journal.foreign import open_recording
-from polymirror.journal.format import Book, Heard, Used, unpack
+from polymirror.journal.format import Book, Heard, Lost, Used, seconds_of, unpack
 from polymirror.journal.frames import FrameReplay, open_envelope
 from polymirror.journal.player import decimal_in
 from polymirror.journal.reader import is_journal, sessions
+from polymirror.journal.replay import numbered
 from polymirror.journal.stage import Listed, Stage, listed_in
 from polymirror.serving.addresses import LOOPBACK
 from polymirror.serving.guard import Guard
@@ -47,7 +48,8 @@ class ReplayServer:
 
     ``speed`` is how many times as fast as it was; ``start`` and ``end`` are Unix seconds of a part of it; ``port`` 0
     means any free one; ``clock`` gives seconds. Raises what reading it raises, PolymirrorError if there is no market in
-    it, MissingExtra without the extra, and OSError when the port is taken.
+    it or no frame before the end, ConfigError for an end before the start, MissingExtra without the extra, and OSError
+    when the port is taken.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class ReplayServer:
         port: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if start is not None and end is not None and end <= start:
+            raise ConfigError("end", end, f"after the start, {start}")
         path = Path(source)
         journal = path.is_dir() or is_journal(path)
         markets = _markets_of_journal(path) if journal else _markets_of_recording(str(source))
@@ -69,6 +73,8 @@ class ReplayServer:
         if end is not None:
             frames = takewhile(lambda frame: frame[0] <= end * 1000, frames)
         self._stage = Stage(frames, markets)
+        if self._stage.over:
+            raise PolymirrorError(f"no frame of {source} is from that time, so there is nothing to serve")
         # What is older than the start is played at once, so that there are books.
         self._base_ms = self._stage.now_ms if start is None else max(self._stage.now_ms, int(start * 1000))
         self._speed = speed
@@ -222,11 +228,20 @@ def _markets_of_journal(path: Path) -> dict[str, Listed]:
 def _frames_of_journal(path: Path) -> Iterator[tuple[int, str]]:
     last = 0
     for session in sessions(path):
-        for line in session.lines():
+        # Distances are those of the mirror's clock: the time of day may have been set while it recorded.
+        wall = session.header.w / 1e9 - seconds_of(session.header.t)
+        # Tokens whose book was recorded whole since a gap, in which the venue may have told any; None: there was none.
+        whole: set[str] | None = None if session.whole else set()
+        for line in numbered(session.lines(), 0 if session.whole else None):
+            if isinstance(line, Lost):
+                whole = set()
+            elif isinstance(line, Book) and whole is not None and line.token not in whole:
+                whole.add(line.token)
+                yield last, f"[{line.data}]"
             # The second connection of a hedged socket says the same again.
-            if isinstance(line, Heard) and not line.lane:
+            elif isinstance(line, Heard) and not line.lane:
                 data = unpack(line.data, line.form)
-                last = max(last, line.w // 1_000_000)
+                last = max(last, int((wall + seconds_of(line.t)) * 1000))
                 yield last, data if isinstance(data, str) else data.decode("utf-8", "replace")
 
 

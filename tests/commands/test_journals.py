@@ -176,6 +176,14 @@ def test_transitions_are_told_as_they_come_at_a_pace(folder, capsys):
     assert Path(folder).is_dir()
 
 
+def test_a_port_that_is_taken_is_a_mistake(folder, venue, capsys):
+    port = venue.base_url.rpartition(":")[2]
+    assert run(["replay", str(folder), "--serve", "--port", port]) == 2
+    err = capsys.readouterr().err
+    assert "cannot listen: Address already in use" in err
+    assert err.count("\n") == 1
+
+
 def test_a_journal_is_served_until_it_is_ended(folder):
     command = [sys.executable, "-m", "polymirror", "replay", str(folder), "--serve", "--json"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603 - ours

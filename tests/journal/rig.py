@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from hashlib import sha256
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from attrs import asdict
+from msgspec.structs import replace
 
 from polymirror import JournalConfig, Mirror, MirrorConfig
 from polymirror.config import EngineConfig
 from polymirror.core.events import Transition
-from polymirror.journal.format import FORMAT, Header
+from polymirror.journal.disk import pack_lines
+from polymirror.journal.format import FORMAT, Book, Header, Heard, Lost, Used
 from polymirror.journal.recorder import RecordingEngine
 from polymirror.simulator import Exchange, ExchangeConfig, FlowConfig, make_faults
 from polymirror.simulator.virtual import NetworkConfig, VirtualVenue, run_virtual
@@ -119,6 +122,25 @@ def header_of(config: EngineConfig, seed: int = 7, **changes: Any) -> Header:
         n=0, t=0, w=0, format=FORMAT, session="20260101T000000Z-abcdef", file=1, polymirror="0", python="3",
         seed=seed, engine=asdict(config), **changes,
     )  # fmt: skip
+
+
+def with_a_gap(exchange: OneMarket) -> bytes:
+    """A journal in which a change is missing, and both books were recorded whole afterwards."""
+    second = 10**9
+    texts = [exchange.opening_book(token) for token in exchange.tokens]
+    texts.append(exchange.change("BUY", "0.31", "7", at=exchange.at + 1000))
+    exchange.change("BUY", "0.32", "8", at=exchange.at + 1000)
+    books = [exchange.opening_book(token) for token in exchange.tokens]
+    texts.append(exchange.change("BUY", "0.33", "9", at=exchange.at + 1000))
+    heard = [Heard(n, n * second, n * second, 1, json.dumps(text)) for n, text in enumerate(texts, 1)]
+    missing = Lost(4, 4 * second, 4 * second, 1, 4 * second, 4 * second, "the disk")
+    whole = [
+        Book(n, 5 * second, 5 * second, token, json.dumps(book))
+        for n, (token, book) in enumerate(zip(exchange.tokens, books, strict=True), 5)
+    ]
+    last = replace(heard[-1], n=7, t=6 * second, w=6 * second)
+    track = Used(0, 0, 0, "track", exchange.market, tuple(exchange.tokens))
+    return pack_lines([header_of(CONFIG), track, *heard[:-1], missing, *whole, last])
 
 
 class RecordedRig(Rig):

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from polymirror.commands.app import run
+from polymirror.core.units import parse_price, parse_size
 from polymirror.errors import DecodeError, MissingExtra
 from polymirror.journal.export.hftbacktest import BUY, EXCHANGE, LOCAL, read_hftbacktest, write_hftbacktest
 from polymirror.journal.export.parquet import TABLES, read_parquet, write_parquet
@@ -18,7 +19,8 @@ from polymirror.journal.export.rows import Books, Delta, Proven, TradeRow, Whole
 from polymirror.journal.export.tardis import COLUMNS, read_tardis, write_tardis
 from polymirror.journal.reader import sessions
 from polymirror.journal.replay import Replay
-from tests.journal.rig import record
+from tests.core.builders import Exchange
+from tests.journal.rig import record, with_a_gap
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,26 @@ def test_books_put_together_from_the_rows_are_those_of_the_replay(folder):
             assert row.best_bid_e4 == max(books.bids[row.token])
             compared += 1
     assert compared > 100
+
+
+def test_after_a_gap_books_are_those_that_were_recorded_whole():
+    exchange, books = Exchange(), Books()
+    for row in rows_of(Replay(with_a_gap(exchange))):
+        books.take(row)
+    for token in exchange.tokens:
+        content = exchange.content(token)
+        assert books.bids[token] == {parse_price(b["price"]): parse_size(b["size"]) for b in content["bids"]}
+        assert books.asks[token] == {parse_price(b["price"]): parse_size(b["size"]) for b in content["asks"]}
+
+
+def test_an_export_says_what_is_missing_and_that_there_is_nothing(tmp_path, capsys):
+    path = tmp_path / "20260101T000000Z-abcdef-00001.jsonl.zst"
+    path.write_bytes(with_a_gap(Exchange()))
+    options = ["journal", "export", str(path), "--to", "tardis", "--out", str(tmp_path / "out")]
+    assert run(options) == 0
+    assert "1 lines are missing" in capsys.readouterr().out
+    assert run([*options, "--token", "123"]) == 2
+    assert "is of that time and these tokens" in capsys.readouterr().err
 
 
 def test_parquet_is_read_back_equal(rows, tmp_path):

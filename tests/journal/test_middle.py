@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from polymirror import BookState, ConfigError, UnknownToken
+from polymirror import BookState, ConfigError, MirrorConfig, UnknownToken
 from polymirror.errors import DecodeError, PolymirrorError
 from polymirror.journal.disk import journal_files, pack_lines
-from polymirror.journal.format import Book, Header, Heard, Lost, read_line, write_lines
+from polymirror.journal.format import Book, Header, Heard, Lost, Ticked, read_line, write_lines
 from polymirror.journal.reader import open_journal, sessions
 from polymirror.journal.replay import Replay
 from tests.core.builders import START, Exchange, shown, truth
@@ -97,6 +97,20 @@ def test_the_pace_is_kept_and_can_be_sped_up(folder):
         assert 9 / speed < now[0] <= 10 / speed
     with pytest.raises(ConfigError, match="above 0"):
         next(replay.steps(speed=0))
+
+
+def test_the_pace_is_that_of_the_mirrors_clock_though_the_time_of_day_was_set():
+    second, day = 10**9, 86_400 * 10**9
+    header = header_of(MirrorConfig().engine)
+    ticks = [Ticked(n, n * second, n * second + (day if 3 <= n < 6 else 0)) for n in range(9)]
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    steps = list(Replay(pack_lines([header, *ticks])).steps(speed=1, sleep=sleep, clock=lambda: now[0]))
+    assert len(steps) == len(ticks)
+    assert now[0] == 8.0
 
 
 def test_without_its_first_file_a_session_is_replayed_from_the_next(folder, tmp_path):

@@ -8,13 +8,15 @@ import json
 import httpx
 import pytest
 
-from polymirror import Mirror
+from polymirror import ConfigError, Mirror, MirrorConfig
 from polymirror.core.messages import decode_frame
 from polymirror.errors import PolymirrorError
+from polymirror.journal.disk import pack_lines
+from polymirror.journal.format import Heard, Used
 from polymirror.journal.serve import ReplayServer
 from polymirror.journal.stage import Stage, listed_in
 from tests.core.builders import START, Exchange
-from tests.journal.rig import record
+from tests.journal.rig import header_of, record, with_a_gap
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +74,57 @@ async def test_a_recording_of_a_busy_market_is_served_to_our_own_mirror(corpus):
     assert totals.states == {"LIVE": 4}
     assert totals.frames > 4_000
     assert totals.proofs["hash"]["match"] > 5_000
+
+
+async def test_frames_come_at_their_distances_though_the_time_of_day_was_set(tmp_path):
+    exchange, header = Exchange(), header_of(MirrorConfig().engine)
+    second, day = 10**9, 86_400 * 10**9
+    texts = [exchange.opening_book(token) for token in exchange.tokens]
+    texts += [exchange.change("BUY", f"0.3{n}", str(n), at=START + 1000 * n) for n in range(1, 5)]
+    frames = [
+        Heard(n, n * second, n * second + (day if n == 3 else 0), 1, json.dumps(text)) for n, text in enumerate(texts)
+    ]
+    path = tmp_path / "20260101T000000Z-abcdef-00001.jsonl.zst"
+    track = Used(0, 0, 0, "track", exchange.market, tuple(exchange.tokens))
+    path.write_bytes(pack_lines([header, track, *frames]))
+    now = [0.0]
+    async with (
+        ReplayServer(path, clock=lambda: now[0]) as server,
+        httpx.AsyncClient(base_url=server.base_url) as client,
+    ):
+        assert (await client.get("/time")).status_code == 200
+        now[0] = 4.5
+        assert (await client.get("/time")).status_code == 200
+        assert not server.over
+        now[0] = 5.0
+        assert (await client.get("/time")).status_code == 200
+        assert server.over
+
+
+async def test_after_a_gap_books_are_served_as_they_were_recorded_whole(tmp_path):
+    exchange = Exchange()
+    path = tmp_path / "20260101T000000Z-abcdef-00001.jsonl.zst"
+    path.write_bytes(with_a_gap(exchange))
+    now = [0.0]
+    async with (
+        ReplayServer(path, clock=lambda: now[0]) as server,
+        httpx.AsyncClient(base_url=server.base_url) as client,
+    ):
+        assert (await client.get("/time")).status_code == 200
+        now[0] = 60.0
+        for token in exchange.tokens:
+            book = (await client.get("/book", params={"token_id": token})).json()
+            assert book["bids"] == exchange.content(token)["bids"]
+            assert book["asks"] == exchange.content(token)["asks"]
+
+
+def test_a_part_in_which_there_is_nothing_is_not_served(tmp_path):
+    path = tmp_path / "recording.jsonl"
+    path.write_text(json.dumps(Exchange().opening_book("11")))
+    with pytest.raises(ConfigError, match="after the start"):
+        ReplayServer(path, start=2.0, end=1.0)
+    with pytest.raises(PolymirrorError, match="is from that time"):
+        ReplayServer(path, end=1.0)
 
 
 async def test_the_services_answer_as_the_venue_does(tmp_path):

@@ -13,7 +13,7 @@ from polymirror.core.messages import PriceChange, Snapshot, Trade, decode_frame
 from polymirror.core.states import BookState
 from polymirror.core.units import PRICES, parse_size
 from polymirror.errors import UnitError
-from polymirror.journal.format import Book, Heard, unpack
+from polymirror.journal.format import Book, Heard, Lost, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +88,11 @@ def rows_of(replay: Replay) -> Iterator[Row]:
                     if isinstance(row, Whole):
                         seen.add(row.token)
                     yield row
+        elif isinstance(line, Lost):
+            # What was missed may have changed any book.
+            seen.clear()
         elif isinstance(line, Book) and line.token not in seen:
-            # Where a replay begins in the middle, nobody else has told it.
+            # Where a replay begins in the middle, and after a gap, nobody else has told it.
             seen.add(line.token)
             yield from (row for message in decode_frame(line.data) for row in _said(message, line.w))
         yield from _proven(replay, step)
