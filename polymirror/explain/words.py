@@ -17,7 +17,7 @@ from polymirror.explain.reading import Reading
 from polymirror.explain.timeline import Band, Row, bands, timeline
 from polymirror.explain.wire import Change, Note, Odd, Whole, read
 from polymirror.harmless import harmless
-from polymirror.journal.format import Header, Incident, seconds_of
+from polymirror.journal.format import Header, Incident, Lost, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +112,7 @@ def explain(lines: Iterable[Line]) -> Explanation:
     reading.run(kept)
     finding, healed = find(reading), healing(reading)
     teller = _Teller(reading, incident)
-    words = teller.words(finding, healed)
+    words = [*teller.words(finding, healed), *_torn(incident, kept)]
     shown = {each.token: each for each in incident.after}
     return Explanation(
         teller.name, incident.reason, finding.kind, finding.token, teller.clock(teller.began), tuple(words),
@@ -126,6 +126,14 @@ def explain(lines: Iterable[Line]) -> Explanation:
             "python": header.python, "seed": header.seed, "session": header.session, "engine": header.engine,
         },
     )  # fmt: skip
+
+
+def _torn(incident: Incident, kept: Iterable[Line]) -> list[str]:
+    """Return a sentence if the end of a bundle is not there."""
+    missing = incident.last - max(line.n for line in kept if not isinstance(line, Lost))
+    if missing <= 0:
+        return []
+    return [f"The file is cut or damaged: its last {missing:,} lines are missing, and what they would have said."]
 
 
 def _last(finding: Finding) -> Statement | None:

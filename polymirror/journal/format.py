@@ -249,6 +249,8 @@ class Incident(_Line, tag="incident", kw_only=True):
     """Reads of the market's books that were refused meanwhile."""
     skipped: int = 0
     """Incidents of the mirror so far of which no bundle was made, since there were too many."""
+    last: int = 0
+    """The number of the bundle's last line; 0: not told."""
     before: tuple[Shown, ...] = ()
     after: tuple[Shown, ...] = ()
 

@@ -120,6 +120,15 @@ def test_the_page_stands_alone_and_shows_no_text_as_markup(lines, bundle, tmp_pa
     assert "\u202e" not in text
 
 
+def test_a_bundle_of_which_the_end_is_missing_says_so(lines, tmp_path, capsys):
+    assert not any("cut or damaged" in each for each in explain(lines).words)
+    assert explain(lines[:-7]).words[-1].startswith("The file is cut or damaged: its last 7 lines are missing")
+    torn = tmp_path / "torn.jsonl"
+    torn.write_bytes(write_lines(lines)[:-20])
+    assert command(["explain", str(torn)]) == 0
+    assert "The file is cut or damaged" in capsys.readouterr().out
+
+
 def test_lines_that_nobody_wrote_end_in_no_crash(lines):
     """Whatever is cut out of a bundle, something is said about it."""
     for gone in range(2, len(lines), 60):

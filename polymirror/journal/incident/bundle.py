@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from polymirror.journal.format import Answered, Asked, Body, Heard, Lost, Sent, Used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from polymirror.journal.format import Incident, Line
 
@@ -24,11 +24,11 @@ MAX_ODD: Final = 64 * 1024
 _parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def lines_of(header: Line, incident: Incident, lines: Iterable[Line], *, cut: bool) -> Iterator[Line]:
+def lines_of(header: Line, incident: Incident, lines: Sequence[Line], *, cut: bool) -> Iterator[Line]:
     """Yield the lines of a bundle, numbered anew: what is missing for other markets is no gap."""
     n = 0
     yield replace(header, n=n)
-    yield replace(incident, n=n)
+    yield replace(incident, n=n, last=len(lines) + (cut and len(lines) > 0))
     names = (incident.market, *incident.tokens)
     for line in lines:
         n += 1
