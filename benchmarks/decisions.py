@@ -54,7 +54,7 @@ class Watch:
     def consider(self, worker: Any, each: Round) -> str:
         """Decide as ever, and note how long ago the price came if it is the first decision about it."""
         if self._writer is None:
-            self._writer = asyncio.ensure_future(self._write(worker._dealer.ledger))  # noqa: SLF001 - the bot's own
+            self._writer = asyncio.ensure_future(self._write(worker._manager.ledger))  # noqa: SLF001 - the bot's own
         quiet: str = self._decide(worker, each)
         now = time.monotonic()
         tick = worker._oracle.buffer.latest(worker.asset, worker._strategy.kind)  # noqa: SLF001 - what it rested on

@@ -25,7 +25,7 @@ from bots.common.ledger.account import Account
 from bots.common.money.pairs import can_trade, prices_with_fee, size_pair
 from bots.common.money.sizing import SizeLimits
 from bots.common.orders.intents import Group, Intent, Terms
-from bots.pair_cost.engine import Desk, PairEngine
+from bots.pair_cost.engine import PairEngine, Shared
 from bots.pair_cost.strategy import PairSettings
 from bots.supervisor.turns import Turns, TurnSettings
 from polymirror.config import MirrorConfig
@@ -81,7 +81,7 @@ def measure(mirror: Mirror) -> dict[str, float]:
             can_trade(costs, limit, first, second)
     tick = (time.perf_counter() - began) / (ROUNDS * len(tops))
 
-    engines = [PairEngine(market, _terms(market), _desk(mirror)) for market in mirror.markets]
+    engines = [PairEngine(market, _terms(market), _shared(mirror)) for market in mirror.markets]
     looks = [_timed(engine.look) for _ in range(5) for engine in engines]
 
     decisions, groups = [], []
@@ -126,10 +126,10 @@ def _terms(market: Any) -> Terms:
     return terms
 
 
-def _desk(mirror: Mirror) -> Desk:
-    dealer: Any = SimpleNamespace(account=Account(), under_way=0, is_taken=lambda _: False, enter=lambda *_: False)
-    return Desk(
-        settings=PairSettings(), mirror=mirror, dealer=dealer, turns=Turns(TurnSettings()), counts=Counter(),
+def _shared(mirror: Mirror) -> Shared:
+    manager: Any = SimpleNamespace(account=Account(), under_way=0, is_taken=lambda _: False, enter=lambda *_: False)
+    return Shared(
+        settings=PairSettings(), mirror=mirror, manager=manager, turns=Turns(TurnSettings()), counts=Counter(),
         clock=time.monotonic, tell=lambda _: None, is_over=lambda: False,
     )  # fmt: skip
 

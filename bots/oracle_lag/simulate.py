@@ -57,7 +57,7 @@ def simulate(
     length = int(rounds / len(settings.assets) / sum(1 / each for each in windows))
 
     async def play() -> dict[str, Any]:
-        tally = RunStats(limit=rounds, since_ms=start_ms + EARLY_MS)
+        stats = RunStats(limit=rounds, since_ms=start_ms + EARLY_MS)
         config = RoundsConfig(assets=settings.assets, window_s=windows[0], more_windows_s=tuple(windows[1:]))
         stage = Stage.build(seed, config, start_ms=start_ms, storm=storm)
 
@@ -78,7 +78,7 @@ def simulate(
                 look_on=tell,
                 rng=rng,
             )
-            return await Bot(plan_of(settings), world, tally).run()
+            return await Bot(plan_of(settings), world, stats).run()
 
         async with stage.venue:
             found, killed = await live_and_die(live, kills=kills, seed=seed, within=length, kept=kept)

@@ -9,7 +9,7 @@ from attrs import frozen
 from bots.common.ledger.groups import summarise
 from bots.common.money.pairs import lone_cost, paired
 from bots.common.operate.app import World
-from bots.pair_cost.engine import Desk, PairEngine
+from bots.pair_cost.engine import PairEngine, Shared
 from bots.supervisor.fleet import Fleet, FleetPlan
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ class PairPlan(FleetPlan):
 class PairBot(Fleet[PairPlan, World]):
     """One bot. :meth:`run` may be called once."""
 
-    def engine(self, market: Market, terms: Terms, mirror: Mirror, dealer: OrderManager) -> PairEngine:
+    def engine(self, market: Market, terms: Terms, mirror: Mirror, manager: OrderManager) -> PairEngine:
         """Make the engine of a market."""
-        desk = Desk(
+        shared = Shared(
             settings=self.plan.pair,
             mirror=mirror,
-            dealer=dealer,
+            manager=manager,
             turns=self.turns,
             counts=self.counts,
             clock=self.world.network.monotonic,
             tell=self.warn,
             is_over=lambda: bool(self.plan.until_ms) and self.ledger.now_ms() >= self.plan.until_ms,
         )
-        return PairEngine(market, terms, desk)
+        return PairEngine(market, terms, shared)
 
     def summary(self) -> dict[str, Any]:
         """Sum up what was done until now, by the ledger's rows: what earlier runs did is in it."""

@@ -47,12 +47,12 @@ _REFUSED: Final = {Cost.NO_OFFER: NoSize.NO_ASKS, Cost.TOO_SMALL: NoSize.TOO_SMA
 
 
 @frozen(kw_only=True)
-class Desk:
+class Shared:
     """What the engines of all markets share."""
 
     settings: PairSettings
     mirror: Mirror
-    dealer: OrderManager
+    manager: OrderManager
     turns: Turns
     counts: Counter[str]
     clock: Callable[[], float]
@@ -65,14 +65,14 @@ class Desk:
 class PairEngine:
     """Trades the pair of one market."""
 
-    def __init__(self, market: Market, terms: Terms, desk: Desk) -> None:
+    def __init__(self, market: Market, terms: Terms, shared: Shared) -> None:
         self.market = market
         self._terms = terms
-        self._desk = desk
+        self._shared = shared
         first, second = market.token_ids
         self._tokens = first, second
         self._costs = prices_with_fee(terms.fee)
-        self._limit_e8 = desk.settings.limit_e8
+        self._limit_e8 = shared.settings.limit_e8
         # Since when shares are held without a counterpart, monotonic; None while none are.
         self._alone_since: float | None = None
         self._way = Way.WAIT
@@ -84,7 +84,7 @@ class PairEngine:
         """Look after each change and once a second, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_always(), name=f"{self.market.slug} clock")
-            async for _ in self._desk.mirror.updates(*self._tokens):
+            async for _ in self._shared.mirror.updates(*self._tokens):
                 self.look()
 
     async def _look_always(self) -> None:
@@ -101,22 +101,22 @@ class PairEngine:
         """Wait longer after each order that traded nothing."""
         if result.traded:
             self._failures = 0
-            self._desk.counts["unwound"] += order.side is Side.SELL
-            self._desk.counts["hedged"] += order.side is Side.BUY and order.tif is TimeInForce.FAK
+            self._shared.counts["unwound"] += order.side is Side.SELL
+            self._shared.counts["hedged"] += order.side is Side.BUY and order.tif is TimeInForce.FAK
         elif result.outcome is not Outcome.UNKNOWN:
             self._failures = min(self._failures + 1, 16)
-            self._not_before = self._desk.clock() + min(2.0 ** (self._failures - 1), LONGEST_WAIT)
+            self._not_before = self._shared.clock() + min(2.0 ** (self._failures - 1), LONGEST_WAIT)
 
     def look(self) -> None:
         """Look at both tops; trade if a pair, or what is held, is worth it. It waits for nothing."""
-        desk, positions = self._desk, self._desk.dealer.account.positions
+        shared, positions = self._shared, self._shared.manager.account.positions
         held, other = positions.get(self._tokens[0]), positions.get(self._tokens[1])
         uneven = EXACT.subtract(ZERO if held is None else held.shares, ZERO if other is None else other.shares)
-        alone = abs(uneven) > desk.settings.hedge_tolerance
+        alone = abs(uneven) > shared.settings.hedge_tolerance
         if not alone:
             self._alone_since = None
         try:
-            tops = desk.mirror.top(self._tokens[0]), desk.mirror.top(self._tokens[1])
+            tops = shared.mirror.top(self._tokens[0]), shared.mirror.top(self._tokens[1])
         except NotLive:
             return
         asks = [0 if top.best_ask is None else top.best_ask.price_e4 for top in tops]
@@ -128,25 +128,25 @@ class PairEngine:
             self._mend(which, abs(uneven), 0 if bid is None else bid.price_e4, ask)
         elif can_trade(self._costs, self._limit_e8, *asks):
             self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self.size_pair))
-        elif desk.settings.sequential and (first := begin_alone(desk.settings, self._costs, *asks)) is not None:
+        elif shared.settings.sequential and (first := begin_alone(shared.settings, self._costs, *asks)) is not None:
             size = partial(self._size_first, asks[first])
             self._begin(Intent(terms=self._terms, tokens=(self._tokens[first],), size=size))
 
     def _begin(self, intent: Intent) -> None:
         """Begin a pair, if it is this market's turn."""
-        desk, market, now = self._desk, self.market.condition_id, self._desk.clock()
-        if desk.is_over():
+        shared, market, now = self._shared, self.market.condition_id, self._shared.clock()
+        if shared.is_over():
             return
-        desk.counts["seen"] += 1
+        shared.counts["seen"] += 1
         # What could be left alone has its budget: while that is used up no new leg is risked.
-        over = self._alone_cost() > desk.settings.max_one_legged
-        if now < self._not_before or over or desk.dealer.is_taken(market):
-            desk.counts["waits for its budget" if over else "waits"] += 1
+        over = self._alone_cost() > shared.settings.max_one_legged
+        if now < self._not_before or over or shared.manager.is_taken(market):
+            shared.counts["waits for its budget" if over else "waits"] += 1
             return
-        if why := desk.turns.refuse(market, now, desk.dealer.under_way):
-            desk.counts[f"waits for its {why}"] += 1
-        elif desk.dealer.enter(desk.mirror, intent):
-            desk.turns.take(market, now)
+        if why := shared.turns.refuse(market, now, shared.manager.under_way):
+            shared.counts[f"waits for its {why}"] += 1
+        elif shared.manager.enter(shared.mirror, intent):
+            shared.turns.take(market, now)
 
     # ---- Sizes, on leased books ----------------------------------------------------------------------
 
@@ -156,8 +156,10 @@ class PairEngine:
         tick = first.tick_size_e4
         if tick is None or tick != second.tick_size_e4:
             return SizeRefusal(NoSize.NO_TICK, first.token[:12])
-        most = min(limits.max_money, self._desk.turns.left(self._desk.dealer.account, self.market.condition_id) / 2)
-        limits_here = self._desk.settings.limits(limits.min_shares, most)
+        most = min(
+            limits.max_money, self._shared.turns.left(self._shared.manager.account, self.market.condition_id) / 2
+        )
+        limits_here = self._shared.settings.limits(limits.min_shares, most)
         found = size_pair(limits_here, self._costs, (first.levels, second.levels), tick)
         if isinstance(found, Cost):
             return SizeRefusal(_REFUSED.get(found, NoSize.TOO_DEAR), found.value)
@@ -170,9 +172,9 @@ class PairEngine:
 
     def _size_first(self, limit_e4: int, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
         """One after the other: as much of the first token as may be held alone."""
-        (view,), settings, price = views, self._desk.settings, price_of(limit_e4)
+        (view,), settings, price = views, self._shared.settings, price_of(limit_e4)
         # What is under way may be held alone as well.
-        under_way = sum((begun.reserve for begun in self._desk.dealer.account.open.values()), ZERO)
+        under_way = sum((begun.reserve for begun in self._shared.manager.account.open.values()), ZERO)
         budget = settings.max_one_legged - self._alone_cost() - under_way
         money = floor_to(min(limits.max_money, budget, settings.max_shares * price) * Decimal("0.9"), MONEY_STEP)
         if view.tick_size is None or money < max(limits.min_money, limits.min_shares * price):
@@ -183,29 +185,29 @@ class PairEngine:
     # ---- Half a pair ---------------------------------------------------------------------------------
 
     def _mend(self, which: int, shares: Decimal, bid_e4: int, ask_e4: int) -> None:
-        desk, now, market = self._desk, self._desk.clock(), self.market.condition_id
+        shared, now, market = self._shared, self._shared.clock(), self.market.condition_id
         if self._alone_since is None:
             self._alone_since, self._way = now, Way.WAIT
-            desk.counts["one_legged"] += 1
+            shared.counts["one_legged"] += 1
             self._tell(f"{shares} {self.market.tokens[which].outcome} have no counterpart")
-        if now < self._not_before or desk.dealer.is_taken(market):
+        if now < self._not_before or shared.manager.is_taken(market):
             return
-        position = desk.dealer.account.positions[self._tokens[which]]
+        position = shared.manager.account.positions[self._tokens[which]]
         paid_e8 = int(EXACT.divide(position.cost, position.shares).scaleb(8))
-        over = self._alone_cost() > desk.settings.max_one_legged
+        over = self._alone_cost() > shared.settings.max_one_legged
         waited = now - self._alone_since
-        found = mend(desk.settings, self._costs, paid_e8, bid_e4, ask_e4, waited, over_budget=over)
+        found = mend(shared.settings, self._costs, paid_e8, bid_e4, ask_e4, waited, over_budget=over)
         if found.way in {Way.HEDGE, Way.UNWIND}:
             self._not_before = now + LOOK_AGAIN
             token = self._tokens[which if found.way is Way.UNWIND else 1 - which]
-            group = next((e.group_id for e in desk.dealer.risk.entries if e.market == market and e.group_id), market)
+            group = next((e.group_id for e in shared.manager.risk.entries if e.market == market and e.group_id), market)
             size = partial(self._size_mend, found, shares)
             intent = Intent(terms=self._terms, tokens=(token,), size=size, tif=TimeInForce.FAK, group_id=group)
-            if not desk.dealer.enter(desk.mirror, intent):
-                found = Mend(Way.HOLD) if desk.settings.ladder_ends(waited) else Mend(Way.WAIT)
+            if not shared.manager.enter(shared.mirror, intent):
+                found = Mend(Way.HOLD) if shared.settings.ladder_ends(waited) else Mend(Way.WAIT)
         if found.way is not self._way:
             self._way = found.way
-            desk.counts["held alone"] += found.way is Way.HOLD
+            shared.counts["held alone"] += found.way is Way.HOLD
             if found.way is not Way.WAIT:
                 self._tell(f"{shares} {self.market.tokens[which].outcome} without a counterpart: {found.way.value}")
 
@@ -227,7 +229,7 @@ class PairEngine:
 
     def _alone_cost(self) -> Decimal:
         """What shares without a counterpart have cost, in all markets."""
-        return lone_cost(self._desk.dealer.account.positions.values())
+        return lone_cost(self._shared.manager.account.positions.values())
 
     def _tell(self, text: str) -> None:
-        self._desk.tell(f"{self.market.slug}: {text}")
+        self._shared.tell(f"{self.market.slug}: {text}")

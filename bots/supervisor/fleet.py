@@ -121,7 +121,7 @@ class Fleet(app.App[P, W]):
         super().__init__(plan, world, self.orders)
 
     @abstractmethod
-    def engine(self, market: Market, terms: Terms, mirror: Mirror, dealer: OrderManager) -> Engine:
+    def engine(self, market: Market, terms: Terms, mirror: Mirror, manager: OrderManager) -> Engine:
         """Make the engine of a market."""
 
     # ---- What an App asks ----------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Fleet(app.App[P, W]):
     def _problems(self) -> list[str]:
         return [] if self.health is None else list(self.health.problems)
 
-    def prepare(self, dealer: OrderManager) -> None:
+    def prepare(self, manager: OrderManager) -> None:
         """Make nothing: markets join once the books are known."""
 
     def adopt(self, market: Market) -> bool:
@@ -149,18 +149,18 @@ class Fleet(app.App[P, W]):
         self._followed[market.condition_id] = market
         return True
 
-    async def look_back(self, dealer: OrderManager) -> None:
+    async def look_back(self, manager: OrderManager) -> None:
         """Leave markets alone that the wallet traded and the ledger does not know: nothing is bought twice."""
         since_ms = self.ledger.now_ms() - self.plan.look_back_h * 3_600_000
         try:
-            strange = await strange_markets(self.ledger, dealer.executor, max(0, since_ms))
+            strange = await strange_markets(self.ledger, manager.executor, max(0, since_ms))
         except TradingError as error:
             if self.plan.require_reconciliation:
                 raise
             self.warn(f"the venue does not tell what was traded before ({error}): markets may be bought twice")
             return
         for market, why in strange.items():
-            dealer.apart[market] = why
+            manager.apart[market] = why
             self.tell(f"market {market[:12]} is left alone: {why}")
 
     def jobs(self) -> Iterable[Job]:
@@ -188,10 +188,10 @@ class Fleet(app.App[P, W]):
 
         It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown until its market ends.
         """
-        until_ms, dealer, account = self.plan.until_ms, self.dealer, self.account
-        if not until_ms or now_ms < until_ms or dealer is None or dealer.under_way:
+        until_ms, manager, account = self.plan.until_ms, self.manager, self.account
+        if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
             return False
-        busy = account.open or account.claims or dealer.merger.is_busy
+        busy = account.open or account.claims or manager.merger.is_busy
         busy = busy or any(each.is_mending for each in self.engines.values())
         return not busy or now_ms > until_ms + PATIENCE_MS
 
@@ -301,11 +301,11 @@ class Fleet(app.App[P, W]):
 
     async def _trade_market(self, market: Market) -> None:
         """Learn a market's terms, and run an engine on it."""
-        mirror, dealer = self.mirror, self.dealer
-        if mirror is None or dealer is None:
+        mirror, manager = self.mirror, self.manager
+        if mirror is None or manager is None:
             return
         terms = await self._learn(market, mirror)
-        made = self.engines[market.condition_id] = self.engine(market, terms, mirror, dealer)
+        made = self.engines[market.condition_id] = self.engine(market, terms, mirror, manager)
         try:
             await made.run()
         finally:
@@ -337,7 +337,7 @@ class Fleet(app.App[P, W]):
             await asyncio.sleep(LOOK_FOR_ENDS)
             now = self.world.network.wall()
             ended = [each for each in self._followed.values() if self._seems_over(each, now)]
-            if not ended or self.mirror is None or self.dealer is None:
+            if not ended or self.mirror is None or self.manager is None:
                 continue
             for slug, found in (await self.mirror.gamma.markets([each.slug for each in ended])).items():
                 if isinstance(found, VenueError):
@@ -345,7 +345,7 @@ class Fleet(app.App[P, W]):
                 elif found.closed and found.payouts:
                     payouts = dict(zip(found.token_ids, found.payouts, strict=False))
                     if self._holds(found.condition_id):
-                        self.dealer.decide(found.condition_id, payouts)
+                        self.manager.decide(found.condition_id, payouts)
                     else:
                         self.counts["ended"] += 1
                         self._leave(found)

@@ -47,14 +47,14 @@ class World(app.World):
 
 
 class Bot(app.App[Plan, World]):
-    """One bot. :meth:`run` may be called once. ``tally`` counts, and may limit the number of rounds."""
+    """One bot. :meth:`run` may be called once. ``stats`` counts, and may limit the number of rounds."""
 
-    def __init__(self, plan: Plan, world: World, tally: RunStats | None = None) -> None:
-        self.tally = RunStats() if tally is None else tally
-        self.desks: dict[str, AssetWorker] = {}
-        super().__init__(plan, world, self.tally.orders)
+    def __init__(self, plan: Plan, world: World, stats: RunStats | None = None) -> None:
+        self.stats = RunStats() if stats is None else stats
+        self.workers: dict[str, AssetWorker] = {}
+        super().__init__(plan, world, self.stats.orders)
 
-    def prepare(self, dealer: OrderManager) -> None:
+    def prepare(self, manager: OrderManager) -> None:
         """Make a worker for each asset."""
         world, plan = self.world, self.plan
         rest = plan.mirror.rest
@@ -62,7 +62,7 @@ class Bot(app.App[Plan, World]):
         budget = max(1, rest.calls_per_10s // len(plan.assets))
         mirror = evolve(plan.mirror, endpoints=world.endpoints, rest=evolve(rest, calls_per_10s=budget))
         for number, asset in enumerate(plan.assets):
-            self.desks[asset] = AssetWorker(
+            self.workers[asset] = AssetWorker(
                 asset,
                 plan.strategy,
                 rounds=plan.rounds,
@@ -70,8 +70,8 @@ class Bot(app.App[Plan, World]):
                 mirror=evolve(mirror, seed=world.rng.getrandbits(32)),
                 network=world.network,
                 oracle=world.oracle,
-                dealer=dealer,
-                tally=self.tally,
+                manager=manager,
+                stats=self.stats,
                 tell=self.warn,
                 page=plan.status.page_of(number, asset, lambda: self.health.problems if self.health else []),
             )
@@ -79,9 +79,9 @@ class Bot(app.App[Plan, World]):
     def adopt(self, market: Market) -> bool:
         """Whether a worker follows the market of an earlier run from now on."""
         window = window_of(market)
-        if window is None or window.asset not in self.desks:
+        if window is None or window.asset not in self.workers:
             return False
-        self.desks[window.asset].adopt(window)
+        self.workers[window.asset].adopt(window)
         return True
 
     def services(self) -> Iterable[Job]:
@@ -90,28 +90,28 @@ class Bot(app.App[Plan, World]):
 
     def jobs(self) -> Iterable[Job]:
         """Say what trades: the workers."""
-        return [(asset, desk.run) for asset, desk in self.desks.items()]
+        return [(asset, worker.run) for asset, worker in self.workers.items()]
 
     def vitals(self) -> Iterable[Probe]:
         """Say what else health asks: whether prices flow, and whether anything can be traded."""
         network = self.world.network
-        return markets(self.desks, network), prices(self.world.oracle, self.plan.assets, network)
+        return markets(self.workers, network), prices(self.world.oracle, self.plan.assets, network)
 
     def is_done(self, now_ms: int) -> bool:
         """Whether all rounds of a limited run are settled and booked."""
         account = self.account
-        return not (account.positions or account.open or account.claims) and self.tally.done(now_ms)
+        return not (account.positions or account.open or account.claims) and self.stats.done(now_ms)
 
     def mirrors(self) -> Iterable[Mirror]:
         """Say which mirrors run: one for each asset."""
-        return [desk.mirror for desk in self.desks.values() if desk.mirror is not None]
+        return [worker.mirror for worker in self.workers.values() if worker.mirror is not None]
 
     def count_books(self) -> tuple[int, int]:
         """Return how many books are LIVE, and how many there are."""
-        counts = [desk.count_books() for desk in self.desks.values()]
+        counts = [worker.count_books() for worker in self.workers.values()]
         return sum(live for live, _ in counts), sum(total for _, total in counts)
 
     def summary(self) -> dict[str, Any]:
         """Sum up what was done until now."""
-        unresolved = len(self.account.open) if self.dealer is None else self.dealer.unresolved
-        return summarise(self.tally, self.account, unresolved)
+        unresolved = len(self.account.open) if self.manager is None else self.manager.unresolved
+        return summarise(self.stats, self.account, unresolved)

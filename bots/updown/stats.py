@@ -26,7 +26,7 @@ class RunStats:
     """0: without end."""
     since_ms: int = 0
     quiet: Counter[str] = field(factory=Counter)
-    """Why ticks led to no order, before the dealer was asked."""
+    """Why ticks led to no order, before the order manager was asked."""
     orders: Counter[str] = field(factory=Counter)
     """What became of wishes: refusals, and outcomes of orders."""
     counts: Counter[str] = field(factory=Counter)
@@ -70,14 +70,14 @@ class RunStats:
         return self.counts["settled"] >= self.counts["rounds"] or now_ms > self.last_end_ms + GIVE_UP_MS
 
 
-def summarise(tally: RunStats, account: Account, unresolved: int) -> dict[str, Any]:
+def summarise(stats: RunStats, account: Account, unresolved: int) -> dict[str, Any]:
     """Sum a run up. Money is Decimal."""
-    totals, counts = account.totals, tally.orders
+    totals, counts = account.totals, stats.orders
     decided = totals.won + totals.lost
-    late = sorted(tally.detect_ms)
+    late = sorted(stats.detect_ms)
     return {
-        "rounds": tally.counts["rounds"],
-        "settled": tally.counts["settled"],
+        "rounds": stats.counts["rounds"],
+        "settled": stats.counts["settled"],
         "trades": totals.fills,
         "won": totals.won,
         "lost": totals.lost,
@@ -88,8 +88,8 @@ def summarise(tally: RunStats, account: Account, unresolved: int) -> dict[str, A
         "refused_non_live": counts["refused_non_live"],
         "unresolved": unresolved,
         "round_detect_ms": {"p50": late[len(late) // 2], "max": late[-1]} if late else None,
-        "signals": tally.counts["signals"],
-        "no_signal": dict(sorted(tally.quiet.items())),
+        "signals": stats.counts["signals"],
+        "no_signal": dict(sorted(stats.quiet.items())),
         "no_order": dict(sorted(counts.items())),
     }
 

@@ -1,8 +1,8 @@
-"""One asset's desk: its mirror, its rounds, and a question to the strategy after every tick of its oracle.
+"""One asset's worker: its mirror, its rounds, and a question to the strategy after every tick of its oracle.
 
-A desk is a failure domain. It has a mirror of its own, and whatever fails here ends this desk alone; its supervisor
-runs it again, and it goes on with the rounds it knew. Orders are the dealer's: a tick never waits for one. What to
-wish for is the :class:`Strategy`'s business, which is pure.
+A worker is a failure domain. It has a mirror of its own, and whatever fails here ends this worker alone; its supervisor
+runs it again, and it goes on with the rounds it knew. Orders are the order manager's: a tick never waits for one. What
+to wish for is the :class:`Strategy`'s business, which is pure.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class AssetWorker:
         mirror: MirrorConfig,
         network: Network,
         oracle: Oracle,
-        dealer: OrderManager,
-        tally: RunStats,
+        manager: OrderManager,
+        stats: RunStats,
         tell: Callable[[str], None] = lambda _text: None,
         page: Callable[[Mirror], Awaitable[None]],
     ) -> None:
@@ -98,8 +98,8 @@ class AssetWorker:
         self._mirror_config = mirror
         self._network = network
         self._oracle = oracle
-        self._dealer = dealer
-        self._tally = tally
+        self._manager = manager
+        self._stats = stats
         self._tell = tell
         self._page = page
         self._volatility = Volatility(asset, strategy.kind)
@@ -160,11 +160,11 @@ class AssetWorker:
                 self._unsettled[each.slug] = each.window
                 self.mirror.add_market(each.terms)
                 self._group.create_task(self._learn_terms(self.mirror, each), name=f"terms of {each.slug}")
-            case RoundStarted(each, late_ms) if self._tally.started(each, late_ms):
+            case RoundStarted(each, late_ms) if self._stats.started(each, late_ms):
                 self._open[each.slug] = each
             case RoundEnded(each, late_ms):
                 self._open.pop(each.slug, None)
-                self._tally.ended(each, late_ms)
+                self._stats.ended(each, late_ms)
             case RoundOverdue(each) if self._holds(each):
                 late = self._rounds.patience // 60
                 self._tell(f"{each.slug}: nobody says who won, {late} minutes after its end: its money is at risk")
@@ -173,10 +173,10 @@ class AssetWorker:
             case RoundSkipped(slug, why):
                 log.warning("%s is not traded: %s", slug, why)
                 self._skipped = why
-                self._tally.counts["rounds skipped"] += 1
+                self._stats.counts["rounds skipped"] += 1
 
     def _holds(self, each: Round) -> bool:
-        account, market = self._dealer.account, each.market
+        account, market = self._manager.account, each.market
         held = {position.market for position in account.positions.values()}
         held |= {begun.order.market for begun in account.open.values()}
         return each.adopted or (market is not None and market.condition_id in held)
@@ -224,10 +224,10 @@ class AssetWorker:
         if doubt:
             self._tell(f"{each.slug}: {doubt}")
         confirmed = can_tell(self._oracle.buffer, self.asset, each.start_ms, each.end_ms)
-        self._dealer.decide(market, payouts, doubt, confirmed=confirmed)
+        self._manager.decide(market, payouts, doubt, confirmed=confirmed)
         if self.mirror is not None and any(known.condition_id == market for known in self.mirror.markets):
             self.mirror.remove_market(market)
-        self._tally.settled(each)
+        self._stats.settled(each)
 
     # ---- Ticks ---------------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class AssetWorker:
             for each in tuple(self._open.values()):
                 quiet = self._consider(each)
                 if quiet:
-                    self._tally.quiet[quiet] += 1
+                    self._stats.quiet[quiet] += 1
 
     def _consider(self, each: Round) -> str:
         """Put one open window to the strategy at the newest tick; return why nothing is to be done, if so."""
@@ -257,7 +257,7 @@ class AssetWorker:
         if isinstance(strike, StrikeRefusal):
             self._tell(f"{each.slug} is not traded any more: {strike.why}")
             self._open.pop(each.slug, None)
-            self._tally.counts["strikes refused"] += 1
+            self._stats.counts["strikes refused"] += 1
             return "STRIKE_REFUSED"
         now_ms = int(self._network.wall() * 1000)
         found = self._strategy.wish(each, terms, tick, strike, self._volatility.measured, now_ms)
@@ -265,8 +265,8 @@ class AssetWorker:
         if strike is not None:
             basis |= {"strike": str(strike.price), "strike_from": strike.source.name}
         if isinstance(found, str):
-            self._dealer.note_quiet(terms, found, basis)
+            self._manager.note_quiet(terms, found, basis)
             return found
-        self._tally.counts["signals"] += 1
-        self._dealer.consider(mirror, evolve(found, basis={**basis, **found.basis}))
+        self._stats.counts["signals"] += 1
+        self._manager.consider(mirror, evolve(found, basis={**basis, **found.basis}))
         return ""

@@ -136,8 +136,8 @@ def learned(first, described, joined):
             mirror=None,
             network=network(),
             oracle=None,
-            dealer=None,
-            tally=RunStats(),
+            manager=None,
+            stats=RunStats(),
             tell=told.append,
             page=None,
         )

@@ -147,7 +147,7 @@ def test_a_relayer_that_refuses_for_hours_is_asked_seldom_and_a_person_is_told()
     assert max(tried.values()) <= 20
     assert any("cannot be redeemed: relayer: HTTP 401" in line for line in told)
     assert any("not well: money" in line for line in told)
-    assert bot.dealer.settler.stuck
+    assert bot.manager.settler.stuck
 
 
 def test_the_first_trade_is_in_the_file_after_hundreds_of_trades(tmp_path):
@@ -212,7 +212,7 @@ def test_a_market_that_is_not_listed_at_the_start_blocks_only_itself(monkeypatch
         loop = asyncio.get_running_loop()
         began = loop.time()
         task = asyncio.create_task(live_for(second, 2.2 * QUARTER))
-        while second.dealer is None or second.dealer._group is None:  # noqa: ASYNC110 - nobody tells
+        while second.manager is None or second.manager._group is None:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
         assert loop.time() - began < 30
         await asyncio.sleep(1.5 * QUARTER)

@@ -124,7 +124,7 @@ def test_an_oracle_that_is_silent_and_books_that_are_not_live_are_blindness():
         words = [str(vital) for vital in vitals(life)]
         assert any("NOTHING can be traded: btc: no fresh price for" in each for each in words)
         del life.bot.world.oracle.stale
-        for desk in life.bot.desks.values():
+        for desk in life.bot.workers.values():
             desk.count_books = lambda: (0, 4)
         await asyncio.sleep(500)
         words = [str(vital) for vital in vitals(life)]
@@ -174,8 +174,8 @@ def test_a_vital_task_that_dies_is_told_before_the_process_ends(monkeypatch):
     life = Life()
     ended = life.play(after(10_000))
     assert isinstance(ended, GivenUp)
-    assert life.first("not well: tasks: dealer") is not None
-    assert life.first("the bot ends, because GivenUp: dealer failed 30 times and is vital") is not None
+    assert life.first("not well: tasks: manager") is not None
+    assert life.first("the bot ends, because GivenUp: manager failed 30 times and is vital") is not None
     assert life.store.read("SELECT count(*) FROM notices WHERE sent_at_ms IS NULL") == [(0,)]
 
 
@@ -193,7 +193,7 @@ def test_a_chat_that_is_gone_holds_up_no_end(monkeypatch):
 
     async def act(task):
         loop = asyncio.get_running_loop()
-        while life.bot.dealer is None:  # noqa: ASYNC110 - nobody tells
+        while life.bot.manager is None:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)
         await asyncio.wait([task])
         rows = life.store.read("SELECT at_ms FROM notices WHERE text LIKE 'the bot ends%'")
@@ -356,7 +356,7 @@ def test_a_venue_that_does_not_tell_its_books_and_an_order_without_a_fate_are_no
         async def holdings():
             raise Unanswered("holdings", "nobody answers")
 
-        life.bot.dealer.executor.holdings = holdings
+        life.bot.manager.executor.holdings = holdings
         await asyncio.sleep(1_200)
 
     life.play(act)

@@ -156,7 +156,7 @@ def test_books_that_come_and_go_are_never_traded_on_while_they_are_gone():
     faults = [FAULTS["disconnect"](Plan(share=0.1)), FAULTS["rest_503"](Plan(share=0.7))]
     bot, stage = play(evolve(TWO, risk=EAGER), faults=faults, minutes=8, seed=5)
     verdict = stage.judge.verdict()
-    assert bot.tally.orders["refused_non_live"] > 10
+    assert bot.stats.orders["refused_non_live"] > 10
     assert verdict.accepted > 10
     assert verdict.orders_on_non_live == verdict.orders_on_wrong_book == 0
 
@@ -243,7 +243,7 @@ def test_no_signal_comes_from_prices_that_arrive_long_after_they_were_observed()
     assert late.injected > 0
     assert [at for at in asked if at < late_from]
     assert [at for at in asked if at > late_from + 6_000] == []
-    assert bot.tally.quiet["STALE_ORACLE"] > 0
+    assert bot.stats.quiet["STALE_ORACLE"] > 0
 
 
 def test_a_market_whose_official_strike_is_not_ours_is_stopped_and_told(monkeypatch, caplog):
@@ -253,7 +253,7 @@ def test_a_market_whose_official_strike_is_not_ours_is_stopped_and_told(monkeypa
     strategy = Recording(ONE.signal)
     bot, _ = play(ONE, strategy=strategy, minutes=6)
     assert 10_000 < max(at for _, at in strategy.asked) - (START_MS + 90_000) < 60_000
-    assert bot.tally.counts["strikes refused"] == bot.tally.quiet["STRIKE_REFUSED"] == 1
+    assert bot.stats.counts["strikes refused"] == bot.stats.quiet["STRIKE_REFUSED"] == 1
     assert "0.0900% from our tick at the boundary" in caplog.text
 
 
@@ -289,7 +289,7 @@ def test_the_kill_switch_stops_buying_and_not_settling():
         bot.stop("a test")
 
     bot, _ = play(ONE, during=stop, minutes=8)
-    assert bot.tally.orders["risk STOPPED"] > 0 or bot.account.totals.orders == 1
+    assert bot.stats.orders["risk STOPPED"] > 0 or bot.account.totals.orders == 1
     assert bot.risk.stopped == "a test"
 
 

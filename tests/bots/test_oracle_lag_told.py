@@ -28,7 +28,7 @@ def test_a_pause_its_end_and_a_daily_limit_that_is_reached_are_told_once_each(sa
     bot, _ = play(evolve(ONE, risk=limits), minutes=75)
     losses = bot.account.totals.lost
     assert losses > 0
-    assert bot.tally.orders["risk DAILY_LOSS"] > 1
+    assert bot.stats.orders["risk DAILY_LOSS"] > 1
     assert len([text for text in said if "daily limit reached" in text]) == 1
     assert any("of 26 pUSD are lost on 20" in text for text in said)
     assert len([text for text in said if "1 in a row lost: nothing is bought until" in text]) == losses

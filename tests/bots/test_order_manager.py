@@ -1,4 +1,4 @@
-"""The dealer: one order per market at a time, nothing twice, everything booked in the end."""
+"""The manager: one order per market at a time, nothing twice, everything booked in the end."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Venue:
 
 
 EAGER = RiskLimits(max_market=d(1_000), max_daily_loss=d(1_000), cooldown_ms=0, second_entry=True)
-"""Allows what the dealer itself must refuse."""
+"""Allows what the manager itself must refuse."""
 
 
 def filled(order):
@@ -133,32 +133,32 @@ async def dealing(venue, *, limits=None):
     ledger = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
     await ledger.open()
     told, stopped = [], []
-    dealer = OrderManager(
+    manager = OrderManager(
         executor=venue, ledger=ledger, reconciler=Reconciler(ledger, venue, network(), stop=stopped.append),
         risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
         on_result=lambda order, result: told.append(result.outcome), on_settled=told.append,
     )  # fmt: skip
-    dealer.told, dealer.stopped = told, stopped
+    manager.told, manager.stopped = told, stopped
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(dealer.run())
+        running = group.create_task(manager.run())
         await asyncio.sleep(0.01)
-        yield dealer
+        yield manager
         running.cancel()
 
 
 def test_a_wish_becomes_one_order_and_a_booked_position():
     async def main():
         venue = Venue([filled])
-        async with dealing(venue) as dealer:
-            assert dealer.consider(Mirror(), WISH)
+        async with dealing(venue) as manager:
+            assert manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            (position,) = dealer.account.positions.values()
+            (position,) = manager.account.positions.values()
             assert position.token == TOKEN
             assert venue.calls == ["submit"]
-            assert dealer.told == [Outcome.FILLED]
+            assert manager.told == [Outcome.FILLED]
             # A second entry is refused before anything is read.
-            assert not dealer.consider(Mirror(), WISH)
-            assert dealer.counts["risk SECOND_ENTRY"] == 1
+            assert not manager.consider(Mirror(), WISH)
+            assert manager.counts["risk SECOND_ENTRY"] == 1
 
     in_virtual_time(main)
 
@@ -166,35 +166,35 @@ def test_a_wish_becomes_one_order_and_a_booked_position():
 def test_a_kill_switch_that_is_thrown_while_an_order_is_being_made_stops_it_as_one_thrown_before():
     async def main():
         client = ScriptedClient(sends=[matched()])
-        async with dealing(LiveExecutor(client, network())) as dealer:
-            assert dealer.consider(Mirror(), WISH)
+        async with dealing(LiveExecutor(client, network())) as manager:
+            assert manager.consider(Mirror(), WISH)
             # The client takes 10 ms to sign.
             await asyncio.sleep(0.005)
-            dealer.risk.stop("signal SIGUSR1")
+            manager.risk.stop("signal SIGUSR1")
             await asyncio.sleep(1)
             assert client.left == []
-            assert dealer.told == [Outcome.REJECTED]
-            assert dealer.counts["risk STOPPED"] == 1
-            assert dealer.counts["refused_non_live"] == 0
+            assert manager.told == [Outcome.REJECTED]
+            assert manager.counts["risk STOPPED"] == 1
+            assert manager.counts["refused_non_live"] == 0
             # Nothing stays reserved for it, and the next one is refused in the same words.
-            assert dealer.risk.open_money == 0
-            assert not dealer.consider(Mirror(), WISH)
-            assert dealer.counts["risk STOPPED"] == 2
+            assert manager.risk.open_money == 0
+            assert not manager.consider(Mirror(), WISH)
+            assert manager.counts["risk STOPPED"] == 2
 
     in_virtual_time(main)
 
 
 def test_each_decision_is_one_line_of_the_log_and_the_same_refusal_again_is_for_who_looks_closer(caplog):
     async def main():
-        async with dealing(Venue([filled])) as dealer:
+        async with dealing(Venue([filled])) as manager:
             basis = {"oracle_price": "64100.5", "strike": "64000", "oracle_age_ms": "300"}
-            dealer.note_quiet(TERMS, "EARLY", basis)
-            dealer.consider(Mirror(), evolve(WISH, basis=basis))
-            dealer.consider(Mirror(), WISH)
+            manager.note_quiet(TERMS, "EARLY", basis)
+            manager.consider(Mirror(), evolve(WISH, basis=basis))
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
             for _ in range(2):
-                dealer.consider(Mirror(), WISH)
-                dealer.note_quiet(TERMS, "EARLY", basis)
+                manager.consider(Mirror(), WISH)
+                manager.note_quiet(TERMS, "EARLY", basis)
 
     caplog.set_level(logging.DEBUG, "bots")
     in_virtual_time(main)
@@ -216,9 +216,9 @@ def test_a_second_wish_waits_for_nothing_while_an_order_is_under_way():
     async def main():
         venue = Venue([NOTHING])
         venue.slow = 3.0
-        async with dealing(venue) as dealer:
-            assert [dealer.consider(Mirror(), WISH) for _ in range(3)] == [True, False, False]
-            assert dealer.counts["busy"] == 2
+        async with dealing(venue) as manager:
+            assert [manager.consider(Mirror(), WISH) for _ in range(3)] == [True, False, False]
+            assert manager.counts["busy"] == 2
             await asyncio.sleep(4)
             assert venue.calls == ["submit"]
 
@@ -229,10 +229,10 @@ def test_a_book_that_is_not_live_is_refused_and_counted_and_nothing_is_written()
     async def main():
         mirror = Mirror()
         mirror.alive = False
-        async with dealing(Venue()) as dealer:
-            assert not dealer.consider(mirror, WISH)
-            assert dealer.counts["refused_non_live"] == dealer.counts["not live SUSPECT"] == 1
-            assert dealer.account.totals.orders == 0
+        async with dealing(Venue()) as manager:
+            assert not manager.consider(mirror, WISH)
+            assert manager.counts["refused_non_live"] == manager.counts["not live SUSPECT"] == 1
+            assert manager.account.totals.orders == 0
 
     in_virtual_time(main)
 
@@ -241,11 +241,11 @@ def test_a_live_book_that_was_proven_too_long_ago_is_proven_first():
     async def main():
         mirror = Mirror()
         mirror.too_old = True
-        async with dealing(Venue([filled])) as dealer:
-            assert dealer.consider(mirror, WISH)
+        async with dealing(Venue([filled])) as manager:
+            assert manager.consider(mirror, WISH)
             await asyncio.sleep(1)
             assert mirror.proofs == 1
-            assert dealer.told == [Outcome.FILLED]
+            assert manager.told == [Outcome.FILLED]
 
     in_virtual_time(main)
 
@@ -253,14 +253,14 @@ def test_a_live_book_that_was_proven_too_long_ago_is_proven_first():
 def test_an_unknown_order_is_looked_up_until_it_is_known_and_never_sent_again():
     async def main():
         venue = Venue([UNKNOWN], [UNKNOWN, UNKNOWN, filled])
-        async with dealing(venue) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            assert dealer.unresolved == 1
+            assert manager.unresolved == 1
             await asyncio.sleep(20)
             assert venue.calls.count("submit") == 1
-            assert dealer.unresolved == 0
-            assert len(dealer.account.positions) == 1
+            assert manager.unresolved == 0
+            assert len(manager.account.positions) == 1
 
     in_virtual_time(main)
 
@@ -269,12 +269,12 @@ def test_an_order_whose_task_fails_is_looked_up_like_an_unknown_one():
     async def main():
         logging.disable(logging.CRITICAL)
         venue = Venue([RuntimeError("a bug")], [filled])
-        async with dealing(venue) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(10)
-            assert dealer.counts["failed"] == 1
+            assert manager.counts["failed"] == 1
             assert venue.calls == ["submit", "resolve"]
-            assert len(dealer.account.positions) == 1
+            assert len(manager.account.positions) == 1
         logging.disable(logging.NOTSET)
 
     in_virtual_time(main)
@@ -289,17 +289,17 @@ def test_a_winner_is_redeemed_until_the_venue_says_so(first):
             return Result(outcome=Outcome.FILLED, shares=d("47.5"), money=d("47.5"))
 
         venue = Venue([filled], redeems=[first, paid])
-        async with dealing(venue) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            (position,) = dealer.account.positions.values()
-            dealer.decide(MARKET, {TOKEN: d(1)})
-            assert dealer.unresolved == 1
+            (position,) = manager.account.positions.values()
+            manager.decide(MARKET, {TOKEN: d(1)})
+            assert manager.unresolved == 1
             await asyncio.sleep(20)
             assert venue.calls.count("redeem") == 2
-            assert dealer.account.totals.profit == d("47.5") - position.cost
-            assert dealer.unresolved == 0
-            assert dealer.settler.payouts(MARKET) is None
+            assert manager.account.totals.profit == d("47.5") - position.cost
+            assert manager.unresolved == 0
+            assert manager.settler.payouts(MARKET) is None
 
     in_virtual_time(main)
 
@@ -313,18 +313,18 @@ def test_a_redemption_that_hangs_keeps_no_order_from_being_looked_up_and_no_book
 
     async def main():
         venue = Hanging([filled, UNKNOWN], [UNKNOWN])
-        async with dealing(venue, limits=EAGER) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue, limits=EAGER) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            dealer.decide(MARKET, {TOKEN: d(1)})
+            manager.decide(MARKET, {TOKEN: d(1)})
             await asyncio.sleep(1)
             other = evolve(WISH, terms=evolve(TERMS, market="0xother"))
-            assert dealer.consider(Mirror(), other)
-            looked, begun = dealer._reconciler.looked_at, len(venue.calls)
+            assert manager.consider(Mirror(), other)
+            looked, begun = manager._reconciler.looked_at, len(venue.calls)
             await asyncio.sleep(200)
             assert venue.calls.count("redeem") == 1
             assert venue.calls[begun:].count("resolve") > 5
-            assert dealer._reconciler.looked_at > looked + 100
+            assert manager._reconciler.looked_at > looked + 100
 
     in_virtual_time(main)
 
@@ -332,15 +332,15 @@ def test_a_redemption_that_hangs_keeps_no_order_from_being_looked_up_and_no_book
 def test_a_loser_is_booked_without_asking_the_venue():
     async def main():
         venue = Venue([filled])
-        async with dealing(venue) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            (position,) = dealer.account.positions.values()
-            dealer.decide(MARKET, {"the other token": d(1)})
+            (position,) = manager.account.positions.values()
+            manager.decide(MARKET, {"the other token": d(1)})
             await asyncio.sleep(1)
             assert "redeem" not in venue.calls
-            assert dealer.account.totals.profit == -position.cost
-            assert dealer.risk.entries == ()
+            assert manager.account.totals.profit == -position.cost
+            assert manager.risk.entries == ()
 
     in_virtual_time(main)
 
@@ -348,14 +348,14 @@ def test_a_loser_is_booked_without_asking_the_venue():
 def test_a_market_whose_winner_is_known_is_not_bought_into():
     async def main():
         venue = Venue([filled], redeems=[UNKNOWN])
-        async with dealing(venue, limits=EAGER) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue, limits=EAGER) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(1)
-            dealer.decide(MARKET, {TOKEN: d(1)})
+            manager.decide(MARKET, {TOKEN: d(1)})
             await asyncio.sleep(30)
             # It could not be redeemed yet, so the winner is remembered.
-            assert dealer.settler.payouts(MARKET) == {TOKEN: 1}
-            assert not dealer.consider(Mirror(), WISH)
+            assert manager.settler.payouts(MARKET) == {TOKEN: 1}
+            assert not manager.consider(Mirror(), WISH)
             assert venue.calls.count("submit") == 1
 
     in_virtual_time(main)
@@ -364,14 +364,14 @@ def test_a_market_whose_winner_is_known_is_not_bought_into():
 def test_a_market_with_an_order_of_unknown_fate_is_not_bought_into():
     async def main():
         venue = Venue([UNKNOWN], [UNKNOWN])
-        async with dealing(venue, limits=EAGER) as dealer:
-            dealer.consider(Mirror(), WISH)
+        async with dealing(venue, limits=EAGER) as manager:
+            manager.consider(Mirror(), WISH)
             await asyncio.sleep(30)
-            assert not dealer.consider(Mirror(), WISH)
+            assert not manager.consider(Mirror(), WISH)
             assert venue.calls.count("submit") == 1
-            dealer.decide(MARKET, {TOKEN: d(1)})
+            manager.decide(MARKET, {TOKEN: d(1)})
             await asyncio.sleep(30)
-            assert dealer.settler.payouts(MARKET) == {TOKEN: 1}
+            assert manager.settler.payouts(MARKET) == {TOKEN: 1}
             assert "redeem" not in venue.calls
 
     in_virtual_time(main)

@@ -52,15 +52,15 @@ def play(scene, *fates, second_entry=True):
         log = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
         await log.open()
         executor = Silent(*fates)
-        dealer = OrderManager(
+        manager = OrderManager(
             executor=executor, ledger=log, reconciler=Reconciler(log, executor, network()),
             risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
             on_result=lambda _, result: told.append(result.outcome), on_trouble=told.append,
         )  # fmt: skip
-        running = asyncio.create_task(dealer.run())
+        running = asyncio.create_task(manager.run())
         await asyncio.sleep(0)
         try:
-            return await scene(dealer, executor, told)
+            return await scene(manager, executor, told)
         finally:
             running.cancel()
 
@@ -68,31 +68,31 @@ def play(scene, *fates, second_entry=True):
 
 
 def test_an_unknown_order_is_asked_about_by_its_name_and_told_about_once():
-    async def scene(dealer, executor, told):
-        assert dealer.consider(Books(), WISH)
+    async def scene(manager, executor, told):
+        assert manager.consider(Books(), WISH)
         await asyncio.sleep(4 * LOOK_AGAIN)
         assert len(executor.asked) >= 3
         assert set(executor.asked) == {"0xa"}
         assert told == [Outcome.UNKNOWN, Outcome.NO_MATCH]
-        assert not dealer.account.open
+        assert not manager.account.open
 
     play(scene, UNKNOWN, UNKNOWN, Result(outcome=Outcome.NO_MATCH))
 
 
 def test_a_market_with_an_unknown_order_is_not_entered_again_even_where_second_entries_are_allowed():
-    async def scene(dealer, executor, told):
-        assert dealer.consider(Books(), WISH)
+    async def scene(manager, executor, told):
+        assert manager.consider(Books(), WISH)
         await asyncio.sleep(LOOK_AGAIN)
-        assert dealer.account.open
-        assert not dealer.consider(Books(), WISH)
-        assert dealer.counts["busy"] == 1
+        assert manager.account.open
+        assert not manager.consider(Books(), WISH)
+        assert manager.counts["busy"] == 1
 
     play(scene)
 
 
 def test_a_person_is_told_once_of_an_order_that_stays_unknown():
-    async def scene(dealer, executor, told):
-        assert dealer.consider(Books(), WISH)
+    async def scene(manager, executor, told):
+        assert manager.consider(Books(), WISH)
         await asyncio.sleep(STUCK)
         assert told == [Outcome.UNKNOWN]
         await asyncio.sleep(10 * STUCK)

@@ -29,12 +29,12 @@ def dear(order):
 def test_a_fill_that_cost_more_than_was_reserved_is_booked_and_stops_buying_and_is_told(answers):
     async def main():
         venue = Venue(**answers)
-        async with dealing(venue) as dealer:
+        async with dealing(venue) as manager:
             free = evolve(WISH, terms=evolve(WISH.terms, fee=NO_FEE))
-            assert dealer.consider(Mirror(), free)
+            assert manager.consider(Mirror(), free)
             await asyncio.sleep(10)
-            (position,) = dealer.account.positions.values()
-            (why,) = dealer.stopped
+            (position,) = manager.account.positions.values()
+            (why,) = manager.stopped
             most = highest_cost(NO_FEE, d("0.53"), position.cost - DEAR)
             assert f"cost {position.cost} pUSD" in why
             assert f"at most {most}" in why
@@ -45,11 +45,11 @@ def test_a_fill_that_cost_more_than_was_reserved_is_booked_and_stops_buying_and_
 
 def test_a_fill_within_what_was_reserved_stops_nothing():
     async def main():
-        async with dealing(Venue([lambda order: evolve(dear(order), fee=d("0.1"))])) as dealer:
-            assert dealer.consider(Mirror(), WISH)
+        async with dealing(Venue([lambda order: evolve(dear(order), fee=d("0.1"))])) as manager:
+            assert manager.consider(Mirror(), WISH)
             await asyncio.sleep(10)
-            assert dealer.account.positions
-            assert dealer.stopped == []
+            assert manager.account.positions
+            assert manager.stopped == []
 
     in_virtual_time(main)
 

@@ -102,8 +102,8 @@ class Watched(PairBot):
         self.lags = Counter()
         self.ran = Counter()
 
-    def engine(self, market, terms, mirror, dealer):
-        made = super().engine(market, terms, mirror, dealer)
+    def engine(self, market, terms, mirror, manager):
+        made = super().engine(market, terms, mirror, manager)
         self.ran[market.slug] += 1
         inner = made.look
 
@@ -176,9 +176,9 @@ class Elsewhere(PairBot):
 
     silent = False
 
-    async def look_back(self, dealer):
-        dealer.executor = Asked(dealer.executor, self.silent)
-        await super().look_back(dealer)
+    async def look_back(self, manager):
+        manager.executor = Asked(manager.executor, self.silent)
+        await super().look_back(manager)
 
 
 class Asked:
@@ -204,8 +204,8 @@ class Asked:
 
 def test_what_the_wallet_traded_without_this_ledger_is_left_alone():
     bot, _ = fly(5, kind=Elsewhere)
-    assert list(bot.dealer.apart) == ["0xstrange"]
-    assert "this ledger does not know of it" in bot.dealer.apart["0xstrange"]
+    assert list(bot.manager.apart) == ["0xstrange"]
+    assert "this ledger does not know of it" in bot.manager.apart["0xstrange"]
 
 
 class Silent(Elsewhere):

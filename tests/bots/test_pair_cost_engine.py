@@ -13,7 +13,7 @@ from bots.common.ledger.account import Account, Position
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.orders.intents import Terms
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
-from bots.pair_cost.engine import Desk, PairEngine
+from bots.pair_cost.engine import PairEngine, Shared
 from bots.pair_cost.strategy import PairSettings
 from bots.supervisor.turns import Turns, TurnSettings
 from polymirror import BookState, NotLive, Reason
@@ -33,22 +33,22 @@ QUICK = PairSettings(hedge_step_s=d(2), hedge_steps=2, hedge_limit=d("1.01"), ma
 
 
 class Market:
-    """An engine whose mirror, dealer and clock are made up."""
+    """An engine whose mirror, manager and clock are made up."""
 
     def __init__(self, settings=QUICK, **books):
         self.now, self.intents, self.told, self.taken, self.takes = 100.0, [], [], False, True
         self.books = {YES: (0, 0), NO: (0, 0)}
         self.account = Account()
-        dealer = SimpleNamespace(
+        manager = SimpleNamespace(
             account=self.account, under_way=0, is_taken=lambda _market: self.taken, enter=self.enter,
             risk=SimpleNamespace(entries=[SimpleNamespace(market=MARKET.condition_id, group_id="the.group")]),
         )  # fmt: skip
         self.counts = Counter()
-        desk = Desk(
-            settings=settings, mirror=self, dealer=dealer, turns=Turns(TurnSettings(interval_ms=0)),
+        shared = Shared(
+            settings=settings, mirror=self, manager=manager, turns=Turns(TurnSettings(interval_ms=0)),
             counts=self.counts, clock=lambda: self.now, tell=self.told.append, is_over=lambda: False,
         )  # fmt: skip
-        self.engine = PairEngine(MARKET, TERMS, desk)
+        self.engine = PairEngine(MARKET, TERMS, shared)
 
     def enter(self, _books, intent):
         self.intents.append(intent)

@@ -145,7 +145,7 @@ class App(ABC, Generic[G, W]):
         self.health: Health | None = None
         """How all parts are, while it trades."""
         # Set once the venue was asked.
-        self.dealer: OrderManager | None = None
+        self.manager: OrderManager | None = None
         self._counts = counts
         # Slugs of markets with an open position, by condition id.
         self._names: dict[str, str] = {}
@@ -164,7 +164,7 @@ class App(ABC, Generic[G, W]):
     # ---- What a kind of bot says ---------------------------------------------------------------------
 
     @abstractmethod
-    def prepare(self, dealer: OrderManager) -> None:
+    def prepare(self, manager: OrderManager) -> None:
         """Make what trades; nothing runs yet. Called once, after :meth:`begin`."""
 
     async def begin(self, stack: AsyncExitStack) -> None:
@@ -174,7 +174,7 @@ class App(ABC, Generic[G, W]):
     def adopt(self, market: Market) -> bool:
         """Whether a market of an earlier run is followed until it is settled."""
 
-    async def look_back(self, dealer: OrderManager) -> None:
+    async def look_back(self, manager: OrderManager) -> None:
         """Find out what else must be known before anything is traded; the books are the venue's by then."""
 
     def services(self) -> Iterable[Job]:
@@ -250,7 +250,7 @@ class App(ABC, Generic[G, W]):
                     reconciler = Reconciler(
                         self.ledger, executor, world.network, self.warn, stop=self.stop, seen=self.risk.seen
                     )
-                    self.dealer = dealer = OrderManager(
+                    self.manager = manager = OrderManager(
                         executor=executor,
                         ledger=self.ledger,
                         risk=self.risk,
@@ -267,10 +267,10 @@ class App(ABC, Generic[G, W]):
                         on_trouble=self.warn,
                     )
                     await self.begin(stack)
-                    self.prepare(dealer)
-                    left = await self._earlier.find(gamma, dealer, self.adopt)
+                    self.prepare(manager)
+                    left = await self._earlier.find(gamma, manager, self.adopt)
                     await self._reconcile(reconciler)
-                    await self.look_back(dealer)
+                    await self.look_back(manager)
             except TimeoutError:
                 if not self._ending:
                     raise
@@ -285,13 +285,13 @@ class App(ABC, Generic[G, W]):
             async with Supervisor(world.network, rng=world.rng) as supervisor:
                 for name, run in self.services():
                     supervisor.keep(name, run)
-                supervisor.keep("dealer", dealer.run, vital=True)
+                supervisor.keep("manager", manager.run, vital=True)
                 supervisor.keep("ledger", self.ledger.run, vital=True)
                 supervisor.keep("requests", lambda: self._listen(reconciler))
                 supervisor.keep("daily report", partial(report_days, self.ledger, world.network, self.tell, zone))
                 for market, token in left.items():
                     supervisor.keep(
-                        f"market {market[:12]}", partial(self._earlier.follow, gamma, dealer, market, token)
+                        f"market {market[:12]}", partial(self._earlier.follow, gamma, manager, market, token)
                     )
                 self.health = health = Health(
                     (
@@ -300,7 +300,7 @@ class App(ABC, Generic[G, W]):
                         books(self.count_books),
                         written(self.ledger),
                         orders(self.ledger, world.network),
-                        money(dealer.settler, reconciler, world.network),
+                        money(manager.settler, reconciler, world.network),
                         self.notices.vital,
                     ),
                     world.network,
@@ -310,18 +310,18 @@ class App(ABC, Generic[G, W]):
                 supervisor.keep("health", health.run)
                 for name, run in (*world.tasks.items(), *self.jobs()):
                     supervisor.keep(name, run)
-                await self._until_over(dealer)
+                await self._until_over(manager)
 
-    async def _until_over(self, dealer: OrderManager) -> None:
+    async def _until_over(self, manager: OrderManager) -> None:
         """Wait until a limited run is over and booked, or until the orders under way are, if the bot is to end."""
-        while not self._ending and not self.is_done(dealer.now_ms()):
+        while not self._ending and not self.is_done(manager.now_ms()):
             try:
                 async with asyncio.timeout(1.0):
                     await self._woken.wait()
             except TimeoutError:
                 pass
-        dealer.closed = self._ending
-        while dealer.under_way:  # noqa: ASYNC110 - nobody tells when the last of them is over
+        manager.closed = self._ending
+        while manager.under_way:  # noqa: ASYNC110 - nobody tells when the last of them is over
             await asyncio.sleep(0.05)
 
     def drain(self, why: str) -> None:
@@ -333,8 +333,8 @@ class App(ABC, Generic[G, W]):
         starting, self._starting = self._starting, None
         if starting is not None:
             starting.reschedule(0)
-        if self.dealer is not None:
-            self.dealer.closed = self._ending
+        if self.manager is not None:
+            self.manager.closed = self._ending
         self._woken.set()
 
     def stop(self, why: str) -> None:
@@ -464,7 +464,7 @@ class App(ABC, Generic[G, W]):
 
     def payouts(self, market: str) -> Mapping[str, Decimal] | None:
         """Return what a share of each token of a market pays, by its condition id: nothing while it is not known."""
-        told = None if self.dealer is None else self.dealer.settler.payouts(market)
+        told = None if self.manager is None else self.manager.settler.payouts(market)
         return told or self._earlier.payouts(market)
 
     def live(self, token: str, max_proof_age: float | None = None) -> BookView:

@@ -46,7 +46,7 @@ class Earlier:
         known = self._markets.get(market)
         return None if known is None else _payouts(known)
 
-    async def find(self, gamma: Gamma, dealer: OrderManager, adopt: Callable[[Market], bool]) -> dict[str, str]:
+    async def find(self, gamma: Gamma, manager: OrderManager, adopt: Callable[[Market], bool]) -> dict[str, str]:
         """Find all of them; return a token of each that nobody else follows from now on, by condition id.
 
         ``adopt`` says whether somebody does.
@@ -61,18 +61,18 @@ class Earlier:
             known = self._markets.get(market)
             if payouts := self.payouts(market):
                 # Its shares may be gone already: the wallet is not held against them.
-                dealer.decide(market, payouts, confirmed=False)
+                manager.decide(market, payouts, confirmed=False)
             if known is None or not adopt(known):
                 left[market] = token
         return left
 
-    async def follow(self, gamma: Gamma, dealer: OrderManager, market: str, token: str) -> None:
+    async def follow(self, gamma: Gamma, manager: OrderManager, market: str, token: str) -> None:
         """Ask about a market until it is decided."""
         asked = 0
         while True:
             await self._find(gamma, market, token)
             if payouts := self.payouts(market):
-                dealer.decide(market, payouts, confirmed=False)
+                manager.decide(market, payouts, confirmed=False)
                 return
             asked += 1
             if asked == 1:

@@ -104,7 +104,7 @@ async def _play(recording: Recording, settings: TickSettings, kind: TickKind, le
     async with Mirror([recording.market], config=config, network=network) as mirror:
         paper = evolve(settings.paper, taker_delay_ms=recording.rules.taker_delay_ms)
         executor = PaperExecutor(mirror, network, paper, lambda _market: recording.payouts or None)
-        dealer = OrderManager(
+        manager = OrderManager(
             executor=executor,
             ledger=ledger,
             risk=risk,
@@ -116,13 +116,13 @@ async def _play(recording: Recording, settings: TickSettings, kind: TickKind, le
             counts=counts,
         )
         async with asyncio.TaskGroup() as group:
-            work = [group.create_task(dealer.run(), name="dealer"), group.create_task(ledger.run(), name="ledger")]
-            await _trade(recording, settings, kind, mirror, dealer, counts)
+            work = [group.create_task(manager.run(), name="manager"), group.create_task(ledger.run(), name="ledger")]
+            await _trade(recording, settings, kind, mirror, manager, counts)
             loop = asyncio.get_running_loop()
             ends = loop.time() + AFTER_S
             if recording.payouts:
-                dealer.decide(recording.market.condition_id, recording.payouts)
-            while loop.time() < ends and _is_busy(recording, dealer, account):  # noqa: ASYNC110 - nobody tells
+                manager.decide(recording.market.condition_id, recording.payouts)
+            while loop.time() < ends and _is_busy(recording, manager, account):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(1.0)
             fills = await executor.trades(0)
             for task in work:
@@ -136,9 +136,9 @@ async def _play(recording: Recording, settings: TickSettings, kind: TickKind, le
     )
 
 
-def _is_busy(recording: Recording, dealer: OrderManager, account: Account) -> bool:
+def _is_busy(recording: Recording, manager: OrderManager, account: Account) -> bool:
     """Whether orders are under way, or bought shares wait for their redemption."""
-    return bool(dealer.under_way or account.open or (recording.payouts and (account.positions or account.claims)))
+    return bool(manager.under_way or account.open or (recording.payouts and (account.positions or account.claims)))
 
 
 async def _trade(
@@ -146,7 +146,7 @@ async def _trade(
     settings: TickSettings,
     kind: TickKind,
     mirror: Mirror,
-    dealer: OrderManager,
+    manager: OrderManager,
     counts: Counter[str],
 ) -> None:
     """Tell each tick when it is due, put it to the strategy, and let the rest of the frames pass."""
@@ -183,7 +183,7 @@ async def _trade(
             counts[found] += 1
             continue
         counts["signals"] += 1
-        dealer.consider(mirror, found)
+        manager.consider(mirror, found)
     if recording.frames:
         await _until(loop, recording.frames[-1][0])
 
