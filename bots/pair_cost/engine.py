@@ -156,10 +156,8 @@ class PairEngine:
         tick = first.tick_size_e4
         if tick is None or tick != second.tick_size_e4:
             return SizeRefusal(NoSize.NO_TICK, first.token[:12])
-        most = min(
-            limits.max_money, self._shared.turns.left(self._shared.manager.account, self.market.condition_id) / 2
-        )
-        limits_here = self._shared.settings.limits(limits.min_shares, most)
+        left = self._shared.turns.left(self._shared.manager.account, self.market.condition_id)
+        limits_here = self._shared.settings.limits(limits.min_shares, min(limits.max_money, left / 2))
         found = size_pair(limits_here, self._costs, (first.levels, second.levels), tick)
         if isinstance(found, Cost):
             return SizeRefusal(_REFUSED.get(found, NoSize.TOO_DEAR), found.value)
