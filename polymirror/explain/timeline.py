@@ -54,7 +54,7 @@ HAPPENED: Final = {
 
 
 @frozen
-class Row:
+class TimelineRow:
     """One thing that happened."""
 
     at: float
@@ -96,7 +96,7 @@ def bands(reading: Reading, began: float, names: Mapping[str, str]) -> list[Band
     return found
 
 
-def timeline(reading: Reading, finding: Finding, began: float, names: Mapping[str, str]) -> list[Row]:
+def timeline(reading: Reading, finding: Finding, began: float, names: Mapping[str, str]) -> list[TimelineRow]:
     """Return the rows in order: 80 at most, the last ones left out."""
     marks: dict[int, str] = {}
     for statement, mark in ((finding.last_right, "last right"), (finding.first_wrong, "first wrong")):
@@ -108,9 +108,9 @@ def timeline(reading: Reading, finding: Finding, began: float, names: Mapping[st
     return _joined(rows)[:MAX_ROWS]
 
 
-def _said(reading: Reading, marks: Mapping[int, str], began: float, names: Mapping[str, str]) -> list[Row]:
+def _said(reading: Reading, marks: Mapping[int, str], began: float, names: Mapping[str, str]) -> list[TimelineRow]:
     """Return what was said. What a witness says again of the same book counts in the row in which it said so first."""
-    rows: list[Row] = []
+    rows: list[TimelineRow] = []
     runs: dict[tuple[str, str], tuple[bool | None, int]] = {}
     for each in reading.statements:
         text, key, mark = _sentence(each), (each.witness, each.token), marks.get(id(each), "")
@@ -127,7 +127,7 @@ def _said(reading: Reading, marks: Mapping[int, str], began: float, names: Mappi
         if text or mark:
             shown = (text or "a change") + _more(each)
             book = names.get(each.token, "")
-            rows.append(Row(each.at - began, each.n, TONES[each.agrees], book, shown, mark))
+            rows.append(TimelineRow(each.at - began, each.n, TONES[each.agrees], book, shown, mark))
     return rows
 
 
@@ -148,11 +148,11 @@ def _more(each: Statement) -> str:
     return f": {said}" if said else ""
 
 
-def _moved(reading: Reading, began: float, names: Mapping[str, str]) -> Iterator[Row]:
+def _moved(reading: Reading, began: float, names: Mapping[str, str]) -> Iterator[TimelineRow]:
     for n, move in reading.moves:
         at = seconds_of(move.t) - began
         if at >= -BEFORE_SECONDS:
-            yield Row(at, n, "state", names.get(move.token, ""), _move(move))
+            yield TimelineRow(at, n, "state", names.get(move.token, ""), _move(move))
 
 
 def _move(move: Moved) -> str:
@@ -162,9 +162,9 @@ def _move(move: Moved) -> str:
     return f"{move.old} -> {move.new}: {move.reason}{detail}{age}{refused}"
 
 
-def _joined(rows: list[Row]) -> list[Row]:
+def _joined(rows: list[TimelineRow]) -> list[TimelineRow]:
     """Put together what is said of both books by one line, and what only happened in a row."""
-    found: list[Row] = []
+    found: list[TimelineRow] = []
     for row in rows:
         last = found[-1] if found else None
         if last is None or last.text != row.text or row.mark or last.mark or row.tone == "state":

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from polymirror.errors import DecodeError
 from polymirror.explain.findings import find, healing
 from polymirror.explain.reading import Reading
-from polymirror.explain.timeline import Band, Row, bands, timeline
+from polymirror.explain.timeline import Band, TimelineRow, bands, timeline
 from polymirror.explain.wire import Change, Note, Odd, Whole, read
 from polymirror.harmless import harmless
 from polymirror.journal.format import Header, Incident, Lost, seconds_of
@@ -85,7 +85,7 @@ class Explanation:
     """The time of day, UTC."""
     words: tuple[str, ...]
     levels: tuple[LevelRow, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TimelineRow, ...]
     bands: tuple[Band, ...]
     last_right: str | None
     """The text of the last message of the stream that agreed with the book or came before the loss, as received."""
