@@ -61,7 +61,8 @@ class Reading:
         self.moves: list[tuple[int, Moved]] = []
         self.texts: dict[int, str] = {}
         # From when to when the bundle tells, in seconds on the mirror's clock.
-        self.first_at = self.last_at = 0.0
+        self.first_at: float = 0.0
+        self.last_at: float = 0.0
         self._max_lag_ms = 1000 * float(dict(header.engine).get("max_apply_lag", 2.0))
         self._hasher = Hasher(incident.market)
         self._tokens = {token: Token(token, self._hasher, self.statements.append) for token in incident.tokens}

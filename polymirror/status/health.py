@@ -58,7 +58,7 @@ class Records:
         self.transitions = 0
         # Calls of users' callbacks that raised.
         self.failed_callbacks = 0
-        self.pulse = Pulse()
+        self.pulse: Pulse = Pulse()
 
     def known(self, markets: Iterable[Market], budget_left: int | None, look_ups: str = "") -> Known:
         """Return what the engine's status is to be filled in with."""

@@ -29,7 +29,7 @@ class Histogram:
     """How many values there were, by size."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.total = 0.0
+        self.total: float = 0.0
         """The sum of all values."""
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
@@ -53,11 +53,11 @@ class Pulse:
     """The measurements of one mirror."""
 
     def __init__(self) -> None:
-        self.frame_age = Histogram(LAGS)
+        self.frame_age: Histogram = Histogram(LAGS)
         """From the venue's timestamp of a change to its application."""
-        self.apply_time = Histogram(TIMES)
+        self.apply_time: Histogram = Histogram(TIMES)
         """From a frame to all being told of what it changed, callbacks included."""
-        self.loop_lag = Histogram(LAGS)
+        self.loop_lag: Histogram = Histogram(LAGS)
         """From when the engine's next deadline was due to when the event loop came to it."""
         self.probes: dict[str, Histogram] = {"answered": Histogram(CALLS), "failed": Histogram(CALLS)}
         """From asking REST for books to the answer, waiting for the rate budget included; by outcome."""

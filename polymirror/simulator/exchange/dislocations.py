@@ -54,7 +54,7 @@ class Dislocations:
 
     def __init__(self, floor: Floor, trading: Trading, config: PairsConfig, rng: random.Random) -> None:
         self.config = config
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._floor = floor
         self._trading = trading
         self._rng = rng
