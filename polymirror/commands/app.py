@@ -6,7 +6,7 @@ Options only; each command's work is in its own module and imported when it is a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -335,6 +335,10 @@ def torture(
     hedge: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, max=2, help="Connections of each socket. [default: 1]")
     ] = None,
+    relay: Annotated[
+        Literal["socket", "broker"] | None,
+        typer.Option(help="Read through a relay: over a socket, or a broker that loses. [default: the mirror itself]"),
+    ] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
     ] = False,
@@ -363,7 +367,7 @@ def torture(
     only = tuple(fault or ())
     check_ids(only, over_sockets=sockets, field="--fault")
     if sockets:
-        _refuse_options("without", seeds=seeds, start=start, minutes=minutes, hedge=hedge)
+        _refuse_options("without", seeds=seeds, start=start, minutes=minutes, hedge=hedge, relay=relay)
         from polymirror.commands.soak import run_soak  # noqa: PLC0415 - startup
 
         raise typer.Exit(run_soak(seconds=seconds or 60.0, seed=seed, tokens=tokens, faults=only, json=json))
@@ -372,7 +376,7 @@ def torture(
 
     code = run_torture(
         seeds=seeds or 20, start=start or 0, minutes=minutes or 10.0, tokens=tokens, faults=only, hedge=hedge or 1,
-        json=json,
+        relay=relay or "", json=json,
     )  # fmt: skip
     raise typer.Exit(code)
 
@@ -391,7 +395,7 @@ def faults(
     raise typer.Exit(run_faults(word, json=json))
 
 
-def _refuse_options(word: str, **options: float | None) -> None:
+def _refuse_options(word: str, **options: float | str | None) -> None:
     """Refuse options of the other mode: one that does nothing would mislead."""
     for name, value in options.items():
         if value is not None:

@@ -25,10 +25,10 @@ MAX_EXPLAINED: Final = 3
 
 
 def run_torture(
-    *, seeds: int, start: int, minutes: float, tokens: int, faults: Sequence[str], hedge: int, json: bool
+    *, seeds: int, start: int, minutes: float, tokens: int, faults: Sequence[str], hedge: int, relay: str, json: bool
 ) -> int:
     """Run the seeds; return 0 if no promise was broken, else 1. Ctrl-C ends it with what was seen so far."""
-    torture = Torture(seeds, start, minutes, tokens, tuple(faults), hedge)
+    torture = Torture(seeds, start, minutes, tokens, tuple(faults), hedge, relay)
     console, explained, interrupted = make_console(), list[str](), True
     with suppress(KeyboardInterrupt):
         broken = _run(torture, console, quiet=json)
@@ -37,8 +37,8 @@ def run_torture(
         interrupted = False
     summary = torture.report.as_dict(torture.elapsed, list(faults or FAULTS))
     summary |= {
-        "start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "interrupted": interrupted,
-        "explained": explained,
+        "start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "relay": relay,
+        "interrupted": interrupted, "explained": explained,
     }  # fmt: skip
     if json:
         print_json(summary)

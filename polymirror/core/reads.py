@@ -93,6 +93,20 @@ class Reads(Surface):
         self.refused[asset_id] += 1
         raise self.refusal(asset_id, now, limit)
 
+    def readable_until(self, asset_id: str) -> float | None:
+        """Return when a LIVE book stops being readable unless something new is proven; None: it is not LIVE.
+
+        In seconds on the caller's clock. Raises UnknownToken.
+        """
+        token = self._token(asset_id)
+        proof = token.proven.proof
+        if token.state is not _LIVE or proof is None:
+            return None
+        until = proof.as_of + self.config.max_proof_age
+        if proof.kind is _IMAGE:
+            until = min(until, self._images.next() + OVERDUE_SECONDS)
+        return until - self._slept
+
     def refusal(self, asset_id: str, now: float, limit: float | None = None, detail: str = "") -> NotLive:
         """Return the error that says why a token's book may not be read: its detail has what keeps the venue away."""
         token = self._token(asset_id)

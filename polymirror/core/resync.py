@@ -257,6 +257,8 @@ class Resync(Attempts):
             self.held, token.calm = held, False
             self.held_until = min(self.held_until, now + token.config.probe_hold)
             token.outbox.rearm[token.asset_id] = None
+            # Its view is settled no more.
+            token.outbox.dirty[token.asset_id] = None
         return joined is True
 
     def _join(self, held: HeldBook, evidence: Evidence, now: float) -> bool | None:

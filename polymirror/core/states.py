@@ -74,6 +74,10 @@ class Reason(Enum):
     """A retired market has a book again that is newer than its end."""
     CLOCK_STEP = "CLOCK_STEP"
     """What was heard carried a time that was never true, or the venue's clock was set back."""
+    GAP = "GAP"
+    """Numbered states of a relay are missing between two that came. A mirror itself never says so."""
+    DISAGREEMENT = "DISAGREEMENT"
+    """Two relays state different books for the same time. A mirror itself never says so."""
 
 
 LEGAL_TRANSITIONS: Final[dict[BookState, frozenset[BookState]]] = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from attrs import Factory, define
 
 from polymirror.torture.report import Report
-from polymirror.torture.run import SeedResult, Watched, run_storm
+from polymirror.torture.run import SeedResult, make_world, run_storm
 from polymirror.torture.shrink import shrink
 from polymirror.torture.storm import draw_storm
 from polymirror.torture.workers import note_passed, worker_pool
@@ -36,13 +36,15 @@ class Order(NamedTuple):
     tokens: int
     faults: tuple[str, ...]
     hedge: int
+    relay: str
 
 
 @define
 class Torture:
     """A run of ``seeds`` seeds from ``start`` on, each ``minutes`` of virtual time with ``tokens`` books.
 
-    ``hedge`` is how many connections each socket has.
+    ``hedge`` is how many connections each socket has, and ``relay`` through what the books are read: ``socket``,
+    ``broker``, or "" for the mirror itself.
     """
 
     seeds: int
@@ -51,6 +53,7 @@ class Torture:
     tokens: int = 20
     faults: tuple[str, ...] = ()
     hedge: int = 1
+    relay: str = ""
     jobs: int = Factory(lambda: os.cpu_count() or 1)
     report: Report = Factory(Report)
     elapsed: float = 0.0
@@ -81,7 +84,7 @@ class Torture:
                 yield result
 
     def _order(self, number: int) -> Order:
-        return Order(self.start + number, self.minutes, self.tokens, self.faults, self.hedge)
+        return Order(self.start + number, self.minutes, self.tokens, self.faults, self.hedge, self.relay)
 
     def explain(self, result: SeedResult, tell: Callable[[int], object] | None = None) -> str:
         """Reduce a seed's violation to the faults that matter, and show what led to it.
@@ -89,11 +92,12 @@ class Torture:
         ``tell`` is called with the number of each run that this takes; there are ``MAX_RUNS`` at most.
         """
         storm = draw_storm(result.seed, self.minutes, self.tokens, self.faults)
-        episodes = shrink(storm, hedge=self.hedge, tell=tell)
-        again = run_storm(storm, episodes, hedge=self.hedge)
+        episodes = shrink(storm, hedge=self.hedge, relay=self.relay, tell=tell)
+        again = run_storm(storm, episodes, hedge=self.hedge, relay=self.relay)
         violation = (again.violations or result.violations)[0]
         only = "".join(f" --fault {fault}" for fault in self.faults)
         hedged = "" if self.hedge == 1 else f" --hedge {self.hedge}"
+        hedged += f" --relay {self.relay}" if self.relay else ""
         options = f"--start {result.seed} --minutes {self.minutes:g} --tokens {self.tokens}{hedged}{only}"
         lines = [
             f"seed={result.seed}: polymirror torture --seeds 1 {options}",
@@ -109,7 +113,7 @@ class Torture:
 def trace_before(seed: int, torture: Torture, episodes: Sequence[Episode], at: float, token: str) -> list[str]:
     """Return the last transitions of a token (of all, if none is named) up to a moment."""
     storm = draw_storm(seed, torture.minutes, torture.tokens, torture.faults)
-    world = Watched(storm, episodes, hedge=torture.hedge)
+    world = make_world(storm, episodes, hedge=torture.hedge, relay=torture.relay)
     world.run(at)
     return [str(event) for event in world.log if not token or event.token == token][-TRACE_LINES:]
 
@@ -124,7 +128,7 @@ def run_seed(order: Order) -> SeedResult:
         note_passed(seconds - passed)
         passed = seconds
 
-    result = run_storm(storm, hedge=order.hedge, tell=tell)
+    result = run_storm(storm, hedge=order.hedge, relay=order.relay, tell=tell)
     # All of it, even if a broken promise ended it early.
     tell(storm.seconds)
     return result

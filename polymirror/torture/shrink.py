@@ -22,6 +22,7 @@ def shrink(
     max_runs: int = MAX_RUNS,
     *,
     hedge: int = 1,
+    relay: str = "",
     tell: Callable[[int], object] | None = None,
 ) -> tuple[Episode, ...]:
     """Return a smallest list of episodes that still breaks a promise (delta debugging, bounded).
@@ -37,7 +38,7 @@ def shrink(
             runs += 1
             if tell is not None:
                 tell(runs)
-            if run_storm(storm, rest, engine_class, hedge=hedge).violations:
+            if run_storm(storm, rest, engine_class, hedge=hedge, relay=relay).violations:
                 episodes, reduced = rest, True
             else:
                 position += size

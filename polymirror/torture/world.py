@@ -194,6 +194,24 @@ class World(Links):
     def doubted(self, token: str) -> None:
         """A book left LIVE."""
 
+    def changed(self, tokens: Sequence[str]) -> None:
+        """The readable views of these tokens may have changed."""
+
+    # ---- What is read ------------------------------------------------------------------------------
+
+    def live(self, token: str, max_proof_age: float | None) -> BookView:
+        """Read a book for execution. Raises NotLive."""
+        return self.engine.live(token, self.seconds, max_proof_age)
+
+    def book_states(self) -> Iterable[tuple[str, BookState]]:
+        """Return the state of each book that is read."""
+        return self.engine.states()
+
+    def describe(self, token: str) -> str:
+        """Return how a book that is read stands, in words."""
+        standing = self.engine.standing(token)
+        return "gone" if standing is None else f"{standing.state.name} {standing.reason.name}"
+
     # ---- The shell ---------------------------------------------------------------------------------
 
     def _drain(self) -> None:
@@ -209,7 +227,7 @@ class World(Links):
                     self.doubted(event.token)
                 if event.new is BookState.RETIRED:
                     self._check_retired(event)
-        self.engine.dirty()
+        self.changed(self.engine.dirty())
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -297,7 +315,7 @@ class World(Links):
         if since is not None:
             tally.wrong_live_seconds += (self.now - since) / MICRO
         try:
-            view = self.engine.live(token, self.seconds, max_proof_age)
+            view = self.live(token, max_proof_age)
         except NotLive:
             tally.refused += 1
             return
@@ -396,7 +414,7 @@ class World(Links):
     def states(self) -> dict[BookState, int]:
         """How many books are in each state."""
         counts: dict[BookState, int] = {}
-        for _, state in self.engine.states():
+        for _, state in self.book_states():
             counts[state] = counts.get(state, 0) + 1
         return counts
 

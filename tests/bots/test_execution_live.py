@@ -89,7 +89,7 @@ def test_the_last_look_is_in_the_step_in_which_the_order_leaves():
 
 def test_a_lease_on_another_token_is_refused_before_anything():
     client = ScriptedClient(sends=[matched()])
-    result = submit(client, buy(token="22"))  # noqa: S106 - no password
+    result = submit(client, buy(token="22"))
     assert result.outcome is Outcome.REFUSED
     assert client.left == []
 
@@ -349,7 +349,7 @@ def test_fees_that_the_venue_does_not_tell_are_computed_for_each_fill():
 
 
 def test_fills_of_other_orders_and_tokens_are_not_ours():
-    others = [fill(buy(), order_id="0xb"), fill(buy(token="22"))]  # noqa: S106 - no password
+    others = [fill(buy(), order_id="0xb"), fill(buy(token="22"))]
     result = submit(ScriptedClient(sends=[matched()], trades=[others + FILL]))
     assert result.shares == d(20)
 

@@ -245,7 +245,7 @@ def test_the_kill_switch_stops_an_order_before_anything_happens():
 
 
 def test_a_lease_on_another_token_is_refused():
-    result, *_ = submit(buy(token="22"))  # noqa: S106 - no password
+    result, *_ = submit(buy(token="22"))
     assert result.outcome is Outcome.REFUSED
     assert "another token" in result.detail
 

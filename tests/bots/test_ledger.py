@@ -66,7 +66,7 @@ def a_life(ledger):
     drive(ledger.note_risk("stop", "a test"))
 
 
-A_POSITION = Position(market="0xm9", token="109", shares=Decimal(5), cost=Decimal(2))  # noqa: S106 - a token
+A_POSITION = Position(market="0xm9", token="109", shares=Decimal(5), cost=Decimal(2))
 
 
 def test_each_table_has_the_columns_of_its_class_in_their_order():

@@ -21,8 +21,8 @@ from bots.updown.oracles.ticks import Tick, TickKind
 from polymirror.simulator.feeds.reports import encode_report, feed_id
 
 SPOT, TWAP = TickKind.SPOT, TickKind.TWAP60
-CLOB_KEYS = ClobKeys(api_key="the-key", secret="the-secret", passphrase="the-phrase")  # noqa: S106
-CHAINLINK_KEYS = ChainlinkKeys(client_id="clientId", user_secret="userSecret")  # noqa: S106
+CLOB_KEYS = ClobKeys(api_key="the-key", secret="the-secret", passphrase="the-phrase")
+CHAINLINK_KEYS = ChainlinkKeys(client_id="clientId", user_secret="userSecret")
 BTC = MAINNET_SPOT["btc"]
 
 

@@ -139,7 +139,7 @@ def test_the_login_comes_after_the_venue_has_said_that_it_serves_the_region():
 
 
 def test_several_wrong_things_are_told_at_once():
-    report, seconds = ask(passphrase="wrong", chat="999", blocked=True)  # noqa: S106 - made up
+    report, seconds = ask(passphrase="wrong", chat="999", blocked=True)
     assert seconds < 3
     assert {line.partition(":")[0] for line in report.failures} >= {"credentials", "telegram", "region"}
 

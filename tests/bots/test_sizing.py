@@ -149,7 +149,7 @@ def test_every_stake_is_an_order_the_venue_takes(situation):
     if not isinstance(stake, Stake):
         return
     order = Order.buy(
-        client_id="c", market="0xm", token="11", price=stake.price, money=stake.money, tick=stake.tick,  # noqa: S106
+        client_id="c", market="0xm", token="11", price=stake.price, money=stake.money, tick=stake.tick,
         created_ms=START_MS, fee=fee,
     )  # fmt: skip
     assert (order.shares, order.money) == (stake.shares, stake.money)

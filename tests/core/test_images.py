@@ -6,6 +6,7 @@ import pytest
 
 from polymirror.core.mirrored import TURN_SECONDS
 from polymirror.core.proofs import ProofKind
+from polymirror.core.reads import OVERDUE_SECONDS
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive
 from tests.core.builders import Exchange, Rig, assert_right
@@ -105,3 +106,14 @@ def test_after_a_stall_it_is_not_read_before_its_hash_was_tried(rig, exchange):
     assert rig.live_view("11").last_proof.kind is ProofKind.HASH
     rig.advance(0.0)
     assert rig.state("22") is BookState.SUSPECT
+
+
+def test_a_mirror_image_is_readable_until_its_own_hash_is_overdue(rig, exchange):
+    send(rig, exchange, "8")
+    assert kind(rig) is ProofKind.COMPLEMENT
+    until = rig.engine.readable_until("22")
+    assert until == pytest.approx(rig.now + TURN_SECONDS + OVERDUE_SECONDS)
+    assert rig.engine.live("22", until - 0.001)
+    with pytest.raises(NotLive):
+        rig.engine.live("22", until + 0.001)
+    assert rig.engine.readable_until("11") > until + 1

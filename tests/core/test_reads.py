@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from polymirror.errors import ConfigError, NotLive
+from polymirror.errors import ConfigError, NotLive, UnknownToken
 
 NO_AGES = [-1, -0.5, 0, 0.0, float("nan"), float("-inf"), True, "1", Decimal("0.5")]
 WHY = r"max_proof_age=.* is not allowed: it must be a number of seconds above 0 \(float or int\)"
@@ -37,3 +37,19 @@ def test_no_age_reaches_further_than_the_configured_one(rig, read):
         with pytest.raises(NotLive) as refused:
             getattr(rig.engine, read)("11", rig.now + configured + 0.1, age)
         assert refused.value.max_proof_age == configured
+
+
+def test_a_book_is_readable_until_its_proof_is_too_old(rig):
+    view = rig.engine.live("11", rig.now)
+    until = rig.engine.readable_until("11")
+    assert until == pytest.approx(view.proven_at + rig.engine.config.max_proof_age)
+    assert rig.engine.live("11", until - 0.001)
+    with pytest.raises(NotLive):
+        rig.engine.live("11", until + 0.001)
+
+
+def test_a_book_that_is_not_live_is_readable_until_no_time(rig):
+    rig.disconnect()
+    assert rig.engine.readable_until("11") is None
+    with pytest.raises(UnknownToken):
+        rig.engine.readable_until("99")

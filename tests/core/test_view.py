@@ -18,7 +18,7 @@ ASKS = [("0.60", "10"), ("0.55", "20"), ("0.52", "50.5")]
 
 def view(bids=BIDS, asks=ASKS, proven_at=99.75):
     return BookView(
-        token="11", market="0xm",  # noqa: S106 - no password
+        token="11", market="0xm",
         state=BookState.LIVE, reason=Reason.PROVEN, epoch=1, doubts=0, settled=True, exchange_ms=5,
         apply_lag=0.01, clock_uncertainty=None, read_at=100.0, proven_at=proven_at,
         last_proof=Proof(ProofKind.HASH, 99.75, 1), tick_size_e4=100,

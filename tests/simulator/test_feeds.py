@@ -351,7 +351,7 @@ def test_who_cannot_sign_is_refused():
     assert status(signed(one)) == 200
     assert status(signed(two, encoded=True), two) == status(signed(two), two) == 200
     assert status({}) == 401
-    assert status(signed(one, secret="wrong")) == 401  # noqa: S106
+    assert status(signed(one, secret="wrong")) == 401
     assert status(signed(one, client="wrong")) == 401
     assert status(signed(one) | {"authorization": "wrong"}) == 401
     assert status(signed(two), one) == 401

@@ -1,0 +1,145 @@
+"""One token's book as one relay tells it: a copy, and until when it may be believed. Pure.
+
+A copy follows the relay's numbered states without a gap, and holds its own digest against the relay's after each. What
+does not fit is never repaired by guessing: the copy is broken until a whole book comes. Times are the relay's clock,
+but for ``heard_at``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from polymirror.core.book import Levels
+from polymirror.core.states import BookState, Reason
+from polymirror.core.units import PRICE_SCALE
+from polymirror.relay.digest import digest_of, side_text
+from polymirror.relay.wire import Book, Change
+
+if TYPE_CHECKING:
+    from polymirror.relay.wire import Beat, Pairs
+
+EMPTY: Final = Levels((), (), (), ())
+
+_STATES: Final = BookState.__members__
+_REASONS: Final = Reason.__members__
+
+
+class Copy:
+    """A copy of one token's book. It tells nothing until the first whole book."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.seq: int = 0
+        # The newest state as the relay told it; what is about levels is of that change alone.
+        self.told: Change | None = None
+        # The newest whole book: what is the market's.
+        self.book: Book | None = None
+        # The newest statement about the proof, and when it left the relay.
+        self.proof: Beat | None = None
+        self.sent: float = 0.0
+        # Why it is not to be believed although it was told; None: it is.
+        self.broken: Reason | None = None
+        self.why: str = ""
+        # Grows by one with each whole book that mends what was broken: what was before does not connect to it.
+        self.generation: int = 0
+        self._bids: dict[int, int] = {}
+        self._asks: dict[int, int] = {}
+        self._texts = ["", ""]
+        self._levels: Levels | None = EMPTY
+
+    @property
+    def state(self) -> BookState:
+        """The state that the relay told. One that is not known here is no LIVE one."""
+        return BookState.UNPRIMED if self.told is None else _STATES.get(self.told.state, BookState.SUSPECT)
+
+    @property
+    def reason(self) -> Reason | None:
+        """The reason that the relay told, if it is known here."""
+        told = self.told
+        return None if told is None or told.reason is None else _REASONS.get(told.reason)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the levels; "" before the first book."""
+        return "" if self.told is None else self.told.digest
+
+    @property
+    def exchange_ms(self) -> int:
+        """The venue's time of the newest change in the levels, in ms since 1970; 0 before the first book."""
+        return 0 if self.told is None else self.told.exchange_ms
+
+    @property
+    def levels(self) -> Levels:
+        """The levels, best last."""
+        if self._levels is None:
+            bids, asks = list(reversed(self._bids.items())), list(reversed(self._asks.items()))
+            self._levels = Levels(
+                tuple([price for price, _ in bids]), tuple([size for _, size in bids]),
+                tuple([PRICE_SCALE - price for price, _ in asks]), tuple([size for _, size in asks]),
+            )  # fmt: skip
+        return self._levels
+
+    def take(self, item: Beat, sent: float) -> bool:
+        """Take what the relay says of this token; return whether the whole book must be asked for.
+
+        ``sent`` is when it left. What is older than the copy, or comes again, changes nothing.
+        """
+        if isinstance(item, Book):
+            if item.seq > self.seq or self.broken is not None or self.told is None:
+                self._replace(item, sent)
+            elif item.seq == self.seq and sent >= self.sent:
+                self.proof, self.sent = item, sent
+        elif self.told is None or self.broken is not None:
+            return True
+        elif isinstance(item, Change):
+            if item.seq > self.seq and item.prev_seq == self.seq:
+                self._follow(item, sent)
+            elif item.seq > self.seq:
+                self.breaks(Reason.GAP, f"what led to state {item.prev_seq} has not come: {self.seq} was the last")
+        elif item.seq > self.seq:
+            self.breaks(Reason.GAP, f"state {item.seq} has not come: {self.seq} was the last")
+        elif item.seq == self.seq and sent >= self.sent:
+            self.proof, self.sent = item, sent
+        return self.broken is not None
+
+    def breaks(self, reason: Reason, why: str) -> None:
+        """Believe nothing until the next whole book."""
+        if self.broken is None:
+            self.broken, self.why = reason, why
+
+    def _replace(self, item: Book, sent: float) -> None:
+        self._bids, self._asks = dict(item.bids), dict(item.asks)
+        self._texts = ["", ""]
+        self.generation += self.broken is not None
+        self.broken, self.why = None, ""
+        self.book = item
+        self._became(item, sent, bids=True, asks=True)
+
+    def _follow(self, item: Change, sent: float) -> None:
+        _apply(self._bids, item.bids)
+        _apply(self._asks, item.asks)
+        self._became(item, sent, bids=bool(item.bids), asks=bool(item.asks))
+
+    def _became(self, item: Change, sent: float, *, bids: bool, asks: bool) -> None:
+        """The levels are those of a state: prove them."""
+        self.seq = item.seq
+        self.told = self.proof = item
+        self.sent = sent
+        if bids:
+            self._bids = dict(sorted(self._bids.items(), reverse=True))
+            self._texts[0] = side_text(self._bids.items())
+        if asks:
+            self._asks = dict(sorted(self._asks.items()))
+            self._texts[1] = side_text(self._asks.items())
+        if bids or asks:
+            self._levels = None
+        if digest_of(self.token, *self._texts) != item.digest:
+            self.breaks(Reason.HASH_MISMATCH, f"the copy is not the relay's state {item.seq}: their digests differ")
+
+
+def _apply(side: dict[int, int], differs: Pairs) -> None:
+    for price, size in differs:
+        if size:
+            side[price] = size
+        else:
+            side.pop(price, None)

@@ -1,0 +1,229 @@
+"""A relay's side of the wire: who wants which books, and what each of them is sent next. Pure.
+
+A publisher looks at the books of one mirror whenever they change, and at each at least once a beat, so that silence of
+a token means that something is wrong. It works for tokens that somebody wants, and for nobody else. Each consumer has
+its own place in every line: one that is slow misses states, never the newest, and nothing waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from polymirror.errors import NotLive, UnknownToken
+from polymirror.relay.lines import Line, Source
+from polymirror.relay.wire import MAX_FRAME, MAX_TOKENS, Gone, Listed, Markets, Outcome, Pong, encode, frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from polymirror.relay.wire import Ask, Format
+    from polymirror.venue.market import Market
+
+BEAT: Final = 0.5
+"""Seconds within which something is said of each book that somebody wants."""
+
+MAX_LOOKS: Final = 64
+"""Books that are looked at in one go for a beat: some 10 us each."""
+
+FULL: Final = MAX_FRAME // 8
+"""Bytes after which a frame is sent and the next begun."""
+
+
+class Mirrored(Source, Protocol):
+    """What a publisher needs of a mirror."""
+
+    @property
+    def markets(self) -> Iterable[Market]:
+        """All markets that are mirrored."""
+        ...
+
+    def now(self) -> float:
+        """Return the clock of all times here, in seconds."""
+        ...
+
+
+class Consumer:
+    """One consumer's place: what it wants, what it has, and what it is to be sent. Made by :meth:`Publisher.join`."""
+
+    def __init__(self, format_: Format) -> None:
+        self.format: Format = format_
+        # By token, the state that it was sent last; 0: none.
+        self.places: dict[str, int] = {}
+        # Tokens of which it is to be sent the newest state, in the order in which they changed.
+        self.due: dict[str, None] = {}
+        # What is said once: markets, tokens that are gone, answers to pings.
+        self.said: list[bytes] = []
+        self.lists: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to be sent."""
+        return bool(self.due or self.said)
+
+
+class Publisher:
+    """The books of one mirror as they are sent by one run of a relay.
+
+    ``relay`` names this run. ``clock`` is the relay's own: seconds, which go on while the machine sleeps.
+    """
+
+    def __init__(self, mirror: Mirrored, relay: str, clock: Callable[[], float]) -> None:
+        self._mirror = mirror
+        self._clock = clock
+        self.relay: str = relay
+        self._lines: dict[str, Line] = {}
+        # Of each line, who wants it, in the order in which they came.
+        self._wanted: dict[str, dict[Consumer, None]] = {}
+        # When something was said of each line last, the longest ago first.
+        self._told: dict[str, float] = {}
+        self._consumers: dict[Consumer, None] = {}
+        self._listed: list[Listed] | None = None
+
+    # ---- Who is there ------------------------------------------------------------------------------
+
+    @property
+    def consumers(self) -> int:
+        """How many there are."""
+        return len(self._consumers)
+
+    @property
+    def tokens(self) -> int:
+        """Of how many books somebody wants to hear."""
+        return len(self._lines)
+
+    def join(self, format_: Format) -> Consumer:
+        """Take a new consumer, who wants nothing yet."""
+        consumer = Consumer(format_)
+        self._consumers[consumer] = None
+        return consumer
+
+    def leave(self, consumer: Consumer) -> None:
+        """Forget a consumer."""
+        self._consumers.pop(consumer, None)
+        for token in tuple(consumer.places):
+            self._drop(consumer, token)
+
+    def asked(self, consumer: Consumer, ask: Ask) -> None:
+        """Take what a consumer says. What is wanted beyond :data:`~polymirror.relay.wire.MAX_TOKENS` is gone."""
+        for token in ask.drop:
+            self._drop(consumer, token)
+        for token in ask.want:
+            self._want(consumer, token)
+        if ask.list:
+            consumer.lists = True
+            self._list(consumer)
+        if ask.ping is not None:
+            consumer.said.append(encode(Pong(id=ask.ping), consumer.format))
+
+    def _want(self, consumer: Consumer, token: str) -> None:
+        if len(consumer.places) >= MAX_TOKENS and token not in consumer.places:
+            consumer.said.append(encode(Gone(token=token), consumer.format))
+            return
+        if token not in self._lines:
+            self._lines[token] = Line(token)
+        self._wanted.setdefault(token, {})[consumer] = None
+        consumer.places[token] = 0
+        consumer.due[token] = None
+        self._look(token, self._mirror.now())
+
+    def _drop(self, consumer: Consumer, token: str) -> None:
+        consumer.places.pop(token, None)
+        consumer.due.pop(token, None)
+        wanted = self._wanted.get(token)
+        if wanted is not None:
+            wanted.pop(consumer, None)
+            if not wanted:
+                self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        for table in (self._lines, self._wanted, self._told):
+            table.pop(token, None)
+
+    # ---- What is new -------------------------------------------------------------------------------
+
+    def changed(self, tokens: Iterable[str]) -> None:
+        """Look at books that have changed."""
+        now = self._mirror.now()
+        for token in tokens:
+            if token in self._lines:
+                self._look(token, now)
+
+    def beat(self) -> float:
+        """Look at the books whose turn it is, a few at a time; return in how many seconds the next one's is."""
+        now = self._mirror.now()
+        for _ in range(MAX_LOOKS):
+            token = next(iter(self._told), None)
+            if token is None:
+                return BEAT
+            rest = self._told[token] + BEAT - now
+            if rest > 0:
+                return rest
+            self._look(token, now, everyone=True)
+        return 0.0
+
+    def listed(self) -> None:
+        """The markets are others: tell those who want to know."""
+        self._listed = None
+        for consumer in self._consumers:
+            if consumer.lists:
+                self._list(consumer)
+
+    def _list(self, consumer: Consumer) -> None:
+        if self._listed is None:
+            self._listed = list(_listing(self._mirror.markets))
+        consumer.said.append(encode(Markets(markets=self._listed), consumer.format))
+
+    def _look(self, token: str, now: float, *, everyone: bool = False) -> None:
+        """Look at a book; tell those who want it, ``everyone`` even if nothing is new."""
+        line = self._lines[token]
+        seq = line.seq
+        if everyone or token not in self._told:
+            self._say(token, now)
+        try:
+            line.look(self._mirror, self._clock() - now)
+        except NotLive:
+            # Its market is looked for: nothing is known of it yet.
+            return
+        except UnknownToken:
+            for consumer in tuple(self._wanted[token]):
+                consumer.said.append(encode(Gone(token=token), consumer.format))
+                self._drop(consumer, token)
+            return
+        if line.seq != seq:
+            self._say(token, now)
+        if line.seq != seq or everyone:
+            for consumer in self._wanted[token]:
+                consumer.due[token] = None
+
+    def _say(self, token: str, now: float) -> None:
+        self._told.pop(token, None)
+        self._told[token] = now
+
+    # ---- What is sent ------------------------------------------------------------------------------
+
+    def frame(self, consumer: Consumer) -> bytes:
+        """Return the next frame for a consumer: call it when one can be sent, while ``consumer.waits``."""
+        items = list(self._items(consumer))
+        return frame_of(self.relay, self._clock(), items, consumer.format)
+
+    def _items(self, consumer: Consumer) -> Iterator[bytes]:
+        size = 0
+        while consumer.said and size < FULL:
+            item = consumer.said.pop(0)
+            size += len(item)
+            yield item
+        while consumer.due and size < FULL:
+            token = next(iter(consumer.due))
+            del consumer.due[token]
+            line = self._lines[token]
+            if line.seq:
+                item = line.since(consumer.places[token], consumer.format)
+                consumer.places[token] = line.seq
+                size += len(item)
+                yield item
+
+
+def _listing(markets: Iterable[Market]) -> Iterator[Listed]:
+    for market in markets:
+        tokens = [Outcome(token=each.id, outcome=each.outcome[:200]) for each in market.tokens[:2]]
+        yield Listed(slug=market.slug[:200], market=market.condition_id, tokens=tokens)
