@@ -10,6 +10,7 @@ from polymirror.config import (
     IncidentConfig,
     JournalConfig,
     MirrorConfig,
+    RemoteConfig,
     RestConfig,
     StreamConfig,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "ProofKind",
     "RawFrame",
     "Reason",
+    "RemoteConfig",
     "Resolved",
     "RestConfig",
     "StreamConfig",

@@ -354,3 +354,17 @@ class MirrorConfig:
     """How often the venue's clock is asked for its time."""
     max_subscribers: int = field(default=1_000, validator=_count(1, 100_000, "subscribers"))
     """The most callbacks and iterators at once."""
+
+
+@frozen(kw_only=True)
+class RemoteConfig:
+    """How a :class:`~polymirror.relay.remote.RemoteMirror` follows relays."""
+
+    max_proof_age: float = field(default=15.0, validator=_between(0.05, 3600, "seconds"))
+    """Bounds every read. The relay's own limit holds as well."""
+    max_subscribers: int = field(default=1_000, validator=_count(1, 100_000, "subscribers"))
+    """The most callbacks and iterators at once."""
+    binary: bool = field(default=True, validator=_instance(bool, "True or False"))
+    """Whether relays speak msgpack, which is quicker; else JSON, which people can read."""
+    allow_plain: bool = field(default=False, validator=_instance(bool, "True or False"))
+    """Relays may be on another machine and without TLS: whoever is on the way can read and change what they say."""

@@ -25,6 +25,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken, VenueError
+from polymirror.relay.served import Relays
 from polymirror.shell.alarm import Alarm
 from polymirror.shell.callbacks import check_callback
 from polymirror.shell.carrier import Carrier, Hooks
@@ -59,7 +60,7 @@ MAX_ROUNDS = 64
 """Rounds of effects and events, each caused by callbacks of the last, that are handled in one go."""
 
 
-class Mirror(Markets, Told, Served):
+class Mirror(Markets, Told, Served, Relays):
     """Order books proven right, for the tokens of some markets. Use it with ``async with``.
 
     ``markets`` are :class:`~polymirror.venue.gamma.Market` objects; ``slugs`` (or the addresses of their pages) and

@@ -124,6 +124,11 @@ class Line:
             self._changes.append((bids, asks))
         return True
 
+    @property
+    def until(self) -> float | None:
+        """When the book stops being readable unless something new is proven, by the relay's clock; None: it is not."""
+        return self._proof[2]
+
     def since(self, seq: int, format_: Format) -> bytes:
         """Return the newest state for somebody who has state ``seq`` (0: none), encoded: a beat, a change or a book."""
         made = self._made.get((format_, seq))

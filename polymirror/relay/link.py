@@ -61,6 +61,7 @@ class Link:
         self.counts: Counter[str] = Counter()
         # The markets as the relay lists them; None: it has not said.
         self.markets: tuple[Listed, ...] | None = None
+        self._newly_listed = False
         # The run of the relay that speaks; "": none has yet.
         self.relay: str = ""
         self._runs: list[str] = []
@@ -145,7 +146,7 @@ class Link:
             elif isinstance(item, Gone):
                 self._gone(item.token, now)
             elif isinstance(item, Markets):
-                self.markets = tuple(item.markets)
+                self.markets, self._newly_listed = tuple(item.markets), True
 
     def _is_new(self, relay: str, now: float) -> bool:
         """Whether another run of the relay speaks than before; of an earlier one only what is late comes."""
@@ -219,6 +220,11 @@ class Link:
             return float("inf")
         return min(self._ping_at, min(self._wants.values(), default=float("inf")))
 
+    def take_markets(self) -> tuple[Listed, ...] | None:
+        """Return the markets if the relay has listed them since this was asked last; else None."""
+        new, self._newly_listed = self._newly_listed, False
+        return self.markets if new else None
+
     def touched(self) -> list[str]:
         """Drain the tokens about which something may be new."""
         tokens = list(self._touched)
@@ -253,11 +259,18 @@ class Link:
             reason, why = Reason.CLOCK_STEP, "the relay's clock is not known"
         elif silent > SILENCE:
             reason, why = Reason.DISCONNECT, f"nothing about it left the relay for {silent:.3f} s"
-        elif proof is None or proof.as_of is None or proof.until is None or now > proof.until + low:
-            reason, why = Reason.STALE, "the relay itself would not read it any more"
+        elif proof is None or proof.as_of is None:
+            reason, why = Reason.STALE, "the relay has not said when it was proven"
         else:
             return None
         return Standing(BookState.SUSPECT, reason, why)
+
+    def is_readable(self, token: str, now: float) -> bool:
+        """Whether the relay itself would still read a LIVE book, for all that it has said."""
+        copy, low = self.copy(token), self.offset.low(now)
+        if copy is None or low is None or copy.proof is None or copy.proof.until is None:
+            return False
+        return now <= copy.proof.until + low
 
     def as_of(self, token: str, now: float) -> float | None:
         """Return the latest moment for which a copy is proven for certain; None: it is not."""

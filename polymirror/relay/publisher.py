@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 BEAT: Final = 0.5
 """Seconds within which something is said of each book that somebody wants."""
 
+AHEAD: Final = 0.018
+"""A book that stops being readable before its next beat is looked at so many seconds before it does: the hash that it
+waits for is tried 0.02 s before that."""
+
 MAX_LOOKS: Final = 64
 """Books that are looked at in one go for a beat: some 10 us each."""
 
@@ -76,6 +80,8 @@ class Publisher:
         self._wanted: dict[str, dict[Consumer, None]] = {}
         # When something was said of each line last, the longest ago first.
         self._told: dict[str, float] = {}
+        # When books are to be looked at that are not readable for long.
+        self._soon: dict[str, float] = {}
         self._consumers: dict[Consumer, None] = {}
         self._listed: list[Listed] | None = None
 
@@ -136,7 +142,7 @@ class Publisher:
                 self._forget(token)
 
     def _forget(self, token: str) -> None:
-        for table in (self._lines, self._wanted, self._told):
+        for table in (self._lines, self._wanted, self._told, self._soon):
             table.pop(token, None)
 
     # ---- What is new -------------------------------------------------------------------------------
@@ -151,15 +157,20 @@ class Publisher:
     def beat(self) -> float:
         """Look at the books whose turn it is, a few at a time; return in how many seconds the next one's is."""
         now = self._mirror.now()
-        for _ in range(MAX_LOOKS):
-            token = next(iter(self._told), None)
-            if token is None:
-                return BEAT
-            rest = self._told[token] + BEAT - now
-            if rest > 0:
-                return rest
+        for token in [token for token, due in self._soon.items() if due <= now]:
+            del self._soon[token]
             self._look(token, now, everyone=True)
-        return 0.0
+        for _ in range(MAX_LOOKS):
+            oldest = next(iter(self._told), None)
+            if oldest is None or self._told[oldest] + BEAT > now:
+                break
+            self._look(oldest, now, everyone=True)
+        return max(0.0, self.next_look() - now)
+
+    def next_look(self) -> float:
+        """Return when :meth:`beat` has something to do, in seconds of the mirror's clock; infinity: never."""
+        told = next(iter(self._told.values()), float("inf"))
+        return min(told + BEAT, min(self._soon.values(), default=float("inf")))
 
     def listed(self) -> None:
         """The markets are others: tell those who want to know."""
@@ -191,6 +202,10 @@ class Publisher:
             return
         if line.seq != seq:
             self._say(token, now)
+        if line.until is not None:
+            due = line.until - AHEAD - self._clock() + now
+            if now < due < self._told[token] + BEAT:
+                self._soon[token] = due
         if line.seq != seq or everyone:
             for consumer in self._wanted[token]:
                 consumer.due[token] = None

@@ -106,7 +106,7 @@ class Replica:
     # ---- What is followed --------------------------------------------------------------------------
 
     @property
-    def tokens(self) -> tuple[str, ...]:
+    def asset_ids(self) -> tuple[str, ...]:
         """All tokens that are followed, in the order in which they were named."""
         return tuple(self._books)
 
@@ -151,10 +151,13 @@ class Replica:
         for token in self._books:
             self._look_at(token, now)
 
-    def transitions(self) -> list[Transition]:
+    def events(self) -> list[Transition]:
         """Drain the changes of states, in order."""
         drained, self._transitions = self._transitions, []
         return drained
+
+    def listen(self, *, wanted: bool) -> None:
+        """Do nothing: relays tell books, and nothing that the venue announces beside them."""
 
     def disagreements(self) -> list[Disagreement]:
         """Drain the disagreements that began."""
@@ -285,12 +288,14 @@ class Replica:
         state, reason, why = self._standing(token, book, claims, now)
         if state is BookState.LIVE:
             reason = Reason.STALE
+            if not any(claim.link.is_readable(token, now) for claim in claims):
+                why = "the relay itself would not read it any more, for all that it has said"
         return NotLive(token, state, reason, self._age(token, now), book.epoch, limit, why)
 
-    def state(self, token: str) -> tuple[BookState, Reason, int]:
-        """Return state, reason and epoch as of the last look. Raises UnknownToken."""
-        book = self._book(token)
-        return book.state, book.reason, book.epoch
+    def standing(self, token: str) -> tuple[BookState, Reason, int] | None:
+        """Return state, reason and epoch as of the last look; None for a token that is not followed."""
+        book = self._books.get(token)
+        return None if book is None else (book.state, book.reason, book.epoch)
 
     def refused(self, token: str) -> int:
         """How many reads of a book were refused."""
@@ -300,7 +305,8 @@ class Replica:
         """Whether a book may be read, and nothing newer is known of it than what is proven."""
         book = self._book(token)
         claims = [] if book.disagreed_at is not None else self._claims(token, now)
-        return bool(claims) and self._settled(token, claims[0].copy)
+        readable = next((claim for claim in claims if claim.link.is_readable(token, now)), None)
+        return readable is not None and self._settled(token, readable.copy)
 
     def _readable(self, token: str, now: float, max_proof_age: float | None) -> Claim:
         """Return the copy that may be read for execution: the one check that every such read passes."""
@@ -309,9 +315,9 @@ class Replica:
             check_age("max_proof_age", max_proof_age)
             limit = min(limit, max_proof_age)
         if book.disagreed_at is None:
-            claims = self._claims(token, now)
-            if claims and now - claims[0].as_of <= limit:
-                return claims[0]
+            for claim in self._claims(token, now):
+                if now - claim.as_of <= limit and claim.link.is_readable(token, now):
+                    return claim
         book.refused += 1
         raise self.refusal(token, now, limit)
 

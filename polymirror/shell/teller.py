@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from polymirror.core.events import Traded, Transition, Warned
 from polymirror.shell.callbacks import Callbacks, Guard
@@ -19,14 +19,31 @@ from polymirror.shell.trustlog import TrustLog
 from polymirror.shell.warnlog import WarnLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from polymirror.core.engine import Engine
     from polymirror.core.events import Event
+    from polymirror.core.states import BookState, Reason
     from polymirror.status.health import Records
     from polymirror.venue.market import Market
 
 log: logging.Logger = logging.getLogger("polymirror")
+
+
+class Tellable(Protocol):
+    """What is told of: a mirror's engine, or what takes its place at the far end of a relay."""
+
+    @property
+    def asset_ids(self) -> Collection[str]:
+        """All tokens."""
+
+    def events(self) -> Sequence[Event]:
+        """Drain what happened, in order."""
+
+    def standing(self, asset_id: str) -> tuple[BookState, Reason, int] | None:
+        """Return a book's state, reason and epoch; None: it is not followed any more."""
+
+    def listen(self, *, wanted: bool) -> None:
+        """Tell what the venue announces beside its books, or do not."""
 
 
 class Teller:
@@ -36,7 +53,7 @@ class Teller:
     """
 
     def __init__(
-        self, engine: Engine, records: Records, now: Callable[[], float], limit: int, name_of: Callable[[str], str]
+        self, engine: Tellable, records: Records, now: Callable[[], float], limit: int, name_of: Callable[[str], str]
     ) -> None:
         self._engine = engine
         self._records = records
@@ -114,9 +131,13 @@ class Teller:
 
     def removed(self, market: Market) -> None:
         """Tell that a market is mirrored no more, and forget its tokens."""
-        self._subscribers.forget(market.token_ids)
-        self._trust.forget(market.token_ids)
+        self.forgotten(market.token_ids)
         self._happenings.tell(MarketRemoved(self._now(), market))
+
+    def forgotten(self, tokens: Collection[str]) -> None:
+        """Forget tokens that are followed no more."""
+        self._subscribers.forget(tokens)
+        self._trust.forget(tokens)
 
     def changed(self, tokens: tuple[str, ...]) -> None:
         """Tell of changed books, without waiting for anybody."""

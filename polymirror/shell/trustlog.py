@@ -18,7 +18,7 @@ from polymirror.harmless import harmless
 from polymirror.shell.warnlog import MAX_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from polymirror.core.events import Transition
 
@@ -122,7 +122,7 @@ class TrustLog:
             if kind.waiting and now >= kind.due:
                 self._sum_up(kind, now)
 
-    def forget(self, tokens: Sequence[str]) -> None:
+    def forget(self, tokens: Iterable[str]) -> None:
         """Drop what is known about tokens that are mirrored no more."""
         for token in tokens:
             self._lost.pop(token, None)

@@ -118,7 +118,7 @@ class Relayed(Watched):
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the states at the consumer."""
         replica = self.relayed.replica
-        return [(token, replica.state(token)[0]) for token in replica.tokens]
+        return [(token, found[0]) for token in replica.asset_ids if (found := replica.standing(token)) is not None]
 
     def describe(self, token: str) -> str:
         """Return how a book stands at the consumer, and why."""
@@ -234,7 +234,7 @@ class Way:
         self._world.at(self._world.now + int(TICK * MICRO), self._tick)
 
     def _after_look(self) -> None:
-        self.replica.transitions()
+        self.replica.events()
         self._world.read_again(self.replica.dirty())
 
     def _pump_up(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from polymirror.core.states import BookState, Reason
+from polymirror.errors import NotLive
 from polymirror.relay.link import ASK_AGAIN, ASK_GONE, MAX_PINGS, PING_EVERY, SILENCE, Link
 from polymirror.relay.wire import Ask, Beat, Frame, Pong, encode, frame_of
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub, Wire, connected
@@ -155,8 +156,14 @@ def test_a_clock_that_was_set_is_noticed_and_everything_dated_anew(stub: Stub, s
 def test_the_relays_own_limit_holds_here_too(stub: Stub) -> None:
     stub.until = stub.at + 0.5
     wire = connected(stub, UP)
-    assert seen(wire, 0.49) == LIVE
-    assert seen(wire, 0.51) == (BookState.SUSPECT, Reason.STALE)
+    assert wire.link.is_readable(UP, 0.49)
+    assert not wire.link.is_readable(UP, 0.51)
+    assert wire.replica.live(UP, 0.49)
+    with pytest.raises(NotLive, match="the relay itself would not read it any more") as caught:
+        wire.replica.live(UP, 0.51)
+    assert (caught.value.state, caught.value.reason) == (BookState.LIVE, Reason.STALE)
+    assert not wire.replica.is_settled(UP, 0.51)
+    assert not wire.link.is_readable(DOWN, 0.1)
 
 
 def test_a_relay_that_is_not_live_itself_says_why(stub: Stub) -> None:

@@ -9,7 +9,7 @@ import pytest
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.states import BookState, Reason
 from polymirror.relay import lines, publisher
-from polymirror.relay.publisher import BEAT, MAX_LOOKS, Consumer, Publisher
+from polymirror.relay.publisher import AHEAD, BEAT, MAX_LOOKS, Consumer, Publisher
 from polymirror.relay.wire import Ask, Beat, Book, Change, Frame, Gone, Item, Markets, Pong, decode
 from polymirror.venue.windows import Interval, window_at
 from tests.bots.rounds_rig import market_of
@@ -124,8 +124,30 @@ def test_nobody_asks_nothing_is_looked_at(stub: Stub, monkeypatch: pytest.Monkey
     consumer = relay.join("json")
     monkeypatch.setattr(stub, "peek", pytest.fail)
     relay.changed([UP])
-    assert relay.beat() == BEAT
+    assert relay.beat() == float("inf")
     assert not consumer.waits
+
+
+def test_a_book_that_is_not_readable_for_long_is_looked_at_before_that(stub: Stub) -> None:
+    stub.until = stub.at + 0.12
+    relay, consumer = started(stub, UP)
+    sent(relay, consumer)
+    assert relay.beat() == pytest.approx(0.12 - AHEAD)
+    stub.at += 0.12 - AHEAD
+    stub.until = stub.at + 15.0
+    stub.set(UP)
+    assert relay.beat() == pytest.approx(BEAT)
+    (item,) = sent(relay, consumer)
+    assert type(item) is Beat
+    assert item.until == stub.until
+
+
+def test_one_that_is_not_proven_in_time_is_not_looked_at_for_ever(stub: Stub) -> None:
+    stub.until = stub.at + 0.12
+    relay, consumer = started(stub, UP)
+    sent(relay, consumer)
+    stub.at += 0.12 - AHEAD + 0.001
+    assert relay.beat() > 0.1
 
 
 def test_each_book_is_told_once_a_beat_whether_or_not_anything_is_new(stub: Stub) -> None:

@@ -152,7 +152,7 @@ def test_moves_are_told_in_order_and_are_all_legal(stub: Stub) -> None:
         wire.turn(0.1)
     wire.link.closed("cut")
     wire.replica.look(0.2)
-    moves = wire.replica.transitions()
+    moves = wire.replica.events()
     assert [move.new for move in moves][:3] == [BookState.LIVE, BookState.SUSPECT, BookState.RESYNCING]
     state = BookState.UNPRIMED
     for move in moves:
@@ -170,7 +170,7 @@ def test_doubts_between_two_looks_are_doubts(stub: Stub) -> None:
     wire.turn(0.1)
     after = wire.replica.live(UP, 0.1)
     assert after.doubts == before.doubts + 1
-    assert [move.new for move in wire.replica.transitions()] == [BookState.LIVE, BookState.SUSPECT, BookState.LIVE]
+    assert [move.new for move in wire.replica.events()] == [BookState.LIVE, BookState.SUSPECT, BookState.LIVE]
 
 
 def test_a_silence_between_two_messages_is_a_doubt(stub: Stub) -> None:
@@ -284,7 +284,7 @@ def test_a_new_replica_that_hears_less_keeps_what_it_knew(stub: Stub) -> None:
     again.open(0.1)
     again.turn(0.1)
     wire.replica.tick(0.1)
-    assert wire.replica.state(UP)[0] is BookState.SUSPECT
+    assert (wire.replica.standing(UP) or [None])[0] is BookState.SUSPECT
 
 
 def test_odd_fees_are_no_fees(stub: Stub) -> None:
