@@ -25,6 +25,7 @@ from polymirror.commands.options import (
 )
 from polymirror.commands.output import complain, flush_output, is_output, lose_output
 from polymirror.commands.recording import journal, record, replay
+from polymirror.commands.relaying import relay
 from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def top(
 app.command(cls=Command)(record)
 app.add_typer(journal)
 app.command(cls=Command)(replay)
+app.command(cls=Command)(relay)
 
 
 @app.command(cls=Command)
@@ -337,7 +339,7 @@ def torture(
     ] = None,
     relay: Annotated[
         Literal["socket", "broker"] | None,
-        typer.Option(help="Read through a relay: over a socket, or a broker that loses. [default: the mirror itself]"),
+        typer.Option(metavar="WAY", help="Read at the far end of a relay: over a socket, or a broker. [default: none]"),
     ] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
