@@ -338,8 +338,8 @@ def torture(
         int | None, typer.Option(metavar="NUMBER", min=1, max=2, help="Connections of each socket. [default: 1]")
     ] = None,
     relay: Annotated[
-        Literal["socket", "broker"] | None,
-        typer.Option(metavar="WAY", help="Read at the far end of a relay: over a socket, or a broker. [default: none]"),
+        Literal["socket", "broker", "both"] | None,
+        typer.Option(metavar="WAY", help="Read at the far end of a relay: socket, broker or both. [default: none]"),
     ] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)
