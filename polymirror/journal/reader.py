@@ -7,7 +7,6 @@ recorded. Nothing is held but a piece of text and the index.
 from __future__ import annotations
 
 import io
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, cast
@@ -56,8 +55,11 @@ class JournalFile:
     """None: it is in memory."""
     data: bytes
     header: Header
+    packed: bool
     frames: tuple[Indexed, ...]
     """What the index knows; empty: there is none, and the file is read from its beginning."""
+    missing: tuple[Indexed, ...] = ()
+    """Frames that the index knows and whose end the file does not have: it was cut off."""
 
     @property
     def size(self) -> int:
@@ -74,10 +76,6 @@ class JournalFile:
         Raises OSError and MissingExtra.
         """
         with self.open() as raw:
-            if raw.read(len(ZSTD)) != ZSTD:
-                raw.seek(0)
-                yield from _Lines(raw)
-                return
             end = 0
             for each in self.frames[frame:]:
                 raw.seek(each.at)
@@ -93,12 +91,20 @@ class JournalFile:
                     return
             # What the index does not have yet.
             raw.seek(end)
-            reading = _Lines(_unpacker(raw))
+            reading = _Lines(_unpacker(raw) if self.packed else raw)
             yield from reading
             if reading.trouble:
                 last = reading.last or self.header
                 n = last.n + (reading.last is not None)
                 yield Lost(n, last.t, last.w, UNKNOWN, last.t, last.t, reading.trouble)
+            elif (count := sum(each.lines for each in self.missing) - reading.count) > 0:
+                first = self.missing[0]
+                n, t, w = (
+                    (first.n, first.t, first.w)
+                    if reading.last is None
+                    else (reading.last.n + 1, reading.last.t, reading.last.w)
+                )
+                yield Lost(n, t, w, count, t, self.missing[-1].t, "the end of the file is not there")
 
 
 class _Lines:
@@ -113,6 +119,8 @@ class _Lines:
         self._limit = limit
         self.trouble: str = ""
         self.last: Line | None = None
+        # Lines so far, also of kinds that are not known here.
+        self.count: int = 0
 
     def __iter__(self) -> Iterator[Line]:
         rest = b""
@@ -127,6 +135,7 @@ class _Lines:
                 except DecodeError as error:
                     self.trouble = f"damaged: {error}"
                     return
+                self.count += 1
                 if line is not None:
                     self.last = line
                     yield line
@@ -162,20 +171,21 @@ def open_journal(source: Path | bytes) -> JournalFile:
     """
     path, data = (source, b"") if isinstance(source, Path) else (None, source)
     name = "a journal in memory" if path is None else str(path)
+    named = None if path is None else NAME.fullmatch(path.name)
     with io.BytesIO(data) if path is None else path.open("rb") as raw:
-        packed = raw.read(len(ZSTD)) == ZSTD
+        packed = raw.read(len(ZSTD)) == ZSTD or named is not None
         raw.seek(0)
         reading = _Lines(_unpacker(raw) if packed else raw, piece=HEAD_PIECE)
         header = next(iter(reading), None)
-    frames = () if path is None else _read_index(path)
-    if header is None and reading.trouble and path is not None and (named := NAME.fullmatch(path.name)):
+    frames, missing = ((), ()) if path is None else _read_index(path)
+    if header is None and path is not None and named and (reading.trouble or missing):
         # Damaged, and a journal by its name: what is missing is told, and what comes after the damage is read.
-        header = _header_by_name(named[1], int(named[2]), frames, path)
+        header = _header_by_name(named[1], int(named[2]), frames or missing, path)
     if not isinstance(header, Header):
         raise DecodeError(name, "its first line is no header of a journal")
     if header.format > FORMAT:
         raise DecodeError(name, f"it has format {header.format}, and this version reads {FORMAT} at most: update")
-    return JournalFile(name, path, data, header, frames)
+    return JournalFile(name, path, data, header, packed, frames, missing)
 
 
 def _header_by_name(session: str, number: int, frames: tuple[Indexed, ...], path: Path) -> Header:
@@ -197,27 +207,33 @@ def is_journal(path: Path) -> bool:
     return True
 
 
-def _read_index(path: Path) -> tuple[Indexed, ...]:
-    """Read what the index has, as far as it fits the file; one that is torn or lost only costs time."""
-    where, size = index_of(path), os.stat(path).st_size  # noqa: PTH116 - of both at once
+def _read_index(path: Path) -> tuple[tuple[Indexed, ...], tuple[Indexed, ...]]:
+    """Read what the index has: frames that are in the file, and those that are not, or not to their end.
+
+    An index that is torn or lost only costs time.
+    """
+    where = index_of(path)
     try:
         if where.stat().st_size > MAX_INDEX_BYTES:
-            return ()
+            return (), ()
         lines = where.read_bytes().split(b"\n")[:-1]
     except OSError:
-        return ()
+        return (), ()
+    # Afterwards: whoever is still writing writes a frame before its line in the index.
+    size = path.stat().st_size
     found: list[Indexed] = []
+    missing: list[Indexed] = []
     at = 0
     for line in lines:
         try:
             frame = _indexed.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             break
-        if frame.at != at or frame.at + frame.size > size:
+        if frame.at != at:
             break
         at += frame.size
-        found.append(frame)
-    return tuple(found)
+        (missing if at > size else found).append(frame)
+    return tuple(found), tuple(missing)
 
 
 Place = tuple[int, int]
@@ -249,7 +265,7 @@ class Session:
     def over_before(self, wall: float) -> bool:
         """Whether all of it is surely older than a time of day (Unix seconds)."""
         last = self.files[-1]
-        complete = last.frames and last.frames[-1].at + last.frames[-1].size == last.size
+        complete = last.frames and not last.missing and last.frames[-1].at + last.frames[-1].size == last.size
         return bool(complete) and last.frames[-1].w / 1e9 + 2 * FRAME_SECONDS < wall
 
     def lines(self, place: Place = BEGINNING) -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from polymirror import ConfigError, JournalConfig, Mirror, MirrorConfig
+from polymirror.commands.app import run
 from polymirror.errors import MissingExtra
 from polymirror.journal import disk
 from polymirror.journal.disk import index_of, journal_files
@@ -323,19 +325,43 @@ def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path, monkeypatch)
         pass
     assert (replay.exact, replay.lost) == (False, lost.count)
     assert seen.moves > 0
-    # The end is torn.
-    path.write_bytes(whole[: frames[-1].at + 100])
-    assert [each for each in all_lines(tmp_path) if not isinstance(each, Lost)] == before[: len(all_lines(tmp_path))]
 
 
+@pytest.mark.parametrize(
+    "where", ["in a frame", "between frames", "in the first frame", "in the header", "nothing is left"]
+)
+def test_what_was_cut_off_from_the_last_file_is_missed(where, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
+    record(tmp_path, seconds=10)
+    (path,) = journal_files(tmp_path)
+    before, frames = all_lines(tmp_path), open_journal(path).frames
+    left = {
+        "in a frame": frames[-1].at + 100, "between frames": frames[-1].at, "in the first frame": frames[0].size - 100,
+        "in the header": 30, "nothing is left": 0,
+    }  # fmt: skip
+    os.truncate(path, left[where])
+    *kept, lost = all_lines(tmp_path)
+    assert isinstance(lost, Lost)
+    assert kept == before[: len(kept)]
+    assert (lost.n, lost.count) == (before[len(kept)].n, len(before) - len(kept))
+    assert "the end of the file is not there" in lost.why
+    assert run(["journal", "check", str(tmp_path), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["exact"], told["lost"]) == (False, lost.count)
+    assert run(["replay", str(tmp_path)]) == 0
+    # The times of its loss: nothing of it is taken for older than what is asked for.
+    assert list(Replay(tmp_path, start=before[-1].w / 1e9).steps()) == []
+
+
+@pytest.mark.parametrize("byte", [0, 20])
 @pytest.mark.parametrize("indexed", [True, False])
-def test_a_file_whose_beginning_is_damaged_is_missed_and_the_rest_of_it_is_read(indexed, tmp_path, monkeypatch):
+def test_a_file_whose_beginning_is_damaged_is_missed_and_the_rest_of_it_is_read(indexed, byte, tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
     record(tmp_path, seconds=10)
     (path,) = journal_files(tmp_path)
     before, frames = all_lines(tmp_path), open_journal(path).frames
     whole = path.read_bytes()
-    path.write_bytes(whole[:20] + bytes([whole[20] ^ 255]) + whole[21:])
+    path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 255]) + whole[byte + 1 :])
     if not indexed:
         index_of(path).unlink()
     lost, *rest = all_lines(tmp_path)
