@@ -68,6 +68,9 @@ class Indexed(Struct, omit_defaults=True):
     """and its time on the mirror's clock,"""
     w: int
     """and the time of day, ns."""
+    low: int
+    high: int
+    """The earliest and the latest time of day in it: a clock may be set back."""
     lines: int
     books: tuple[str, ...] = ()
     """Tokens whose whole book is in it."""
@@ -106,6 +109,8 @@ class _Frame:
     n: int
     t: Stamp
     w: int
+    low: int
+    high: int
     text: int = 0
     lines: int = 0
     books: tuple[str, ...] = ()
@@ -141,8 +146,10 @@ class JournalFile:
         text = write_lines(lines)
         frame, first = self._frame, lines[0]
         if frame is None:
-            frame = _Frame(self.size, self._packer.compressobj(), now, first.n, first.t, first.w)
+            frame = _Frame(self.size, self._packer.compressobj(), now, first.n, first.t, first.w, first.w, first.w)
             self._frame = frame
+        walls = [line.w for line in lines]
+        frame.low, frame.high = min(frame.low, *walls), max(frame.high, *walls)
         frame.text += len(text)
         frame.lines += len(lines)
         frame.books += tuple([line.token for line in lines if line.__class__ is Book])
@@ -169,7 +176,10 @@ class JournalFile:
         frame, self._frame = self._frame, None
         if frame is not None:
             self._out(frame.packer.flush())
-            where = Indexed(frame.at, self.size - frame.at, frame.n, frame.t, frame.w, frame.lines, frame.books)
+            where = Indexed(
+                frame.at, self.size - frame.at, frame.n, frame.t, frame.w, frame.low, frame.high, frame.lines,
+                frame.books,
+            )  # fmt: skip
             _write(self._index, msgspec.json.encode(where) + b"\n")
 
     def close(self) -> None:

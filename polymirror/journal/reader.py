@@ -15,7 +15,7 @@ import msgspec
 from attrs import frozen
 
 from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
-from polymirror.journal.disk import EXTRA, FRAME_SECONDS, NAME, Indexed, index_of, journal_files
+from polymirror.journal.disk import EXTRA, NAME, Indexed, index_of, journal_files
 from polymirror.journal.format import FORMAT, Book, Header, Lost, read_line
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class JournalFile:
     """Frames that the index knows and whose end the file does not have: it was cut off."""
 
     @property
+    def complete(self) -> bool:
+        """Whether the index knows all of it."""
+        frames = self.frames
+        return bool(frames) and not self.missing and frames[-1].at + frames[-1].size == self.size
+
+    @property
     def size(self) -> int:
         """Its bytes."""
         return len(self.data) if self.path is None else self.path.stat().st_size
@@ -76,7 +82,7 @@ class JournalFile:
         Raises OSError and MissingExtra.
         """
         with self.open() as raw:
-            end = 0
+            end = self.frames[frame - 1].at + self.frames[frame - 1].size if frame else 0
             for each in self.frames[frame:]:
                 raw.seek(each.at)
                 # Its sum is at its end, and until that is known nothing in it is believed.
@@ -264,9 +270,21 @@ class Session:
 
     def over_before(self, wall: float) -> bool:
         """Whether all of it is surely older than a time of day (Unix seconds)."""
-        last = self.files[-1]
-        complete = last.frames and not last.missing and last.frames[-1].at + last.frames[-1].size == last.size
-        return bool(complete) and last.frames[-1].w / 1e9 + 2 * FRAME_SECONDS < wall
+        return all(file.complete and max(each.high for each in file.frames) / 1e9 < wall for file in self.files)
+
+    def last(self, start: float, end: float) -> int | None:
+        """Return the number of the last line from one time of day to another; None: there is none."""
+        for file in reversed(self.files):
+            # What comes after what is indexed has to be read, whatever is in it.
+            for frame in range(len(file.frames) - file.complete, -1, -1):
+                known = file.frames[frame] if frame < len(file.frames) else None
+                if known is not None and (known.low / 1e9 > end or known.high / 1e9 < start):
+                    continue
+                until = None if known is None else known.at + known.size
+                found = [line.n for line in file.lines(frame, until) if start <= line.w / 1e9 <= end]
+                if found:
+                    return found[-1]
+        return None
 
     def lines(self, place: Place = BEGINNING) -> Iterator[Line]:
         """Yield its lines from a place on."""
@@ -282,11 +300,10 @@ class Session:
         """
         present, newest = BEGINNING, dict[str, tuple[float, Place]]()
         for place, frame in self._frames() if wall is not None else ():
-            at = frame.w / 1e9
-            if at > (wall or 0.0):
-                break
             present = place
-            newest |= {token: (at, place) for token in frame.books if not tokens or token in tokens}
+            if frame.high / 1e9 >= (wall or 0.0):
+                break
+            newest |= {token: (frame.w / 1e9, place) for token in frame.books if not tokens or token in tokens}
         if wall is None or not newest:
             return BEGINNING, {}
         first = min([place for at, place in newest.values() if at >= wall - BACK_SECONDS], default=present)

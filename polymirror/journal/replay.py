@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.journal.format import Line
     from polymirror.journal.reader import Session
+
+INFINITE: Final = float("inf")
 
 
 @frozen
@@ -79,7 +81,7 @@ class Replay:
         self._player: Player | Primed | None = None
         # False once something had to be begun in the middle, or was missing.
         self.exact: bool = True
-        # What was replayed: lines, frames, transitions, those out of LIVE by reason, and lost lines (each gap of which
+        # What was told of: lines, frames, transitions, those out of LIVE by reason, and lost lines (each gap of which
         # nobody knows counts as one).
         self.lines: int = 0
         self.frames: int = 0
@@ -132,16 +134,31 @@ class Replay:
                 pace.begin()
             if self._start is not None and session.over_before(self._start):
                 continue
-            for step in self._of_session(session):
-                if self._end is not None and step.wall > self._end:
-                    break
-                if self._start is not None and step.wall < self._start:
+            start, end = self._start or 0.0, self._end or INFINITE
+            last = None if self._end is None else session.last(start, end)
+            if self._end is not None and last is None:
+                continue
+            for step in self._of_session(session, last):
+                # Lines of other times may lie between: the time of day may have been set while it recorded.
+                if not start <= step.wall <= end:
                     continue
                 if pace is not None:
                     pace.wait_for(step.at)
+                self._count(step)
                 yield step
 
-    def _of_session(self, session: Session) -> Iterator[ReplayStep]:
+    def _count(self, step: ReplayStep) -> None:
+        self.lines += 1
+        self.frames += isinstance(step.line, Heard)
+        if isinstance(step.line, Lost):
+            self.lost += max(1, step.line.count)
+        for event in step.transitions:
+            self.moves += 1
+            if event.old is BookState.LIVE:
+                self.left_live[event.reason.name] += 1
+
+    def _of_session(self, session: Session, last: int | None) -> Iterator[ReplayStep]:
+        """Replay the lines of a session, to the one with the number ``last`` (default: all)."""
         first, older = session.begin(self._start, self._wanted)
         player: Player | Primed
         if session.whole and first == BEGINNING:
@@ -154,13 +171,13 @@ class Replay:
         for line in lines:
             if isinstance(line, Header):
                 continue
-            if isinstance(line, Lost):
-                self.lost += max(1, line.count)
-                if isinstance(player, Player):
-                    # Some inputs are missing, so it would do something else from here on.
-                    markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
-                    player = self._player = Primed(session.header, markets, player.now)
-                    self.exact = False
+            if last is not None and line.n > last:
+                return
+            if isinstance(line, Lost) and isinstance(player, Player):
+                # Some inputs are missing, so it would do something else from here on.
+                markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
+                player = self._player = Primed(session.header, markets, player.now)
+                self.exact = False
             if isinstance(player, Player) or self._concerns(line):
                 yield self._step(session, player, line)
 
@@ -176,13 +193,6 @@ class Replay:
 
     def _step(self, session: Session, player: Player | Primed, line: Line) -> ReplayStep:
         events, changed = player.play(line)
-        self.lines += 1
-        self.frames += isinstance(line, Heard)
-        for event in events:
-            if isinstance(event, Transition):
-                self.moves += 1
-                if event.old is BookState.LIVE:
-                    self.left_live[event.reason.name] += 1
         return ReplayStep(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
 
 

@@ -242,9 +242,16 @@ def test_what_a_disk_that_stays_full_did_not_take_is_lost_and_said_so(room, tmp_
     full = Disk(10**9)
     monkeypatch.setattr(disk.os, "write", full.write)
     writer = writer_in(tmp_path)
-    full.room = room
-    writer.start()
     n = 0
+    if room:
+        # Something of it is readable.
+        writer.put(line(n))
+        writer.start()
+        n = 1
+        wait_until(lambda: writer.bytes > 0)
+    full.room = room
+    if not room:
+        writer.start()
     while not writer.troubles:
         writer.put(line(n, os.urandom(500).hex()))
         n += 1
