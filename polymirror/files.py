@@ -6,10 +6,11 @@ import errno
 import importlib
 import os
 import stat
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -40,6 +41,18 @@ def create_private(path: Path) -> int:
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     return os.open(path, flags, 0o600)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file for its owner alone; it is removed if the block fails. Raises OSError, also if it is there."""
+    file = create_private(path)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            yield opened
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def hold(file: int) -> None:
