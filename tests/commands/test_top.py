@@ -145,7 +145,7 @@ async def followed(*messages, status=200):
 
     def answer(request):
         text = "".join(f"event: {kind}\ndata: {json.dumps(value)}\n\n" for kind, value in messages)
-        return httpx.Response(status, text=text)
+        return httpx.Response(status, text=text, headers={"content-type": "text/event-stream"})
 
     async with httpx.AsyncClient(base_url="http://there/", transport=httpx.MockTransport(answer)) as client:
         remote = Remote(client)
@@ -202,6 +202,15 @@ async def test_what_never_ends_is_cut(monkeypatch):
     remote = await followed(("whole", WHOLE | {"padding": "x" * 2_000}))
     assert remote.head is None
     assert "more than 1000 bytes" in remote.trouble
+
+
+@pytest.mark.anyio
+async def test_what_is_no_mirror_is_not_called_one_that_has_stopped(capsys):
+    async with Simulator() as venue:
+        assert await asyncio.to_thread(run, ["top", venue.base_url, "--once"]) == 2
+    err = capsys.readouterr().err
+    assert "it is no mirror; what a venue has is shown by 'polymirror watch --venue'" in err
+    assert "stopped" not in err
 
 
 @pytest.mark.anyio
