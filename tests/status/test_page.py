@@ -184,14 +184,34 @@ async def test_the_incidents_of_a_books_market_are_told_and_where_they_lie_is_no
 @pytest.mark.parametrize("phone", [False, True])
 async def test_many_books_are_many_rows_of_which_only_those_in_sight_are_made(tmp_path, phone):
     async with shown(tmp_path, markets=100, rate=0.5) as (_, mirror, _server, page):
-        await page.look_like(390, 844, phone=True) if phone else None
+        width = 390 if phone else 1280
+        await page.look_like(width, 844, phone=phone)
         await page.until(f"document.getElementById('books').getAttribute('aria-rowcount') == {len(mirror.tokens) + 1}")
         await page.until("document.querySelectorAll('#rows .row').length < 60")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.run("document.documentElement.scrollWidth") <= width
         await page.run("scrollTo(0, document.body.scrollHeight)")
         last = f"document.querySelector('#rows .row[aria-rowindex=\"{len(mirror.tokens) + 1}\"]')"
         await page.until(f"{last} !== null && {last}.getBoundingClientRect().bottom <= innerHeight")
         assert page.errors == []
+
+
+FULL = """(() => {
+  document.querySelectorAll("#chips span").forEach((each) => { each.textContent = "10,000" });
+  const all = [...document.querySelectorAll("main *, header *")];
+  const wide = all.filter((each) => each.getBoundingClientRect().right > %d);
+  const cut = [...document.querySelectorAll("#chips button")].filter((each) => each.scrollWidth > each.clientWidth);
+  return [...wide, ...cut].map((each) => each.outerHTML.slice(0, 80));
+})()"""
+"""What does not fit on a page so wide when there are very many books."""
+
+
+@pytest.mark.parametrize("width", [320, 390, 600, 768])
+async def test_everything_fits_on_a_phone_however_many_books_there_are(width, tmp_path):
+    async with shown(tmp_path) as (_, _mirror, _server, page):
+        await page.look_like(width, 844, phone=True)
+        assert await page.run(FULL % width) == []
+        # The window itself grows with what does not fit.
+        assert await page.run("innerWidth") == width
 
 
 async def test_text_from_outside_stays_text(tmp_path):
