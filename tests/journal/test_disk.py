@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import stat
@@ -293,6 +294,21 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path):
     wait_until(lambda: bool(writer.troubles))
     writer.close(PATIENCE)
     assert aim.read_text() == "untouched"
+
+
+def test_whatever_was_handed_to_the_system_is_readable_at_once(tmp_path):
+    rng = random.Random(1)
+    file = disk.JournalFile(tmp_path, disk.file_name(SESSION, 1), disk.compressor("a journal"), 0.0)
+    file.write([header_of(CONFIG)], 0.0)
+    n = 0
+    for _ in range(40):
+        more = rng.randrange(1, 200)
+        file.write([line(n + each, rng.randbytes(rng.randrange(1000)).hex()) for each in range(more)], 0.0)
+        file.flush(0.0)
+        n += more
+        assert numbers(open_journal(file.path).lines()) == list(range(n))
+    file.abandon()
+    assert numbers(open_journal(file.path).lines()) == list(range(n))
 
 
 KILLED = """
