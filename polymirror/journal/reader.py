@@ -15,7 +15,7 @@ import msgspec
 from attrs import frozen
 
 from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
-from polymirror.journal.disk import EXTRA, NAME, Indexed, index_of, journal_files
+from polymirror.journal.disk import EXTRA, FRAME_SECONDS, NAME, Indexed, index_of, journal_files
 from polymirror.journal.format import FORMAT, Book, Header, Lost, read_line
 
 if TYPE_CHECKING:
@@ -270,8 +270,8 @@ Place = tuple[int, int]
 
 BEGINNING: Final[Place] = (0, 0)
 
-BACK_SECONDS: Final = 660.0
-"""Each book that changed was recorded whole within so many seconds, or was not LIVE."""
+SLACK_SECONDS: Final = 20.0
+"""All books that are due are recorded whole within so many seconds."""
 
 
 @frozen
@@ -329,7 +329,9 @@ class Session:
             newest |= {token: (frame.w / 1e9, place) for token in frame.books if not tokens or token in tokens}
         if wall is None or not newest:
             return BEGINNING, {}
-        first = min([place for at, place in newest.values() if at >= wall - BACK_SECONDS], default=present)
+        # Whatever was LIVE was recorded whole in the time before; a frame counts from its beginning.
+        since = wall - self.header.whole_seconds - FRAME_SECONDS - SLACK_SECONDS
+        first = min([place for at, place in newest.values() if at >= since], default=present)
         return first, {token: place for token, (_, place) in newest.items() if place < first}
 
     def whole_books(self, places: Mapping[str, Place]) -> Iterator[Book]:

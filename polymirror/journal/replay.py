@@ -19,7 +19,7 @@ from polymirror.config import check_each
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
 from polymirror.errors import ConfigError, UnknownToken
-from polymirror.journal.format import Book, Header, Heard, Lost, seconds_of
+from polymirror.journal.format import Answered, Asked, Book, Header, Heard, Lost, Sent, Ticked, seconds_of
 from polymirror.journal.player import Player
 from polymirror.journal.primed import Primed
 from polymirror.journal.reader import BEGINNING, sessions
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from polymirror.journal.reader import Session
 
 INFINITE: Final = float("inf")
+
+LEAD_SECONDS: Final = 30.0
+"""So long before the start what REST answered counts: older proofs are of no use, and take the most time."""
 
 
 @frozen
@@ -178,7 +181,7 @@ class Replay:
                 markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
                 player = self._player = Primed(session.header, markets, player.now)
                 self.exact = False
-            if isinstance(player, Player) or self._concerns(line):
+            if isinstance(player, Player) or (self._concerns(line) and not self._is_stale(line)):
                 yield self._step(session, player, line)
 
     def _concerns(self, line: Line) -> bool:
@@ -190,6 +193,11 @@ class Replay:
             return line.token in wanted
         # A change names both tokens of its market.
         return not isinstance(line, Heard) or any(token in line.data for token in wanted)
+
+    def _is_stale(self, line: Line) -> bool:
+        """Whether a line is of no use to a replay that begins in the middle, so long before its start."""
+        early = self._start is not None and line.w / 1e9 < self._start - LEAD_SECONDS
+        return early and isinstance(line, (Asked, Answered, Ticked, Sent))
 
     def _step(self, session: Session, player: Player | Primed, line: Line) -> ReplayStep:
         events, changed = player.play(line)

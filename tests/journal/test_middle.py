@@ -8,9 +8,9 @@ import pytest
 
 from polymirror import BookState, ConfigError, JournalConfig, MirrorConfig, UnknownToken
 from polymirror.errors import DecodeError, PolymirrorError
-from polymirror.journal.disk import journal_files, pack_lines
+from polymirror.journal.disk import FRAME_SECONDS, journal_files, pack_lines
 from polymirror.journal.format import Book, Header, Heard, Lost, Ticked, read_line, write_lines
-from polymirror.journal.reader import open_journal, sessions
+from polymirror.journal.reader import SLACK_SECONDS, open_journal, sessions
 from polymirror.journal.replay import Replay
 from polymirror.journal.writer import Writer
 from tests.core.builders import START, Exchange, shown, truth
@@ -55,6 +55,17 @@ def test_from_any_moment_on_the_books_are_those_of_the_exact_replay(folder):
         assert not middle.exact
         # It does not read all that came before.
         assert middle.lines < exact.lines * 0.8
+
+
+def test_whoever_begins_in_the_middle_reads_a_bounded_time_and_finds_every_book_in_it(folder):
+    (session,) = sessions(folder)
+    wall = session.header.w / 1e9 + 115
+    place, older = session.begin(wall, ())
+    frame = session.files[place[0]].frames[place[1]]
+    assert wall - frame.w / 1e9 <= session.header.whole_seconds + FRAME_SECONDS + SLACK_SECONDS < 115
+    told = {line.token for line in session.lines(place) if isinstance(line, Book) and line.w / 1e9 < wall}
+    assert len(told) == 6
+    assert older == {}
 
 
 def test_of_one_token_only_its_market_is_replayed(folder):
