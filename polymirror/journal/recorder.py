@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from polymirror.venue.rest import Bodies
 
 MUCH: Final = 64
-"""Changes since it was last recorded whole that make a book due after one interval,"""
+"""Changes since it was last recorded whole that make a book due after one interval;"""
 
-SELDOM: Final = 10
-"""and intervals after which one change does."""
+SELDOM: Final = 2
+"""intervals after which all are: nobody who begins in the middle has to read more than these."""
 
 MAX_REQUESTS: Final = 64
 """Requests whose answer may still come, and of which it is kept what was asked for."""
@@ -296,11 +296,13 @@ class RecordingEngine(Engine):
     # ---- Whole books -------------------------------------------------------------------------------
 
     def _choose_books(self, now: float) -> None:
-        """Find the books that changed enough to be recorded whole."""
+        """Find the books that are to be recorded whole."""
         self._next_interval = now + self._book_seconds
         self._interval += 1
-        least = 1 if self._interval % SELDOM == 0 else MUCH
-        self._due_books.update((asset_id, None) for asset_id, count in self._changes.items() if count >= least)
+        if self._interval % SELDOM == 0:
+            self.record_books()
+        else:
+            self._due_books.update((asset_id, None) for asset_id, count in self._changes.items() if count >= MUCH)
 
     def _record_one(self, now: float) -> None:
         """Record the next book that is due. One that is not proven to its newest change waits."""

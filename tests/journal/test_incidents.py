@@ -142,6 +142,15 @@ def test_too_many_incidents_are_counted_and_told_and_the_oldest_bundles_go(tmp_p
     assert any("polymirror explain" in record.message for record in caplog.records)
 
 
+def test_incidents_without_a_bundle_do_not_push_out_those_with_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("polymirror.journal.incident.incidents.MAX_NOTES", 4)
+    seen = run(tmp_path, "garbage_frame", share=20, seconds=45, seed=3, exchange=CLEAN, **LIMITS)
+    has = [note.path is not None for note in seen.notes]
+    assert (has.count(True), has.count(False)) == (3, 4)
+    ats = [note.at for note in seen.notes]
+    assert ats == sorted(ats, reverse=True)
+
+
 def test_a_folder_that_cannot_be_written_costs_the_bundle_and_nothing_else(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     plain = run(None, "lost_delta", share=8, seconds=20, seed=3, exchange=CLEAN)
