@@ -14,7 +14,7 @@ from attrs import evolve
 from bots.common.errors import Unanswered
 from bots.common.execution.base import Trade
 from bots.common.ledger.database import Database, inline
-from bots.common.money.pairs import lone_cost
+from bots.common.ledger.lone import lone_cost
 from bots.common.operate.app import World
 from bots.common.operate.profiles import layered
 from bots.common.orders.order import Side
