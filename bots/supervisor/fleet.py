@@ -53,7 +53,7 @@ ASK_AGAIN: Final = 5.0
 LOOK_FOR_ENDS: Final = 15.0
 """Seconds between two looks for markets that are settled."""
 
-PATIENCE_MS: Final = 300_000
+PATIENCE_MS: Final = 600_000
 """So long a limited run waits for what is uncertain at its end."""
 
 ALIVE: Final = 0.5
@@ -186,7 +186,7 @@ class Fleet(app.App[P, W]):
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
-        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown until its market ends.
+        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:

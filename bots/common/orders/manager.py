@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import asdict, evolve
 
 from bots.common.errors import BotError
+from bots.common.execution.fates import UNSEEN
 from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
@@ -60,6 +61,10 @@ RECONCILE_EVERY: Final = 45.0
 
 SOON: Final = 10.0
 """The same while money counts as spent that nobody says was, or something differs."""
+
+EVIDENT: Final = 300.0
+"""Seconds after which the wallet and the lists show what an order without a fate did: they were seen to be behind by
+tens of seconds. So many since it was begun, by the wall clock, and :data:`SELDOM` in this process."""
 
 STUCK: Final = 600.0
 """Seconds after which a person is told of an order whose fate stays unknown."""
@@ -357,6 +362,10 @@ class OrderManager:
             await self.ledger.finish(order.client_id, result)
             now = self._network.monotonic()
             since, _, told = self._unknown.get(order.client_id, (now, now, False))
+            old = self.now_ms() - begun.at_ms >= EVIDENT * 1000 and now - since >= SELDOM
+            if old and result.detail == UNSEEN and not await self.settler.end(begun):
+                self._woken.set()
+                return
             again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM), now - since >= STUCK
             self._unknown[order.client_id] = (since, again, told or late)
             if late and not told:
