@@ -25,7 +25,7 @@ from bots.common.operate.logs import event
 from bots.common.orders.intents import leases_of
 from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
-from bots.common.orders.settling import Settler
+from bots.common.orders.settling import TWICE, Settler
 from bots.common.risk.follow import leg_of
 from bots.common.risk.groups import Group as RiskGroup
 from polymirror.core.states import BookState
@@ -366,7 +366,8 @@ class OrderManager:
             if old and result.detail == UNSEEN and not await self.settler.end(begun):
                 self._woken.set()
                 return
-            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM), now - since >= STUCK
+            seldom = TWICE if old and result.detail == UNSEEN else SELDOM
+            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), seldom), now - since >= STUCK
             self._unknown[order.client_id] = (since, again, told or late)
             if late and not told:
                 self._on_trouble(f"order {order.client_id} stays unknown ({result.detail}): its market is left alone")
