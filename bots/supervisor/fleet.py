@@ -227,19 +227,6 @@ class Fleet(app.App[P, W]):
             "no_order": dict(sorted(self.orders.items())),
         }
 
-    def status(self) -> dict[str, Any]:
-        """Return how all markets are, as plain JSON values: for a page, or whoever asks."""
-        live, books = self.count_books()
-        return {
-            "health": None if self.health is None or self.health.last is None else self.health.last.describe(),
-            "books": {"live": live, "all": books},
-            "engines": {each.name: each.standing.value for each in self.domains},
-            "universe": {"taken": len(self.survey.taken), "left": len(self.survey.left)},
-            "fairness": self.turns.fairness(),
-            "orders": dict(self.orders),
-            "counts": dict(self.counts),
-        }
-
     # ---- Markets -------------------------------------------------------------------------------------
 
     async def _keep_fresh(self) -> None:
