@@ -62,9 +62,11 @@ class Market:
         return SimpleNamespace(best_bid=Level(bid, 10**7) if bid else None, best_ask=Level(ask, 10**7) if ask else None)
 
     def hold(self, token, shares, cost, market=MARKET.condition_id):
+        self.account.through += 1
         self.account.positions[token] = Position(market=market, token=token, shares=Decimal(shares), cost=Decimal(cost))
 
     def begin(self, order, reserve):
+        self.account.through += 1
         begun = Begun(
             seq=1, at_ms=1, group_id=order.client_id, asset="btc", reserve=reserve, worst=reserve, order=order
         )

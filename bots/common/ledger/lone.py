@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
 
 LESS_FEE: Final = Decimal("0.9")
-"""The part of a cost that an order may offer, so that its fee fits in: no fee is a tenth of what it is charged on."""
+"""The part of a cost that an order may offer, so that its fee fits in: the venue's fees are less than a tenth."""
 
 LEAST: Final = Decimal(1)
 """No order for less pUSD trades."""
@@ -82,19 +82,24 @@ def lone_cost(positions: Iterable[Position]) -> Decimal:
     return _Held(positions).alone()
 
 
-def lone_at_worst(account: Account, market: str = "", legs: Iterable[Leg] = ()) -> Decimal:
+def lone_at_worst(account: Account, market: str | None = None, legs: Iterable[Leg] = ()) -> Decimal:
     """Return the most that :func:`lone_cost` can come to without a further order than these ``legs``, in pUSD.
 
-    Each order without a fate may trade or not, and each trade that the chain has not confirmed may fail.
+    In all markets, or in the one that is named. Each order without a fate may trade or not, and each trade that the
+    chain has not confirmed may fail.
     """
-    held = _Held(account.positions.values())
+    held = _Held([each for each in account.positions.values() if market is None or market == each.market])
     for begun in account.open.values():
-        held.may(begun.order.market, begun.order.token, begun.order.side, begun.order.shares, begun.reserve)
+        if market is None or market == begun.order.market:
+            held.may(begun.order.market, begun.order.token, begun.order.side, begun.order.shares, begun.reserve)
     for leg in legs:
         shares_of = EXACT.divide(leg.amount, leg.price) if leg.side is Side.BUY else leg.amount
-        held.may(market, leg.token, leg.side, shares_of, leg.reserve)
+        held.may(market or "", leg.token, leg.side, shares_of, leg.reserve)
     for claim in account.claims.values():
-        order, shares = claim.begun.order, held.of(claim.begun.order.market, claim.begun.order.token)
+        order = claim.begun.order
+        if market is not None and market != order.market:
+            continue
+        shares = held.of(order.market, order.token)
         if order.side is Side.BUY:
             shares.add(least=-claim.result.shares)
         else:
@@ -108,6 +113,8 @@ class LoneBudget:
     def __init__(self, account: Account, limit: Decimal) -> None:
         self._account = account
         self._limit = limit
+        # What is alone at worst, as of this row of the account: it is asked for at every change of a book.
+        self._worst, self._through = ZERO, -1
 
     @property
     def held(self) -> Decimal:
@@ -115,9 +122,16 @@ class LoneBudget:
         return lone_cost(self._account.positions.values())
 
     @property
+    def worst(self) -> Decimal:
+        """What could be alone, in pUSD, whatever becomes of all that is under way."""
+        if self._through != self._account.through:
+            self._worst, self._through = lone_at_worst(self._account), self._account.through
+        return self._worst
+
+    @property
     def room(self) -> Decimal:
         """What an order may offer, in pUSD, so that the budget holds if it is left alone, its fee included."""
-        return EXACT.multiply(EXACT.subtract(self._limit, lone_at_worst(self._account)), LESS_FEE)
+        return EXACT.multiply(EXACT.subtract(self._limit, self.worst), LESS_FEE)
 
     @property
     def is_used_up(self) -> bool:
@@ -136,8 +150,9 @@ class LoneBudget:
             group = size(views, limits)
             if isinstance(group, SizeRefusal):
                 return group
-            worst = lone_at_worst(self._account, market, group.legs)
-            if worst <= max(self._limit, lone_at_worst(self._account)):
+            before, after = (lone_at_worst(self._account, market, legs) for legs in ((), group.legs))
+            worst = EXACT.add(self.worst, EXACT.subtract(after, before))
+            if worst <= max(self._limit, self.worst):
                 return group
             return SizeRefusal(NoSize.TOO_SMALL, f"{worst} pUSD could be held alone, and {self._limit} may be")
 
