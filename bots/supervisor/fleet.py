@@ -131,9 +131,9 @@ class Fleet(app.App[P, W]):
         world, rng = self.world, self.world.rng
         config = evolve(self.plan.mirror, endpoints=world.endpoints, seed=rng.getrandbits(32))
         self.mirror = await stack.enter_async_context(Mirror(config=config, network=world.network))
-        await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
-        if self.plan.targets is not None and self.plan.status.http:
-            write_targets(self.plan.targets, self.plan.status.http, self.plan.name)
+        url = await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
+        if self.plan.targets is not None and url:
+            write_targets(self.plan.targets, url, self.plan.name)
         self._universe = Universe(self.plan.universe, self.mirror.gamma, world.network.wall)
         crew = Supervisor(world.network, rng=rng, on_failure=self._failed)
         self._crew = await stack.enter_async_context(crew)

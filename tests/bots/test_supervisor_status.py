@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -56,6 +57,7 @@ async def flying(folder, caplog):
             folder=folder,
             mirror=evolve(settings.mirror, endpoints=venue.endpoints),
             status=StatusSettings(http="127.0.0.1:0"),
+            targets=str(folder / "targets.json"),
             universe=evolve(settings.universe, min_volume=Decimal(0)),
         )
 
@@ -99,6 +101,8 @@ async def test_health_status_metrics_and_page_are_those_of_all_markets(tmp_path,
             books = (await client.get(f"{url}status")).json()["tokens"]
             assert {book["slug"] for book in books} == {market.slug for market in bot.survey.taken}
             assert len(books) == 8
+            (target,) = json.loads((tmp_path / "targets.json").read_text())
+            assert target["targets"] == [httpx.URL(url).netloc.decode()]
             page = await client.get(url)
             assert page.headers["content-type"].startswith("text/html")
             # An engine that fails again and again makes the whole bot unwell, and its recovery makes it well.
