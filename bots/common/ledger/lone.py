@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bots.common.ledger.account import Account, Position
     from bots.common.money.sizing import SizeLimits
-    from bots.common.orders.intents import Group, Leg, Sizing
+    from bots.common.orders.intents import Group, Sizing
     from polymirror.core.view import BookView
 
 LESS_FEE: Final = Decimal("0.9")
@@ -82,19 +82,22 @@ def lone_cost(positions: Iterable[Position]) -> Decimal:
     return _Held(positions).alone()
 
 
-def lone_at_worst(account: Account, market: str | None = None, legs: Iterable[Leg] = ()) -> Decimal:
-    """Return the most that :func:`lone_cost` can come to without a further order than these ``legs``, in pUSD.
+def lone_at_worst(account: Account) -> Decimal:
+    """Return the most that :func:`lone_cost` can come to without a further order, in pUSD.
 
-    In all markets, or in the one that is named. Each order without a fate may trade or not, and each trade that the
-    chain has not confirmed may fail.
+    Each order without a fate may trade or not, and each trade that the chain has not confirmed may fail. Orders count
+    the shares of their limit: a better price brings more for the same money.
     """
+    return _at_worst(account).alone()
+
+
+def _at_worst(account: Account, market: str | None = None) -> _Held:
+    """Collect what may be held: in all markets, or in the one that is named."""
     held = _Held([each for each in account.positions.values() if market is None or market == each.market])
     for begun in account.open.values():
-        if market is None or market == begun.order.market:
-            held.may(begun.order.market, begun.order.token, begun.order.side, begun.order.shares, begun.reserve)
-    for leg in legs:
-        shares_of = EXACT.divide(leg.amount, leg.price) if leg.side is Side.BUY else leg.amount
-        held.may(market or "", leg.token, leg.side, shares_of, leg.reserve)
+        order = begun.order
+        if market is None or market == order.market:
+            held.may(order.market, order.token, order.side, order.shares, begun.reserve)
     for claim in account.claims.values():
         order = claim.begun.order
         if market is not None and market != order.market:
@@ -104,7 +107,7 @@ def lone_at_worst(account: Account, market: str | None = None, legs: Iterable[Le
             shares.add(least=-claim.result.shares)
         else:
             shares.add(most=claim.result.shares, cost=claim.gone)
-    return held.alone()
+    return held
 
 
 class LoneBudget:
@@ -150,8 +153,12 @@ class LoneBudget:
             group = size(views, limits)
             if isinstance(group, SizeRefusal):
                 return group
-            before, after = (lone_at_worst(self._account, market, legs) for legs in ((), group.legs))
-            worst = EXACT.add(self.worst, EXACT.subtract(after, before))
+            held = _at_worst(self._account, market)
+            before = held.alone()
+            for leg in group.legs:
+                shares = EXACT.divide(leg.amount, leg.price) if leg.side is Side.BUY else leg.amount
+                held.may(market, leg.token, leg.side, shares, leg.reserve)
+            worst = EXACT.add(self.worst, EXACT.subtract(held.alone(), before))
             if worst <= max(self._limit, self.worst):
                 return group
             return SizeRefusal(NoSize.TOO_SMALL, f"{worst} pUSD could be held alone, and {self._limit} may be")
