@@ -87,7 +87,7 @@ class AssetWorker:
         manager: OrderManager,
         stats: RunStats,
         tell: Callable[[str], None] = lambda _text: None,
-        page: Callable[[Mirror], Awaitable[None]],
+        page: Callable[[Mirror], Awaitable[object]],
     ) -> None:
         self.asset = asset
         # The running mirror, while there is one.

@@ -239,6 +239,15 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="An asset with rounds; may be repeated. [default: btc eth sol xrp]"),
     ] = None,
+    pairs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=1_000_000,
+            help="Markets of many kinds in which a pair costs less than a dollar for a moment, so often in each.",
+        ),
+    ] = None,
     accounts: Annotated[
         str | None, typer.Option(metavar="FILE", help="Accounts as JSON, instead of made-up ones.", rich_help_panel=WHO)
     ] = None,
@@ -306,9 +315,9 @@ def serve(
 
     options = ServeOptions(
         host=host, port=port, names=tuple(allow_host or ()), seed=seed, markets=markets, rate=rate,
-        rounds=tuple(rounds or ()), assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash,
-        delay_ms=delay, settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
-        faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
+        rounds=tuple(rounds or ()), assets=tuple(asset or ()), pairs=pairs, accounts=accounts, account_count=count,
+        cash=cash, delay_ms=delay, settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after,
+        blocked=blocked, faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
     )  # fmt: skip
     raise typer.Exit(run_serve(options))
 

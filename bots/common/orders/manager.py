@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import asdict, evolve
 
 from bots.common.errors import BotError
+from bots.common.execution.fates import UNSEEN
 from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
 from bots.common.orders.intents import leases_of
 from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
-from bots.common.orders.settling import Settler
+from bots.common.orders.settling import TWICE, Settler
 from bots.common.risk.follow import leg_of
 from bots.common.risk.groups import Group as RiskGroup
 from polymirror.core.states import BookState
@@ -60,6 +61,10 @@ RECONCILE_EVERY: Final = 45.0
 
 SOON: Final = 10.0
 """The same while money counts as spent that nobody says was, or something differs."""
+
+EVIDENT: Final = 300.0
+"""Seconds after which the wallet and the lists show what an order without a fate did: they were seen to be behind by
+tens of seconds. So many since it was begun, by the wall clock, and :data:`SELDOM` in this process."""
 
 STUCK: Final = 600.0
 """Seconds after which a person is told of an order whose fate stays unknown."""
@@ -357,7 +362,12 @@ class OrderManager:
             await self.ledger.finish(order.client_id, result)
             now = self._network.monotonic()
             since, _, told = self._unknown.get(order.client_id, (now, now, False))
-            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM), now - since >= STUCK
+            old = self.now_ms() - begun.at_ms >= EVIDENT * 1000 and now - since >= SELDOM
+            if old and result.detail == UNSEEN and not await self.settler.end(begun):
+                self._woken.set()
+                return
+            seldom = TWICE if old and result.detail == UNSEEN else SELDOM
+            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), seldom), now - since >= STUCK
             self._unknown[order.client_id] = (since, again, told or late)
             if late and not told:
                 self._on_trouble(f"order {order.client_id} stays unknown ({result.detail}): its market is left alone")
