@@ -33,6 +33,7 @@ GROUPS = (
     "steady",
     "starting",
     "fan_out",
+    "relaying",
     "socket_view",
     "burst",
     "fairness",
