@@ -27,7 +27,7 @@ from bots.common.orders.found import Reconciled, Wealth
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -388,7 +388,7 @@ class Reconciler:
         if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
             return
         gap = self._gap(held)
-        if abs(gap) < MONEY_STEP:
+        if abs(EXACT.subtract(gap, self.merged(held.positions))) < MONEY_STEP:
             self._clear(await self._strange(held))
         if EXACT.add(gap, self.owed) > -MONEY_STEP:
             self._seen.pop(MISSING, None)
@@ -416,6 +416,14 @@ class Reconciler:
             # Of anything else anybody may send some.
             found &= {token for (token,) in await self._ledger.query("SELECT DISTINCT token FROM orders")}
         return found
+
+    def merged(self, positions: Mapping[str, Decimal]) -> Decimal:
+        """Return how many pairs the wallet lacks where a merge has left: they are pUSD already, and not booked yet."""
+        lacks: defaultdict[str, list[Decimal]] = defaultdict(list)
+        for held in self._account.positions.values():
+            if held.market in self.merging:
+                lacks[held.market].append(EXACT.subtract(held.shares, positions.get(held.token, ZERO)))
+        return sum((max(min(each), ZERO) for each in lacks.values()), ZERO)
 
     @property
     def owed(self) -> Decimal:
