@@ -207,9 +207,12 @@ async def connected(
     """Connect until the block is left. Raises Lost if that fails; ``name`` is what the server's people see of us."""
     client = _Client(access, secure=server.startswith("tls://"))
     connection = Connection(client, lost)
-    inside = False
+    opening, inside = True, False
 
     async def failed(error: Exception) -> None:
+        if opening:
+            # Else the library would try again by itself, sixty times.
+            raise error
         if inside:
             too_slow = isinstance(error, SlowConsumerError)
             connection.lose("messages came quicker than they were read" if too_slow else _text(error))
@@ -220,11 +223,12 @@ async def connected(
 
     try:
         await _open(client, server, access, name, failed, closed)
-        inside = True
+        opening, inside = False, True
         yield connection
     finally:
-        inside = False
-        with suppress(NatsError, OSError):
+        opening = inside = False
+        with suppress(Exception):
+            # Of one that was never open, or is lost, it may raise anything: the socket is dropped all the same.
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await client.close()
         client.abort()

@@ -6,8 +6,8 @@ import asyncio
 import json
 import shutil
 import subprocess
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -77,3 +77,45 @@ async def nats(folder: Path, settings: str = "") -> AsyncIterator[Nats]:
         yield server
     finally:
         server.kill()
+
+
+class Listening:
+    """Something at a port that says hello as a NATS server does, and notes what is said to it."""
+
+    def __init__(self, hello: bytes, answer: bytes = b"") -> None:
+        self._hello = hello
+        self._answer = answer
+        self.heard = b""
+        self.deaf = False
+        self._writer: asyncio.StreamWriter | None = None
+        self._over = asyncio.Event()
+
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def say(self, text: bytes) -> None:
+        """Say something to whoever has called."""
+        self._writer.write(text)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over.set()
+        self._server.close()
+        if self._writer is not None:
+            self._writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        writer.write(self._hello)
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                self.heard += data
+                if self.deaf:
+                    await self._over.wait()
+                elif b"PING" in data:
+                    writer.write(self._answer)
+        writer.transport.abort()
