@@ -33,6 +33,7 @@ GROUPS = (
     "steady",
     "starting",
     "fan_out",
+    "relay_nats",
     "socket_view",
     "burst",
     "fairness",

@@ -137,6 +137,7 @@ class Broadcast:
                 self._warn("relay message", f"the book of {token} has {len(frame)} bytes, and the broker takes {most}")
                 self._publisher.refuse(self._all, token)
                 frame = self._publisher.frame_about(self._all, token)
+            self.counts["told"] += 1
             yield token, frame
 
     def _small(self, frames: list[bytes], most: int) -> list[bytes]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from polymirror.config import NatsConfig
     from polymirror.venue.network import Network
 
-OPEN_TIMEOUT: Final = 5.0
+OPEN_TIMEOUT: Final = 3.0
 """Seconds for a connection to be made: TCP, TLS and who we are."""
 
 CHECK_EVERY: Final = 1.0
@@ -51,7 +51,7 @@ PENDING: Final = 2 * MAX_FRAME
 PENDING_MESSAGES: Final = 4_096
 """Messages of one subject that may wait to be read."""
 
-BACKOFF: Final = (0.1, 2.0)
+BACKOFF: Final = (0.1, 1.0)
 """Seconds between two attempts: the first upper bound, and the last."""
 
 REFUSED: Final = 10.0

@@ -36,8 +36,8 @@ class Nats:
     def url(self) -> str:
         return f"nats://{self._host}:{self.port}"
 
-    async def start(self, *before: str) -> None:
-        """Start, and wait until it listens. ``before`` goes before the command."""
+    async def start(self) -> None:
+        """Start, and wait until it listens."""
         for old in self._folder.glob("*.ports"):
             old.unlink()
         path = self._folder / "nats.conf"
@@ -45,7 +45,7 @@ class Nats:
         settings += f'log_file: "{self._folder / "log"}"\n'
         path.write_text(settings, encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - fixed words, and it is started at once
-            [*before, str(PATH), "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [str(PATH), "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         async with asyncio.timeout(PATIENCE):
             text = ""
@@ -70,8 +70,8 @@ class Nats:
 
 
 @asynccontextmanager
-async def nats(folder: Path, settings: str = "") -> AsyncIterator[Nats]:
-    server = Nats(folder, settings)
+async def nats(folder: Path, settings: str = "", host: str = "127.0.0.1") -> AsyncIterator[Nats]:
+    server = Nats(folder, settings, host)
     try:
         await server.start()
         yield server
