@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.method import percentile, unpin, waited_for_cpu
+from benchmarks.speed.relay_peers import BARE
 from benchmarks.speed.relay_source import LEVELS, RATE, TOKENS, SteadyBooks
 from benchmarks.speed.rows import Row, missing
 from polymirror.config import NatsConfig
+from polymirror.relay.broker.connection import connected
 from polymirror.relay.broker.server import BrokerRelay
 from polymirror.venue.network import REAL
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.speed.rows import Options
+    from polymirror.relay.broker.connection import Connection
 
 BOUND = 0.7
 """Of a core, for the publisher's process."""
@@ -81,6 +84,9 @@ def measure(options: Options) -> Iterator[Row]:
         third[0], third[1], 1000 * percentile(ages, 0.99), third[2], unit="ms",
         details={
             "median (ms)": 1000 * percentile(ages, 0.5), "p90 (ms)": 1000 * percentile(ages, 0.9),
+            "a bare message of the same two processes: median, p99 (ms)": [
+                1000 * percentile(seen["bare"], share) for share in (0.5, 0.99)
+            ],
             "updates": len(ages), "a newcomer is primed after (ms)": 1000 * seen["primed"],
             "share of time the publisher waited for a core (%)": 100 * results["waited"],
             "what went wrong": seen["counts"], "note": note,
@@ -104,7 +110,13 @@ async def _run(server: str, seconds: float) -> dict[Any, Any]:
         with _peer("reader", relay.url, *books.tokens) as reader:
             await _ready(reader)
             waited = waited_for_cpu()
-            await books.trade(seconds)
+            async with (
+                connected(url, NatsConfig(), "bare", sys.stderr.write) as connection,
+                asyncio.TaskGroup() as tasks,
+            ):
+                bare = tasks.create_task(_say_the_time(connection))
+                await books.trade(seconds)
+                bare.cancel()
             results["waited"] = ((waited_for_cpu() or 0.0) - (waited or 0.0)) / seconds
             told, _ = await asyncio.get_running_loop().run_in_executor(None, reader.communicate, "")
             results["reader"] = json.loads(told)
@@ -123,6 +135,12 @@ async def _run(server: str, seconds: float) -> dict[Any, Any]:
         await relay.stop()
         await running
     return results
+
+
+async def _say_the_time(connection: Connection) -> None:
+    while True:
+        await connection.publish(BARE, repr(time.clock_gettime(time.CLOCK_BOOTTIME)).encode())
+        await asyncio.sleep(0.02)
 
 
 async def _cpu_of(books: SteadyBooks, seconds: float) -> float:

@@ -14,11 +14,16 @@ from pathlib import Path
 from secrets import token_hex
 from urllib.parse import urlsplit
 
+from polymirror.config import NatsConfig
+from polymirror.relay.broker.connection import connected
 from polymirror.relay.broker.dial import KEEP_EVERY
 from polymirror.relay.broker.subjects import Subjects
 from polymirror.relay.link import PING_EVERY
 from polymirror.relay.remote import RemoteMirror
 from polymirror.relay.wire import Ask, encode
+
+BARE = "bench.bare"
+"""A subject on which nothing but the time of sending is said: what the way takes without a relay."""
 
 
 async def member(url: str, tokens: list[str], number: int, count: int) -> None:
@@ -64,7 +69,17 @@ async def reader(url: str, tokens: list[str]) -> None:
     began = time.monotonic()
     seen: dict[str, float] = {}
     ages: list[float] = []
-    async with RemoteMirror(url, tokens=tokens) as remote:
+    bare: list[float] = []
+
+    async def took(data: bytes, _: str) -> None:
+        bare.append(time.clock_gettime(time.CLOCK_BOOTTIME) - float(data))
+
+    server = url.rpartition("/")[0]
+    async with (
+        connected(server, NatsConfig(), "bare", sys.stderr.write) as connection,
+        RemoteMirror(url, tokens=tokens) as remote,
+    ):
+        await connection.subscribe(BARE, took)
         await remote.wait_live(timeout=60)
         primed = time.monotonic() - began
         link = remote._links[0]  # noqa: SLF001 - the relay's own time, of a clock that is the same here
@@ -82,7 +97,14 @@ async def reader(url: str, tokens: list[str]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         share = (time.process_time() - cpu) / (time.monotonic() - start)
         pages = int(Path("/proc/self/statm").read_text().split()[1])  # noqa: ASYNC240 - no file of a disk
-    result = {"ages": sorted(ages), "cpu": share, "primed": primed, "mb": pages * 4096 / 2**20, "counts": link.counts}
+    result = {
+        "ages": sorted(ages),
+        "bare": sorted(bare),
+        "cpu": share,
+        "primed": primed,
+        "mb": pages * 4096 / 2**20,
+        "counts": link.counts,
+    }
     sys.stdout.write(json.dumps(result) + "\n")
 
 

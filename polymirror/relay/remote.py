@@ -19,8 +19,8 @@ from polymirror.core.events import Transition, Warned
 from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
-from polymirror.errors import ConfigError, MirrorClosed, MissingExtra, NotLive, UnknownToken
-from polymirror.relay.broker.subjects import is_broker, split
+from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken
+from polymirror.relay.broker.subjects import check_extra, is_broker, split
 from polymirror.relay.dial import Dial
 from polymirror.relay.hostclock import HostClock
 from polymirror.relay.link import Link
@@ -50,7 +50,7 @@ class RemoteMirror:
     ``relays`` are addresses such as ``http://127.0.0.1:8801``, or ``nats://127.0.0.1:4222/desk`` for the relay ``desk``
     at a NATS server, which needs the extra ``relay``; of several, each book is read from the one that has it
     proven the younger. ``tokens`` and ``slugs`` are what to follow; without any, all that the relays carry, as it
-    comes and goes. Raises ConfigError for arguments of another kind.
+    comes and goes. Raises ConfigError for arguments of another kind, and MissingExtra.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class RemoteMirror:
         for url in relays:
             if is_broker(url):
                 split("relays", url, allow_plain=self.config.allow_plain)
+                check_extra()
             else:
                 check_address("relays", url, "https", "http", "wss", "ws", allow_plain=self.config.allow_plain)
         self._network = REAL if network is None else check_instance("network", network, Network)
@@ -120,10 +121,8 @@ class RemoteMirror:
         rng = random.Random(secrets.randbits(32))  # noqa: S311 - jitter
         if not is_broker(link.name):
             return Dial(link, link.name, self._network, self.now, rng, self._took, self._looked)
-        try:
-            from polymirror.relay.broker.dial import BrokerDial  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise MissingExtra("a relay at a broker", "relay") from error
+        from polymirror.relay.broker.dial import BrokerDial  # noqa: PLC0415 - an extra
+
         server, name = split("relays", link.name, allow_plain=self.config.allow_plain)
         return BrokerDial(
             link, server, name, self.config.nats, self._network, self.now, rng, self._took, self._looked,

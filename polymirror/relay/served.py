@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from polymirror.config import NatsConfig, check_each, check_flag, check_instance
-from polymirror.errors import ConfigError, MissingExtra
+from polymirror.errors import ConfigError
 from polymirror.relay.broker.server import BrokerRelay
-from polymirror.relay.broker.subjects import check_interval, check_name, check_server
+from polymirror.relay.broker.subjects import check_extra, check_interval, check_name, check_server
 from polymirror.relay.server import Relayable, RelayServer
 from polymirror.serving.addresses import LOOPBACK, MAX_PORT, is_port
 from polymirror.venue.network import Network
@@ -86,8 +85,7 @@ class Relays:
         check_server("server", server, allow_plain=allow_plain)
         check_name("name", name)
         check_interval("interval", interval)
-        if find_spec("nats") is None:
-            raise MissingExtra("a relay at a broker", "relay")
+        check_extra()
         relay = BrokerRelay(
             self,
             self._network,

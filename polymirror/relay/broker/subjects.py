@@ -6,13 +6,14 @@ What somebody else chose becomes part of a subject only if it is of the few char
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from polymirror.config import check_address
-from polymirror.errors import ConfigError
+from polymirror.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from polymirror.relay.wire import Format
@@ -32,6 +33,12 @@ MAX_INTERVAL: Final = 0.25
 def is_broker(url: object) -> bool:
     """Whether a relay's address leads to a broker."""
     return isinstance(url, str) and url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+def check_extra() -> None:
+    """Raise MissingExtra without NATS' client."""
+    if find_spec("nats") is None:
+        raise MissingExtra("a relay at a NATS server", "relay")
 
 
 def check_server(field: str, url: str, *, allow_plain: bool) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -15,7 +16,8 @@ from tests.loopback import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
+
+PAGE = Path(__file__).parents[3] / "docs" / "relay-nats.md"
 
 PATH = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
 

@@ -12,7 +12,8 @@ from polymirror.relay.broker.connection import Lost, connected
 from polymirror.relay.remote import RemoteMirror
 from polymirror.simulator import Simulator
 from tests.loopback import PATIENCE, mirror_of, turns_until
-from tests.relay.broker.server import Listening, nats, with_nats
+from tests.relay.broker.server import PAGE, Listening, nats, with_nats
+from tests.test_docs import blocks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,18 +22,10 @@ pytestmark = pytest.mark.anyio
 
 RIGHT, WRONG = "canary-right-77ad", "canary-wrong-e02b"
 
-USERS = f"""
-authorization {{
-  users = [
-    {{ user: relay, password: "{RIGHT}", permissions: {{
-      publish: "polymirror.desk.>", subscribe: "polymirror.desk.*.ask" }} }}
-    {{ user: consumer, password: "{RIGHT}", permissions: {{
-      publish: "polymirror.desk.*.ask",
-      subscribe: ["polymirror.desk.*.book.*", "polymirror.desk.*.markets", "polymirror.desk.*.reply.*"] }} }}
-    {{ user: nobody, password: "{RIGHT}", permissions: {{ publish: "other", subscribe: "other" }} }}
-  ]
-}}
-"""
+USERS = next(block.text for block in blocks_of(PAGE) if "authorization" in block.text).replace("SECRET", RIGHT)
+"""What the page says that each side needs."""
+
+NOBODY = f'{{ user: nobody, password: "{RIGHT}", permissions: {{ publish: "other", subscribe: "other" }} }}'
 
 
 def as_user(user: str, password: str = RIGHT) -> NatsConfig:
@@ -64,7 +57,7 @@ async def test_who_is_not_let_in_is_told_once_and_clearly_and_no_secret_is_shown
     }[who]
     caplog.set_level("DEBUG")
     async with (
-        nats(tmp_path, USERS) as broker,
+        nats(tmp_path, USERS.replace("users = [", f"users = [ {NOBODY}")) as broker,
         Simulator(seed=4, rate=50) as venue,
         mirror_of(venue) as mirror,
         RemoteMirror(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from polymirror import ConfigError, NatsConfig, RemoteConfig
+from polymirror import ConfigError, MissingExtra, NatsConfig, RemoteConfig
 from polymirror.relay.broker.subjects import Subjects, check_interval, check_name, check_server, is_broker, split
 from polymirror.relay.remote import RemoteMirror
 
@@ -48,6 +50,12 @@ def test_a_broker_elsewhere_needs_tls_or_leave() -> None:
     RemoteMirror("nats://192.0.2.1:4222/desk", config=RemoteConfig(allow_plain=True))
     with pytest.raises(ConfigError, match="server alone"):
         check_server("server", "tls://192.0.2.1:4222/desk", allow_plain=False)
+
+
+def test_without_the_extra_its_command_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nats", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'polymirror\[relay\]'"):
+        RemoteMirror("nats://127.0.0.1:4222/desk")
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "*", ">", "x" * 65, "é", None, 7])
