@@ -124,6 +124,7 @@ class Connection:
         self._why: str | None = None
         self._over = asyncio.Event()
         self._subscriptions: dict[str, Subscription] = {}
+        self._dropped: dict[str, Callable[[], None]] = {}
 
     @property
     def max_payload(self) -> int:
@@ -150,14 +151,27 @@ class Connection:
             # The client library swallows it while it waits for the server to take what was sent.
             raise asyncio.CancelledError
 
-    async def subscribe(self, subject: str, took: Took) -> None:
-        """Have ``took(data, reply)`` called with each message on a subject. Raises Lost."""
+    def dropped(self, subject: str) -> None:
+        """The client library has dropped a message: more came than was read."""
+        told = self._dropped.get(subject)
+        if told is None:
+            self.lose("messages came quicker than they were read")
+        else:
+            told()
+
+    async def subscribe(self, subject: str, took: Took, dropped: Callable[[], None] | None = None) -> None:
+        """Have ``took(data, reply)`` called with each message on a subject. Raises Lost.
+
+        A message that is dropped ends the connection; or ``dropped()`` is called, where nobody relies on all of them.
+        """
 
         async def told(message: Msg) -> None:
             if self._why is None:
                 await took(message.data, message.reply)
 
         self._check()
+        if dropped is not None:
+            self._dropped[subject] = dropped
         try:
             self._subscriptions[subject] = await self._client.subscribe(
                 subject, cb=told, pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING
@@ -184,20 +198,25 @@ class Connection:
             self.lose(_text(error))
         self._check()
 
+    async def confirm(self) -> None:
+        """Wait until the server has heard all that was said so far, and allows it. Raises Lost."""
+        self._check()
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await self._client.flush(CHECK_TIMEOUT + 1)
+        except TimeoutError:
+            self.lose(f"not a word from the server for {CHECK_TIMEOUT:g} s")
+        except (NatsError, OSError) as error:
+            self.lose(_text(error))
+        self._check()
+
     async def until_lost(self) -> None:
         """Ask the server again and again whether it is there; raises Lost when it is not."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY):
                     await self._over.wait()
-            self._check()
-            try:
-                async with asyncio.timeout(CHECK_TIMEOUT):
-                    await self._client.flush(CHECK_TIMEOUT + 1)
-            except TimeoutError:
-                self.lose(f"not a word from the server for {CHECK_TIMEOUT:g} s")
-            except (NatsError, OSError) as error:
-                self.lose(_text(error))
+            await self.confirm()
 
 
 @asynccontextmanager
@@ -213,9 +232,10 @@ async def connected(
         if opening:
             # Else the library would try again by itself, sixty times.
             raise error
-        if inside:
-            too_slow = isinstance(error, SlowConsumerError)
-            connection.lose("messages came quicker than they were read" if too_slow else _text(error))
+        if inside and isinstance(error, SlowConsumerError):
+            connection.dropped(error.subject)
+        elif inside:
+            connection.lose(_text(error))
 
     async def closed() -> None:
         if inside:

@@ -53,6 +53,8 @@ class BrokerDial:
         self._looked = looked
         self._warn = warn
         self._subjects = Subjects(name, link.format)
+        # Nobody else's: an answer to another one's ping must not be taken for one to ours.
+        self._replies = self._subjects.replies + token_hex(16)
         self._wake = asyncio.Event()
         # When a relay that was not there is tried again; infinity: one is there.
         self._again = float("inf")
@@ -72,8 +74,6 @@ class BrokerDial:
 
     async def _talk(self, connection: Connection) -> None:
         """Use a connection until it is lost."""
-        # Of this connection alone: an answer to an earlier one must not be taken for one of ours.
-        replies = self._subjects.replies + token_hex(16)
 
         async def took(data: bytes, _: str) -> None:
             if data:
@@ -83,13 +83,13 @@ class BrokerDial:
                 # The server says so in place of whoever should answer.
                 self._nobody()
 
-        await connection.subscribe(replies, took)
+        await connection.subscribe(self._replies, took)
         if self._link.lists:
             await connection.subscribe(self._subjects.markets, took)
         self._open()
         while True:
-            await self._follow(connection, took, keep_too={replies, self._subjects.markets})
-            await self._say(connection, replies)
+            await self._follow(connection, took, keep_too={self._replies, self._subjects.markets})
+            await self._say(connection)
             self._wake.clear()
             rest = min(self._link.next_ask(), self._again, self._keep_at) - self._now()
             with suppress(TimeoutError):
@@ -106,18 +106,18 @@ class BrokerDial:
         for subject in connection.subjects - wanted - keep_too:
             await connection.unsubscribe(subject)
 
-    async def _say(self, connection: Connection, replies: str) -> None:
+    async def _say(self, connection: Connection) -> None:
         now = self._now()
         ask = self._link.asks(now)
         if ask is not None:
             # Others may want what we want no more.
             heard = Ask(ping=ask.ping, want=ask.want, list=ask.list)
-            await connection.publish(self._subjects.ask, encode(heard, self._link.format), replies)
+            await connection.publish(self._subjects.ask, encode(heard, self._link.format), self._replies)
         if now >= self._keep_at and self._link.is_open:
             self._keep_at = now + KEEP_EVERY
             if self._link.tokens:
                 kept = encode(Ask(keep=list(self._link.tokens)), self._link.format)
-                await connection.publish(self._subjects.ask, kept, replies)
+                await connection.publish(self._subjects.ask, kept, self._replies)
 
     def _open(self) -> None:
         now = self._now()

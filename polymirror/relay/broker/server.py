@@ -144,6 +144,7 @@ class BrokerRelay:
         subjects = [Subjects(self._name, each.format) for each in self._casts]
         for cast, there in zip(self._casts, subjects, strict=True):
             await self._hear(connection, cast, there)
+        await connection.confirm()
         self._connected, self._warned = True, ""
         while True:
             self._changed.clear()
@@ -180,4 +181,9 @@ class BrokerRelay:
                 await connection.publish(reply, frame)
             self._changed.set()
 
-        await connection.subscribe(there.ask, took)
+        def dropped() -> None:
+            # Whoever asked does so again. Were the connection given up, all would ask at once, and again too many.
+            cast.counts["dropped"] += 1
+            self._warn("relay consumers", "they ask more than can be answered: some of it is dropped")
+
+        await connection.subscribe(there.ask, took, dropped)

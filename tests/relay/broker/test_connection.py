@@ -100,6 +100,25 @@ async def test_messages_that_the_library_drops_end_the_connection_at_once(monkey
     assert lost == ["messages came quicker than they were read"]
 
 
+async def test_messages_on_which_nobody_relies_may_be_dropped_and_that_is_told(monkeypatch) -> None:
+    monkeypatch.setattr("polymirror.relay.broker.connection.PENDING_MESSAGES", 4)
+    lost: list[str] = []
+    heard: list[bytes] = []
+    dropped: list[None] = []
+
+    async def took(data: bytes, _: str) -> None:
+        heard.append(data)
+
+    async with (
+        Listening(HELLO, b"PONG\r\n") as server,
+        connected(server.url("nats"), NatsConfig(), "a test", lost.append) as connection,
+    ):
+        await connection.subscribe("a", took, lambda: dropped.append(None))
+        server.say(b"".join(b"MSG a 1 2\r\nhi\r\n" for _ in range(7)))
+        await turns_until(lambda: len(heard) == 4)
+        assert (len(dropped), lost) == (3, [])
+
+
 async def test_a_port_at_which_nobody_listens_is_tried_again_at_a_pace(tmp_path) -> None:
     async with Listening(HELLO) as server:
         url = server.url("nats")
