@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
-from polymirror.errors import VenueError
 from polymirror.harmless import harmless
+from polymirror.relay.broker.client import BrokerClient, Lost
 from polymirror.relay.wire import MAX_FRAME
 from polymirror.venue.backoff import FullJitter
 from polymirror.venue.groups import first_of
@@ -68,57 +67,10 @@ Took = Callable[[bytes, str], Awaitable[None]]
 """What is called with the data of each message, and the subject for an answer."""
 
 
-class Lost(VenueError):  # noqa: N818 - it is told as what happened
-    """There is no connection any more. ``refused``: the server does not let us in."""
-
-    def __init__(self, why: str, *, refused: bool = False) -> None:
-        super().__init__(why)
-        self.refused = refused
-
-
-class _Client(Client):
-    """NATS' client, with what it lacks: it says who we are under TLS alone where that is wanted, and can let go."""
-
-    def __init__(self, access: NatsConfig, *, secure: bool) -> None:
-        super().__init__()
-        self._access = access
-        self._secure = secure
-        self._has_tls = False
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """What TLS is done with: asked for when it begins."""
-        context = ssl.create_default_context(cafile=self._access.ca)
-        if self._access.certificate is not None:
-            context.load_cert_chain(self._access.certificate, self._access.key)
-        self._has_tls = True
-        return context
-
-    def secret(self, value: str | None) -> Callable[[], str] | None:
-        """Return ``value`` as something that is asked for when it is to be sent, and that fails if it must not be."""
-
-        def reveal() -> str:
-            self.check_tls()
-            return value or ""
-
-        return None if value is None else reveal
-
-    def check_tls(self) -> None:
-        """Raise Lost if there should be TLS, and the server has not begun it: the client would go on without."""
-        if self._secure and not self._has_tls:
-            raise Lost("the server does not ask for TLS, and tls:// wants it", refused=True)
-
-    def abort(self) -> None:
-        """Drop the socket: the library's own ``close`` waits until the other side has taken what is pending."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-
-
 class Connection:
     """A connection. When it is lost, ``lost(why)`` is called once, and whatever is tried then raises :class:`Lost`."""
 
-    def __init__(self, client: _Client, lost: Callable[[str], None]) -> None:
+    def __init__(self, client: BrokerClient, lost: Callable[[str], None]) -> None:
         self._client = client
         self._lost = lost
         self._why: str | None = None
@@ -224,7 +176,7 @@ async def connected(
     server: str, access: NatsConfig, name: str, lost: Callable[[str], None]
 ) -> AsyncIterator[Connection]:
     """Connect until the block is left. Raises Lost if that fails; ``name`` is what the server's people see of us."""
-    client = _Client(access, secure=server.startswith("tls://"))
+    client = BrokerClient(access, secure=server.startswith("tls://"))
     connection = Connection(client, lost)
     opening, inside = True, False
 
@@ -247,15 +199,17 @@ async def connected(
         yield connection
     finally:
         opening = inside = False
-        with suppress(Exception):
+        try:
             # Of one that was never open, or is lost, it may raise anything: the socket is dropped all the same.
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await client.close()
-        client.abort()
+            with suppress(Exception):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await client.close()
+        finally:
+            client.abort()
 
 
 async def _open(
-    client: _Client,
+    client: BrokerClient,
     server: str,
     access: NatsConfig,
     name: str,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import os
 import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import nkeys
 import pytest
 
 from polymirror import NatsConfig, RemoteConfig, Warned
@@ -101,6 +105,65 @@ async def test_a_token_for_all_lets_in(tmp_path) -> None:
         connected(broker.url, NatsConfig(token=RIGHT), "a test", print),
     ):
         pass
+
+
+class Signed:
+    """Keys and tokens as NATS' own tool makes them: an operator, an account of it, and a user of that."""
+
+    def __init__(self) -> None:
+        kinds = nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER
+        seeds = [nkeys.encode_seed(os.urandom(32), kind) for kind in kinds]
+        self.operator, self.account, self.user = map(nkeys.from_seed, seeds)
+
+    @staticmethod
+    def token(by: nkeys.KeyPair, about: nkeys.KeyPair, kind: str, **more: object) -> str:
+        """Return what one key says of another, signed."""
+
+        def part(value: bytes) -> str:
+            return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+        claims = {
+            "jti": "x", "iat": 1_700_000_000, "iss": by.public_key.decode(), "sub": about.public_key.decode(),
+            "name": kind, "nats": {"type": kind, "version": 2, **more},
+        }  # fmt: skip
+        said = part(b'{"typ":"JWT","alg":"ed25519-nkey"}') + "." + part(json.dumps(claims).encode())
+        return f"{said}.{part(by.sign(said.encode()))}"
+
+    def settings(self) -> str:
+        """Return what a server is to know of them."""
+        free = {"limits": dict.fromkeys(("subs", "data", "payload", "conn", "leaf", "imports", "exports"), -1)}
+        account = self.token(self.operator, self.account, "account", **free)
+        operator = self.token(self.operator, self.operator, "operator")
+        key = self.account.public_key.decode()
+        return f'operator: "{operator}"\nresolver: MEMORY\nresolver_preload: {{ {key}: "{account}" }}'
+
+    def credentials(self, path: Path) -> str:
+        """Write the file that the user has."""
+        none = dict.fromkeys(("subs", "data", "payload"), -1)
+        token = self.token(self.account, self.user, "user", **none)
+        seed = self.user.seed.decode()
+        path.write_text(
+            f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n",
+            encoding="utf-8",
+        )
+        return seed
+
+
+@with_nats
+async def test_a_file_of_credentials_lets_in_and_another_one_does_not(tmp_path) -> None:
+    signed, other = Signed(), Signed()
+    seed = signed.credentials(tmp_path / "me.creds")
+    other.credentials(tmp_path / "other.creds")
+    async with nats(tmp_path, signed.settings()) as broker:
+        access = NatsConfig(credentials=str(tmp_path / "me.creds"))
+        async with connected(broker.url, access, "a test", print) as connection:
+            await connection.confirm()
+        with pytest.raises(Lost, match="Authorization Violation") as caught:
+            async with connected(broker.url, NatsConfig(credentials=str(tmp_path / "other.creds")), "a test", print):
+                pass
+        assert caught.value.refused
+        assert seed not in str(caught.value)
 
 
 @pytest.mark.parametrize(
