@@ -2,7 +2,8 @@
 
 *Tick*: the two best asks of a market against its limit, as after every change of a book that leaves nothing. *Look*:
 the same with both tops read from the mirror, proof and age included. *Decision*: from two proven books to the largest
-pair and its intent. *Group*: the same with both legs as exact orders and what they cost at most, as under the lease.
+pair and its intent. *Group*: the same with both legs as exact orders, what they cost at most and what they could leave
+alone, as under the lease.
 All on a mirror of as many markets as are asked for, default 500, in virtual time; and what a second of that costs in
 CPU, venue included, and in memory.
 """
@@ -21,7 +22,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bots.common.ledger.account import Account
+from bots.common.ledger.account import Account, Position
+from bots.common.ledger.lone import LoneBudget
 from bots.common.money.pairs import can_trade, prices_with_fee, size_pair
 from bots.common.money.sizing import SizeLimits
 from bots.common.orders.intents import Group, Intent, Terms
@@ -39,6 +41,8 @@ USUAL = 500
 RUNS = 3
 ROUNDS = 200
 SECONDS = 5
+HELD = 30
+"""Positions without a counterpart, in other markets."""
 FEE = FeeSchedule(Decimal("0.07"), 1)
 LIMITS = SizeLimits(max_money=Decimal(25), max_price=Decimal("0.99"))
 CHEAPER = 1_200
@@ -81,7 +85,9 @@ def measure(mirror: Mirror) -> dict[str, float]:
             can_trade(costs, limit, first, second)
     tick = (time.perf_counter() - began) / (ROUNDS * len(tops))
 
-    engines = [PairEngine(market, _terms(market), _shared(mirror)) for market in mirror.markets]
+    account = _account()
+    budget = LoneBudget(account, settings.max_one_legged)
+    engines = [PairEngine(market, _terms(market), _shared(mirror, account)) for market in mirror.markets]
     looks = [_timed(engine.look) for _ in range(5) for engine in engines]
 
     decisions, groups = [], []
@@ -99,8 +105,10 @@ def measure(mirror: Mirror) -> dict[str, float]:
             tokens = engine.market.token_ids
             return found, Intent(terms=_TERMS[engine.market.slug], tokens=tokens, size=engine.size_pair)
 
-        def group(engine: Any = engine, views: Any = (first, cheap)) -> object:
-            return engine.size_pair(views, LIMITS)
+        sizing = budget.guard(engine.market.condition_id, engine.size_pair)
+
+        def group(sizing: Any = sizing, views: Any = (first, cheap)) -> object:
+            return sizing(views, LIMITS)
 
         if keys and isinstance(group(), Group):
             decisions += [_timed(decide) for _ in range(5)]
@@ -126,8 +134,16 @@ def _terms(market: Any) -> Terms:
     return terms
 
 
-def _shared(mirror: Mirror) -> Shared:
-    manager: Any = SimpleNamespace(account=Account(), under_way=0, is_taken=lambda _: False, enter=lambda *_: False)
+def _account() -> Account:
+    account = Account()
+    for number in range(HELD):
+        token = str(number)
+        account.positions[token] = Position(market=token, token=token, shares=Decimal(5), cost=Decimal("0.1"))
+    return account
+
+
+def _shared(mirror: Mirror, account: Account) -> Shared:
+    manager: Any = SimpleNamespace(account=account, under_way=0, is_taken=lambda _: False, enter=lambda *_: False)
     return Shared(
         settings=PairSettings(), mirror=mirror, manager=manager, turns=Turns(TurnSettings()), counts=Counter(),
         clock=time.monotonic, tell=lambda _: None, is_over=lambda: False,

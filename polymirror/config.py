@@ -313,8 +313,7 @@ class JournalConfig:
     queue_bytes: int = field(default=64 * 2**20, validator=_count(4096, 2**34, "bytes"))
     """What may wait for the disk. More is not recorded, and a record says how much that was."""
     book_seconds: float = field(default=60.0, validator=_between(1, 3600, "seconds"))
-    """How often books that changed much are recorded whole, to begin a replay with; ten times as rarely, all others
-    that changed."""
+    """How often all LIVE books are recorded whole: a replay from the middle begins with these."""
 
 
 @frozen(kw_only=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+_FCNTL: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -35,3 +41,39 @@ def create_private(path: Path) -> int:
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     return os.open(path, flags, 0o600)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file for its owner alone; it is removed if the block fails. Raises OSError, also if it is there."""
+    file = create_private(path)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            yield opened
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def hold(file: int) -> None:
+    """Have others know that an open file is in use (:func:`is_held`), until it is closed or its process is gone.
+
+    Not on Windows, which lets nobody remove an open file anyway.
+    """
+    if _FCNTL is not None:
+        with suppress(OSError):
+            _FCNTL.flock(file, _FCNTL.LOCK_EX | _FCNTL.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a file, or may: where the file system has no locks nobody knows. Raises OSError."""
+    if _FCNTL is None:
+        return False
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _FCNTL.flock(file, _FCNTL.LOCK_SH | _FCNTL.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -59,6 +59,7 @@ def test_what_is_installed_has_been_tried_with_hashes_and_leaves_no_cache():
     assert len(runs) == 2
     assert all("--no-cache-dir" in run for run in runs)
     assert "--require-hashes" in runs[0]
+    assert "--no-deps" in runs[1]
 
 
 def test_everything_that_is_copied_is_there_and_is_not_ignored():

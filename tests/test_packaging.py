@@ -85,7 +85,7 @@ def test_the_locked_versions_are_those_that_the_bots_may_have_each_with_its_hash
     assert all(any(word.startswith("--hash=sha256:") for word in words) for words in locked)
     versions = dict(words[0].split("==") for words in locked)
     extras = PROJECT["optional-dependencies"]
-    for line in [*PROJECT["dependencies"], *extras["bots"], *extras["live"]]:
+    for line in [*PROJECT["dependencies"], *extras["bots"], *extras["live"], *extras["status"], *extras["metrics"]]:
         wanted = Requirement(line)
         assert wanted.name == "polymirror" or wanted.specifier.contains(versions[wanted.name]), line
 

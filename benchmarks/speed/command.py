@@ -33,6 +33,7 @@ GROUPS = (
     "steady",
     "starting",
     "fan_out",
+    "relaying",
     "relay_nats",
     "socket_view",
     "burst",

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
-from bots.common.execution.live import LiveConfig
-from bots.common.execution.paper import PaperConfig
 from bots.common.money.amounts import FINEST_TICK
 from bots.common.money.sizing import SizeLimits
+from bots.common.operate.account import TraderSettings, TradingKeys
 from bots.common.operate.page import StatusSettings
 from bots.common.operate.settings import from_environment
 from bots.common.orders.facts import FactLimits
@@ -53,32 +52,20 @@ class OrderSettings:
 
 
 @frozen(kw_only=True)
-class Keys:
+class Keys(TradingKeys):
     """Credentials, from the environment alone. A simulation and paper on the public relay need none."""
 
-    private_key: Secret = field(default=NOTHING, metadata=from_environment("POLYMARKET_PRIVATE_KEY"))
-    api_key: Secret = field(default=NOTHING, metadata=from_environment("POLYMARKET_API_KEY"))
-    api_secret: Secret = field(default=NOTHING, metadata=from_environment("POLYMARKET_API_SECRET"))
-    api_passphrase: Secret = field(default=NOTHING, metadata=from_environment("POLYMARKET_API_PASSPHRASE"))
-    relayer_key: Secret = field(default=NOTHING, metadata=from_environment("POLYMARKET_RELAYER_KEY"))
     chainlink_id: Secret = field(default=NOTHING, metadata=from_environment("CHAINLINK_CLIENT_ID"))
     chainlink_secret: Secret = field(default=NOTHING, metadata=from_environment("CHAINLINK_USER_SECRET"))
     telegram_token: Secret = field(default=NOTHING, metadata=from_environment("TELEGRAM_TOKEN"))
 
 
 @frozen(kw_only=True)
-class BotSettings:
+class BotSettings(TraderSettings):
     """The whole file."""
 
     assets: tuple[str, ...] = field(default=("btc", "eth", "sol", "xrp"), validator=some_of(*ASSETS))
     folder: Path = Path("oracle_lag_files")
-    """Where the ledgers are, one for each mode and wallet. A file named STOP in it keeps the bot from buying."""
-    confirm_live: str = ""
-    """Live trading wants these words here, besides ``--live``: I may lose this money."""
-    wallet: str = ""
-    """The address of the wallet to trade for; empty: the deposit wallet of the private key."""
-    relayer_address: str = ""
-    """The address that POLYMARKET_RELAYER_KEY belongs to; wallets other than a plain key's own redeem with them."""
     telegram_chat: str = ""
     """The chat that is told of trades; empty: nobody is. The bot's token is TELEGRAM_TOKEN in the environment."""
     oracle: OracleSettings = field(factory=OracleSettings)
@@ -89,9 +76,6 @@ class BotSettings:
     risk: RiskLimits = field(factory=RiskLimits)
     facts: FactLimits = field(factory=FactLimits)
     """What a market's own facts may be, whoever states them."""
-    live: LiveConfig = field(factory=LiveConfig)
-    paper: PaperConfig = field(factory=PaperConfig)
-    """How the venue is imitated where no money is real; its cash is what the account begins with."""
     mirror: MirrorConfig = field(factory=MirrorConfig)
     """Of the mirrors; each asset has one of its own, and they share the budget for calls."""
     status: StatusSettings = field(factory=StatusSettings)

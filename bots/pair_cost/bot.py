@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from bots.common.ledger.groups import summarise
-from bots.common.money.pairs import lone_cost, paired
+from bots.common.ledger.lone import lone_cost, paired
 from bots.common.operate.app import World
 from bots.pair_cost.engine import PairEngine, Shared
 from bots.supervisor.fleet import Fleet, FleetPlan

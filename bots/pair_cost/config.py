@@ -7,10 +7,8 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from bots.common.execution.live import LiveConfig
-from bots.common.execution.paper import PaperConfig
 from bots.common.money.sizing import SizeLimits
-from bots.common.operate.page import StatusSettings
+from bots.common.operate.account import TraderSettings
 from bots.common.orders.facts import FactLimits
 from bots.common.orders.merging import MergeSettings
 from bots.common.orders.order import TimeInForce
@@ -20,29 +18,23 @@ from bots.pair_cost.bot import PairPlan
 from bots.pair_cost.strategy import PairSettings
 from bots.supervisor.turns import TurnSettings
 from bots.supervisor.universe import UniverseSettings
-from polymirror.config import MirrorConfig
 
 
 @frozen(kw_only=True)
-class PairBotSettings:
+class PairBotSettings(TraderSettings):
     """The whole file."""
 
     folder: Path = Path("pair_cost_files")
-    """Where the ledgers are, one for each mode and wallet."""
     pair: PairSettings = field(factory=PairSettings)
     universe: UniverseSettings = field(factory=UniverseSettings)
     turns: TurnSettings = field(factory=TurnSettings)
     facts: FactLimits = field(factory=FactLimits)
     merging: MergeSettings = field(factory=MergeSettings)
     risk: RiskLimits = field(factory=RiskLimits)
-    live: LiveConfig = field(factory=LiveConfig)
-    paper: PaperConfig = field(factory=PaperConfig)
-    mirror: MirrorConfig = field(factory=MirrorConfig)
     max_leg: Decimal = field(default=Decimal(30), validator=decimal_range("1", "1000000", "pUSD"))
     """The most that one of the two orders may offer."""
     max_proof_age: Decimal = field(default=Decimal(2), validator=decimal_range("0.05", "15", "seconds"))
     """No order rests on a book that was proven longer ago."""
-    status: StatusSettings = field(factory=StatusSettings)
     targets: str = ""
     """A file that tells Prometheus where the metrics are (``file_sd``); empty: none."""
     look_back_h: int = field(default=72, validator=whole(0, 8_760, "hours"))

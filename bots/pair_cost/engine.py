@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from bots.common.ledger.lone import LoneBudget
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import EXACT, MONEY_STEP, ceil_to, floor_to
-from bots.common.money.pairs import Cost, can_trade, lone_cost, prices_with_fee, size_pair
+from bots.common.money.pairs import Cost, can_trade, prices_with_fee, size_pair
 from bots.common.money.sizing import NoSize, SizeLimits, SizeRefusal
 from bots.common.orders.intents import Group, Intent, Leg, Terms
 from bots.common.orders.order import Outcome, Side, TimeInForce
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from bots.common.orders.intents import Sizing
     from bots.common.orders.manager import OrderManager
     from bots.common.orders.order import Order, Result
     from bots.supervisor.turns import Turns
@@ -73,6 +75,7 @@ class PairEngine:
         self._tokens = first, second
         self._costs = prices_with_fee(terms.fee)
         self._limit_e8 = shared.settings.limit_e8
+        self._alone = LoneBudget(shared.manager.account, shared.settings.max_one_legged)
         # Since when shares are held without a counterpart, monotonic; None while none are.
         self._alone_since: float | None = None
         self._way = Way.WAIT
@@ -109,9 +112,7 @@ class PairEngine:
 
     def look(self) -> None:
         """Look at both tops; trade if a pair, or what is held, is worth it. It waits for nothing."""
-        shared, positions = self._shared, self._shared.manager.account.positions
-        held, other = positions.get(self._tokens[0]), positions.get(self._tokens[1])
-        uneven = EXACT.subtract(ZERO if held is None else held.shares, ZERO if other is None else other.shares)
+        shared, uneven = self._shared, self._alone.uneven(*self._tokens)
         alone = abs(uneven) > shared.settings.hedge_tolerance
         if not alone:
             self._alone_since = None
@@ -127,26 +128,30 @@ class PairEngine:
             ask = ask if abs(uneven) * ask >= LEAST_E4 else 0
             self._mend(which, abs(uneven), 0 if bid is None else bid.price_e4, ask)
         elif can_trade(self._costs, self._limit_e8, *asks):
-            self._begin(Intent(terms=self._terms, tokens=self._tokens, size=self.size_pair))
+            self._begin(self._tokens, self.size_pair)
         elif shared.settings.sequential and (first := begin_alone(shared.settings, self._costs, *asks)) is not None:
-            size = partial(self._size_first, asks[first])
-            self._begin(Intent(terms=self._terms, tokens=(self._tokens[first],), size=size))
+            self._begin((self._tokens[first],), partial(self._size_first, asks[first]))
 
-    def _begin(self, intent: Intent) -> None:
+    def _begin(self, tokens: tuple[str, ...], size: Sizing) -> None:
         """Begin a pair, if it is this market's turn."""
         shared, market, now = self._shared, self.market.condition_id, self._shared.clock()
         if shared.is_over():
             return
         shared.counts["seen"] += 1
-        # What could be left alone has its budget: while that is used up no new leg is risked.
-        over = self._alone_cost() > shared.settings.max_one_legged
+        # While the budget of what could be left alone is used up no new leg is risked.
+        over = self._alone.is_used_up
         if now < self._not_before or over or shared.manager.is_taken(market):
             shared.counts["waits for its budget" if over else "waits"] += 1
             return
         if why := shared.turns.refuse(market, now, shared.manager.under_way):
             shared.counts[f"waits for its {why}"] += 1
-        elif shared.manager.enter(shared.mirror, intent):
+        elif self._enter(tokens, size):
             shared.turns.take(market, now)
+
+    def _enter(self, tokens: tuple[str, ...], size: Sizing, **more: Any) -> bool:
+        guarded = self._alone.guard(self.market.condition_id, size)
+        intent = Intent(terms=self._terms, tokens=tokens, size=guarded, **more)
+        return self._shared.manager.enter(self._shared.mirror, intent)
 
     # ---- Sizes, on leased books ----------------------------------------------------------------------
 
@@ -157,8 +162,9 @@ class PairEngine:
         if tick is None or tick != second.tick_size_e4:
             return SizeRefusal(NoSize.NO_TICK, first.token[:12])
         left = self._shared.turns.left(self._shared.manager.account, self.market.condition_id)
-        limits_here = self._shared.settings.limits(limits.min_shares, min(limits.max_money, left / 2))
-        found = size_pair(limits_here, self._costs, (first.levels, second.levels), tick)
+        most = min(limits.max_money, left / 2, self._alone.room)
+        here = self._shared.settings.limits(limits.min_shares, most)
+        found = size_pair(here, self._costs, (first.levels, second.levels), tick)
         if isinstance(found, Cost):
             return SizeRefusal(_REFUSED.get(found, NoSize.TOO_DEAR), found.value)
         legs = tuple(
@@ -171,12 +177,9 @@ class PairEngine:
     def _size_first(self, limit_e4: int, views: tuple[BookView, ...], limits: SizeLimits) -> Group | SizeRefusal:
         """One after the other: as much of the first token as may be held alone."""
         (view,), settings, price = views, self._shared.settings, price_of(limit_e4)
-        # What is under way may be held alone as well.
-        under_way = sum((begun.reserve for begun in self._shared.manager.account.open.values()), ZERO)
-        budget = settings.max_one_legged - self._alone_cost() - under_way
-        money = floor_to(min(limits.max_money, budget, settings.max_shares * price) * Decimal("0.9"), MONEY_STEP)
+        money = floor_to(min(limits.max_money, self._alone.room, settings.max_shares * price), MONEY_STEP)
         if view.tick_size is None or money < max(limits.min_money, limits.min_shares * price):
-            return SizeRefusal(NoSize.TOO_SMALL, f"{budget} pUSD may be held alone")
+            return SizeRefusal(NoSize.TOO_SMALL, f"{money} pUSD")
         leg = Leg.buy(view.token, price, money, view.tick_size, self._terms.fee)
         return Group((leg,), leg.reserve)
 
@@ -192,16 +195,15 @@ class PairEngine:
             return
         position = shared.manager.account.positions[self._tokens[which]]
         paid_e8 = int(EXACT.divide(position.cost, position.shares).scaleb(8))
-        over = self._alone_cost() > shared.settings.max_one_legged
+        # The other half of the budget is for what is under way.
+        over = self._alone.held > shared.settings.max_one_legged / 2
         waited = now - self._alone_since
         found = mend(shared.settings, self._costs, paid_e8, bid_e4, ask_e4, waited, over_budget=over)
         if found.way in {Way.HEDGE, Way.UNWIND}:
             self._not_before = now + LOOK_AGAIN
             token = self._tokens[which if found.way is Way.UNWIND else 1 - which]
             group = next((e.group_id for e in shared.manager.risk.entries if e.market == market and e.group_id), market)
-            size = partial(self._size_mend, found, shares)
-            intent = Intent(terms=self._terms, tokens=(token,), size=size, tif=TimeInForce.FAK, group_id=group)
-            if not shared.manager.enter(shared.mirror, intent):
+            if not self._enter((token,), partial(self._size_mend, found, shares), tif=TimeInForce.FAK, group_id=group):
                 found = Mend(Way.HOLD) if shared.settings.ladder_ends(waited) else Mend(Way.WAIT)
         if found.way is not self._way:
             self._way = found.way
@@ -224,10 +226,6 @@ class PairEngine:
             return SizeRefusal(NoSize.TOO_SMALL, f"{money} pUSD")
         leg = Leg.buy(view.token, price, money, tick, self._terms.fee)
         return Group((leg,), leg.reserve)
-
-    def _alone_cost(self) -> Decimal:
-        """What shares without a counterpart have cost, in all markets."""
-        return lone_cost(self._shared.manager.account.positions.values())
 
     def _tell(self, text: str) -> None:
         self._shared.tell(f"{self.market.slug}: {text}")

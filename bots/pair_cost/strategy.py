@@ -36,8 +36,9 @@ class PairSettings:
     """So long after each other come the steps of the ladder from ``max_pair_cost`` up to ``hedge_limit``."""
     hedge_steps: int = field(default=4, validator=whole(1, 100, "steps"))
     max_one_legged: Decimal = field(default=Decimal(20), validator=decimal_range("0", "1000000", "pUSD"))
-    """What tokens held alone, in all markets, may have cost: above it no new pair is begun, and once no step of the
-    ladder has helped they are sold for what they bring."""
+    """What tokens held alone, in all markets, may have cost at worst, whatever becomes of orders under way: no leg is
+    bought that could raise it above. Once no step of the ladder has helped, they are kept while all that are alone have
+    cost no more than half of it, and else sold for what they bring."""
     sequential: bool = False
     """Buy one token first, and the other one while the projected pair holds. What that costs is in docs/bots.md."""
     first_price: Decimal = field(default=Decimal("0.4"), validator=decimal_range("0.01", "0.99", "pUSD"))

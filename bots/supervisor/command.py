@@ -5,72 +5,33 @@ A bot's own package calls :func:`command` with its settings' class, the folder o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import logging
 import random
-import sys
 import time
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bots.common.errors import shorten
-from bots.common.ledger.database import Database
-from bots.common.operate.logs import set_up
 from bots.common.operate.profiles import BASE, layered, profiles_in, shown
-from bots.common.operate.settings import SettingsError
-from bots.common.secrets import hide
-from bots.supervisor.live import run_on_paper
-from bots.supervisor.universe import Universe, UniverseSettings, best_asks, table
-from polymirror.errors import PolymirrorError
-from polymirror.harmless import escaped_lines
+from bots.common.operate.rehearse import rehearsal
+from bots.common.operate.start import Start, between, kept, say
+from bots.supervisor.live import run_live
+from bots.supervisor.universe import Universe, best_asks, table
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.network import REAL
 from polymirror.venue.rest import Clob
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from bots.common.execution.paper import PaperConfig
     from bots.common.operate.app import World
     from bots.supervisor.fleet import Fleet
-    from polymirror.config import MirrorConfig
 
-    class Settings(Protocol):
-        """What the settings of any such bot have."""
-
-        @property
-        def mirror(self) -> MirrorConfig:
-            """Of the mirror."""
-            ...
-
-        @property
-        def folder(self) -> Path:
-            """Where the ledgers are."""
-            ...
-
-        @property
-        def paper(self) -> PaperConfig:
-            """How the venue is imitated on paper."""
-            ...
-
-        @property
-        def universe(self) -> UniverseSettings:
-            """Which markets are traded."""
-            ...
-
-
-BAD_SETTINGS = 2
-INTERRUPTED = 130
 COLUMNS = 100
-
-
-def say(text: str) -> None:
-    """Write a line for people."""
-    sys.stdout.write(f"{escaped_lines(hide(text))}\n")
-    sys.stdout.flush()
+SEED = 3
 
 
 def command(
@@ -87,39 +48,38 @@ def command(
     ``simulate`` and ``survey`` play on the embedded exchange, with the settings and what their options say; ``make``
     makes the bot of settings and a world.
     """
-    options = _options(name, profiles_in(profiles), arguments)
-    begin_log = partial(set_up, as_json=options.log_json)
-    # Without --verbose the log begins after the preflight: that has a line for each failure.
-    begin_log(logging.INFO if options.verbose else logging.CRITICAL)
-    try:
+    start = Start(name, "trade many markets with one wallet", "docs/pairs.md", SEED)
+    add = start.parser.add_argument
+    add("what", nargs="?", choices=("run", "universe"), default="run")
+    add("--profile", default=BASE, help=f"one of {', '.join(profiles_in(profiles))}")
+    add("--print-config", action="store_true", help="list every setting with its origin, and end")
+    start.play("markets", 50, "markets to trade", type=between(1, 500))
+    start.play("minutes", 30, "virtual minutes", type=between(1, 10_000))
+    options = start.read(arguments)
+
+    def work() -> int:
         layers = layered(kind, profiles, options.profile, options.config)
+        settings = layers.settings
         if options.print_config:
             say(shown(layers))
-            return 0
-        if options.what == "run":
-            paper = _on_paper(layers.settings, make, begin_log) if options.live_data else None
-            return _run(layers.settings, options, simulate) if paper is None else asyncio.run(paper)
-        if options.simulate:
-            say(survey(layers.settings, markets=options.markets, seed=options.seed))
+        elif options.what == "universe":
+            wanted = {"markets": options.markets, "seed": options.seed}
+            say(survey(settings, **wanted) if options.simulate else asyncio.run(_look(settings)))
+        elif options.live or options.live_data:
+            return _live(settings, options, make)
         else:
-            say(asyncio.run(_look(layers.settings)))
-        return 0  # noqa: TRY300 - the errors below are of all of it
-    except SettingsError as error:
-        sys.stderr.write(f"{hide(str(error))}\n")
-        return BAD_SETTINGS
-    except PolymirrorError as error:
-        sys.stderr.write(f"{hide(str(error))}\n")
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+            return _simulate(settings, options, simulate)
+        return 0
+
+    return start.do(options, work)
 
 
-def _run(settings: Any, options: argparse.Namespace, simulate: Callable[..., dict[str, Any]]) -> int:
+def _simulate(settings: Any, options: argparse.Namespace, simulate: Callable[..., dict[str, Any]]) -> int:
     def tell(text: str) -> None:
         if not options.json:
             say(shorten(text, COLUMNS))
 
-    store = None if options.keep is None else Database.of(options.keep, "simulated", "")
+    store = kept(options.keep)
     wanted: dict[str, Any] = {name: getattr(options, name) for name in ("markets", "minutes", "seed", "storm", "kills")}
     found = simulate(settings, store=store, tell=tell, **wanted)
     if store is not None:
@@ -129,50 +89,27 @@ def _run(settings: Any, options: argparse.Namespace, simulate: Callable[..., dic
     return 0 if found["clean"] else 1
 
 
-async def _on_paper(
-    settings: Settings, make: Callable[[Any, World], Fleet[Any, Any]], begin_log: Callable[[], None]
-) -> int:
-    return await run_on_paper(
+def _live(settings: Any, options: argparse.Namespace, make: Callable[[Any, World], Fleet[Any, Any]]) -> int:
+    others: dict[str, Any] = {}
+    if options.venue is not None:
+        practice = rehearsal(settings, options.venue)
+        settings, others = practice.settings, {"geoblock": practice.geoblock, "environment": practice.environment}
+    work = run_live(
         partial(make, settings),
-        folder=settings.folder,
-        mirror=settings.mirror,
-        paper=settings.paper,
+        settings,
+        for_real=options.live,
+        least=settings.risk.max_trade,
         tell=say,
-        begin_log=begin_log,
+        begin_log=options.begin_log,
+        **others,
     )
+    return asyncio.run(work)
 
 
-async def _look(settings: Settings) -> str:
+async def _look(settings: Any) -> str:
     """Ask the venue for its lists, and for books where a screen needs them."""
     service = settings.mirror.rest, settings.mirror.endpoints
     rng = random.Random()  # noqa: S311 - jitter
     async with Gamma(*service, rng=rng) as gamma, Clob(*service, rng=rng) as clob:
         survey = await Universe(settings.universe, gamma, REAL.wall).survey(asks=partial(best_asks, clob))
         return table(survey, time.time())
-
-
-def _options(name: str, profiles: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=f"python -m {name}", description="trade many markets with one wallet")
-    parser.add_argument("what", nargs="?", choices=("run", "universe"), default="run")
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument("--simulate", action="store_true", help="on the embedded exchange (for 'run' the default)")
-    place.add_argument("--live-data", action="store_true", help="paper orders on the real feed, until it is ended")
-    parser.add_argument("--log-json", action="store_true", help="log one JSON object a line, for machines")
-    parser.add_argument("--profile", default=BASE, help=f"one of {', '.join(profiles)}")
-    parser.add_argument("--config", type=Path, help="a TOML file over the profile")
-    parser.add_argument("--print-config", action="store_true", help="list every setting with its origin, and end")
-    parser.add_argument("--verbose", action="store_true", help="log what happens")
-    parser.add_argument("--markets", type=partial(_whole, 1, 500), default=50, help="markets to trade (default 50)")
-    parser.add_argument("--minutes", type=partial(_whole, 1, 10_000), default=30, help="virtual minutes (default 30)")
-    parser.add_argument("--seed", type=int, default=3, help="which world; the same seed plays the same run")
-    parser.add_argument("--storm", action="store_true", help="break books, calls and orders now and then")
-    parser.add_argument("--kills", type=partial(_whole, 0, 500), default=0, help="kill the bot so often")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the ledger there, for 'python -m bots'")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object, and nothing else")
-    return parser.parse_args(arguments)
-
-
-def _whole(low: int, high: int, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: it must be {low} to {high}")
-    return int(text)

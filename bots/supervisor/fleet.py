@@ -53,7 +53,7 @@ ASK_AGAIN: Final = 5.0
 LOOK_FOR_ENDS: Final = 15.0
 """Seconds between two looks for markets that are settled."""
 
-PATIENCE_MS: Final = 300_000
+PATIENCE_MS: Final = 600_000
 """So long a limited run waits for what is uncertain at its end."""
 
 ALIVE: Final = 0.5
@@ -131,9 +131,9 @@ class Fleet(app.App[P, W]):
         world, rng = self.world, self.world.rng
         config = evolve(self.plan.mirror, endpoints=world.endpoints, seed=rng.getrandbits(32))
         self.mirror = await stack.enter_async_context(Mirror(config=config, network=world.network))
-        await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
-        if self.plan.targets is not None and self.plan.status.http:
-            write_targets(self.plan.targets, self.plan.status.http, self.plan.name)
+        url = await self.plan.status.page_of(0, self.plan.name, self._problems)(self.mirror)
+        if self.plan.targets is not None and url:
+            write_targets(self.plan.targets, url, self.plan.name)
         self._universe = Universe(self.plan.universe, self.mirror.gamma, world.network.wall)
         crew = Supervisor(world.network, rng=rng, on_failure=self._failed)
         self._crew = await stack.enter_async_context(crew)
@@ -186,7 +186,7 @@ class Fleet(app.App[P, W]):
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
-        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown until its market ends.
+        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
@@ -225,19 +225,6 @@ class Fleet(app.App[P, W]):
             "restarts": self.counts["restarts"],
             "counts": dict(sorted(self.counts.items())),
             "no_order": dict(sorted(self.orders.items())),
-        }
-
-    def status(self) -> dict[str, Any]:
-        """Return how all markets are, as plain JSON values: for a page, or whoever asks."""
-        live, books = self.count_books()
-        return {
-            "health": None if self.health is None or self.health.last is None else self.health.last.describe(),
-            "books": {"live": live, "all": books},
-            "engines": {each.name: each.standing.value for each in self.domains},
-            "universe": {"taken": len(self.survey.taken), "left": len(self.survey.left)},
-            "fairness": self.turns.fairness(),
-            "orders": dict(self.orders),
-            "counts": dict(self.counts),
         }
 
     # ---- Markets -------------------------------------------------------------------------------------

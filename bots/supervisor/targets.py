@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from typing import TYPE_CHECKING
-
-from polymirror.serving.addresses import read_address
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,10 +13,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def write_targets(path: Path, http: str, bot: str) -> None:
+def write_targets(path: Path, url: str, bot: str) -> None:
     """Name the address of the status server, whole or not at all. A disk that does not take it is a warning."""
-    host, port = read_address("status.http", http)
-    entry = [{"targets": [f"{host}:{port}"], "labels": {"job": "polymirror", "bot": bot}}]
+    entry = [{"targets": [urlsplit(url).netloc], "labels": {"job": "polymirror", "bot": bot}}]
     new = path.with_suffix(".new")
     try:
         new.write_text(json.dumps(entry) + "\n", encoding="utf-8")

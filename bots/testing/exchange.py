@@ -151,8 +151,10 @@ class ExchangeClient:
 
     async def holdings(self) -> Holdings:
         """Return the account's pUSD, reserved ones included, and its positions."""
-        cash = await self._call("GET", "/balance-allowance", query={"asset_type": "COLLATERAL", "signature_type": "0"})
-        held = await self._call("GET", "/data/positions")
+        query = {"asset_type": "COLLATERAL", "signature_type": "0"}
+        cash, held = await asyncio.gather(
+            self._call("GET", "/balance-allowance", query=query), self._call("GET", "/data/positions")
+        )
         positions = {
             text(raw, "positions", "asset_id"): decimal(raw, "positions", "size") for raw in objects(held, "positions")
         }

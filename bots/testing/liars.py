@@ -65,8 +65,10 @@ class Found:
 
     names: str
     told: str
+    lied_s: float | None
+    """Seconds from the first lie to what was told; ``None``: nothing was told."""
     after_s: float | None
-    """Seconds from the moment in which it could be known; ``None``: it was never told, or never could be known."""
+    """The same from the moment in which it could be known; ``None``: it was never told, or never could be known."""
     loss: Decimal
     bound: Decimal
     believed: Decimal
@@ -212,14 +214,17 @@ def measure(names: Sequence[str], *, rounds: int, seed: int, settings: BotSettin
         return bot, ear, Decimal(account.deposited - account.cash).scaleb(-6)
 
     bot, ear, loss = run_virtual(play, start_ms=start_ms, limit=float(length + MOST_OVER_S + 60))
-    moments = [ALIKE[frozenset(names)]] if frozenset(names) in ALIKE else [each.known for each in liars]
-    known = min((mind[each] for each in moments if each in mind), default=None)
-    told = [(at, text) for at, text in ear.heard if known is not None and at >= known and not USUAL.match(text)]
+    lied = min((mind[each.lied] for each in liars if each.lied in mind), default=None)
+    alike = ALIKE.get(frozenset(names))
+    moments = {each.known or each.lied: each.wait for each in liars} if alike is None else {alike: 0.0}
+    known = min((mind[name] + wait for name, wait in moments.items() if name in mind), default=None)
+    told = [(at, text) for at, text in ear.heard if lied is not None and at >= lied and not USUAL.match(text)]
     at, text = told[0] if told else (None, "")
     return Found(
         names=" + ".join(names),
         told=text,
-        after_s=None if at is None or known is None else max(at - known - max(each.wait for each in liars), 0),
+        lied_s=None if at is None or lied is None else at - lied,
+        after_s=None if at is None or known is None else max(at - known, 0),
         loss=loss,
         bound=settings.risk.max_daily_loss + settings.risk.max_trade,
         believed=bot.account.totals.profit,
@@ -228,9 +233,12 @@ def measure(names: Sequence[str], *, rounds: int, seed: int, settings: BotSettin
 
 def table(found: Sequence[Found]) -> str:
     """Lay it out as Markdown."""
-    lines = ["| liar | lost (bound) | told after | what was told first |", "|---|---|---|---|"]
+    lines = [
+        "| liar | lost (bound) | told after the lie | after it could be known | what was told first |",
+        "|---|---|---|---|---|",
+    ]
     for each in found:
-        after = "-" if each.after_s is None else f"{each.after_s:.0f} s"
+        after = " | ".join("-" if time is None else f"{time:.0f} s" for time in (each.lied_s, each.after_s))
         lost = f"{each.loss:.2f} ({each.bound})" + ("" if each.held else " **TOO MUCH**")
         told = each.told[:90].replace("|", "/") or "nothing"
         lines.append(f"| {each.names} | {lost} | {after} | {told} |")

@@ -26,8 +26,14 @@ LATER_S: Final = 2_400
 """Who lies later does so after so many seconds: several rounds have been settled by then."""
 
 
-PATIENCE_S: Final = 1_200
+PATIENCE_S: Final = 600
 """The venue is given so long to say who won (``rounds.patience``)."""
+
+SILENT_S: Final = 240
+"""The venue is given so long to tell its books again (:data:`bots.common.orders.reconcile.SILENT_FOR`)."""
+
+SLOW_S: Final = 4
+"""The order service may be so slow."""
 
 
 @define
@@ -54,10 +60,12 @@ class Liar:
     """What the price feed says instead: of the run's memory, Unix ms, an asset and its true price."""
     delay: float = 0.0
     """Seconds by which the order service answers later."""
-    wait: float = 0.0
-    """Seconds for which an honest service may be as silent: they are no part of the time in which it is told."""
+    lied: str = ""
+    """What the memory has the moment of the first lie under."""
     known: str = ""
-    """The first moment at which a bot can know: when the memory has this, by default when it lies first."""
+    """The same of the first moment at which a bot can know; empty: that of the first lie."""
+    wait: float = 0.0
+    """Seconds from then on for which an honest service may be as silent, or as slow."""
 
 
 def objects_of(raw: Any, key: str) -> Iterator[dict[str, Any]]:
@@ -105,15 +113,23 @@ def _note(told: Told, what: str, market: dict[str, Any]) -> None:
         told.mind.setdefault(what, _now(told))
 
 
+def _note_held(told: Told, market: dict[str, Any]) -> None:
+    """Note the first lie about a market in which money is, and when its window ended."""
+    positions = told.stage.ledger.account(told.stage.account.address).positions
+    if any(held.market == market["conditionId"] for held in positions.values()):
+        told.mind.setdefault("held", _now(told))
+        told.mind.setdefault("ended", datetime.fromisoformat(market["endDate"]).timestamp())
+
+
 def _open(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        _note(told, "decided", market)
+        _note_held(told, market)
         market.update(closed=False, active=True, acceptingOrders=True)
 
 
 def _both_win(told: Told, market: dict[str, Any]) -> None:
     if market["closed"]:
-        _note(told, "decided", market)
+        _note_held(told, market)
         market["outcomePrices"] = json.dumps(["1", "1"])
 
 
@@ -283,14 +299,27 @@ def feed(share: str, *, after_s: int = 0, side: int = 0) -> Callable[[dict[str, 
     """Say prices that are off by a share: always, or from so many seconds after each quarter hour on."""
 
     def price(mind: dict[str, Any], at_ms: int, asset: str, true: Decimal) -> Decimal:
-        if at_ms % QUARTER_MS < after_s * 1000:
-            return true
         # A quarter up, the next down, or always the same way.
         up = side or (1 if (at_ms // QUARTER_MS + len(asset)) % 2 else -1)
-        mind.setdefault("price", at_ms / 1000)
+        up *= at_ms % QUARTER_MS >= after_s * 1000
+        if up:
+            mind.setdefault("price", max(at_ms / 1000, mind["begun"]))
+        # What is wrong from the beginning on cannot be known before it changes.
+        if mind.setdefault(f"side of {asset}", up) != up:
+            mind.setdefault("jump", at_ms / 1000)
         return true * (1 + up * Decimal(share))
 
     return price
+
+
+def drift(mind: dict[str, Any], at_ms: int, asset: str, true: Decimal) -> Decimal:
+    """Say prices that leave the true ones slowly, up to 0.5 %, and come back before the window ends."""
+    away = min(max(at_ms % QUARTER_MS - 60_000, 0), 300_000)
+    back = min(max(at_ms % QUARTER_MS - 360_000, 0), 300_000)
+    if away > back:
+        mind.setdefault("price", max(at_ms / 1000, mind["begun"]))
+    up = 1 if (at_ms // QUARTER_MS + len(asset)) % 2 else -1
+    return true * (1 + up * Decimal(away - back) / 300_000 / 200)
 
 
 def _now(told: Told) -> float:
@@ -301,57 +330,66 @@ LIARS: Final = {
     each.name: each
     for each in (
         Liar("honest", "nobody lies"),
-        Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), known="terms"),
-        Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), known="decided"),
-        Liar("loser later", "discovery: the same, after 40 minutes", later(discovery(_loser_wins)), known="decided"),
-        Liar("open", "discovery: no market is ever over", discovery(_open), known="decided", wait=PATIENCE_S),
-        Liar("both", "discovery: both outcomes win", discovery(_both_win), known="decided", wait=PATIENCE_S),
-        Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), known="terms"),
-        Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), known="terms"),
-        Liar("tick", "discovery: another tick", discovery(_set(orderPriceMinTickSize=0.001)), known="terms"),
+        Liar("labels", "discovery: outcomes swapped, each loser named the winner", discovery(_swapped), lied="terms"),
+        Liar("loser", "discovery: each loser named the winner", discovery(_loser_wins), lied="decided"),
+        Liar("loser later", "discovery: the same, after 40 minutes", later(discovery(_loser_wins)), lied="decided"),
+        Liar(
+            "open", "discovery: no market is ever over", discovery(_open), lied="held", known="ended", wait=PATIENCE_S
+        ),
+        Liar("both", "discovery: both outcomes win", discovery(_both_win), lied="held", known="ended", wait=PATIENCE_S),
+        Liar("tokens", "discovery: the tokens of another market", discovery(_other_tokens), lied="terms"),
+        Liar("neg risk", "discovery: neg-risk", discovery(_set(negRisk=True)), lied="terms"),
+        Liar("tick", "discovery: another tick", discovery(_set(orderPriceMinTickSize=0.001)), lied="terms"),
         Liar(
             "no fee",
             "discovery: fees denied",
             discovery(_set(feesEnabled=False, feeSchedule=None)),
-            known="terms",
+            lied="terms",
         ),
-        Liar("clob labels", "order book service: outcomes swapped", _clob_swapped, known="terms"),
-        Liar("clob no fee", "order book service: fees denied", terms(fd=None), known="terms"),
-        Liar("clob dear", "order book service: a fee of 100 %", terms(fd={"r": 1, "e": 0, "to": True}), known="terms"),
-        Liar("clob tick", "order book service: another tick", terms(mts=0.001), known="terms"),
-        Liar("clob delay", "order book service: no taker delay", terms(itode=False), known="terms"),
-        Liar("killed", "order service: fills, and says killed", _killed, known="sent"),
-        Liar("unmatched", "order service: fills, and says unmatched", _unmatched, known="sent"),
-        Liar("none listed", "order service: lists no trades", _none_listed, known="sent"),
+        Liar("clob labels", "order book service: outcomes swapped", _clob_swapped, lied="terms"),
+        Liar("clob no fee", "order book service: fees denied", terms(fd=None), lied="terms"),
+        Liar("clob dear", "order book service: a fee of 100 %", terms(fd={"r": 1, "e": 0, "to": True}), lied="terms"),
+        Liar("clob tick", "order book service: another tick", terms(mts=0.001), lied="terms"),
+        Liar("clob delay", "order book service: no taker delay", terms(itode=False), lied="terms"),
+        Liar("killed", "order service: fills, and says killed", _killed, lied="sent"),
+        Liar("unmatched", "order service: fills, and says unmatched", _unmatched, lied="sent"),
+        Liar("none listed", "order service: lists no trades", _none_listed, lied="sent"),
+        Liar("half", "order service: trades of half the size", listed(size=_half, money=_half, fee=_half), lied="sent"),
         Liar(
-            "half", "order service: trades of half the size", listed(size=_half, money=_half, fee=_half), known="sent"
+            "many", "order service: trades of a thousand times the size", listed(size=lambda v: v * 1000), lied="sent"
+        ),
+        Liar("negative", "order service: trades of a negative size", listed(size=lambda v: -v), lied="sent"),
+        Liar("price", "order service: trades at a price of -3", listed(price=lambda _v: Decimal(-3)), lied="sent"),
+        Liar("dear", "order service: fees ten times as high", listed(fee=lambda v: v * 10), lied="sent"),
+        Liar("rebate", "order service: negative fees", listed(fee=lambda v: -v), lied="sent"),
+        Liar("killed later", "order service: the same, after 40 minutes", later(_killed), lied="sent later"),
+        Liar("slow", "order service: every answer takes 4 s", delay=SLOW_S, lied="sent", wait=SLOW_S),
+        Liar("silent", "balance, positions: silent after 40 minutes", later(_silent), lied="silent", wait=SILENT_S),
+        Liar("rich", "balance: 500 more after 25 minutes", balance(_later(500)), lied="balance"),
+        Liar("poor", "balance: 500 less after 25 minutes", balance(_later(-500)), lied="balance"),
+        Liar("as before", "balance: nothing was spent", balance(_as_before), lied="balance"),
+        Liar("no shares", "positions: none", _no_positions, lied="sent"),
+        Liar("feed", "prices: 1 % off, up and down by turns", price=feed("0.01"), lied="price", known="jump"),
+        Liar(
+            "feed late", "prices: 1 % off from a minute on", price=feed("0.01", after_s=60), lied="price", known="jump"
         ),
         Liar(
-            "many", "order service: trades of a thousand times the size", listed(size=lambda v: v * 1000), known="sent"
+            "feed up",
+            "prices: 0.3 % up from a minute on",
+            price=feed("0.003", after_s=60, side=1),
+            lied="price",
+            known="jump",
         ),
-        Liar("negative", "order service: trades of a negative size", listed(size=lambda v: -v), known="sent"),
-        Liar("price", "order service: trades at a price of -3", listed(price=lambda _v: Decimal(-3)), known="sent"),
-        Liar("dear", "order service: fees ten times as high", listed(fee=lambda v: v * 10), known="sent"),
-        Liar("rebate", "order service: negative fees", listed(fee=lambda v: -v), known="sent"),
-        Liar("killed later", "order service: the same, after 40 minutes", later(_killed), known="sent later"),
-        Liar("slow", "order service: every answer takes 4 s", delay=4.0, known="sent"),
-        Liar("silent", "balance and positions: no answer after 40 minutes", later(_silent), known="silent"),
-        Liar("rich", "balance: 500 more after 25 minutes", balance(_later(500)), known="balance"),
-        Liar("poor", "balance: 500 less after 25 minutes", balance(_later(-500)), known="balance"),
-        Liar("as before", "balance: nothing was spent", balance(_as_before), known="balance"),
-        Liar("no shares", "positions: none", _no_positions, known="sent"),
-        Liar("feed", "prices: 1 % off, up and down by turns", price=feed("0.01"), known="price"),
-        Liar("feed late", "prices: 1 % off from a minute on", price=feed("0.01", after_s=60), known="price"),
-        Liar("feed up", "prices: 0.3 % up from a minute on", price=feed("0.003", after_s=60, side=1), known="price"),
-        Liar("strike -5", "priceToBeat: -5", strike(-5), known="strike"),
-        Liar("strike 0", "priceToBeat: 0", strike(0), known="strike"),
-        Liar("strike 1e30", "priceToBeat: 1e30", strike(1e30), known="strike"),
-        Liar("strike 9 %", "priceToBeat: 9 % off", strike(None, 1.09), known="strike"),
-        Liar("nothing", "redemption: takes all, says nothing was there", redemption(None, "0"), known="redeemed"),
-        Liar("pays 0", "redemption: pays nothing, and says so", redemption("0", "0"), known="redeemed"),
-        Liar("pays half", "redemption: pays half, and says so", redemption("0.5", "0.5"), known="redeemed"),
-        Liar("stolen", "redemption: pays nothing, and says all", redemption("1", "0"), known="redeemed"),
-        Liar("stolen later", "redemption: the same, after 40 minutes", later(redemption("1", "0")), known="redeemed"),
+        Liar("feed drift", "prices: slowly away, 0.5 % off after six minutes, and back", price=drift, lied="price"),
+        Liar("strike -5", "priceToBeat: -5", strike(-5), lied="strike"),
+        Liar("strike 0", "priceToBeat: 0", strike(0), lied="strike"),
+        Liar("strike 1e30", "priceToBeat: 1e30", strike(1e30), lied="strike"),
+        Liar("strike 9 %", "priceToBeat: 9 % off", strike(None, 1.09), lied="strike"),
+        Liar("nothing", "redemption: takes all, says nothing was there", redemption(None, "0"), lied="redeemed"),
+        Liar("pays 0", "redemption: pays nothing, and says so", redemption("0", "0"), lied="redeemed"),
+        Liar("pays half", "redemption: pays half, and says so", redemption("0.5", "0.5"), lied="redeemed"),
+        Liar("stolen", "redemption: pays nothing, and says all", redemption("1", "0"), lied="redeemed"),
+        Liar("stolen later", "redemption: the same, after 40 minutes", later(redemption("1", "0")), lied="redeemed"),
     )
 }
 

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from bots.common.ranges import decimal_range, whole
 from bots.updown.oracles.base import HIGHEST, LOWEST
+from bots.updown.oracles.coherence import MAX_APART, MAX_STEP, CoherenceLimits
 from bots.updown.strike import MAX_DRIFT, MAX_GAP, StrikeLimits, recognise
 from polymirror.errors import ConfigError, VenueError
 from polymirror.venue.windows import UTC_GRID, Window, window_at, window_slugs
@@ -69,9 +70,9 @@ class RoundSettings:
     """Between two questions about a market that is not listed, or not settled yet."""
     settle_after: int = field(default=45, validator=whole(0, 600, "seconds"))
     """From the end of a window to the first question who won. The venue takes one to eight minutes."""
-    patience: int = field(default=1_200, validator=whole(60, 86_400, "seconds"))
+    patience: int = field(default=600, validator=whole(60, 86_400, "seconds"))
     """A market that is not settled for longer than this is told of, if something of it is held, and asked for less and
-    less often, at least once an hour."""
+    less often, at least once an hour. The venue takes one to eight minutes (protocol.md 4.5)."""
     official_after: int = field(default=20, validator=whole(0, 600, "seconds"))
     """From the opening of a window to the first question for its official strike."""
     max_strike_gap: Decimal = field(default=MAX_GAP, validator=decimal_range("0", "0.01", "of the strike"))
@@ -85,10 +86,19 @@ class RoundSettings:
         default=Decimal(10_000_000), validator=decimal_range(str(LOWEST), str(HIGHEST), "dollars")
     )
     """What a strike may be at all, whoever says it."""
+    max_average_step: Decimal = field(default=MAX_STEP, validator=decimal_range("0.00001", "0.01", "a second"))
+    """A window is traded no more once the average of its asset moves by more than this share within a second."""
+    max_average_gap: Decimal = field(default=MAX_APART, validator=decimal_range("0.00001", "0.01", "of the average"))
+    """The same once the average is further than this from our own mean of the prices."""
 
     def __attrs_post_init__(self) -> None:
         if self.min_strike > self.max_strike:
             raise ConfigError("min_strike", self.min_strike, f"no more than max_strike, {self.max_strike}")
+
+    @property
+    def coherence(self) -> CoherenceLimits:
+        """What an average must be to be believed."""
+        return CoherenceLimits(self.max_average_step, self.max_average_gap)
 
     @property
     def strikes(self) -> StrikeLimits:

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from bots.common.errors import FactsDiffer, FactsOutside, FeeUnknown
 from bots.common.orders.intents import Terms, Wish
+from bots.updown.oracles.coherence import Coherence
 from bots.updown.rounds import (
     Lifecycle,
     RoundEnded,
@@ -87,7 +88,7 @@ class AssetWorker:
         manager: OrderManager,
         stats: RunStats,
         tell: Callable[[str], None] = lambda _text: None,
-        page: Callable[[Mirror], Awaitable[None]],
+        page: Callable[[Mirror], Awaitable[object]],
     ) -> None:
         self.asset = asset
         # The running mirror, while there is one.
@@ -111,6 +112,8 @@ class AssetWorker:
         # Why the last window that is not traded is not.
         self._skipped = ""
         self._ticked = asyncio.Event()
+        # Watches the prices, while it runs.
+        self._coherence: Coherence | None = None
         self._group: asyncio.TaskGroup | None = None
 
     def adopt(self, window: Window) -> None:
@@ -143,6 +146,7 @@ class AssetWorker:
         async with Mirror(config=self._mirror_config, network=self._network) as mirror:
             self.mirror = mirror
             await self._page(mirror)
+            self._coherence = Coherence(self._oracle.buffer, self._rounds.coherence)
             forget = self._oracle.on_tick(self._hear_tick)
             try:
                 async with asyncio.TaskGroup() as self._group:
@@ -232,9 +236,20 @@ class AssetWorker:
     # ---- Ticks ---------------------------------------------------------------------------------------
 
     def _hear_tick(self, tick: Tick) -> None:
-        if tick.asset == self.asset and tick.kind is self._strategy.kind:
+        if tick.asset != self.asset:
+            return
+        if self._coherence is not None and (why := self._coherence.hear(tick)):
+            for slug in tuple(self._open):
+                self._leave(slug, why, "prices refused")
+        if tick.kind is self._strategy.kind:
             self._volatility.hear(tick)
             self._ticked.set()
+
+    def _leave(self, slug: str, why: str, what: str) -> None:
+        """Trade an open window no more, and tell why."""
+        self._tell(f"{slug} is not traded any more: {why}")
+        self._open.pop(slug, None)
+        self._stats.counts[what] += 1
 
     async def _trade(self) -> None:
         while True:
@@ -255,9 +270,7 @@ class AssetWorker:
             return "STALE_ORACLE"
         strike = find_strike(oracle.buffer, self.asset, each.start_ms, each.official, self._rounds.strikes)
         if isinstance(strike, StrikeRefusal):
-            self._tell(f"{each.slug} is not traded any more: {strike.why}")
-            self._open.pop(each.slug, None)
-            self._stats.counts["strikes refused"] += 1
+            self._leave(each.slug, strike.why, "strikes refused")
             return "STRIKE_REFUSED"
         now_ms = int(self._network.wall() * 1000)
         found = self._strategy.wish(each, terms, tick, strike, self._volatility.measured, now_ms)

@@ -25,6 +25,7 @@ from polymirror.commands.options import (
 )
 from polymirror.commands.output import complain, flush_output, is_output, lose_output
 from polymirror.commands.recording import journal, record, replay
+from polymirror.commands.relaying import relay
 from polymirror.errors import ConfigError, PolymirrorError
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def top(
 app.command(cls=Command)(record)
 app.add_typer(journal)
 app.command(cls=Command)(replay)
+app.command(cls=Command)(relay)
 
 
 @app.command(cls=Command)
@@ -237,6 +239,15 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="An asset with rounds; may be repeated. [default: btc eth sol xrp]"),
     ] = None,
+    pairs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=1_000_000,
+            help="Markets of many kinds in which a pair costs less than a dollar for a moment, so often in each.",
+        ),
+    ] = None,
     accounts: Annotated[
         str | None, typer.Option(metavar="FILE", help="Accounts as JSON, instead of made-up ones.", rich_help_panel=WHO)
     ] = None,
@@ -304,9 +315,9 @@ def serve(
 
     options = ServeOptions(
         host=host, port=port, names=tuple(allow_host or ()), seed=seed, markets=markets, rate=rate,
-        rounds=tuple(rounds or ()), assets=tuple(asset or ()), accounts=accounts, account_count=count, cash=cash,
-        delay_ms=delay, settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after, blocked=blocked,
-        faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
+        rounds=tuple(rounds or ()), assets=tuple(asset or ()), pairs=pairs, accounts=accounts, account_count=count,
+        cash=cash, delay_ms=delay, settle_ms=settle, lag_ms=lag, key_life_s=key_life, redeem_after_s=redeem_after,
+        blocked=blocked, faults=tuple(fault or ()), seconds=seconds, json=json, details=details,
     )  # fmt: skip
     raise typer.Exit(run_serve(options))
 
@@ -336,8 +347,8 @@ def torture(
         int | None, typer.Option(metavar="NUMBER", min=1, max=2, help="Connections of each socket. [default: 1]")
     ] = None,
     relay: Annotated[
-        Literal["socket", "broker"] | None,
-        typer.Option(help="Read through a relay: over a socket, or a broker that loses. [default: the mirror itself]"),
+        Literal["socket", "broker", "both"] | None,
+        typer.Option(metavar="WAY", help="Read at the far end of a relay: socket, broker or both. [default: none]"),
     ] = None,
     sockets: Annotated[
         bool, typer.Option("--sockets", help="Use real sockets on loopback, in real time.", rich_help_panel=SOAK)

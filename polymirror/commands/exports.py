@@ -16,7 +16,7 @@ from polymirror.journal.export.tardis import write_tardis
 from polymirror.journal.replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from polymirror.journal.export.rows import Row
 
@@ -39,10 +39,12 @@ def run_export(
         raise PolymirrorError(f"there is no {folder}: give the folder of a journal, or one of its files")
     bounds = read_moment("--from", start), read_moment("--until", until)
     replay = Replay(Path(folder), tokens=tokens, start=bounds[0], end=bounds[1])
-    rows = (row for row in rows_of(replay) if not tokens or row.token in tokens)
+    rows = _some((row for row in rows_of(replay) if not tokens or row.token in tokens), folder)
     try:
         with kept_warnings():
             written = FORMATS[to](rows, Path(out))
+    except FileExistsError as error:
+        raise PolymirrorError(f"{error.filename} is there already: choose another --out") from error
     except OSError as error:
         raise PolymirrorError(f"{out} cannot be written: {error.strerror or error}") from error
     result: dict[str, Any] = {"format": to, "folder": out, "rows": written, "exact": replay.exact, "lost": replay.lost}
@@ -54,6 +56,13 @@ def run_export(
             console.print(f"{count:>12,}  {name}", soft_wrap=True)
         if replay.lost:
             console.print(f"{replay.lost:,} lines are missing: see 'polymirror journal check'", style="yellow")
-    if not any(written.values()):
-        raise PolymirrorError(f"nothing in {folder} is of that time and these tokens: see 'polymirror journal check'")
     return 0
+
+
+def _some(rows: Iterable[Row], folder: str) -> Iterator[Row]:
+    """Pass rows on. Raises PolymirrorError if there is none, so that nothing is written."""
+    row = None
+    for row in rows:
+        yield row
+    if row is None:
+        raise PolymirrorError(f"nothing in {folder} is of that time and these tokens: see 'polymirror journal check'")

@@ -97,8 +97,7 @@ class Remote:
         while True:
             try:
                 async with self._client.stream("GET", "events", timeout=TIMEOUT) as answer:
-                    if answer.status_code != httpx.codes.OK:
-                        await self._refused(answer)
+                    await self._check(answer)
                     async for kind, text in _messages(answer):
                         self._take(msgspec.json.decode(text), whole=kind == b"whole")
                         self.trouble = ""
@@ -111,7 +110,12 @@ class Remote:
             self.told.set()
             await asyncio.sleep(AGAIN)
 
-    async def _refused(self, answer: httpx.Response) -> None:
+    async def _check(self, answer: httpx.Response) -> None:
+        """Raise RemoteError for what is no mirror's stream of events."""
+        if answer.status_code == httpx.codes.OK:
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                return
+            raise RemoteError("it is no mirror; what a venue has is shown by 'polymirror watch --venue'")
         text = b""
         async for chunk in answer.aiter_bytes():
             text = (text + chunk)[:1_000]

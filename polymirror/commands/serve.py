@@ -35,7 +35,7 @@ from polymirror.simulator.outfit import (
     market_row,
 )
 from polymirror.simulator.server import Simulator
-from polymirror.simulator.settings import ExchangeConfig, FlowConfig, RoundsConfig
+from polymirror.simulator.settings import ExchangeConfig, FlowConfig, PairsConfig, RoundsConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 ROUNDS: Final = {"5m": 300, "15m": 900, "1h": 3_600}
 ROUND_ASSETS: Final = ("btc", "eth", "sol", "xrp")
 USUAL_RATE, ROUNDS_RATE = 20.0, 1.0
+
+
+PAIRED = 20
+"""Markets with pairs, if their number is not told."""
 
 
 @frozen(kw_only=True)
@@ -61,6 +65,7 @@ class ServeOptions:
     rate: float | None = None
     rounds: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
+    pairs: float | None = None
     accounts: str | None = None
     account_count: int = 1
     cash: str = "1000"
@@ -156,6 +161,12 @@ def _assets(options: ServeOptions) -> tuple[str, ...]:
 
 
 def _exchange(options: ServeOptions, seed: int, assets: tuple[str, ...]) -> ExchangeConfig:
+    if options.pairs is not None:
+        for name, given in (("--rounds", options.rounds), ("--rate", options.rate)):
+            if given:
+                raise ConfigError(name, given, "left out with --pairs: these markets have a pace of their own")
+        pairs = PairsConfig(every_s=options.pairs)
+        return ExchangeConfig(seed=seed, markets=options.markets or PAIRED, pairs=pairs, new_market_every_ms=None)
     if not options.rounds:
         rate = USUAL_RATE if options.rate is None else options.rate
         return ExchangeConfig(seed=seed, markets=options.markets or 1, flow=FlowConfig(rate=rate))

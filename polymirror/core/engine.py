@@ -422,7 +422,7 @@ class Engine(Reads):
         return self._due() - self._slept
 
     def _due(self) -> float:
-        due = min(self._deadlines.next(), self.requests.next_due(), self._images.next())
+        due = min(self._deadlines.next(), self.requests.next_due(), self._images.next_try())
         # The first was quiet for longest.
         first = next(iter(self._open), None)
         return due if first is None else min(due, first.heard_at + self.config.batch_window)

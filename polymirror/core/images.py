@@ -8,7 +8,7 @@ of 4,875 hashes of recordings whose twin's fitted, none did not. Times in second
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from polymirror.core.mirrored import TURN_SECONDS
 from polymirror.core.proofs import ProofKind
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from polymirror.core.market import Market
 
 
+PUT_OFF_SECONDS: Final = 0.015
+"""For so long a try may wait for the end of a batch; what is overdue by a bit more is not read."""
+
+
 class Images:
     """Markets whose second token is the mirror image of the first, and until when that may be enough."""
 
     def __init__(self) -> None:
-        # The earliest first: all have the same time.
+        # When each own hash is to be tried. The earliest first: all have the same time.
         self._due: dict[Market, float] = {}
+        # Those that were due within a batch, and when they are tried after all.
+        self._put_off: dict[Market, float] = {}
 
     def note(self, market: Market, now: float) -> None:
         """The second token was proven as a mirror image, for the first time since its own hash was tried."""
@@ -33,17 +39,32 @@ class Images:
     def forget(self, market: Market) -> None:
         """The market is mirrored no more."""
         self._due.pop(market, None)
+        self._put_off.pop(market, None)
 
     def next(self) -> float:
-        """Return when :meth:`on_time` has something to do; infinity: never."""
+        """Return when the next own hash is due; infinity: none is."""
         return next(iter(self._due.values()), float("inf"))
 
+    def next_try(self) -> float:
+        """Return when :meth:`on_time` has something to do; infinity: never."""
+        if not self._put_off:
+            return self.next()
+        others = (due for market, due in self._due.items() if market not in self._put_off)
+        return min(*self._put_off.values(), next(others, float("inf")))
+
     def on_time(self, now: float) -> None:
-        """Try the hashes that are due."""
-        while now >= self.next():
-            market = next(iter(self._due))
-            del self._due[market]
-            _try_own(market, now)
+        """Try the hashes that are due. Within a batch they may be of its end, so that is waited for: not for long."""
+        if now < self.next():
+            return
+        for market, due in tuple(self._due.items()):
+            if now < due:
+                return
+            later = min(market.heard_at + market.outbox.config.batch_window, due + PUT_OFF_SECONDS)
+            if market.touched and now < later:
+                self._put_off[market] = later
+            else:
+                self.forget(market)
+                _try_own(market, now)
 
 
 def _try_own(market: Market, now: float) -> None:

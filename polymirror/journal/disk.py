@@ -11,19 +11,20 @@ import errno
 import os
 import re
 import shutil
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from attrs import define
+from attrs import define, field
 from msgspec import Struct
 
 from polymirror.errors import MissingExtra
-from polymirror.files import create_private
+from polymirror.files import create_private, hold, is_held
 from polymirror.journal.format import Book, Stamp, write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from polymirror.config import JournalConfig
@@ -67,9 +68,12 @@ class Indexed(Struct, omit_defaults=True):
     """and its time on the mirror's clock,"""
     w: int
     """and the time of day, ns."""
+    low: int
+    high: int
+    """The earliest and the latest time of day in it: a clock may be set back."""
     lines: int
-    books: tuple[str, ...] = ()
-    """Tokens whose whole book is in it."""
+    books: tuple[str | int, ...] = ()
+    """Tokens whose whole book is in it: each by its id at its first mention in the index, then by a number, from 0."""
 
 
 def compressor(purpose: str) -> Any:
@@ -105,9 +109,11 @@ class _Frame:
     n: int
     t: Stamp
     w: int
+    low: int
+    high: int
     text: int = 0
     lines: int = 0
-    books: tuple[str, ...] = ()
+    books: dict[str, None] = field(factory=dict)
 
 
 class JournalFile:
@@ -122,12 +128,16 @@ class JournalFile:
         self.path: Path = folder / name
         self._index_path = folder / f"{name.removesuffix(SUFFIX)}{INDEX_SUFFIX}"
         self._file = create_private(self.path)
+        # Others who record in the same folder may delete what is old.
+        hold(self._file)
         try:
             self._index = create_private(self._index_path)
         except OSError:
             os.close(self._file)
             raise
         self._frame: _Frame | None = None
+        # The tokens in the index so far, and their numbers.
+        self._numbers: dict[str, int] = {}
         self.began: float = now
         self._sync_at = now + FRAME_SECONDS
         # Bytes that are surely in the file, and that reach to the end of a block.
@@ -138,11 +148,13 @@ class JournalFile:
         text = write_lines(lines)
         frame, first = self._frame, lines[0]
         if frame is None:
-            frame = _Frame(self.size, self._packer.compressobj(), now, first.n, first.t, first.w)
+            frame = _Frame(self.size, self._packer.compressobj(), now, first.n, first.t, first.w, first.w, first.w)
             self._frame = frame
+        walls = [line.w for line in lines]
+        frame.low, frame.high = min(frame.low, *walls), max(frame.high, *walls)
         frame.text += len(text)
         frame.lines += len(lines)
-        frame.books += tuple([line.token for line in lines if line.__class__ is Book])
+        frame.books.update((line.token, None) for line in lines if line.__class__ is Book)
         self._out(frame.packer.compress(text))
         if frame.text >= FRAME_BYTES:
             self.end_frame()
@@ -166,7 +178,12 @@ class JournalFile:
         frame, self._frame = self._frame, None
         if frame is not None:
             self._out(frame.packer.flush())
-            where = Indexed(frame.at, self.size - frame.at, frame.n, frame.t, frame.w, frame.lines, frame.books)
+            where = Indexed(
+                frame.at, self.size - frame.at, frame.n, frame.t, frame.w, frame.low, frame.high, frame.lines,
+                tuple([self._numbers.get(token, token) for token in frame.books]),
+            )  # fmt: skip
+            for token in frame.books:
+                self._numbers.setdefault(token, len(self._numbers))
             _write(self._index, msgspec.json.encode(where) + b"\n")
 
     def close(self) -> None:
@@ -224,18 +241,33 @@ def index_of(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix(SUFFIX)}{INDEX_SUFFIX}")
 
 
+def sizes_of(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return the bytes of files; one that somebody else has deleted meanwhile is left out. Raises OSError."""
+    sizes: dict[Path, int] = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            sizes[path] = path.stat().st_size
+    return sizes
+
+
 def make_room(folder: Path, config: JournalConfig, current: Path) -> list[str]:
-    """Delete the oldest files while all have more bytes than are to be kept; return their names. Raises OSError."""
+    """Delete the oldest files while all have more bytes than are to be kept; return their names. Raises OSError.
+
+    What is being written stays, whoever writes it.
+    """
     if config.keep_bytes is None:
         return []
     gone: list[str] = []
-    sizes = {path: path.stat().st_size for path in journal_files(folder)}
+    sizes = sizes_of(journal_files(folder))
     total = sum(sizes.values())
     for path, size in sizes.items():
-        if total <= config.keep_bytes or path == current:
+        if total <= config.keep_bytes:
             break
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path == current or is_held(path):
+                continue
+            path.unlink()
+            gone.append(path.name)
         index_of(path).unlink(missing_ok=True)
         total -= size
-        gone.append(path.name)
     return gone

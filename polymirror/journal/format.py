@@ -79,6 +79,8 @@ class Header(_Line, tag="header", kw_only=True):
     """The settings of the engine."""
     hedge: int = 1
     """Connections for each socket."""
+    book_seconds: float = 60.0
+    """LIVE books are written whole again after so long."""
 
 
 class Heard(_Line, tag="ws_in"):

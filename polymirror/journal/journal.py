@@ -38,6 +38,7 @@ def make_header(config: MirrorConfig, seed: int, session: str, number: int, firs
         n=first.n, t=first.t, w=first.w, format=FORMAT, session=session, file=number,
         polymirror=version("polymirror"), python=platform.python_version(),
         seed=seed, engine=asdict(config.engine), hedge=config.hedge,
+        book_seconds=config.journal.book_seconds,
     )  # fmt: skip
 
 

@@ -7,10 +7,9 @@ recorded. Nothing is held but a piece of text and the index.
 from __future__ import annotations
 
 import io
-import os
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from attrs import frozen
@@ -32,6 +31,9 @@ MAX_FRAME_BYTES: Final = 4 * MAX_LINE_BYTES
 
 PIECE: Final = 2**16
 """Bytes of text that are unpacked at once: what comes before damage in it is lost, too."""
+
+PACKED_PIECE: Final = 2**9
+"""Packed bytes that are taken at once: at most 16 MiB of text come of them."""
 
 HEAD_PIECE: Final = 2**11
 """The same for a file's first line."""
@@ -56,8 +58,17 @@ class JournalFile:
     """None: it is in memory."""
     data: bytes
     header: Header
+    packed: bool
     frames: tuple[Indexed, ...]
     """What the index knows; empty: there is none, and the file is read from its beginning."""
+    missing: tuple[Indexed, ...] = ()
+    """Frames that the index knows and whose end the file does not have: it was cut off."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the index knows all of it."""
+        frames = self.frames
+        return bool(frames) and not self.missing and frames[-1].at + frames[-1].size == self.size
 
     @property
     def size(self) -> int:
@@ -74,15 +85,11 @@ class JournalFile:
         Raises OSError and MissingExtra.
         """
         with self.open() as raw:
-            if raw.read(len(ZSTD)) != ZSTD:
-                raw.seek(0)
-                yield from _Lines(raw)
-                return
-            end = 0
+            end = self.frames[frame - 1].at + self.frames[frame - 1].size if frame else 0
             for each in self.frames[frame:]:
                 raw.seek(each.at)
                 # Its sum is at its end, and until that is known nothing in it is believed.
-                reading = _Lines(_unpacker(io.BytesIO(raw.read(each.size))), MAX_FRAME_BYTES)
+                reading = _Lines(_Unpacked(io.BytesIO(raw.read(each.size))), MAX_FRAME_BYTES)
                 lines = list(reading)
                 if reading.trouble:
                     yield Lost(each.n, each.t, each.w, each.lines, each.t, each.t, reading.trouble)
@@ -93,12 +100,24 @@ class JournalFile:
                     return
             # What the index does not have yet.
             raw.seek(end)
-            reading = _Lines(_unpacker(raw))
+            reading = _Lines(_Unpacked(raw) if self.packed else raw)
             yield from reading
             if reading.trouble:
                 last = reading.last or self.header
                 n = last.n + (reading.last is not None)
                 yield Lost(n, last.t, last.w, UNKNOWN, last.t, last.t, reading.trouble)
+            elif (count := sum(each.lines for each in self.missing) - reading.count) > 0:
+                first = self.missing[0]
+                n, t, w = (
+                    (first.n, first.t, first.w)
+                    if reading.last is None
+                    else (reading.last.n + 1, reading.last.t, reading.last.w)
+                )
+                yield Lost(n, t, w, count, t, self.missing[-1].t, "the end of the file is not there")
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class _Lines:
@@ -107,12 +126,14 @@ class _Lines:
     A torn last line is no damage: somebody was killed, or is still writing.
     """
 
-    def __init__(self, source: IO[bytes], limit: float = float("inf"), piece: int = PIECE) -> None:
+    def __init__(self, source: _Source, limit: float = float("inf"), piece: int = PIECE) -> None:
         self._source = source
         self._piece = piece
         self._limit = limit
         self.trouble: str = ""
         self.last: Line | None = None
+        # Lines so far, also of kinds that are not known here.
+        self.count: int = 0
 
     def __iter__(self) -> Iterator[Line]:
         rest = b""
@@ -127,6 +148,7 @@ class _Lines:
                 except DecodeError as error:
                     self.trouble = f"damaged: {error}"
                     return
+                self.count += 1
                 if line is not None:
                     self.last = line
                     yield line
@@ -147,12 +169,28 @@ class _Lines:
             self.trouble = f"the packed data are damaged: {error}"
 
 
-def _unpacker(raw: IO[bytes]) -> IO[bytes]:
-    try:
-        library = import_module("zstandard")
-    except ImportError as error:
-        raise MissingExtra("a journal", EXTRA) from error
-    return cast("IO[bytes]", library.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=False))
+class _Unpacked:
+    """The text of frames of zstd, to the last byte that is there also of a frame that has no end.
+
+    The library's own reader keeps what it has unpacked beyond a piece to itself when no more comes.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        try:
+            library = import_module("zstandard")
+        except ImportError as error:
+            raise MissingExtra("a journal", EXTRA) from error
+        self._raw = raw
+        self._unpack = library.ZstdDecompressor().decompressobj(read_across_frames=True).decompress
+
+    def read(self, size: int) -> bytes:
+        """Return about so many bytes, or a piece of the packed ones more; none at the end."""
+        found: list[bytes] = []
+        while size > 0 and (packed := self._raw.read(PACKED_PIECE)):
+            text = self._unpack(packed)
+            found.append(text)
+            size -= len(text)
+        return b"".join(found)
 
 
 def open_journal(source: Path | bytes) -> JournalFile:
@@ -162,20 +200,21 @@ def open_journal(source: Path | bytes) -> JournalFile:
     """
     path, data = (source, b"") if isinstance(source, Path) else (None, source)
     name = "a journal in memory" if path is None else str(path)
+    named = None if path is None else NAME.fullmatch(path.name)
     with io.BytesIO(data) if path is None else path.open("rb") as raw:
-        packed = raw.read(len(ZSTD)) == ZSTD
+        packed = raw.read(len(ZSTD)) == ZSTD or named is not None
         raw.seek(0)
-        reading = _Lines(_unpacker(raw) if packed else raw, piece=HEAD_PIECE)
+        reading = _Lines(_Unpacked(raw) if packed else raw, piece=HEAD_PIECE)
         header = next(iter(reading), None)
-    frames = () if path is None else _read_index(path)
-    if header is None and reading.trouble and path is not None and (named := NAME.fullmatch(path.name)):
+    frames, missing = ((), ()) if path is None else _read_index(path)
+    if header is None and path is not None and named and (reading.trouble or missing):
         # Damaged, and a journal by its name: what is missing is told, and what comes after the damage is read.
-        header = _header_by_name(named[1], int(named[2]), frames, path)
+        header = _header_by_name(named[1], int(named[2]), frames or missing, path)
     if not isinstance(header, Header):
         raise DecodeError(name, "its first line is no header of a journal")
     if header.format > FORMAT:
         raise DecodeError(name, f"it has format {header.format}, and this version reads {FORMAT} at most: update")
-    return JournalFile(name, path, data, header, frames)
+    return JournalFile(name, path, data, header, packed, frames, missing)
 
 
 def _header_by_name(session: str, number: int, frames: tuple[Indexed, ...], path: Path) -> Header:
@@ -197,27 +236,40 @@ def is_journal(path: Path) -> bool:
     return True
 
 
-def _read_index(path: Path) -> tuple[Indexed, ...]:
-    """Read what the index has, as far as it fits the file; one that is torn or lost only costs time."""
-    where, size = index_of(path), os.stat(path).st_size  # noqa: PTH116 - of both at once
+def _read_index(path: Path) -> tuple[tuple[Indexed, ...], tuple[Indexed, ...]]:
+    """Read what the index has: frames that are in the file, and those that are not, or not to their end.
+
+    An index that is torn or lost only costs time.
+    """
+    where = index_of(path)
     try:
         if where.stat().st_size > MAX_INDEX_BYTES:
-            return ()
+            return (), ()
         lines = where.read_bytes().split(b"\n")[:-1]
     except OSError:
-        return ()
+        return (), ()
+    # Afterwards: whoever is still writing writes a frame before its line in the index.
+    size = path.stat().st_size
     found: list[Indexed] = []
+    missing: list[Indexed] = []
+    tokens: dict[str, None] = {}
+    named: tuple[str, ...] = ()
     at = 0
     for line in lines:
         try:
             frame = _indexed.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            new = [each for each in frame.books if isinstance(each, str)]
+            frame.books = tuple([each if isinstance(each, str) else named[each] for each in frame.books])
+        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
             break
-        if frame.at != at or frame.at + frame.size > size:
+        if new:
+            tokens.update(dict.fromkeys(new))
+            named = tuple(tokens)
+        if frame.at != at:
             break
         at += frame.size
-        found.append(frame)
-    return tuple(found)
+        (missing if at > size else found).append(frame)
+    return tuple(found), tuple(missing)
 
 
 Place = tuple[int, int]
@@ -225,8 +277,8 @@ Place = tuple[int, int]
 
 BEGINNING: Final[Place] = (0, 0)
 
-BACK_SECONDS: Final = 660.0
-"""Each book that changed was recorded whole within so many seconds, or was not LIVE."""
+SLACK_SECONDS: Final = 20.0
+"""All books that are due are recorded whole within so many seconds."""
 
 
 @frozen
@@ -248,9 +300,21 @@ class Session:
 
     def over_before(self, wall: float) -> bool:
         """Whether all of it is surely older than a time of day (Unix seconds)."""
-        last = self.files[-1]
-        complete = last.frames and last.frames[-1].at + last.frames[-1].size == last.size
-        return bool(complete) and last.frames[-1].w / 1e9 + 2 * FRAME_SECONDS < wall
+        return all(file.complete and max(each.high for each in file.frames) / 1e9 < wall for file in self.files)
+
+    def last(self, start: float, end: float) -> int | None:
+        """Return the number of the last line from one time of day to another; None: there is none."""
+        for file in reversed(self.files):
+            # What comes after what is indexed has to be read, whatever is in it.
+            for frame in range(len(file.frames) - file.complete, -1, -1):
+                known = file.frames[frame] if frame < len(file.frames) else None
+                if known is not None and (known.low / 1e9 > end or known.high / 1e9 < start):
+                    continue
+                until = None if known is None else known.at + known.size
+                found = [line.n for line in file.lines(frame, until) if start <= line.w / 1e9 <= end]
+                if found:
+                    return found[-1]
+        return None
 
     def lines(self, place: Place = BEGINNING) -> Iterator[Line]:
         """Yield its lines from a place on."""
@@ -266,14 +330,15 @@ class Session:
         """
         present, newest = BEGINNING, dict[str, tuple[float, Place]]()
         for place, frame in self._frames() if wall is not None else ():
-            at = frame.w / 1e9
-            if at > (wall or 0.0):
-                break
             present = place
-            newest |= {token: (at, place) for token in frame.books if not tokens or token in tokens}
+            if frame.high / 1e9 >= (wall or 0.0):
+                break
+            newest |= {str(token): (frame.w / 1e9, place) for token in frame.books if not tokens or token in tokens}
         if wall is None or not newest:
             return BEGINNING, {}
-        first = min([place for at, place in newest.values() if at >= wall - BACK_SECONDS], default=present)
+        # Whatever was LIVE was recorded whole in the time before; a frame counts from its beginning.
+        since = wall - self.header.book_seconds - FRAME_SECONDS - SLACK_SECONDS
+        first = min([place for at, place in newest.values() if at >= since], default=present)
         return first, {token: place for token, (_, place) in newest.items() if place < first}
 
     def whole_books(self, places: Mapping[str, Place]) -> Iterator[Book]:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -19,7 +19,7 @@ from polymirror.config import check_each
 from polymirror.core.events import Transition
 from polymirror.core.states import BookState
 from polymirror.errors import ConfigError, UnknownToken
-from polymirror.journal.format import Book, Header, Heard, Lost, seconds_of
+from polymirror.journal.format import Answered, Asked, Book, Header, Heard, Lost, Sent, Ticked, seconds_of
 from polymirror.journal.player import Player
 from polymirror.journal.primed import Primed
 from polymirror.journal.reader import BEGINNING, sessions
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.journal.format import Line
     from polymirror.journal.reader import Session
+
+INFINITE: Final = float("inf")
+
+LEAD_SECONDS: Final = 30.0
+"""So long before the start what REST answered counts: older proofs are of no use, and take the most time."""
 
 
 @frozen
@@ -79,7 +84,7 @@ class Replay:
         self._player: Player | Primed | None = None
         # False once something had to be begun in the middle, or was missing.
         self.exact: bool = True
-        # What was replayed: lines, frames, transitions, those out of LIVE by reason, and lost lines (each gap of which
+        # What was told of: lines, frames, transitions, those out of LIVE by reason, and lost lines (each gap of which
         # nobody knows counts as one).
         self.lines: int = 0
         self.frames: int = 0
@@ -132,16 +137,31 @@ class Replay:
                 pace.begin()
             if self._start is not None and session.over_before(self._start):
                 continue
-            for step in self._of_session(session):
-                if self._end is not None and step.wall > self._end:
-                    break
-                if self._start is not None and step.wall < self._start:
+            start, end = self._start or 0.0, self._end or INFINITE
+            last = None if self._end is None else session.last(start, end)
+            if self._end is not None and last is None:
+                continue
+            for step in self._of_session(session, last):
+                # Lines of other times may lie between: the time of day may have been set while it recorded.
+                if not start <= step.wall <= end:
                     continue
                 if pace is not None:
                     pace.wait_for(step.at)
+                self._count(step)
                 yield step
 
-    def _of_session(self, session: Session) -> Iterator[ReplayStep]:
+    def _count(self, step: ReplayStep) -> None:
+        self.lines += 1
+        self.frames += isinstance(step.line, Heard)
+        if isinstance(step.line, Lost):
+            self.lost += max(1, step.line.count)
+        for event in step.transitions:
+            self.moves += 1
+            if event.old is BookState.LIVE:
+                self.left_live[event.reason.name] += 1
+
+    def _of_session(self, session: Session, last: int | None) -> Iterator[ReplayStep]:
+        """Replay the lines of a session, to the one with the number ``last`` (default: all)."""
         first, older = session.begin(self._start, self._wanted)
         player: Player | Primed
         if session.whole and first == BEGINNING:
@@ -154,14 +174,14 @@ class Replay:
         for line in lines:
             if isinstance(line, Header):
                 continue
-            if isinstance(line, Lost):
-                self.lost += max(1, line.count)
-                if isinstance(player, Player):
-                    # Some inputs are missing, so it would do something else from here on.
-                    markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
-                    player = self._player = Primed(session.header, markets, player.now)
-                    self.exact = False
-            if isinstance(player, Player) or self._concerns(line):
+            if last is not None and line.n > last:
+                return
+            if isinstance(line, Lost) and isinstance(player, Player):
+                # Some inputs are missing, so it would do something else from here on.
+                markets = {each.market: each.tokens for each in player.engine.status(player.now).markets}
+                player = self._player = Primed(session.header, markets, player.now)
+                self.exact = False
+            if isinstance(player, Player) or (self._concerns(line) and not self._is_stale(line)):
                 yield self._step(session, player, line)
 
     def _concerns(self, line: Line) -> bool:
@@ -174,15 +194,13 @@ class Replay:
         # A change names both tokens of its market.
         return not isinstance(line, Heard) or any(token in line.data for token in wanted)
 
+    def _is_stale(self, line: Line) -> bool:
+        """Whether a line is of no use to a replay that begins in the middle, so long before its start."""
+        early = self._start is not None and line.w / 1e9 < self._start - LEAD_SECONDS
+        return early and isinstance(line, (Asked, Answered, Ticked, Sent))
+
     def _step(self, session: Session, player: Player | Primed, line: Line) -> ReplayStep:
         events, changed = player.play(line)
-        self.lines += 1
-        self.frames += isinstance(line, Heard)
-        for event in events:
-            if isinstance(event, Transition):
-                self.moves += 1
-                if event.old is BookState.LIVE:
-                    self.left_live[event.reason.name] += 1
         return ReplayStep(seconds_of(line.t), line.w / 1e9, session.name, line, tuple(events), changed)
 
 

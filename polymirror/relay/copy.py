@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.core.book import Levels
 from polymirror.core.states import BookState, Reason
-from polymirror.core.units import PRICE_SCALE
-from polymirror.relay.digest import digest_of, side_text
+from polymirror.relay.digest import Side, digest_of
 from polymirror.relay.wire import Book, Change
 
 if TYPE_CHECKING:
-    from polymirror.relay.wire import Beat, Pairs
+    from polymirror.relay.wire import Beat
 
 EMPTY: Final = Levels((), (), (), ())
 
@@ -42,9 +41,7 @@ class Copy:
         self.why: str = ""
         # Grows by one with each whole book that mends what was broken: what was before does not connect to it.
         self.generation: int = 0
-        self._bids: dict[int, int] = {}
-        self._asks: dict[int, int] = {}
-        self._texts = ["", ""]
+        self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = EMPTY
 
     @property
@@ -72,11 +69,8 @@ class Copy:
     def levels(self) -> Levels:
         """The levels, best last."""
         if self._levels is None:
-            bids, asks = list(reversed(self._bids.items())), list(reversed(self._asks.items()))
-            self._levels = Levels(
-                tuple([price for price, _ in bids]), tuple([size for _, size in bids]),
-                tuple([PRICE_SCALE - price for price, _ in asks]), tuple([size for _, size in asks]),
-            )  # fmt: skip
+            bids, asks = self._bids, self._asks
+            self._levels = Levels(tuple(bids.keys), tuple(bids.sizes), tuple(asks.keys), tuple(asks.sizes))
         return self._levels
 
     def take(self, item: Beat, sent: float) -> bool:
@@ -108,38 +102,21 @@ class Copy:
             self.broken, self.why = reason, why
 
     def _replace(self, item: Book, sent: float) -> None:
-        self._bids, self._asks = dict(item.bids), dict(item.asks)
-        self._texts = ["", ""]
         self.generation += self.broken is not None
         self.broken, self.why = None, ""
         self.book = item
-        self._became(item, sent, bids=True, asks=True)
+        self._bids, self._asks = Side(asks=False), Side(asks=True)
+        self._follow(item, sent)
 
     def _follow(self, item: Change, sent: float) -> None:
-        _apply(self._bids, item.bids)
-        _apply(self._asks, item.asks)
-        self._became(item, sent, bids=bool(item.bids), asks=bool(item.asks))
-
-    def _became(self, item: Change, sent: float, *, bids: bool, asks: bool) -> None:
-        """The levels are those of a state: prove them."""
+        """Become a state, and hold the levels against its digest."""
         self.seq = item.seq
         self.told = self.proof = item
         self.sent = sent
-        if bids:
-            self._bids = dict(sorted(self._bids.items(), reverse=True))
-            self._texts[0] = side_text(self._bids.items())
-        if asks:
-            self._asks = dict(sorted(self._asks.items()))
-            self._texts[1] = side_text(self._asks.items())
-        if bids or asks:
+        for side, differs in ((self._bids, item.bids), (self._asks, item.asks)):
+            for price, size in differs:
+                side.set(price, size)
+        if item.bids or item.asks or isinstance(item, Book):
             self._levels = None
-        if digest_of(self.token, *self._texts) != item.digest:
+        if digest_of(self.token, self._bids.text, self._asks.text) != item.digest:
             self.breaks(Reason.HASH_MISMATCH, f"the copy is not the relay's state {item.seq}: their digests differ")
-
-
-def _apply(side: dict[int, int], differs: Pairs) -> None:
-    for price, size in differs:
-        if size:
-            side[price] = size
-        else:
-            side.pop(price, None)

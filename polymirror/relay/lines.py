@@ -12,8 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
-from polymirror.core.units import PRICE_SCALE
-from polymirror.relay.digest import digest_of, side_text
+from polymirror.relay.digest import Side, digest_of
 from polymirror.relay.wire import Beat, Book, Change, Fee, encode
 
 if TYPE_CHECKING:
@@ -44,34 +43,13 @@ class Source(Protocol):
         ...
 
 
-class _Side:
-    """One side of a book: price to size, and its text, best first."""
-
-    def __init__(self) -> None:
-        self._columns: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-        self.levels: dict[int, int] = {}
-        self.text = ""
-
-    def take(self, keys: tuple[int, ...], sizes: tuple[int, ...], *, asks: bool) -> dict[int, int]:
-        """Become these columns, best last; return what differs, with size 0 for what is gone."""
-        if (keys, sizes) == self._columns:
-            return {}
-        self._columns = (keys, sizes)
-        prices = [PRICE_SCALE - key for key in reversed(keys)] if asks else keys[::-1]
-        old, new = self.levels, dict(zip(prices, reversed(sizes), strict=True))
-        self.levels, self.text = new, side_text(new.items())
-        differs = dict(new.items() - old.items())
-        differs.update(dict.fromkeys(old.keys() - new.keys(), 0))
-        return differs
-
-
 class Line:
     """One token."""
 
     def __init__(self, token: str) -> None:
         self.token = token
         self.seq: int = 0
-        self._bids, self._asks = _Side(), _Side()
+        self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = None
         self._view: BookView | None = None
         self._digest = ""
@@ -111,8 +89,8 @@ class Line:
         asks: dict[int, int] = {}
         if view.levels is not self._levels:
             self._levels = raw = view.levels
-            bids = self._bids.take(raw.bid_keys, raw.bid_sizes, asks=False)
-            asks = self._asks.take(raw.ask_keys, raw.ask_sizes, asks=True)
+            bids = self._bids.take(raw.bid_keys, raw.bid_sizes)
+            asks = self._asks.take(raw.ask_keys, raw.ask_sizes)
         if last is not None and not bids and not asks and _standing(last) == _standing(view) and last.fee == view.fee:
             return False
         if bids or asks or last is None:
@@ -143,17 +121,18 @@ class Line:
         view, steps = self._view, self.seq - seq
         assert view is not None  # noqa: S101 - a line is asked after it has looked
         if 0 < steps <= len(self._changes) and seq:
-            bids, asks = _merged(islice(self._changes, len(self._changes) - steps, None))
+            changes = _merged(islice(self._changes, len(self._changes) - steps, None))
+            bids, asks = (list(differs.items()) for differs in changes)
             kind: Callable[..., Change] = Change
         else:
-            seq, bids, asks = 0, self._bids.levels, self._asks.levels
+            seq, bids, asks = 0, self._bids.pairs(), self._asks.pairs()
             kind = partial(Book, market=view.market, fee=_fee(view.fee))
         return kind(
             token=self.token, seq=self.seq, prev_seq=seq, as_of=as_of, as_of_ms=as_of_ms, until=until, proof=proof,
             epoch=view.epoch, doubts=view.doubts, state=view.state.name,
             reason=None if view.reason is None else view.reason.name, settled=view.settled,
             exchange_ms=view.exchange_ms, tick=view.tick_size_e4, apply_lag=view.apply_lag,
-            clock_uncertainty=view.clock_uncertainty, bids=list(bids.items()), asks=list(asks.items()),
+            clock_uncertainty=view.clock_uncertainty, bids=bids, asks=asks,
             digest=self._digest,
         )  # fmt: skip
 

@@ -19,9 +19,10 @@ class Servable(Relayable, Protocol):
 
     _network: Network
     _read_clock: Callable[[], float]
-    _warn: Callable[[str, str], None]
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> object: ...
+
+    def _warn(self, kind: str, detail: str) -> None: ...
 
     def _check_running(self) -> None: ...
 

@@ -1,7 +1,8 @@
 """The connections of a server, each within bounds: what comes late, or too much, is cut.
 
 A client that never finishes a request, one that never reads, and one that opens connection after connection hold a
-server up with next to nothing. Uvicorn bounds heads and waits for the rest without a limit. Used by
+server up with next to nothing. Uvicorn bounds heads and waits for the rest without a limit. Where there is no room for
+a new connection, one that waits for its client has to go: whoever asks is not kept out by those who do not. Used by
 :mod:`polymirror.serving.server` only.
 """
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
 
 MAX_CONNECTIONS: Final = 512
-"""More at once are told that the service is busy: a process often may open 1,024 files."""
+"""At once; a process often may open 1,024 files. If all are at work, a further one is told that the service is busy."""
 
 REQUEST_SECONDS: Final = 10.0
 """From a connection's first byte, or its opening, to the end of the request."""
@@ -76,14 +77,38 @@ class _Bounded:
 class HttpConnection(_Bounded, H11Protocol):
     """A connection of HTTP calls, one after the other."""
 
+    most: int | None = None
+    """Connections of the server at once; None: :data:`MAX_CONNECTIONS`."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection, or say that there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > (self.limit_concurrency or MAX_CONNECTIONS):
+        if self._has_room():
+            self._expect("a request", REQUEST_SECONDS)
+        else:
             transport.write(BUSY)
             transport.close()
-        else:
-            self._expect("a request", REQUEST_SECONDS)
+
+    def _has_room(self) -> bool:
+        """Whether there is room for this connection, once the one is cut that waits for its client the longest."""
+        most = self.most or MAX_CONNECTIONS
+        if len(self.connections) <= most:
+            return True
+        others: list[Any] = [each for each in self.connections if each is not self]
+        others = [each for each in others if not each.transport.is_closing()]
+        if len(others) < most:
+            return True
+        ends = {each: end for each in others if isinstance(each, HttpConnection) and (end := each.ends_at) is not None}
+        if not ends:
+            return False
+        min(ends, key=lambda each: ends[each]).transport.abort()
+        return True
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it is cut unless its client does something, on the loop's clock; None: it waits for no client."""
+        timers = [*self._deadlines.values(), *filter(None, [self.timeout_keep_alive_task])]
+        return min((timer.when() for timer in timers), default=None)
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request."""

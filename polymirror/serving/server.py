@@ -46,6 +46,8 @@ async def served(
     be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Uvicorn's own limit counts whoever says nothing like whoever asks.
+    connection = type("Connection", (HttpConnection,), {"most": most})
     with closing(socket.create_server((host, port), family=family, backlog=BACKLOG)) as listener:
         settings = uvicorn.Config(
             app,
@@ -54,11 +56,10 @@ async def served(
             lifespan="off",
             proxy_headers=False,
             server_header=False,
-            http=HttpConnection,
+            http=connection,
             ws=WebSocketConnection,
             ws_ping_interval=None,  # the venue sends no protocol pings
             ws_max_size=MAX_MESSAGE,
-            limit_concurrency=most,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         server = _Quiet(settings)

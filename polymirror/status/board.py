@@ -13,6 +13,7 @@ import msgspec
 
 from polymirror.core.states import BookState, Reason
 from polymirror.core.units import PRICE_SCALE, price_to_wire, size_to_wire
+from polymirror.harmless import harmless
 from polymirror.status.trail import CELL_SECONDS, Trail
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Board:
         for each in status.tokens:
             token, row = each.token, self._row(each, status.at)
             key = self._key(token)
-            name = (each.slug, each.outcome)
+            name = (_shown(each.slug), _shown(each.outcome))
             before = self._rows.get(token)
             self._trail.see(token, each.state, status.at)
             if before is None or self._names[token] != name:
@@ -133,10 +134,10 @@ class Board:
     def _new_head(self, status: MirrorStatus) -> dict[str, Any]:
         live = [each.proof_age for each in status.tokens if each.state is BookState.LIVE and each.proof_age is not None]
         sockets = status.sockets
-        closed = [(each.number, each.trouble or "connecting") for each in sockets if not each.is_open]
+        closed = [(each.number, harmless(each.trouble or "connecting")) for each in sockets if not each.is_open]
         lags = [each.lag for each in sockets if each.lag is not None]
         return {
-            "title": self._title,
+            "title": harmless(self._title),
             "began": self._began,
             "at": round(status.at, 3),
             "running": status.running,
@@ -146,13 +147,13 @@ class Board:
             "sockets": len(sockets),
             "closed": closed[:MAX_NAMED],
             "closed_count": len(closed),
-            "trouble": status.trouble,
+            "trouble": harmless(status.trouble),
             "lag": max(lags, default=None),
             "budget": status.rest.budget_left,
             "reads": (status.reads_granted, status.reads_refused),
             "frames": status.totals.frames,
             "rate": self._rate(status),
-            "missing": list(status.missing.items())[:MAX_NAMED],
+            "missing": [(harmless(name), harmless(why)) for name, why in list(status.missing.items())[:MAX_NAMED]],
             "missing_count": len(status.missing),
             "problems": self._problems(status),
         }
@@ -163,3 +164,7 @@ class Board:
         if before is None or status.at <= before[0]:
             return None
         return round((status.totals.frames - before[1]) / (status.at - before[0]), 1)
+
+
+def _shown(name: str | None) -> str | None:
+    return None if name is None else harmless(name)

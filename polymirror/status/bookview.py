@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from polymirror.core.units import PRICE_SCALE, price_to_wire, size_to_wire
+from polymirror.harmless import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,13 +48,14 @@ def describe_book(mirror: Observed, token: str, moves: Sequence[Transition]) -> 
         "moves": [
             {
                 "at": each.at, "old": each.old.name, "new": each.new.name, "reason": each.reason.name,
-                "detail": each.detail,
+                "detail": harmless(each.detail),
             }
             for each in moves
         ],
         "incidents": [
             {
-                "at": each.at, "name": each.name, "reason": each.reason.name, "detail": each.detail,
+                "at": each.at, "name": harmless(each.name), "reason": each.reason.name,
+                "detail": harmless(each.detail),
                 # Not where it lies: that is nobody's business who only looks.
                 "file": None if each.path is None else each.path.name,
             }

@@ -24,7 +24,7 @@ from polymirror.status.verdict import problems
 from polymirror.venue.groups import first_of
 
 MAX_CONNECTIONS: Final = 64
-"""At once; more are told that the service is busy."""
+"""At once; for one more, one that asks nothing is cut."""
 
 
 class StatusServer:

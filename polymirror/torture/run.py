@@ -52,10 +52,11 @@ def make_world(
 ) -> Watched:
     """Make the world of a seed. ``hedge`` is how many connections each socket has.
 
-    ``relay`` says through what the books are read: ``socket``, ``broker``, or "" for the mirror itself.
+    ``relay`` says through what the books are read: one of
+    :data:`~polymirror.torture.relayed.RELAYS`, or "" for the mirror itself.
     """
     if relay:
-        return Relayed(storm, episodes, engine_class, hedge=hedge, ordered=relay == "socket")
+        return Relayed(storm, episodes, engine_class, hedge=hedge, relay=relay)
     return Watched(storm, episodes, engine_class, hedge=hedge)
 
 

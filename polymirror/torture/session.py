@@ -44,7 +44,7 @@ class Torture:
     """A run of ``seeds`` seeds from ``start`` on, each ``minutes`` of virtual time with ``tokens`` books.
 
     ``hedge`` is how many connections each socket has, and ``relay`` through what the books are read: ``socket``,
-    ``broker``, or "" for the mirror itself.
+    ``broker``, ``both``, or "" for the mirror itself.
     """
 
     seeds: int

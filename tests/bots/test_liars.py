@@ -15,10 +15,10 @@ def test_every_pair_is_of_liars_that_there_are():
 
 
 def test_a_loss_above_the_bound_is_named_in_the_table():
-    lost = Found("killed", "books differ", 12.0, Decimal(126), Decimal(125), Decimal(3))
+    lost = Found("killed", "books differ", 12.0, 12.0, Decimal(126), Decimal(125), Decimal(3))
     assert not lost.held
     assert "TOO MUCH" in table([lost])
-    assert "TOO MUCH" not in table([Found("killed", "", None, Decimal(125), Decimal(125), Decimal(3))])
+    assert "TOO MUCH" not in table([Found("killed", "", None, None, Decimal(125), Decimal(125), Decimal(3))])
 
 
 @pytest.mark.slow

@@ -14,10 +14,11 @@ from attrs import evolve
 from bots.common.errors import BotError
 from bots.common.ledger.database import Database, inline
 from bots.common.ledger.reader import LedgerReader
+from bots.common.operate.account import alone
 from bots.common.operate.settings import SettingsError, build
 from bots.oracle_lag.__main__ import main
 from bots.oracle_lag.config import BotSettings
-from bots.oracle_lag.live import alone, lacking, paper, run, run_live
+from bots.oracle_lag.live import lacking, paper, run, run_live
 from polymirror.config import MirrorConfig
 from polymirror.simulator import Simulator
 from polymirror.simulator.feeds import RtdsFeed

@@ -133,8 +133,9 @@ async def dealing(venue, *, limits=None):
     ledger = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
     await ledger.open()
     told, stopped = [], []
+    reconciler = Reconciler(ledger, venue, network(), stop=stopped.append, seen=risk.seen)
     manager = OrderManager(
-        executor=venue, ledger=ledger, reconciler=Reconciler(ledger, venue, network(), stop=stopped.append),
+        executor=venue, ledger=ledger, reconciler=reconciler,
         risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
         on_result=lambda order, result: told.append(result.outcome), on_settled=told.append,
     )  # fmt: skip

@@ -7,12 +7,13 @@ from collections import deque
 from decimal import Decimal
 
 from bots.common.execution.base import Holdings
+from bots.common.execution.fates import UNSEEN
 from bots.common.ledger.account import Account
 from bots.common.ledger.database import Database
 from bots.common.ledger.ledger import Ledger
 from bots.common.money.sizing import SizeLimits
 from bots.common.orders.intents import Terms, Wish
-from bots.common.orders.manager import LOOK_AGAIN, STUCK, OrderManager
+from bots.common.orders.manager import EVIDENT, LOOK_AGAIN, STUCK, OrderManager
 from bots.common.orders.order import Outcome, Result
 from bots.common.orders.reconcile import Reconciler
 from bots.common.risk.follow import RiskFollower
@@ -27,8 +28,9 @@ WISH = Wish(token=TOKEN, terms=TERMS, fair=Decimal("0.9"))
 class Silent:
     """An executor whose first answers do not come."""
 
-    def __init__(self, *fates):
+    def __init__(self, *fates, last=UNKNOWN):
         self.fates = deque(fates)
+        self.last = last
         self.asked = []
 
     async def submit(self, order, lease, stopped):
@@ -37,7 +39,7 @@ class Silent:
 
     async def resolve(self, order, order_id):
         self.asked.append(order_id)
-        return self.fates.popleft() if self.fates else UNKNOWN
+        return self.fates.popleft() if self.fates else self.last
 
     async def holdings(self):
         return Holdings(cash=Decimal(0))
@@ -46,12 +48,12 @@ class Silent:
         return ()
 
 
-def play(scene, *fates, second_entry=True):
+def play(scene, *fates, second_entry=True, **more):
     async def main():
         risk, account, told = Risk(RiskLimits(second_entry=second_entry, cooldown_ms=0)), Account(), []
         log = Ledger(Database(), network(), account=account, followers=(RiskFollower(risk, account),))
         await log.open()
-        executor = Silent(*fates)
+        executor = Silent(*fates, **more)
         manager = OrderManager(
             executor=executor, ledger=log, reconciler=Reconciler(log, executor, network()),
             risk=risk, limits=SizeLimits(), network=network(), max_proof_age=2.0,
@@ -100,3 +102,32 @@ def test_a_person_is_told_once_of_an_order_that_stays_unknown():
         assert len(told) == 2
 
     play(scene)
+
+
+NOT_SEEN = Result(outcome=Outcome.UNKNOWN, detail=UNSEEN)
+NOT_LISTED = Result(outcome=Outcome.UNKNOWN, order_id="0xa", detail="matched, and not listed yet")
+
+
+def test_an_order_that_nothing_shows_for_minutes_is_ended_and_its_market_is_free_again():
+    async def scene(manager, executor, told):
+        await asyncio.sleep(1)  # what the wallet holds is written down
+        assert manager.consider(Books(), WISH)
+        await asyncio.sleep(EVIDENT - LOOK_AGAIN)
+        assert manager.account.open
+        await asyncio.sleep(180)
+        assert not manager.account.open
+        assert told[-1] is Outcome.NO_MATCH
+        assert "was ended by what the wallet shows" in told[-2]
+        assert not manager.is_taken(MARKET)
+
+    play(scene, last=NOT_SEEN)
+
+
+def test_an_order_that_the_venue_calls_matched_is_not_ended_by_the_wallet():
+    async def scene(manager, executor, told):
+        await asyncio.sleep(1)
+        assert manager.consider(Books(), WISH)
+        await asyncio.sleep(10 * EVIDENT)
+        assert manager.account.open
+
+    play(scene, last=NOT_LISTED)

@@ -14,7 +14,7 @@ from attrs import evolve
 from bots.common.errors import Unanswered
 from bots.common.execution.base import Trade
 from bots.common.ledger.database import Database, inline
-from bots.common.money.pairs import lone_cost
+from bots.common.ledger.lone import lone_at_worst, lone_cost
 from bots.common.operate.app import World
 from bots.common.operate.profiles import layered
 from bots.common.orders.order import Side
@@ -118,14 +118,14 @@ class Watched(PairBot):
         return made
 
 
-def fly(seconds, during=None, *, kind=Watched, settings=None, pairs=None, markets=6, store=None):
+def fly(seconds, during=None, *, kind=Watched, settings=None, pairs=None, markets=6, store=None, storm=False):
     """Run a bot for so long on an exchange of its own; return it and the stage."""
     settings = settings or settings_of()
     settings = evolve(settings, universe=evolve(settings.universe, max_markets=markets, refresh_s=10))
 
     async def play():
         config = evolve(exchange_of(markets, 3), **({} if pairs is None else {"pairs": pairs}))
-        stage = Stage.of(config, one_entry=False)
+        stage = Stage.of(config, storm=storm, one_entry=False)
         async with stage.venue:
             network = stage.venue.network
             world = World(
@@ -238,6 +238,23 @@ def test_one_after_the_other_never_holds_more_alone_than_its_budget():
     assert 0 < most[0] <= one_by_one.max_one_legged
     held = sum((held.cost for held in bot.account.positions.values()), Decimal(0))
     assert stage.findings(bot.account.totals.profit, held)["ledger_difference"] == 0
+
+
+@pytest.mark.slow
+def test_in_a_storm_no_more_is_held_alone_than_its_budget_and_pairs_are_bought_all_the_same():
+    settings = settings_of()
+    settings = evolve(settings, pair=evolve(settings.pair, max_one_legged=Decimal(25)))
+    alone = []
+
+    async def watch(bot, _stage):
+        for _ in range(900):
+            await asyncio.sleep(1)
+            alone.append((lone_cost(bot.account.positions.values()), lone_at_worst(bot.account)))
+
+    bot, _ = fly(1, watch, settings=settings, storm=True, pairs=PairsConfig(every_s=60))
+    assert bot.account.totals.orders >= 10
+    assert 0 < max(cost for cost, _ in alone) <= 25
+    assert max(worst for _, worst in alone) <= 25
 
 
 # ---- The command -----------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from attrs import evolve
 
-from bots.common.ledger.account import Account, Position
+from bots.common.ledger.account import Account, Claim, Position
+from bots.common.ledger.rows import Begun
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.orders.intents import Terms
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
@@ -29,7 +30,7 @@ TERMS = Terms(
 )  # fmt: skip
 ELSEWHERE = "77"
 LIMITS = SizeLimits(max_money=d(25), max_price=d("0.99"))
-QUICK = PairSettings(hedge_step_s=d(2), hedge_steps=2, hedge_limit=d("1.01"), max_one_legged=d(10))
+QUICK = PairSettings(hedge_step_s=d(2), hedge_steps=2, hedge_limit=d("1.01"), max_one_legged=d(20))
 
 
 class Market:
@@ -60,10 +61,25 @@ class Market:
         bid, ask = self.books[token]
         return SimpleNamespace(best_bid=Level(bid, 10**7) if bid else None, best_ask=Level(ask, 10**7) if ask else None)
 
-    def hold(self, token, shares, cost):
-        self.account.positions[token] = Position(
-            market=MARKET.condition_id, token=token, shares=Decimal(shares), cost=Decimal(cost)
+    def hold(self, token, shares, cost, market=MARKET.condition_id):
+        self.account.through += 1
+        self.account.positions[token] = Position(market=market, token=token, shares=Decimal(shares), cost=Decimal(cost))
+
+    def begin(self, order, reserve):
+        self.account.through += 1
+        begun = Begun(
+            seq=1, at_ms=1, group_id=order.client_id, asset="btc", reserve=reserve, worst=reserve, order=order
         )
+        self.account.open[order.client_id] = begun
+        return begun
+
+    def claim(self, token, shares, market=MARKET.condition_id):
+        """Leave what is held of a token unconfirmed."""
+        order = buy(token=token, market=market)
+        begun = self.begin(order, d(10))
+        del self.account.open[order.client_id]
+        result = Result(outcome=Outcome.FILLED, shares=d(shares), money=d(1))
+        self.account.claims[order.client_id] = Claim(begun=begun, result=result)
 
     def look(self, seconds=0.0, yes=None, no=None):
         self.now += seconds
@@ -151,14 +167,14 @@ def test_a_leg_alone_is_sold_where_that_loses_less():
     assert market.told[-1].endswith("it is sold again")
 
 
-@pytest.mark.parametrize("budget", [10, 5])
-def test_at_the_end_of_the_ladder_it_is_held_within_its_budget_and_sold_beyond_it(budget):
+@pytest.mark.parametrize("budget", [20, 19])
+def test_at_the_end_of_the_ladder_it_is_held_within_half_of_its_budget_and_sold_beyond_it(budget):
     market = Market(evolve(QUICK, max_one_legged=d(budget)))
-    market.hold(YES, 20, "9.60")
+    market.hold(YES, 20, "9.60")  # of 10, and of 9.5
     dear = {"yes": (3_000, 4_900), "no": (4_700, 7_500)}
     market.look(**dear)
     found = market.look(10.0)
-    if budget == 10:
+    if budget == 20:
         assert found == []
         assert market.told[-1].endswith("it is kept as a position that can lose all it cost")
         assert not market.engine.is_mending
@@ -178,14 +194,57 @@ def test_too_little_to_buy_is_sold_or_kept():
     assert intent.tokens == (YES,)
 
 
-def test_no_new_pair_is_begun_while_more_is_held_alone_than_its_budget():
+def test_no_new_pair_is_begun_while_what_is_held_alone_has_used_up_its_budget():
     cheap = {"yes": (4_500, 4_900), "no": (4_700, 4_900)}
-    for cost, begun in (("10", 1), ("10.01", 0)):
+    for cost, begun in (("18", 1), ("19", 0)):
         market = Market()
         elsewhere = Position(market="0xother", token=ELSEWHERE, shares=d(20), cost=d(cost))
         market.account.positions[ELSEWHERE] = elsewhere
         assert len(market.look(**cheap)) == begun
     assert market.counts["waits for its budget"] == 1
+
+
+CHEAP = {"yes": (4_500, 4_900), "no": (4_700, 4_900)}
+BOOKS = view(YES, [("0.49", "200")], []), view(NO, [("0.49", "200")], [])
+
+
+def test_what_pairs_under_way_could_leave_alone_counts_before_it_is():
+    market = Market(evolve(QUICK, max_one_legged=d(30)))
+    (intent,) = market.look(**CHEAP)
+    groups = []
+    while not isinstance(group := intent.size(BOOKS, LIMITS), SizeRefusal):
+        groups.append(group)
+        for number, leg in enumerate(group.legs):
+            elsewhere = evolve(TERMS, market=f"0x{len(groups)}")
+            order = leg.order(f"{len(groups)}.{number}", elsewhere, TimeInForce.FOK, 1)
+            market.begin(order, leg.reserve)
+    # Of each of these pairs one leg may find nothing.
+    assert len(groups) == 2
+    assert sum(group.worst for group in groups) <= 30
+    assert market.look() == []
+    assert market.counts["waits for its budget"] == 1
+
+
+def test_a_trade_that_the_chain_may_still_fail_leaves_its_counterpart_alone():
+    market = Market()
+    market.hold("77", 40, "19.5", market="0xother")
+    market.hold("78", 40, "19.5", market="0xother")
+    assert len(market.look(**CHEAP)) == 1
+    market.claim("78", 40, market="0xother")
+    assert market.look() == []
+
+
+def test_a_late_second_token_waits_while_the_first_may_fail_and_leave_more_alone():
+    market = Market()
+    market.hold(YES, 20, "6")
+    dear = {"yes": (2_500, 3_100), "no": (6_700, 7_000)}
+    market.hold("77", 40, "9", market="0xother")
+    market.look(**dear)
+    (intent,) = market.look(10.0)
+    book = (view(NO, [("0.70", "40")], []),)
+    assert intent.size(book, LIMITS).legs[0].amount == 14  # 6 and 9 are alone, and 6 get their counterpart
+    market.claim(YES, 20)
+    assert "23" in intent.size(book, LIMITS).detail  # 14 and 9, if the first is not there
 
 
 def test_less_than_the_tolerance_is_left_as_it_is():

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from bots.common.ledger.database import Database, inline
+from bots.common.operate.login import Login
 from bots.common.operate.notifications import TelegramApi
 from bots.common.secrets import Secret
 from bots.testing.exchange import ApiKey, ExchangeClient
@@ -78,9 +79,7 @@ def ask(
                     geoblock=f"{stage.venue.base_url}{geoblock}",
                     telegram=TelegramApi(secret, network, api=stage.venue.base_url),
                     chat=chat,
-                    account=log_in,
-                    variables="POLYMARKET_API_*",
-                    least=Decimal(least),
+                    login=Login(open=log_in, variables="POLYMARKET_API_*", least=Decimal(least)),
                 )
             )
             return report, loop.time() - began

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from attrs import evolve
 
 from bots.common.ledger.database import inline
 from bots.pair_cost.bot import PairBot
-from bots.supervisor.live import run_on_paper
+from bots.supervisor.live import run_live
 from bots.testing.fleets import exchange_of
 from bots.testing.stage import Stage
 from polymirror.simulator.orders.wire import Geo
@@ -30,15 +31,16 @@ def fly_on_paper(folder, seconds, *, blocked=False):
         stage.desk.geo = Geo(blocked=blocked)
         async with stage.venue:
             mirror = evolve(settings.mirror, endpoints=stage.venue.endpoints)
-            plan = evolve(settings, mirror=mirror).plan()
+            mirrored = evolve(settings, mirror=mirror, folder=folder)
+            plan = mirrored.plan()
 
             def make(world):
                 bots.append(PairBot(plan, world))
                 asyncio.get_running_loop().call_later(seconds, bots[0].drain, "the test is over")
                 return bots[0]
 
-            return await run_on_paper(
-                make, folder=folder, mirror=mirror, paper=settings.paper, tell=told.append,
+            return await run_live(
+                make, mirrored, for_real=False, least=Decimal(1), tell=told.append,
                 network=stage.venue.network, offload=inline, geoblock=f"{stage.venue.base_url}/api/geoblock",
             )  # fmt: skip
 

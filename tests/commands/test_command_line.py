@@ -37,7 +37,8 @@ def test_the_version_is_told(option, capsys):
     assert capsys.readouterr().out.startswith("polymirror ")
 
 
-COMMANDS = ["demo", "doctor", "explain", "faults", "journal", "record", "replay", "serve", "top", "torture", "watch"]
+COMMANDS = ["demo", "doctor", "explain", "faults", "journal", "record", "relay", "replay", "serve", "top", "torture",
+            "watch"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *([each] for each in COMMANDS)])

@@ -75,9 +75,17 @@ def test_rounds_of_several_lengths_are_served(capsys):
     assert sum(slug.startswith("bitcoin-up-or-down-") for slug in slugs) == 2
 
 
+def test_markets_with_pairs_are_served(capsys):
+    assert run([*BRIEFLY, "--pairs", "60", "--markets", "8", "--json"]) == 0
+    slugs = [market["slug"] for market in json.loads(told(capsys))["markets"]]
+    assert len(set(slugs)) == 8
+    assert not any("updown" in slug for slug in slugs)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (["--pairs", "60", "--rounds", "5m"], "--pairs"),
         (["--fault", "gremlin"], "gremlin"),
         (["--fault", "stalled_loop"], "virtual time"),
         (["--rounds", "5m", "--markets", "2"], "--rounds"),

@@ -145,7 +145,7 @@ async def followed(*messages, status=200):
 
     def answer(request):
         text = "".join(f"event: {kind}\ndata: {json.dumps(value)}\n\n" for kind, value in messages)
-        return httpx.Response(status, text=text)
+        return httpx.Response(status, text=text, headers={"content-type": "text/event-stream"})
 
     async with httpx.AsyncClient(base_url="http://there/", transport=httpx.MockTransport(answer)) as client:
         remote = Remote(client)
@@ -202,6 +202,45 @@ async def test_what_never_ends_is_cut(monkeypatch):
     remote = await followed(("whole", WHOLE | {"padding": "x" * 2_000}))
     assert remote.head is None
     assert "more than 1000 bytes" in remote.trouble
+
+
+HOSTILE = "\x1b[31m\u202e\u2066[/x][red]<script>hit</script>\u200b"
+
+
+@pytest.mark.anyio
+async def test_what_drives_a_terminal_is_shown_as_text(capsys):
+    names = {"0": ["7", HOSTILE, HOSTILE], "1": ["8", f"eth{HOSTILE}", "No"]}
+    head = HEAD | {"title": HOSTILE, "problems": [HOSTILE], "closed": [[0, HOSTILE]], "missing": [[HOSTILE, HOSTILE]]}
+    lost = changed(ROW, key=1, state="SUSPECT", reason="STALE", proof=HOSTILE)
+    text = f"event: whole\ndata: {json.dumps(WHOLE | {'names': names, 'head': head, 'rows': [ROW, lost]})}\n\n"
+
+    class Says:
+        def answer(self, call, _now_ms):
+            return Answer(200, text, content_type="text/event-stream") if call.path == "/events" else None
+
+    async with Simulator(services=[Says()]) as venue:
+        assert await asyncio.to_thread(run, ["top", venue.base_url, "--once"]) == 1
+        told = capsys.readouterr().out
+        assert "[/x][red]<script>" in told
+        assert not [each for each in told if not (each.isprintable() or each == "\n")]
+        with Screen(80, 24, "top", venue.base_url) as screen:
+            await asyncio.to_thread(screen.read_until, "SUSPECT")
+            screen.press(b"q")
+            assert await asyncio.to_thread(screen.wait) == 0
+        # The terminal's own colours are fine; these sequences are the other side's.
+        assert "[/x]" in screen.shown
+        assert "\x1b[31m\\u202e" not in screen.shown
+        assert not [each for each in screen.shown if each in HOSTILE and not each.isprintable() and each != "\x1b"]
+        assert "\x1b[31m[" not in screen.shown
+
+
+@pytest.mark.anyio
+async def test_what_is_no_mirror_is_not_called_one_that_has_stopped(capsys):
+    async with Simulator() as venue:
+        assert await asyncio.to_thread(run, ["top", venue.base_url, "--once"]) == 2
+    err = capsys.readouterr().err
+    assert "it is no mirror; what a venue has is shown by 'polymirror watch --venue'" in err
+    assert "stopped" not in err
 
 
 @pytest.mark.anyio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from polymirror.core.images import PUT_OFF_SECONDS
 from polymirror.core.mirrored import TURN_SECONDS
 from polymirror.core.proofs import ProofKind
 from polymirror.core.reads import OVERDUE_SECONDS
@@ -117,3 +118,59 @@ def test_a_mirror_image_is_readable_until_its_own_hash_is_overdue(rig, exchange)
     with pytest.raises(NotLive):
         rig.engine.live("22", until + 0.001)
     assert rig.engine.readable_until("11") > until + 1
+
+
+def late_batch(exchange):
+    """Two messages of one time whose hashes are of the end of both: the first fits nothing before the second comes."""
+    exchange.at += 1
+    exchange.alter("BUY", "0.46", "9")
+    exchange.alter("BUY", "0.45", "3")
+    return [exchange.message(exchange.entries("BUY", *level)) for level in (("0.46", "9"), ("0.45", "3"))]
+
+
+def test_a_try_that_is_due_within_a_batch_waits_for_its_end(rig, exchange):
+    send(rig, exchange, "8")
+    rig.advance(TURN_SECONDS - 0.004)
+    first, second = late_batch(exchange)
+    rig.send(first)
+    rig.advance(0.006)
+    assert rig.path("22") == []
+    rig.send(second)
+    rig.settle()
+    rig.advance(0.02)
+    assert rig.path("22") == []
+    assert kind(rig) is ProofKind.HASH
+    assert_right(rig, exchange)
+
+
+def test_it_does_not_wait_for_a_batch_that_has_no_end(rig, exchange):
+    send(rig, exchange, "8")
+    due = rig.now + TURN_SECONDS
+    rig.advance(TURN_SECONDS - 0.004)
+    first, _ = late_batch(exchange)
+    while rig.now < due + PUT_OFF_SECONDS + 0.001:
+        rig.send(first | {"price_changes": [change | {"hash": "0" * 40} for change in first["price_changes"]]})
+        rig.advance(0.003)
+    assert rig.path("22")[0] == "SUSPECT HASH_MISMATCH"
+
+
+def test_while_it_is_put_off_it_is_read_no_longer_than_ever(rig, exchange):
+    send(rig, exchange, "8")
+    until = rig.engine.readable_until("22")
+    rig.advance(TURN_SECONDS - 0.004)
+    first, _ = late_batch(exchange)
+    rig.send(first)
+    rig.advance(0.006)
+    assert kind(rig) is ProofKind.COMPLEMENT
+    assert rig.engine.readable_until("22") == until
+    assert rig.engine.next_deadline() > rig.now
+
+
+def test_a_market_that_is_forgotten_while_it_is_put_off_is_not_tried(rig, exchange):
+    send(rig, exchange, "8")
+    rig.advance(TURN_SECONDS - 0.004)
+    rig.send(late_batch(exchange)[0])
+    rig.advance(0.006)
+    rig.engine.untrack(exchange.market, rig.now)
+    rig.advance(0.02)
+    assert rig.engine.asset_ids == ()

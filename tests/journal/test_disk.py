@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import random
 import shutil
 import signal
 import stat
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from polymirror import ConfigError, JournalConfig, Mirror, MirrorConfig
+from polymirror.commands.app import run
 from polymirror.errors import MissingExtra
 from polymirror.journal import disk
 from polymirror.journal.disk import index_of, journal_files
@@ -125,6 +128,30 @@ def test_files_rotate_by_size_and_the_oldest_are_deleted_only_if_that_was_asked_
             assert len(list(folder.iterdir())) == 2 * len(files)
 
 
+def test_what_somebody_else_is_writing_in_the_same_folder_is_not_deleted(tmp_path):
+    others = "20250101T000000Z-abcdef"
+    other = Writer(tmp_path, others, lambda _n, _l: header_of(CONFIG), JournalConfig(min_free_bytes=0))
+    other.start()
+    other.put(line(0))
+    wait_until(lambda: other.bytes > 0)
+    writer = writer_in(tmp_path, rotate_bytes=20_000, keep_bytes=30_000)
+    writer.start()
+    for part in range(4):
+        for n in range(100):
+            writer.put(line(100 * part + n, os.urandom(250).hex()))
+        wait_until(lambda part=part: writer.files == part + 1 and writer._file is None)
+    # What another process holds is held from here, too, until that one is gone.
+    assert journal_files(tmp_path)[0].name == f"{others}-00001.jsonl.zst"
+    assert len(journal_files(tmp_path)) < 5
+    other.put(line(1))
+    assert other.close(PATIENCE)
+    assert numbers(open_journal(journal_files(tmp_path)[0]).lines()) == [0, 1]
+    for n in range(400, 500):
+        writer.put(line(n, os.urandom(250).hex()))
+    assert writer.close(PATIENCE)
+    assert not any(path.name.startswith(others) for path in tmp_path.iterdir())
+
+
 class Disk:
     """What writes to the disk, which fails after so many bytes until it is mended."""
 
@@ -144,8 +171,11 @@ def test_a_full_disk_loses_what_it_must_and_recording_goes_on_when_there_is_room
     full = Disk(30_000)
     monkeypatch.setattr(disk.os, "write", full.write)
     writer = writer_in(tmp_path)
+    n = 20
+    for first in range(n):
+        writer.put(line(first, os.urandom(500).hex()))
     writer.start()
-    n = 0
+    wait_until(lambda: writer.bytes > 10_000)
     while not writer.troubles:
         writer.put(line(n, os.urandom(500).hex()))
         n += 1
@@ -216,9 +246,16 @@ def test_what_a_disk_that_stays_full_did_not_take_is_lost_and_said_so(room, tmp_
     full = Disk(10**9)
     monkeypatch.setattr(disk.os, "write", full.write)
     writer = writer_in(tmp_path)
-    full.room = room
-    writer.start()
     n = 0
+    if room:
+        # Something of it is readable.
+        writer.put(line(n))
+        writer.start()
+        n = 1
+        wait_until(lambda: writer.bytes > 0)
+    full.room = room
+    if not room:
+        writer.start()
     while not writer.troubles:
         writer.put(line(n, os.urandom(500).hex()))
         n += 1
@@ -260,6 +297,21 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path):
     wait_until(lambda: bool(writer.troubles))
     writer.close(PATIENCE)
     assert aim.read_text() == "untouched"
+
+
+def test_whatever_was_handed_to_the_system_is_readable_at_once(tmp_path):
+    rng = random.Random(1)
+    file = disk.JournalFile(tmp_path, disk.file_name(SESSION, 1), disk.compressor("a journal"), 0.0)
+    file.write([header_of(CONFIG)], 0.0)
+    n = 0
+    for _ in range(40):
+        more = rng.randrange(1, 200)
+        file.write([line(n + each, rng.randbytes(rng.randrange(1000)).hex()) for each in range(more)], 0.0)
+        file.flush(0.0)
+        n += more
+        assert numbers(open_journal(file.path).lines()) == list(range(n))
+    file.abandon()
+    assert numbers(open_journal(file.path).lines()) == list(range(n))
 
 
 KILLED = """
@@ -323,19 +375,41 @@ def test_a_torn_or_damaged_file_is_read_around_its_damage(tmp_path, monkeypatch)
         pass
     assert (replay.exact, replay.lost) == (False, lost.count)
     assert seen.moves > 0
-    # The end is torn.
-    path.write_bytes(whole[: frames[-1].at + 100])
-    assert [each for each in all_lines(tmp_path) if not isinstance(each, Lost)] == before[: len(all_lines(tmp_path))]
 
 
+@pytest.mark.parametrize(
+    "where", ["in a frame", "between frames", "in the first frame", "in the header", "nothing is left"]
+)
+def test_what_was_cut_off_from_the_last_file_is_missed(where, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
+    record(tmp_path, seconds=10)
+    (path,) = journal_files(tmp_path)
+    before, frames = all_lines(tmp_path), open_journal(path).frames
+    left = {
+        "in a frame": frames[-1].at + 100, "between frames": frames[-1].at, "in the first frame": frames[0].size - 100,
+        "in the header": 30, "nothing is left": 0,
+    }  # fmt: skip
+    os.truncate(path, left[where])
+    *kept, lost = all_lines(tmp_path)
+    assert isinstance(lost, Lost)
+    assert kept == before[: len(kept)]
+    assert (lost.n, lost.count) == (before[len(kept)].n, len(before) - len(kept))
+    assert "the end of the file is not there" in lost.why
+    assert run(["journal", "check", str(tmp_path), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["exact"], told["lost"]) == (False, lost.count)
+    assert run(["replay", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("byte", [0, 20])
 @pytest.mark.parametrize("indexed", [True, False])
-def test_a_file_whose_beginning_is_damaged_is_missed_and_the_rest_of_it_is_read(indexed, tmp_path, monkeypatch):
+def test_a_file_whose_beginning_is_damaged_is_missed_and_the_rest_of_it_is_read(indexed, byte, tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "FRAME_BYTES", 50_000)
     record(tmp_path, seconds=10)
     (path,) = journal_files(tmp_path)
     before, frames = all_lines(tmp_path), open_journal(path).frames
     whole = path.read_bytes()
-    path.write_bytes(whole[:20] + bytes([whole[20] ^ 255]) + whole[21:])
+    path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 255]) + whole[byte + 1 :])
     if not indexed:
         index_of(path).unlink()
     lost, *rest = all_lines(tmp_path)

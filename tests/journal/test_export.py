@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
+import shutil
+import stat
 import sys
 
 import numpy as np
@@ -76,7 +80,9 @@ def test_an_export_says_what_is_missing_and_that_there_is_nothing(tmp_path, caps
     options = ["journal", "export", str(path), "--to", "tardis", "--out", str(tmp_path / "out")]
     assert run(options) == 0
     assert "1 lines are missing" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "out")
     assert run([*options, "--token", "123"]) == 2
+    assert list((tmp_path / "out").iterdir()) == []
     assert "is of that time and these tokens" in capsys.readouterr().err
 
 
@@ -154,6 +160,36 @@ def test_a_journal_is_exported_from_the_command_line(form, folder, rows, tmp_pat
     assert run(["journal", "export", str(folder), "--to", "xml", "--out", str(tmp_path)]) == 2
     assert "parquet, tardis, hftbacktest" in capsys.readouterr().err
     assert run(["journal", "export", str(tmp_path / "no"), "--to", form, "--out", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("to", ["parquet", "tardis", "hftbacktest"])
+def test_what_is_exported_is_its_owners_alone_and_replaces_nothing(to, folder, tmp_path, capsys):
+    out = tmp_path / "new"
+    umask = os.umask(0)
+    try:
+        assert run(["journal", "export", str(folder), "--to", to, "--out", str(out)]) == 0
+    finally:
+        os.umask(umask)
+    files = sorted(out.iterdir())
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (out, *files)] == [0o700, *[0o600] * len(files)]
+    # The last one is there, so the others are not made either.
+    for path in files[:-1]:
+        path.unlink()
+    files[-1].write_text("a work of years")
+    assert run(["journal", "export", str(folder), "--to", to, "--out", str(out)]) == 2
+    assert f"{files[-1]} is there already: choose another --out" in capsys.readouterr().err
+    assert [path.read_text() for path in out.iterdir()] == ["a work of years"]
+
+
+@pytest.mark.parametrize("write", [write_parquet, write_hftbacktest, lambda rows, out: write_tardis(rows, out / "x")])
+def test_an_export_that_fails_leaves_nothing_that_looks_whole(write, rows, tmp_path):
+    def failing():
+        yield from rows[:100]
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(OSError, match="no space"):
+        write(failing(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("library", "write"), [("pyarrow", write_parquet), ("numpy", write_hftbacktest)])

@@ -6,12 +6,13 @@ import shutil
 
 import pytest
 
-from polymirror import BookState, ConfigError, MirrorConfig, UnknownToken
+from polymirror import BookState, ConfigError, JournalConfig, MirrorConfig, UnknownToken
 from polymirror.errors import DecodeError, PolymirrorError
-from polymirror.journal.disk import journal_files, pack_lines
+from polymirror.journal.disk import FRAME_SECONDS, index_of, journal_files, pack_lines
 from polymirror.journal.format import Book, Header, Heard, Lost, Ticked, read_line, write_lines
-from polymirror.journal.reader import open_journal, sessions
+from polymirror.journal.reader import SLACK_SECONDS, open_journal, sessions
 from polymirror.journal.replay import Replay
+from polymirror.journal.writer import Writer
 from tests.core.builders import START, Exchange, shown, truth
 from tests.journal.rig import CONFIG, RecordedRig, header_of, record
 
@@ -54,6 +55,21 @@ def test_from_any_moment_on_the_books_are_those_of_the_exact_replay(folder):
         assert not middle.exact
         # It does not read all that came before.
         assert middle.lines < exact.lines * 0.8
+
+
+def test_whoever_begins_in_the_middle_reads_a_bounded_time_and_finds_every_book_in_it(folder):
+    (session,) = sessions(folder)
+    wall = session.header.w / 1e9 + 115
+    place, older = session.begin(wall, ())
+    frame = session.files[place[0]].frames[place[1]]
+    assert wall - frame.w / 1e9 <= session.header.book_seconds + FRAME_SECONDS + SLACK_SECONDS < 115
+    told = {line.token for line in session.lines(place) if isinstance(line, Book) and line.w / 1e9 < wall}
+    assert len(told) == 6
+    assert older == {}
+    # The index names each token once, however often its book is in the file.
+    index, (file,) = index_of(session.files[0].path).read_text(), session.files
+    assert [index.count(f'"{token}"') for token in told] == [1] * 6
+    assert sum(token in frame.books for token in told for frame in file.frames) > 100
 
 
 def test_of_one_token_only_its_market_is_replayed(folder):
@@ -111,6 +127,42 @@ def test_the_pace_is_that_of_the_mirrors_clock_though_the_time_of_day_was_set():
     steps = list(Replay(pack_lines([header, *ticks])).steps(speed=1, sleep=sleep, clock=lambda: now[0]))
     assert len(steps) == len(ticks)
     assert now[0] == 8.0
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_end_and_a_start_are_right_though_the_time_of_day_was_set(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("polymirror.journal.disk.FRAME_BYTES", 100)
+    monkeypatch.setattr("polymirror.journal.writer.AT_ONCE", 3)
+    second, back, forth = 10**9, range(20, 40), range(50, 53)
+    # Set back by 15 s after 20 s, then right again, then for a moment an hour ahead.
+    set_by = dict.fromkeys(back, -15) | dict.fromkeys(forth, 3600)
+    ticks = [Ticked(n, n * second, (1000 + n + set_by.get(n, 0)) * second) for n in range(60)]
+    if packed:
+        writer = Writer(
+            tmp_path, header_of(CONFIG).session, lambda *_: header_of(CONFIG), JournalConfig(min_free_bytes=0)
+        )
+        writer.start()
+        for tick in ticks:
+            writer.put(tick)
+        assert writer.close(60)
+        source = tmp_path
+        assert len(open_journal(journal_files(tmp_path)[0]).frames) > 10
+    else:
+        source = pack_lines([header_of(CONFIG), *ticks])
+    for start, end in (
+        (1003, 1008),
+        (1017, 1018),
+        (1030, 1042),
+        (1056, 1058),
+        (4640, 5000),
+        (1055, 4652),
+        (900, 1000.5),
+    ):
+        want = [tick.n for tick in ticks if start * second <= tick.w <= end * second]
+        replay = Replay(source, start=start, end=end)
+        assert [step.line.n for step in replay.steps()] == want
+        assert replay.lines == len(want)
+        assert replay._player.now == (max(want) if want else 0.0)
 
 
 def test_without_its_first_file_a_session_is_replayed_from_the_next(folder, tmp_path):

@@ -160,13 +160,9 @@ async def test_five_hundred_half_requests_keep_nobody_out(monkeypatch):
 async def test_more_connections_than_there_is_room_for_are_told_so_and_gone(monkeypatch):
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
     async with Simulator() as venue:
-        held = Held(venue)
-        async with connect(venue.endpoints.stream):
-            _, writer = await held.open()
-            await asyncio.sleep(0)
-            _, said = await held.until_cut(b"")
+        async with connect(venue.endpoints.stream), connect(venue.endpoints.stream):
+            _, said = await Held(venue).until_cut(b"")
             assert said.startswith(b"HTTP/1.1 503")
-            writer.close()
         async with asyncio.timeout(PATIENCE), httpx.AsyncClient(base_url=venue.base_url) as client:
             while True:
                 if (await client.get("/time")).status_code == 200:

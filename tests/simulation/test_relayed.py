@@ -18,7 +18,7 @@ from polymirror.torture.storm import draw_storm
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WAYS = ("socket", "broker")
+WAYS = ("socket", "broker", "both")
 MAX_SEEDS = 12
 """A mutant must be caught within this many seeds."""
 

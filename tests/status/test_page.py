@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from contextlib import asynccontextmanager
 
 import pytest
+from attrs import evolve
 
-from polymirror import Mirror, MirrorConfig, NotLive, StreamConfig
+from polymirror import Mirror, MirrorConfig, NotLive, RestConfig, StreamConfig
 from polymirror.core.states import Reason
 from polymirror.journal.recorded import IncidentNote
 from polymirror.simulator import Simulator
 from polymirror.simulator.faults.base import Plan
 from polymirror.simulator.faults.catalogue import make_faults
-from polymirror.simulator.frames import Answer
+from polymirror.simulator.frames import Answer, Close
+from polymirror.venue.gamma import Gamma
+from polymirror.venue.market import Token
 from tests import browser
 
 pytestmark = [
@@ -184,14 +188,34 @@ async def test_the_incidents_of_a_books_market_are_told_and_where_they_lie_is_no
 @pytest.mark.parametrize("phone", [False, True])
 async def test_many_books_are_many_rows_of_which_only_those_in_sight_are_made(tmp_path, phone):
     async with shown(tmp_path, markets=100, rate=0.5) as (_, mirror, _server, page):
-        await page.look_like(390, 844, phone=True) if phone else None
+        width = 390 if phone else 1280
+        await page.look_like(width, 844, phone=phone)
         await page.until(f"document.getElementById('books').getAttribute('aria-rowcount') == {len(mirror.tokens) + 1}")
         await page.until("document.querySelectorAll('#rows .row').length < 60")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.run("document.documentElement.scrollWidth") <= width
         await page.run("scrollTo(0, document.body.scrollHeight)")
         last = f"document.querySelector('#rows .row[aria-rowindex=\"{len(mirror.tokens) + 1}\"]')"
         await page.until(f"{last} !== null && {last}.getBoundingClientRect().bottom <= innerHeight")
         assert page.errors == []
+
+
+FULL = """(() => {
+  document.querySelectorAll("#chips span").forEach((each) => { each.textContent = "10,000" });
+  const all = [...document.querySelectorAll("main *, header *")];
+  const wide = all.filter((each) => each.getBoundingClientRect().right > %d);
+  const cut = [...document.querySelectorAll("#chips button")].filter((each) => each.scrollWidth > each.clientWidth);
+  return [...wide, ...cut].map((each) => each.outerHTML.slice(0, 80));
+})()"""
+"""What does not fit on a page so wide when there are very many books."""
+
+
+@pytest.mark.parametrize("width", [320, 390, 600, 768])
+async def test_everything_fits_on_a_phone_however_many_books_there_are(width, tmp_path):
+    async with shown(tmp_path) as (_, _mirror, _server, page):
+        await page.look_like(width, 844, phone=True)
+        assert await page.run(FULL % width) == []
+        # The window itself grows with what does not fit.
+        assert await page.run("innerWidth") == width
 
 
 async def test_text_from_outside_stays_text(tmp_path):
@@ -200,6 +224,33 @@ async def test_text_from_outside_stays_text(tmp_path):
         assert await page.text("#title") == title
         assert await page.run("document.querySelectorAll('#title *').length") == 0
         assert page.errors == []
+
+
+HOSTILE = "\x1b[31m\u202e\u2066[/x]<script>window.hit=1</script><img src=x onerror='window.hit=1'>\u200b"
+
+
+async def test_what_the_venue_says_stays_text_that_can_be_seen(tmp_path):
+    (closes,) = make_faults(["close_1013"], plan=NEVER)
+    closes.ending = Close(1013, HOSTILE[:60])
+    async with Simulator(seed=5, markets=1, rate=20, faults=[closes]) as venue:
+        async with Gamma(RestConfig(), venue.endpoints, rng=random.Random(1)) as gamma:
+            found = await gamma.market(venue.slugs[0])
+        market = evolve(found, slug=HOSTILE, tokens=tuple(Token(each.id, HOSTILE) for each in found.tokens))
+        mirror = Mirror([market], endpoints=venue.endpoints, incidents=tmp_path / "incidents")
+        async with mirror, browser.browsing(tmp_path / "profile") as page:
+            await mirror.wait_live(timeout=browser.PATIENCE)
+            server = await mirror.serve_status(title=HOSTILE)
+            await page.open(server.url)
+            await page.until("document.querySelectorAll('#rows .row').length === 2")
+            closes.plan = Plan(share=1.0)
+            await page.run(f"location.hash = 'book={mirror.tokens[0]}'")
+            await page.until("document.getElementById('moves').textContent.includes('<script>')")
+            texts = await page.run("document.body.innerText + document.documentElement.outerHTML + document.title")
+            assert "<script>window.hit" in await page.text("#title")
+            assert not [each for each in texts if not (each.isprintable() or each == "\n")]
+            assert not await page.run("window.hit")
+            assert await page.run("document.querySelectorAll('header script, main script, main img').length") == 0
+            assert page.errors == []
 
 
 async def test_a_mirror_that_is_gone_is_not_taken_for_a_calm_one(tmp_path):

@@ -7,15 +7,17 @@ import json
 import socket
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
 
 import httpx
 import pytest
 
 from polymirror import BackgroundMirror, ConfigError, Mirror, MirrorClosed, MirrorConfig
+from polymirror.serving import connections
 from polymirror.simulator import Simulator
 from polymirror.status import app, feed, verdict
+from polymirror.status.server import MAX_CONNECTIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +44,36 @@ async def messages(http, count, path="/events"):
             if len(found) == count:
                 return found
     return found
+
+
+IDLE = {
+    "nothing": b"",
+    "half a head": b"GET /health HTTP/1.1\r\nHos",
+    "half a body": b"POST /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nx",
+    "a request before": b"GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", IDLE.values(), ids=IDLE)
+async def test_those_who_ask_nothing_keep_nobody_from_asking(sent, monkeypatch):
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 3600.0)
+    async with Mirror() as mirror:
+        server = await mirror.serve_status()
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_CONNECTIONS)]
+        try:
+            for reader, writer in idle:
+                writer.write(sent)
+                if sent.endswith(b"\r\n\r\n"):
+                    await reader.readuntil(b"</svg>")
+            async with client(server) as http:
+                assert (await http.get("/health")).status_code == 200
+            # The one that said nothing for the longest had to go, and nobody else.
+            with suppress(ConnectionError):
+                await idle[0][0].read()
+            assert not any(reader.at_eof() for reader, _ in idle[1:])
+        finally:
+            for _, writer in idle:
+                writer.transport.abort()
 
 
 async def test_it_tells_health_readiness_status_metrics_and_books():

@@ -34,6 +34,9 @@ LATE_MS: Final = 60_000
 CLOCKS_APART_MS: Final = 120_000
 """How far the venue's clock and ours may differ when an order without a name is searched by its time."""
 
+UNSEEN: Final = "the venue shows neither the order nor a trade of it, which proves nothing"
+"""The detail of a look-up that was answered in full and found nothing. With what the wallet shows it may be proof."""
+
 ZERO: Final = Decimal(0)
 
 

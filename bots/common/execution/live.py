@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
-from bots.common.execution.fates import MATCHED, account, could_be, is_dead, told_shares
+from bots.common.execution.fates import MATCHED, UNSEEN, account, could_be, is_dead, told_shares
 from bots.common.execution.lane import MAX_PAUSE, Lane
 from bots.common.execution.userchannel import Gap, OrderTold
 from bots.common.orders.order import Outcome, Result
@@ -237,7 +237,7 @@ class LiveExecutor:
 
     async def _look(self, order: Order, order_id: str | None) -> Result:
         """Look once. Raises TradingError when it cannot be told."""
-        why = "the venue shows neither the order nor a trade of it, which proves nothing"
+        why = UNSEEN
         if order_id is not None:
             try:
                 state = await self._client.look_up(order_id)

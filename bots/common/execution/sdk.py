@@ -251,8 +251,10 @@ class SdkClient:
 
     async def holdings(self) -> Holdings:
         """Return the wallet's pUSD, and its positions as the venue's index has them, which lags some seconds."""
-        cash = await self._ask("balance", self._sender.get_balance_allowance(asset_type="COLLATERAL"))
-        held = await self._ask("positions", _items(self._sender.list_positions(page_size=POSITIONS)))
+        cash, held = await asyncio.gather(
+            self._ask("balance", self._sender.get_balance_allowance(asset_type="COLLATERAL")),
+            self._ask("positions", _items(self._sender.list_positions(page_size=POSITIONS))),
+        )
         positions: dict[str, Decimal] = {}
         for each in held:
             if each.current_size > 0:

@@ -19,9 +19,6 @@ from bots.common.money.amounts import EXACT
 from polymirror.core.fees import exact_fee
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bots.common.ledger.account import Position
     from polymirror.core.book import Levels
     from polymirror.core.fees import FeeSchedule
 
@@ -160,23 +157,3 @@ def _money(shares: int, book: Levels) -> int:
         left -= take
         at -= 1
     return (paid // ONE_E4 + CENT_E6 // 2) // CENT_E6 * CENT_E6
-
-
-def paired(positions: Iterable[Position]) -> Decimal:
-    """Return how many pairs of shares are held, in all markets: what is too little to be merged, as a rule."""
-    markets: dict[str, list[Decimal]] = {}
-    for held in positions:
-        markets.setdefault(held.market, []).append(held.shares)
-    return sum((min(there) for there in markets.values() if len(there) == PAIR), Decimal(0))
-
-
-def lone_cost(positions: Iterable[Position]) -> Decimal:
-    """Return what shares have cost, in pUSD, of which there are more than of their market's other token."""
-    markets: dict[str, list[tuple[Decimal, Decimal]]] = {}
-    for held in positions:
-        markets.setdefault(held.market, []).append((held.shares, held.cost))
-    total = Decimal(0)
-    for there in markets.values():
-        (most, cost), least = max(there), min(there)[0] if len(there) == PAIR else Decimal(0)
-        total = EXACT.add(total, EXACT.divide(EXACT.multiply(cost, EXACT.subtract(most, least)), most))
-    return total

@@ -50,12 +50,15 @@ class StatusSettings:
 
     def page_of(
         self, number: int, title: str, problems: Callable[[], Sequence[str]]
-    ) -> Callable[[Mirror], Awaitable[None]]:
-        """Return what serves the page of a mirror, the first being number 0. ``problems()``: what else is wrong."""
+    ) -> Callable[[Mirror], Awaitable[str]]:
+        """Return what serves the page of a mirror, the first being number 0, and returns its address; empty: it is not.
 
-        async def serve(mirror: Mirror) -> None:
+        ``problems()``: what else is wrong.
+        """
+
+        async def serve(mirror: Mirror) -> str:
             if not self.http:
-                return
+                return ""
             host, port = read_address("status.http", self.http)
             try:
                 server = await mirror.serve_status(
@@ -64,7 +67,8 @@ class StatusSettings:
                 )  # fmt: skip
             except (OSError, PolymirrorError) as error:
                 log.warning("the status of %s is not served: %s", title, describe(error))
-            else:
-                log.info("the status of %s is at %s", title, server.url)
+                return ""
+            log.info("the status of %s is at %s", title, server.url)
+            return server.url
 
         return serve

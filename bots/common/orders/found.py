@@ -1,16 +1,43 @@
-"""What a look at the venue's books found, as values. Pure: :mod:`bots.common.orders.reconcile` looks."""
+"""What looks at the venue's books found, and how late they may be. Pure: :mod:`bots.common.orders.reconcile` looks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
+
+from bots.common.ledger.rows import ZERO
+from bots.common.money.amounts import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from decimal import Decimal
 
+    from bots.common.ledger.account import Position
     from bots.common.orders.order import Order, Result
+
+MOST_LOOKS: Final = 64
+"""Looks that are remembered: no more fit into the time for which lists may be late."""
+
+
+@define
+class Lately:
+    """What our books made of a balance at the last looks, the newest last. Times in seconds, monotonic."""
+
+    _looks: deque[tuple[float, Decimal]] = field(factory=lambda: deque(maxlen=MOST_LOOKS), init=False)
+
+    def note(self, now: float, ours: Decimal, within: float) -> None:
+        """Take what our books say now, and forget what was over longer ago than ``within``."""
+        self._looks.append((now, ours))
+        # The newest that is older was so when that time began.
+        while len(self._looks) > 1 and self._looks[1][0] <= now - within:
+            self._looks.popleft()
+
+    def beyond(self, theirs: Decimal) -> Decimal:
+        """Return by how much a balance is outside of what ours were: no delay explains that; 0 if one may."""
+        ours = [each for _, each in self._looks]
+        return max(EXACT.subtract(theirs, max(ours)), ZERO) or min(EXACT.subtract(theirs, min(ours)), ZERO)
 
 
 @frozen(kw_only=True)
@@ -41,3 +68,12 @@ class Wealth:
     """The venue's balance less what our orders did to it: it grows by payouts and deposits alone."""
     clear: bool
     """Whether nothing else is under way that the gap could be of."""
+
+
+def lacking_pairs(booked: Iterable[Position], markets: Collection[str], positions: Mapping[str, Decimal]) -> Decimal:
+    """Return of how many pairs that are booked, in these markets, the wallet has no share of either token any more."""
+    lacks: defaultdict[str, list[Decimal]] = defaultdict(list)
+    for held in booked:
+        if held.market in markets:
+            lacks[held.market].append(EXACT.subtract(held.shares, positions.get(held.token, ZERO)))
+    return sum((max(min(each), ZERO) for each in lacks.values()), ZERO)

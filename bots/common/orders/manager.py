@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import asdict, evolve
 
 from bots.common.errors import BotError
+from bots.common.execution.fates import UNSEEN
 from bots.common.ledger.ledger import MAX_VERDICTS, ORDER, Grounds
 from bots.common.money.sizing import SizeLimits, SizeRefusal
 from bots.common.operate.logs import event
 from bots.common.orders.intents import leases_of
 from bots.common.orders.merging import Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result, Side, TimeInForce
-from bots.common.orders.settling import Settler
+from bots.common.orders.settling import TWICE, Settler
 from bots.common.risk.follow import leg_of
 from bots.common.risk.groups import Group as RiskGroup
 from polymirror.core.states import BookState
@@ -56,10 +57,21 @@ SELDOM: Final = 60.0
 """Seconds between two look-ups of an order that stays unknown; they grow up to that."""
 
 RECONCILE_EVERY: Final = 45.0
-"""Seconds between two times that the books are held against the venue's."""
+"""Seconds between two times that the books are held against the venue's: 240 calls an hour."""
 
-SOON: Final = 10.0
-"""The same while money counts as spent that nobody says was, or something differs."""
+SOON: Final = 5.0
+"""The same while the venue's books were not seen to be ours since ours changed, or money counts as spent that nobody
+says was. Of each list the venue allows 75 times as many calls or more (protocol.md 3)."""
+
+SOON_FOR: Final = 120.0
+"""Seconds after the last change for which it is so: what an honest venue's lists lag behind is over by then."""
+
+PAUSE: Final = 1.0
+"""Seconds between two rounds of looking at least, however slowly the venue answers."""
+
+EVIDENT: Final = 300.0
+"""Seconds after which the wallet and the lists show what an order without a fate did: they were seen to be behind by
+tens of seconds. So many since it was begun, by the wall clock, and :data:`SELDOM` in this process."""
 
 STUCK: Final = 600.0
 """Seconds after which a person is told of an order whose fate stays unknown."""
@@ -130,6 +142,8 @@ class OrderManager:
         self._looking: set[str] = set()
         self._unknown: dict[str, tuple[float, float, bool]] = {}
         self._reconciled = float("-inf")
+        # How many rows the books had when they changed last, whether the venue's differed then, and when, monotonic.
+        self._changed = (-1, False, float("-inf"))
         # The last verdict on an intent in each market, the newest last.
         self._verdicts: dict[str, str] = {}
 
@@ -159,8 +173,13 @@ class OrderManager:
         the tokens. Books that are LIVE and were proven too long ago are not refused yet: a proof is asked for first.
         """
         terms = intent.terms
-        if why := self.closed or self.apart.get(terms.market, ""):
-            return self._refuse(intent, "ending" if self.closed else "left alone", why)
+        for verdict, why in (
+            ("ending", self.closed),
+            ("left alone", self.apart.get(terms.market, "")),
+            ("venue silent", self._reconciler.silent),
+        ):
+            if why:
+                return self._refuse(intent, verdict, why)
         if self._group is None or self.is_taken(terms.market) or len(self._busy) >= MAX_TASKS:
             return self._refuse(intent, "busy")
         limits = self._limits_of(terms)
@@ -310,8 +329,9 @@ class OrderManager:
                 while True:
                     self._woken.clear()
                     await self._look_after(group)
+                    left = self._reconciled + SOON - self._network.monotonic()
                     try:
-                        async with asyncio.timeout(LOOK_AGAIN):
+                        async with asyncio.timeout(min(max(left, PAUSE), LOOK_AGAIN)):
                             await self._woken.wait()
                     except TimeoutError:
                         pass
@@ -333,10 +353,16 @@ class OrderManager:
         if self._settling is None or self._settling.done():
             # Apart, because a redemption may take minutes.
             self._settling = group.create_task(self._settle(), name="settle")
-        unsure = self.risk.doubted or self._reconciler.unsure
-        if now >= self._reconciled + (SOON if unsure else RECONCILE_EVERY):
+        if now >= self._reconciled + (SOON if self._is_new(now) else RECONCILE_EVERY):
             self._reconciled = now
             await self._reconciler.check()
+
+    def _is_new(self, now: float) -> bool:
+        """Whether what is booked is not seen yet at the venue, and for no longer than an honest one may need."""
+        rows, unsure = self.account.through, self.risk.doubted or self._reconciler.unsure
+        if self._changed[:2] != (rows, unsure):
+            self._changed = rows, unsure, now
+        return unsure and now < self._changed[2] + SOON_FOR
 
     async def _settle(self) -> None:
         await self.merger.look(self._is_decided)
@@ -357,7 +383,12 @@ class OrderManager:
             await self.ledger.finish(order.client_id, result)
             now = self._network.monotonic()
             since, _, told = self._unknown.get(order.client_id, (now, now, False))
-            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), SELDOM), now - since >= STUCK
+            old = self.now_ms() - begun.at_ms >= EVIDENT * 1000 and now - since >= SELDOM
+            if old and result.detail == UNSEEN and not await self.settler.end(begun):
+                self._woken.set()
+                return
+            seldom = TWICE if old and result.detail == UNSEEN else SELDOM
+            again, late = now + min(max(LOOK_AGAIN, (now - since) / 4), seldom), now - since >= STUCK
             self._unknown[order.client_id] = (since, again, told or late)
             if late and not told:
                 self._on_trouble(f"order {order.client_id} stays unknown ({result.detail}): its market is left alone")

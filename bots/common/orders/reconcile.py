@@ -23,11 +23,11 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
-from bots.common.orders.found import Reconciled, Wealth
+from bots.common.orders.found import Lately, Reconciled, Wealth, lacking_pairs
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -47,6 +47,10 @@ RECENT_MS: Final = 900_000
 STEADY: Final = 3
 STEADY_FOR: Final = 40.0
 """So many looks in a row, over so many seconds, must show the same difference before it is one: lists lag."""
+
+SILENT_FOR: Final = 240.0
+"""Seconds after which nothing is bought until the venue tells its books again. Its restarts take 90 s and up to two
+minutes more (protocol.md 3)."""
 
 STUCK_MS: Final = 600_000
 """A trade that the chain has not confirmed after so long is told."""
@@ -111,6 +115,11 @@ class Reconciler:
         self._since_ms = ledger.now_ms()
         self.looked_at = network.monotonic()
         """When the venue's books were read last, monotonic."""
+        self.silent = ""
+        """Why nothing is to be bought: the venue does not tell its books; empty while it does."""
+        # How many rows ours had when all of the venue's agreed with them last.
+        self._agreed = -1
+        self._lately = Lately()
         # One look at a time: a person may ask for one while the bot is at its own.
         self._one = asyncio.Lock()
         # Differences of shares by token, and of pUSD under the empty name.
@@ -131,8 +140,8 @@ class Reconciler:
 
     @property
     def unsure(self) -> bool:
-        """Whether something differs that may be gone at the next look."""
-        return bool(self._seen)
+        """Whether something differs that may be gone at the next look, or is booked and was not seen yet."""
+        return bool(self._seen) or self._agreed != self._account.through
 
     # ---- The start -----------------------------------------------------------------------------------
 
@@ -198,6 +207,13 @@ class Reconciler:
             await self._look()
         except (TradingError, StateInvalid, OSError) as error:
             log.warning("the books could not be held against the venue's: %s", error)
+        late = self._network.monotonic() - self.looked_at > SILENT_FOR
+        if late and not self.silent:
+            self.silent = f"the venue has not told its books for {SILENT_FOR / 60:g} minutes"
+            self._tell(f"{self.silent}: nothing is bought until it does")
+        elif self.silent and not late:
+            self.silent = ""
+            self._tell("the venue tells its books again: buying goes on")
 
     async def confirm(self) -> None:
         """Read the venue's trades, and book what they say of those that are not confirmed. Raises TradingError."""
@@ -251,6 +267,7 @@ class Reconciler:
         await self._judge(held)
         if not (self._account.open or self._account.claims or self.decided or self.merging):
             await self._compare_cash(held)
+            self._agreed = through
 
     async def _trades(self) -> Sequence[Trade]:
         # An order without a fate is looked up by itself: it may stay so for ever, and the list would grow with it.
@@ -388,7 +405,8 @@ class Reconciler:
         if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
             return
         gap = self._gap(held)
-        if abs(gap) < MONEY_STEP:
+        self._lately.note(self.looked_at, EXACT.subtract(held.cash, gap), STEADY_FOR)
+        if abs(EXACT.subtract(gap, self.merged(held.positions))) < MONEY_STEP:
             self._clear(await self._strange(held))
         if EXACT.add(gap, self.owed) > -MONEY_STEP:
             self._seen.pop(MISSING, None)
@@ -417,6 +435,10 @@ class Reconciler:
             found &= {token for (token,) in await self._ledger.query("SELECT DISTINCT token FROM orders")}
         return found
 
+    def merged(self, positions: Mapping[str, Decimal]) -> Decimal:
+        """Return how many pairs the wallet lacks where a merge has left: they are pUSD already, and not booked yet."""
+        return lacking_pairs(self._account.positions.values(), self.merging, positions)
+
     @property
     def owed(self) -> Decimal:
         """What may be missing now: what open orders cost at most, and what sales bring that are not confirmed."""
@@ -431,20 +453,24 @@ class Reconciler:
         if abs(gap) < MONEY_STEP:
             self._seen.pop("", None)
             return
-        if not self._is_new("", gap) or any(token for token in self._seen.keys() - {MISSING}):
-            return  # shares that differ may explain it
+        # Each order changes the value, and the venue may be late with the last ones; and shares that differ may explain
+        # it.
+        way, gap = Decimal(1).copy_sign(gap), self._lately.beyond(held.cash)
+        sure = abs(gap) >= MONEY_STEP and not self._seen.keys() - {"", MISSING}
+        if not self._is_new("", way, sure=sure):
+            return
         self._seen.pop("")
         self._ledger.note_difference("pUSD", "", "", EXACT.add(totals.moved, totals.cash), held.cash, "unexplained")
         await self._ledger.move_cash(gap, "unexplained", "no order, fee or payout explains it")
         self._tell(f"the wallet has {held.cash} pUSD, {gap} more than our books explain: paid in or out by hand?")
 
-    def _is_new(self, name: str, value: Decimal) -> bool:
-        """Note a difference; say whether it is now steady, and was not told before."""
+    def _is_new(self, name: str, value: Decimal, *, sure: bool = True) -> bool:
+        """Note a difference; say whether it is steady now, and was not told before. ``sure``: it may be told."""
         seen, now = self._seen.get(name), self._network.monotonic()
         if seen is None or seen.value != value:
             self._seen[name] = _Seen(value, now)
             return False
-        steady = seen.times + 1 >= STEADY and now - seen.since >= STEADY_FOR
+        steady = sure and seen.times + 1 >= STEADY and now - seen.since >= STEADY_FOR
         self._seen[name] = _Seen(value, seen.since, seen.times + 1, seen.told or steady)
         return steady and not seen.told
 

@@ -59,6 +59,10 @@ TELL_AGAIN: Final = 86_400.0
 TWICE: Final = 30.0
 """Seconds between two readings of the wallet that must agree before an order is ended by them."""
 
+_NOTHING: Final = Result(
+    outcome=Outcome.NO_MATCH, detail="the wallet holds nothing of it, and no money of it is missing"
+)
+
 
 @define
 class _Case:
@@ -113,7 +117,7 @@ class Settler:
         self._on_settled = on_settled
         self._on_trouble = on_trouble
         self._cases: dict[str, _Case] = {}
-        # What the wallet said of unknown orders of decided markets, and when, monotonic.
+        # What the wallet said of unknown orders, and when, monotonic.
         self._readings: dict[str, tuple[Result, float]] = {}
 
     def decide(self, market: str, payouts: Mapping[str, Decimal], doubt: str = "", *, confirmed: bool = True) -> None:
@@ -296,10 +300,28 @@ class Settler:
 
     # ---- Orders that stayed unknown ------------------------------------------------------------------
 
+    async def end(self, begun: Begun) -> str:
+        """End an order that is minutes old, of a market that still trades, if the wallet shows that it never traded.
+
+        Return why not, or nothing. Raises TradingError. Twice the wallet must hold the shares that were booked and have
+        the cash that it must, while no trade is listed that could be the order's.
+        """
+        wealth = await self._reconciler.wealth(apart_from=begun.order.client_id)
+        merged = self._reconciler.merged(wealth.positions)
+        still = wealth.gap is not None and abs(EXACT.subtract(wealth.gap, merged)) < MONEY_STEP
+        alone = len(self._account.undecided(begun.order.token)) <= 1
+        clear = still and alone and abs(self._change(begun, wealth)) < DUST
+        return await self._conclude(begun, _NOTHING if clear else None, "by what the wallet shows")
+
     async def _end(self, begun: Begun, case: _Case) -> str:
         """End an order by what the wallet holds and is missing, if two readings agree; return why not, or nothing."""
+        wealth = await self._reconciler.wealth(apart_from=begun.order.client_id)
+        why = await self._conclude(begun, self._explain(begun, wealth, case), "by settlement")
+        case.tries = min(case.tries, 3) if why else case.tries
+        return why
+
+    async def _conclude(self, begun: Begun, found: Result | None, how: str) -> str:
         order = begun.order
-        found = self._explain(begun, await self._reconciler.wealth(apart_from=order.client_id), case)
         if found is not None and not found.traded and await self._reconciler.hints_at(order):
             found = None  # the chain may be behind
         if order.client_id not in self._account.open:
@@ -308,20 +330,23 @@ class Settler:
         before, at = self._readings.get(order.client_id, (None, now))
         if found is None or found != before:
             self._readings[order.client_id] = (found or Result(outcome=Outcome.UNKNOWN), now)
-            case.tries = min(case.tries, 3)
             return f"the fate of order {order.client_id} is not clear"
         if now < at + TWICE:
             return f"the fate of order {order.client_id} is looked at again"
         del self._readings[order.client_id]
-        self._on_trouble(f"order {order.client_id} was ended by settlement: {found.detail}")
+        self._on_trouble(f"order {order.client_id} was ended {how}: {found.detail}")
         await self._book(order, found, True)  # noqa: FBT003 - final: nobody will tell more
         return ""
 
+    def _change(self, begun: Begun, wealth: Wealth) -> Decimal:
+        """Return how many shares of the order's token the wallet holds that were not booked."""
+        token = begun.order.token
+        position = self._account.positions.get(token)
+        return EXACT.subtract(wealth.positions.get(token, ZERO), ZERO if position is None else position.shares)
+
     def _explain(self, begun: Begun, wealth: Wealth, case: _Case) -> Result | None:
         """Say what an order must have done that the wallet is as it is; ``None``: that is not clear."""
-        order, gap = begun.order, wealth.gap
-        position = self._account.positions.get(order.token)
-        change = EXACT.subtract(wealth.positions.get(order.token, ZERO), ZERO if position is None else position.shares)
+        order, gap, change = begun.order, wealth.gap, self._change(begun, wealth)
         if len(self._account.undecided(order.token)) > 1:
             return None
         if abs(change) < DUST:
@@ -331,9 +356,7 @@ class Settler:
                 early = self._network.monotonic() < case.since + TELL_AFTER
                 if early or _could_leave(begun, gap, case.payouts.get(order.token, ZERO)):
                     return None
-            return Result(
-                outcome=Outcome.NO_MATCH, detail="the wallet holds nothing of it, and no money of it is missing"
-            )
+            return _NOTHING
         buying = order.side is Side.BUY
         shares = change if buying else -change
         if shares < 0 or shares > (EXACT.divide(order.money, order.tick) if buying else order.shares):

@@ -8,10 +8,12 @@ and one of receipt never before that of the exchange. Needs the extra ``export``
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from polymirror.errors import MissingExtra
+from polymirror.files import new_file
 from polymirror.journal.export.rows import Delta, Row, TradeRow, Whole
 
 if TYPE_CHECKING:
@@ -64,19 +66,21 @@ def write_hftbacktest(rows: Iterable[Row], folder: Path) -> dict[str, int]:
     """Write ``TOKEN.npz`` for each token to ``folder``; return how many events each has.
 
     All events of a token are held meanwhile: 64 bytes each, and more while they are gathered. Raises MissingExtra and
-    OSError.
+    OSError, also for a file that is there already.
     """
     numpy = _numpy()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     tokens: dict[str, _Token] = {}
     for row in rows:
         events = list(_events(row))
         if events:
             tokens.setdefault(row.token, _Token()).add(row, events)
-    for name, token in tokens.items():
-        numpy.savez_compressed(
-            folder / f"{name}.npz", data=numpy.array(token.events, dtype=numpy.dtype(list(FIELDS), align=True))
-        )
+    with ExitStack() as stack:
+        # All or none.
+        files = {name: stack.enter_context(new_file(folder / f"{name}.npz")) for name in tokens}
+        for name, token in tokens.items():
+            data = numpy.array(token.events, dtype=numpy.dtype(list(FIELDS), align=True))
+            numpy.savez_compressed(files[name], data=data)
     return {name: len(token.events) for name, token in tokens.items()}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from polymirror.core.units import price_to_decimal, size_to_decimal
 from polymirror.errors import MissingExtra
+from polymirror.files import new_file
 from polymirror.journal.export.rows import Delta, Proven, Row, TradeRow, Whole
 
 if TYPE_CHECKING:
@@ -55,19 +56,21 @@ def _schemas(pa: Any) -> dict[str, Any]:
 
 
 def write_parquet(rows: Iterable[Row], folder: Path) -> dict[str, int]:
-    """Write the four tables to ``folder``; return how many rows each has. Raises MissingExtra and OSError."""
+    """Write the four tables to ``folder``; return how many rows each has.
+
+    Raises MissingExtra, and OSError, also for a table that is there already.
+    """
     pa, parquet = _arrow()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     schemas = _schemas(pa)
     held: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     counts = dict.fromkeys(TABLES, 0)
     books = 0
     with ExitStack() as stack:
+        files = {name: stack.enter_context(new_file(folder / f"{name}.parquet")) for name in TABLES}
         writers = {
-            name: stack.enter_context(
-                parquet.ParquetWriter(folder / f"{name}.parquet", schemas[name], compression="zstd")
-            )
-            for name in TABLES
+            name: stack.enter_context(parquet.ParquetWriter(file, schemas[name], compression="zstd"))
+            for name, file in files.items()
         }
 
         def write(name: str) -> None:

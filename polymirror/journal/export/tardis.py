@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.core.units import price_to_wire, size_to_wire
 from polymirror.errors import DecodeError
+from polymirror.files import new_file
 from polymirror.journal.export.rows import Delta, Row, Whole
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ EXCHANGE: Final = "polymarket"
 
 
 def write_tardis(rows: Iterable[Row], path: Path) -> int:
-    """Write a CSV file, packed with gzip; return its rows. Trades and proofs are left out. Raises OSError.
+    """Write a CSV file, packed with gzip; return its rows. Trades and proofs are left out.
 
-    The market of a token is not in the format, nor is a whole book without any level.
+    The market of a token is not in the format, nor is a whole book without any level. Raises OSError, also for a file
+    that is there already.
     """
     count = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wt", encoding="ascii", newline="") as file:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with new_file(path) as packed, gzip.open(packed, "wt", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:

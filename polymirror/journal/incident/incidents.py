@@ -44,7 +44,7 @@ CALM_SECONDS: Final = 2.0
 MINUTE: Final = 60.0
 
 MAX_NOTES: Final = 200
-"""Incidents that are told of, the newest."""
+"""Incidents that are told of, the newest: so many with a bundle, and so many without."""
 
 MAX_MOVES: Final = 1_000
 """Changes of state in one bundle."""
@@ -90,7 +90,8 @@ class Incidents:
         self._open: dict[str, Open] = {}
         # When something of what is open is to be looked at again.
         self._look_at = float("inf")
-        self._notes: deque[IncidentNote] = deque(maxlen=MAX_NOTES)
+        # By whether there is a bundle: a storm in which there is none for most must not push out those that have one.
+        self._notes: dict[bool, deque[IncidentNote]] = {has: deque(maxlen=MAX_NOTES) for has in (True, False)}
         # When the newest bundles began: of each market, and of all.
         self._began: dict[str, float] = {}
         self._minute: deque[float] = deque(maxlen=config.incidents.per_minute)
@@ -120,7 +121,8 @@ class Incidents:
 
     def notes(self, token: str | None = None) -> tuple[IncidentNote, ...]:
         """Return the newest incidents, newest first: of all markets, or of the one with this token."""
-        return tuple(each for each in reversed(self._notes) if token is None or token in each.tokens)
+        notes = sorted((each for kept in self._notes.values() for each in reversed(kept)), key=lambda each: -each.at)
+        return tuple(each for each in notes if token is None or token in each.tokens)
 
     def tell(self, warn: Callable[[str, str], None]) -> None:
         """Tell what became of bundles since the last call."""
@@ -189,7 +191,7 @@ class Incidents:
             event.at, wall, ring.market, ring.tokens, event.token, self._name_of(event.token), event.reason,
             event.detail, path,
         )  # fmt: skip
-        self._notes.append(note)
+        self._notes[allowed].append(note)
         if not allowed:
             self.skipped += 1
             self._untold += 1

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from polymirror.files import create_private
 from polymirror.harmless import harmless
-from polymirror.journal.disk import check_room
+from polymirror.journal.disk import check_room, sizes_of
 from polymirror.journal.format import write_lines
 from polymirror.journal.incident.bundle import lines_of
 
@@ -138,7 +138,7 @@ class Store:
 
     def _make_room(self, newest: Path) -> int:
         """Delete the oldest bundles while there are too many; return how many were."""
-        sizes = {path: path.stat().st_size for path in bundles(self._folder)}
+        sizes = sizes_of(bundles(self._folder))
         total, gone = sum(sizes.values()), 0
         for path, size in sizes.items():
             if (total <= self._config.keep_bytes and len(sizes) - gone <= self._config.keep_files) or path == newest:
