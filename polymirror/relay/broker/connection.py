@@ -155,6 +155,9 @@ class Connection:
         self._check()
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
+                while self._client.pending_data_size:  # noqa: ASYNC110 - it has no event
+                    # The library's own flush overtakes what has not been sent yet.
+                    await asyncio.sleep(0.001)
                 await self._client.flush(CHECK_TIMEOUT + 1)
         except TimeoutError:
             self.lose(f"not a word from the server for {CHECK_TIMEOUT:g} s")

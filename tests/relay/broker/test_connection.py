@@ -45,6 +45,18 @@ async def test_what_is_said_on_a_subject_is_heard_in_order(tmp_path) -> None:
     assert heard == [(b"%d" % number, "reply.here") for number in range(100)]
 
 
+async def test_what_is_confirmed_was_heard_before(tmp_path) -> None:
+    """The library's own ``flush`` overtakes a subscription, so that a refusal of it would come afterwards."""
+    async with (
+        Listening(HELLO, b"PONG\r\n") as server,
+        connected(server.url("nats"), NatsConfig(), "a test", print) as connection,
+    ):
+        await connection.subscribe("a", nothing)
+        await connection.confirm()
+        assert b"SUB a" in server.heard
+        assert server.heard.index(b"SUB a") < server.heard.rindex(b"PING")
+
+
 async def test_a_server_that_takes_nothing_more_is_left_and_its_socket_dropped() -> None:
     """The library alone would wait a quarter of an hour, with the socket open."""
     lost: list[str] = []
