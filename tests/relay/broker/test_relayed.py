@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from polymirror import BookState, NotLive
+from polymirror.relay.broker import broadcast, dial
+from polymirror.relay.broker.broadcast import Broadcast
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.simulator import Simulator
@@ -169,6 +171,35 @@ async def test_a_consumer_that_comes_anew_primes_by_asking_and_disturbs_nobody(t
         counts = stays._links[0].counts
         assert not {"gaps", "digests that differ", "malformed"} & set(counts)
         assert relay.counts["whole books"] >= 4 * len(mirror.tokens)
+
+
+async def test_a_consumer_says_again_and_again_what_it_wants_and_gets_no_whole_book_for_it(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(dial, "KEEP_EVERY", 0.05)
+    kept: list[list[str]] = []
+    wanted: list[list[str]] = []
+
+    class Noting(Broadcast):
+        def asked(self, ask, most):
+            kept.extend([ask.keep] * bool(ask.keep))
+            wanted.extend([ask.want] * bool(ask.want))
+            return super().asked(ask, most)
+
+    monkeypatch.setattr(broadcast, "Broadcast", Noting)
+    async with (
+        nats(tmp_path) as broker,
+        Simulator(seed=4, rate=50) as venue,
+        mirror_of(venue) as mirror,
+        relaying(mirror, broker.url) as relay,
+        RemoteMirror(relay.url, tokens=mirror.tokens) as remote,
+    ):
+        await remote.wait_live(timeout=PATIENCE)
+        before = len(wanted)
+        await remote.until(lambda: len(kept) >= 3, PATIENCE)
+        assert all(set(tokens) == set(mirror.tokens) for tokens in kept)
+        assert relay.counts["whole books"] <= len(mirror.tokens) * max(before, len(wanted))
+        assert "expired" not in relay.counts
 
 
 async def test_nothing_is_left_of_relay_and_consumer(tmp_path) -> None:
