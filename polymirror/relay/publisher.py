@@ -55,14 +55,18 @@ class Consumer:
         self.places: dict[str, int] = {}
         # Tokens of which it is to be sent the newest state, in the order in which they changed.
         self.due: dict[str, None] = {}
-        # What is said once: markets, tokens that are gone, answers to pings.
+        # Answers to pings.
         self.said: list[bytes] = []
+        # Whether the markets are to be listed: once, however often they changed meanwhile.
+        self.list_due: bool = False
+        # Tokens of which it is to be told that they are not carried.
+        self.gone: dict[str, None] = {}
         self.lists: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether there is anything to be sent."""
-        return bool(self.due or self.said)
+        return bool(self.due or self.said or self.gone or self.list_due)
 
 
 class Publisher:
@@ -116,21 +120,26 @@ class Publisher:
         for token in ask.want:
             self._want(consumer, token)
         if ask.list:
-            consumer.lists = True
-            self._list(consumer)
+            consumer.lists = consumer.list_due = True
         if ask.ping is not None:
             consumer.said.append(encode(Pong(id=ask.ping), consumer.format))
 
     def _want(self, consumer: Consumer, token: str) -> None:
         if len(consumer.places) >= MAX_TOKENS and token not in consumer.places:
-            consumer.said.append(encode(Gone(token=token), consumer.format))
+            self.refuse(consumer, token)
             return
+        consumer.gone.pop(token, None)
         if token not in self._lines:
             self._lines[token] = Line(token)
         self._wanted.setdefault(token, {})[consumer] = None
         consumer.places[token] = 0
         consumer.due[token] = None
         self._look(token, self._mirror.now())
+
+    def refuse(self, consumer: Consumer, token: str) -> None:
+        """Tell a consumer that a token is not carried, and nothing more of it until it is wanted again."""
+        self._drop(consumer, token)
+        consumer.gone[token] = None
 
     def _drop(self, consumer: Consumer, token: str) -> None:
         consumer.places.pop(token, None)
@@ -176,13 +185,12 @@ class Publisher:
         """The markets are others: tell those who want to know."""
         self._listed = None
         for consumer in self._consumers:
-            if consumer.lists:
-                self._list(consumer)
+            consumer.list_due = consumer.lists
 
-    def _list(self, consumer: Consumer) -> None:
+    def _list(self, format_: Format) -> bytes:
         if self._listed is None:
             self._listed = list(_listing(self._mirror.markets))
-        consumer.said.append(encode(Markets(markets=self._listed), consumer.format))
+        return encode(Markets(markets=self._listed), format_)
 
     def _look(self, token: str, now: float, *, everyone: bool = False) -> None:
         """Look at a book; tell those who want it, ``everyone`` even if nothing is new."""
@@ -197,8 +205,7 @@ class Publisher:
             return
         except UnknownToken:
             for consumer in tuple(self._wanted[token]):
-                consumer.said.append(encode(Gone(token=token), consumer.format))
-                self._drop(consumer, token)
+                self.refuse(consumer, token)
             return
         if line.seq != seq:
             self._say(token, now)
@@ -218,7 +225,19 @@ class Publisher:
 
     def frame(self, consumer: Consumer) -> bytes:
         """Return the next frame for a consumer: call it when one can be sent, while ``consumer.waits``."""
-        items = list(self._items(consumer))
+        return self._frame(consumer, list(self._items(consumer)))
+
+    def frame_about(self, consumer: Consumer, token: str) -> bytes:
+        """Return a frame with what waits about one token alone: for consumers behind a broker, who hear of it apart."""
+        items = []
+        if token in consumer.gone:
+            del consumer.gone[token]
+            items.append(encode(Gone(token=token), consumer.format))
+        elif token in consumer.due:
+            items += self._newest(consumer, token)
+        return self._frame(consumer, items)
+
+    def _frame(self, consumer: Consumer, items: list[bytes]) -> bytes:
         return frame_of(self.relay, self._clock(), items, consumer.format)
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
@@ -227,15 +246,30 @@ class Publisher:
             item = consumer.said.pop(0)
             size += len(item)
             yield item
+        if consumer.list_due and size < FULL:
+            consumer.list_due = False
+            item = self._list(consumer.format)
+            size += len(item)
+            yield item
+        while consumer.gone and size < FULL:
+            token = next(iter(consumer.gone))
+            del consumer.gone[token]
+            item = encode(Gone(token=token), consumer.format)
+            size += len(item)
+            yield item
         while consumer.due and size < FULL:
-            token = next(iter(consumer.due))
-            del consumer.due[token]
-            line = self._lines[token]
-            if line.seq:
-                item = line.since(consumer.places[token], consumer.format)
-                consumer.places[token] = line.seq
+            for item in self._newest(consumer, next(iter(consumer.due))):
                 size += len(item)
                 yield item
+
+    def _newest(self, consumer: Consumer, token: str) -> Iterator[bytes]:
+        """Return the newest state of a book that is due; nothing if there is none yet."""
+        del consumer.due[token]
+        line = self._lines[token]
+        if line.seq:
+            item = line.since(consumer.places[token], consumer.format)
+            consumer.places[token] = line.seq
+            yield item
 
 
 def _listing(markets: Iterable[Market]) -> Iterator[Listed]:
