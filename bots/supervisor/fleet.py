@@ -64,7 +64,7 @@ class Engine(Protocol):
     """What trades one market."""
 
     async def run(self) -> None:
-        """Trade until cancelled. May raise: then another engine is made for the market."""
+        """Trade until cancelled. May raise: then another engine is made for the market. One that returns is done."""
         ...
 
     def heard(self, order: Order, result: Result) -> None:
@@ -174,7 +174,7 @@ class Fleet(app.App[P, W]):
 
         def engines() -> Vital:
             domains = self.domains
-            well = sum(each.standing is Standing.RUNNING for each in domains)
+            well = sum(each.standing in (Standing.RUNNING, Standing.DONE) for each in domains)
             return Vital("engines", well >= ALIVE * len(domains), f"{well} of {len(domains)} markets run")
 
         return (engines,)

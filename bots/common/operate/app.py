@@ -233,7 +233,7 @@ class App(ABC, Generic[G, W]):
                 raise
             await asyncio.gather(*self._telling, return_exceptions=True)
             held, unknown = len(self.account.positions), len(self.account.open)
-            why = self._ending or "everything is settled"
+            why = self._ending or "its run is over"
             self.tell(f"the bot ends: {why}; {held} positions are kept, {unknown} orders are unknown", "stop")
             await self.notices.drain(LAST_WORDS)
             return self.summary()
