@@ -34,7 +34,7 @@ README = REPOSITORY / "README.md"
 PAGES = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 EXECUTED = {"python", "console"}
-BOTS = ["bots"], ["bots.oracle_lag"], ["bots.pair_cost"], ["bots.research"]
+BOTS = ["bots"], ["bots.cheap"], ["bots.oracle_lag"], ["bots.pair_cost"], ["bots.research"]
 SHOWN = {"text", "toml", "json", "bash", "ini", "yaml", "dockerfile"}  # the last three: test_docs_operations
 DIRECTIVES = {
     "{toctree}",
