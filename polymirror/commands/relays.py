@@ -120,7 +120,7 @@ async def _relay(
             result |= {
                 "url": relay.url, "markets": [market.slug for market in mirror.markets], "missing": mirror.missing,
                 "states": dict(mirror.status().totals.states), "consumers": relay.consumers,
-                "broker": None if told is None else {"url": told.url, "connected": told.connected, "books": told.tokens},
+                "broker": told and {"url": told.url, "connected": told.connected, "books": told.tokens},
             }  # fmt: skip
 
 
