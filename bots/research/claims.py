@@ -173,7 +173,8 @@ def _cents(found: Mapping[str, Any]) -> str:
     mean = found["mean"]
     if mean is None:
         return "made nothing"
-    said = f"{'lost' if mean < 0 else 'made'} {abs(mean) * 100:.0f} cents"
+    cents = f"{abs(mean) * 100:.0f}"
+    said = f"{'lost' if mean < 0 else 'made'} {cents} {'cent' if cents == '1' else 'cents'}"
     if found["low"] is None:
         return said
     ends = [f"{'a loss' if each < 0 else 'a gain'} of {abs(each) * 100:.0f}" for each in (found["low"], found["high"])]

@@ -9,10 +9,10 @@ import pytest
 from bots.research.claims import first_sentences
 
 
-def study(verdict: str, old: tuple[float, ...] = (), new: tuple[float, ...] = ()) -> dict[str, Any]:
+def study(verdict: str, old: tuple[float | None, ...] = (), new: tuple[float | None, ...] = ()) -> dict[str, Any]:
     """As much of a study as the sentences need."""
 
-    def made(found: tuple[float, ...]) -> dict[str, Any]:
+    def made(found: tuple[float | None, ...]) -> dict[str, Any]:
         mean, low, high = found or (None, None, None)
         return {
             "trades": 40 if found else 0,
@@ -55,6 +55,7 @@ def test_they_say_what_was_made_and_lost_in_cents() -> None:
     [
         ([], "No data has the oracle's price and the prices of shares together, so no profit can be reckoned."),
         ([study("not decidable", (0.2, 0.1, 0.3))], "at the next recorded price nothing was bought."),
+        ([study("refuted", (0.2, 0.1, 0.3), (0.01, None, None))], "at the next recorded price a share made 1 cent."),
     ],
 )
 def test_they_are_whole_when_little_was_found(studies: list[dict[str, Any]], second: str) -> None:
