@@ -43,24 +43,28 @@ def first_sentences(result: Mapping[str, Any]) -> list[str]:
     verdicts = [each["verdict"] for each in studies]
     return [
         (
-            f"Oracle lag: of {_sets(len(verdicts))}, each of one set of rules, {verdicts.count('supported')} "
-            f"support the strategy, {verdicts.count('refuted')} refute it "
-            f"and {verdicts.count(UNDECIDED)} cannot decide."
+            f"Buying the side on which the oracle's price stands (oracle lag) was tried on {_sets(len(verdicts))}: "
+            f"{_say(verdicts.count('supported'))} that it earns money, {_say(verdicts.count(REFUTED))} that it does "
+            f"not, or not as it seemed, and {verdicts.count(UNDECIDED)} cannot tell."
         ),
         _stale(studies),
         _pairs(result.get("pairs", [])),
     ]
 
 
+def _say(count: int) -> str:
+    return {0: "none says", 1: "1 says"}.get(count, f"{count} say")
+
+
 def _stale(studies: Iterable[Mapping[str, Any]]) -> str:
     best = max(studies, key=lambda each: each["at_the_old_price"]["trades"], default=None)
     if best is None or not best["at_the_old_price"]["trades"]:
-        return "No data had oracle and prices of tokens together, so no profit could be reckoned."
+        return "No data has the oracle's price and the prices of shares together, so no profit can be reckoned."
     old, new = best["at_the_old_price"]["per_share"], best["summary"]["per_share"]
-    at_next = "nothing was to be had" if not new["count"] else f"it made {_signed(new)}"
+    at_next = "nothing was bought" if not new["count"] else f"a share {_cents(new)}"
     return (
-        f"In the largest of them ({best['source']}) a share seems to make {_signed(old)} pUSD when bought at the price "
-        f"last seen; at the price recorded next {at_next}."
+        f"In the set where most was bought ({best['source']}) a share {_cents(old)} at the price that the bot saw, but "
+        f"that price is old when an order arrives: at the next recorded price {at_next}."
     )
 
 
@@ -69,11 +73,10 @@ def _pairs(found: Iterable[Mapping[str, Any]]) -> str:
     if best is None:
         return "Pair cost: no data says which sides were to be had one after the other."
     return (
-        f"Pair cost: the two sides bought one after the other at {best['price']} made {_signed(best['per_round'])} "
-        "pUSD "
-        f"a round over {best['rounds']:,} rounds before fees, because only {best['completed']['mean']:.0%} of the "
-        "begun "
-        "pairs were completed."
+        "Buying one side and then the other, since both together pay 1 pUSD (pair cost), was tried in "
+        f"{best['rounds']:,} rounds at {best['price']} a side, and a round {_cents(best['per_round'])} before fees: "
+        f"the second side came in {best['completed']['mean']:.0%} of those begun, and {float(best['needed']):.0%} are "
+        "needed to lose nothing."
     )
 
 
@@ -165,11 +168,17 @@ def _claim(claim: str, verdict: str, sentence: str) -> dict[str, str]:
     return {"claim": claim, "verdict": verdict, "sentence": sentence}
 
 
-def _signed(found: Mapping[str, Any]) -> str:
-    if found["mean"] is None:
-        return "nothing"
-    bounds = "" if found["low"] is None else f" ({found['low']:+.2f} to {found['high']:+.2f})"
-    return f"{found['mean']:+.2f}{bounds}"
+def _cents(found: Mapping[str, Any]) -> str:
+    """Say what was made in words; without digits that the data does not bear."""
+    mean = found["mean"]
+    if mean is None:
+        return "made nothing"
+    cents = f"{abs(mean) * 100:.0f}"
+    said = f"{'lost' if mean < 0 else 'made'} {cents} {'cent' if cents == '1' else 'cents'}"
+    if found["low"] is None:
+        return said
+    ends = [f"{'a loss' if each < 0 else 'a gain'} of {abs(each) * 100:.0f}" for each in (found["low"], found["high"])]
+    return f"{said} (most likely between {ends[0]} and {ends[1]})"
 
 
 def _rate(found: Mapping[str, Any]) -> str:

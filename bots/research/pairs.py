@@ -73,7 +73,7 @@ def sequential(rounds: Sequence[PairRound], price: Decimal, eras: Eras) -> dict[
         "neither": counts["neither"],
         "price": str(price),
         "completed": wilson(counts["both"], counts["both"] + counts["one"]).to_dict(),
-        "needed": str((price / ONE).quantize(Decimal("0.001"))),
+        "needed": str(needed(price).quantize(Decimal("0.001"))),
         "per_round": mean_interval([float(each) for each in before], blocks).to_dict(),
         "per_round_after_fees": mean_interval([float(each) for each in after], blocks).to_dict(),
         "total": str(sum(before, Decimal(0))),
@@ -81,6 +81,14 @@ def sequential(rounds: Sequence[PairRound], price: Decimal, eras: Eras) -> dict[
         "touched_after_the_end": len(late),
         "wait_s": _waits(rounds),
     }
+
+
+def needed(price: Decimal) -> Decimal:
+    """Return the share of begun pairs that must be completed to lose nothing before fees.
+
+    One that is completed makes 1 minus twice the price, and one that is not loses the price.
+    """
+    return price / (ONE - price)
 
 
 def told(rounds: Sequence[PairRound]) -> dict[str, Any]:

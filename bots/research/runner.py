@@ -22,7 +22,8 @@ from attrs import evolve, frozen
 
 from bots.research import calibration, lag, pairs
 from bots.research.claims import claims_of, first_sentences
-from bots.research.falsify.suite import BASE, STALE, chunks, conclude, every, join, judge_all, play_chunk, plays_of
+from bots.research.falsify.plays import BASE, STALE, chunks, join, play_chunk, plays_of
+from bots.research.falsify.suite import conclude, every, judge_all
 from bots.research.loaders.layouts import LAYOUTS
 from bots.research.stats import blocks_of, mean_interval, wilson
 from bots.research.summary import describe
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bots.research.config import Config, Data
-    from bots.research.falsify.suite import Results
+    from bots.research.falsify.plays import Results
     from bots.research.series import Play
     from bots.research.windows import Window
 
-AT_ONCE: Final = 6
-"""Into so many parts the variants of a piece are split, so that few windows keep all processes busy, too."""
+AT_ONCE: Final = 12
+"""Into so many tasks the work is split at least, by variants if the pieces are fewer: few windows keep all processes
+busy, too, and of many windows each piece is sent to a process once."""
 
 CODE: Final = Path(__file__).parents[1]
 
@@ -137,8 +139,10 @@ class Run:
     def _played(
         self, name: str, windows: Sequence[Window], plays: Mapping[str, Play], pool: Executor | None
     ) -> Results:
-        parts = [dict(list(plays.items())[first::AT_ONCE]) for first in range(AT_ONCE)]
-        work = [(piece, part) for piece in chunks(windows) for part in parts]
+        pieces = list(chunks(windows))
+        cuts = min(-(-AT_ONCE // max(len(pieces), 1)), len(plays))
+        parts = [dict(list(plays.items())[first::cuts]) for first in range(cuts)]
+        work = [(piece, part) for piece in pieces for part in parts]
         done = []
         for number, each in enumerate(_played(work, pool), start=1):
             done.append(each)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from copy import deepcopy
+from copy import copy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -77,19 +77,25 @@ class Meter:
     # Up to which time of its own, and of its receipt, everything was told.
     _told: tuple[int, int] = field(init=False, default=(0, 0))
 
+    def copy(self) -> Meter:
+        """Return one that was told the same and hears for itself."""
+        found = copy(self)
+        found.volatility = copy(self.volatility)
+        return found
+
     def hear(self, ticks: Ticks, window: Window) -> Iterator[int]:
         """Yield the index of each tick received inside the window, once the estimator has heard it and all before."""
-        first = bisect_left(ticks.received_ms, window.start_ms)
-        last = bisect_left(ticks.received_ms, window.end_ms)
+        times, received = ticks.at_ms, ticks.received_ms
+        first, last = bisect_left(received, window.start_ms), bisect_left(received, window.end_ms)
         at_ms, received_ms = self._told
-        for index in range(min(first, bisect_left(ticks.received_ms, received_ms)), last):
-            if ticks.at_ms[index] > at_ms:
-                at_ms = ticks.at_ms[index]
+        for index in range(min(first, bisect_left(received, received_ms)), last):
+            if (now_ms := times[index]) > at_ms:
+                at_ms = now_ms
                 # Only the first tick of a minute is a sample: the others need not be made.
                 if at_ms % STEP_MS <= LATE_MS:
                     price = Decimal(ticks.price_e8[index]).scaleb(-8)
                     self.volatility.hear(Tick(window.asset, window.oracle_kind, price, at_ms, 0.0))
-                self._told = at_ms, ticks.received_ms[index]
+                self._told = at_ms, received[index]
             if index >= first:
                 yield index
 
@@ -138,12 +144,16 @@ def play_one(
     ticks = window.oracle
     strike = None if window.strike_e8 is None else _strike(window.strike_e8)
     not_before = window.start_ms
+    quiet, name = None, ""
     for index in meter.hear(ticks, window):
         now_ms = ticks.received_ms[index]
         known = strike if now_ms >= window.strike_known_ms else None
         found = decides(settings, window, index, known, now_ms, meter.volatility.measured)
         if isinstance(found, Quiet):
-            counts[found.name] += 1
+            # Nearly all ticks end here, and the reason's name is slow to look up.
+            if found is not quiet:
+                quiet, name = found, found.name
+            counts[name] += 1
             continue
         counts["signals"] += 1
         if now_ms < not_before:
@@ -220,7 +230,7 @@ def sees_the_future(window: Window, trade: Trade, setup: Play, before: Meter, de
             asked.append((now_ms, found.direction is Direction.UP))
         return found
 
-    play_one(seen, evolve(setup, oracle_later_ms=0, own_time=False), deepcopy(before), now, watch)
+    play_one(seen, evolve(setup, oracle_later_ms=0, own_time=False), before.copy(), now, watch)
     return (trade.decided_ms, trade.up) not in asked or trade.filled_ms <= trade.decided_ms
 
 

@@ -8,7 +8,6 @@ Strategies take the result for the chance that a lead lasts; until enough was se
 from __future__ import annotations
 
 import math
-from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -57,8 +56,8 @@ class Volatility:
 
     asset: str
     kind: TickKind
-    # Squares of logarithmic distances, each for one second.
-    _squares: deque[float] = field(init=False, factory=lambda: deque(maxlen=MOST))
+    # Squares of logarithmic distances, each for one second. Never changed in place: a copy hears for itself.
+    _squares: tuple[float, ...] = field(init=False, default=())
     # The newest sample.
     _at_ms: int = field(init=False, default=0)
     _logarithm: float = field(init=False, default=0.0)
@@ -80,7 +79,7 @@ class Volatility:
         if steps == 1:
             apart = (tick.at_ms - self._at_ms) / 1000
             seconds = apart - AVERAGED_S if self.kind is TickKind.TWAP60 else apart
-            self._squares.append((logarithm - self._logarithm) ** 2 / seconds)
+            self._squares = (*self._squares, (logarithm - self._logarithm) ** 2 / seconds)[-MOST:]
             self._known = self._measure()
         self._at_ms, self._logarithm = tick.at_ms, logarithm
 

@@ -88,6 +88,10 @@ def test_legs_one_after_the_other_lose_eleven_cents_a_round(corpus: Path) -> Non
     assert (found["rounds"], found["both"], found["one"], found["neither"]) == (5_486, 780, 3_260, 1_446)
     assert found["total"] == str(780 * Decimal("0.42") - 3_260 * Decimal("0.29"))
     assert found["per_round"]["high"] < 0
+    # Of begun pairs so many must be completed that what they make pays for the lone legs.
+    assert found["needed"] == "0.408"
+    share = pairs.needed(Decimal("0.29"))
+    assert abs(share * Decimal("0.42") - (1 - share) * Decimal("0.29")) < Decimal("1e-20")
 
 
 def test_both_at_once_cost_less_than_a_dollar_only_where_the_sides_were_seen_apart(corpus: Path) -> None:

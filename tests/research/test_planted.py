@@ -10,9 +10,10 @@ from bots.common.money.sizing import SizeLimits
 from bots.oracle_lag.signal import SignalSettings
 from bots.research import planted
 from bots.research.falsify.findings import Verdict
+from bots.research.falsify.plays import BASE, OWN_TIME, chunks, join, play_chunk, plays_of
 from bots.research.falsify.rerun import look_ahead
 from bots.research.falsify.resampling import bootstrapped, gross
-from bots.research.falsify.suite import BASE, OWN_TIME, chunks, conclude, join, judge_all, play_chunk, plays_of
+from bots.research.falsify.suite import conclude, judge_all
 from bots.research.fills import FillModel
 from bots.research.series import Play, decide_as_the_bot, play
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -208,3 +209,9 @@ def test_the_settings_are_the_bots_own(folder: Path) -> None:
     assert str(setup.signal.min_move) == "0.0003"
     assert setup.size.max_price < setup.signal.max_price
     assert data["mine"].layout == "table"
+
+
+def test_a_process_that_only_plays_starts_without_the_libraries_of_statistics() -> None:
+    code = "import sys, bots.research.falsify.plays; print(sorted({'numpy', 'scipy', 'matplotlib'} & {*sys.modules}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert found.stdout == "[]\n"

@@ -98,3 +98,18 @@ def test_the_estimator_hears_each_minute_once_whichever_window_brings_it() -> No
     assert meter.volatility.measured == told
     list(alone.hear(again.oracle, again))
     assert alone.volatility.measured == told
+
+
+def test_a_copied_estimator_hears_for_itself() -> None:
+    """The look-ahead test goes on from a copy that was made before the window."""
+    oracle = ticks(*((each, str(50_000 + each % 7)) for each in range(-3_600, 900, 10)))
+    first = evolve(window(oracle, BOOK), end_ms=START_MS + 300_000)
+    rest = evolve(first, start_ms=first.end_ms, end_ms=START_MS + 900_000)
+    meter = Meter(Volatility("btc", TickKind.SPOT))
+    list(meter.hear(first.oracle, first))
+    before, known = meter.copy(), meter.volatility.measured
+    list(meter.hear(rest.oracle, rest))
+    assert meter.volatility.measured != known
+    assert before.volatility.measured == known
+    list(before.hear(rest.oracle, rest))
+    assert before.volatility.measured == meter.volatility.measured

@@ -85,6 +85,22 @@ def test_makers_who_are_not_late_leave_nothing_to_buy() -> None:
     assert all(bought[2:])
 
 
+def test_a_recording_that_begins_late_in_its_window_is_played_from_there(recorded) -> None:
+    """The mirror connects ten seconds before, and not at the opening."""
+    opens = recorded.window.start * 1000
+    frames = tuple(each for each in recorded.frames if each[0] >= opens + 300_000)
+    late = evolve(recorded, frames=frames, oracle=recorded.oracle.until(opens - 1))
+    assert replay(late).virtual_s == 10 + (frames[-1][0] - frames[0][0]) / 1000
+
+
+def test_a_frame_of_another_market_is_passed_over_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "frames.jsonl"
+    path.write_text('{"market": "other"}\n{"market": "mine", "timestamp": "1000"}\n', encoding="utf-8")
+    assert [at for at, _ in read_frames(path, "mine")] == [1_060]
+    with pytest.raises(DataError, match="KeyError"):
+        read_frames(path)
+
+
 def test_frames_are_read_with_or_without_receive_times(tmp_path: Path) -> None:
     path = tmp_path / "frames.jsonl"
     plain = {"event_type": "price_change", "timestamp": "1000"}

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 READING: Final = (
-    "Ranges in brackets hold the truth in 95 of 100 such cases. A profit is in pUSD; a share pays 1 pUSD if its side "
-    "wins. "
-    "<em>Not decidable</em> means that this data can neither show nor rule out a profit."
+    "A share pays 1 pUSD if its side wins, and a profit is in pUSD: +0.05 is five cents. A range in brackets says how "
+    "far luck may have moved a figure: of 100 such ranges about 95 hold the true value. <em>Refuted</em> means that "
+    "this data shows the claim to be wrong, <em>not decidable</em> that it can neither show nor rule out a profit. The "
+    "<em>delay</em> is how long the venue held an order back; <em>spot</em> means that the oracle's last price "
+    "decided, <em>twap60</em> that its average over the last 60 seconds did."
 )
 
 STYLE: Final = """

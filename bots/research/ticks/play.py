@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 BEFORE_MS: Final = 1_000
 """The mirror connects this long before the first recorded frame."""
 
+WARM_MS: Final = 10_000
+"""But not longer before the first frame or tick of the window: some seconds, in which it learns the venue's clock."""
+
 AFTER_S: Final = 600.0
 """The most time after the last frame and tick for trades to become final and to be redeemed."""
 
@@ -76,19 +79,22 @@ class Replayed:
     """Signals, reasons for none, refusals, and outcomes of orders."""
     open_positions: int
     virtual_s: float
-    """How much recorded time was played."""
+    """How much recorded time was played, with the seconds before the first frame."""
 
 
 def replay(recording: Recording, settings: TickSettings | None = None, kind: TickKind = TickKind.SPOT) -> Replayed:
-    """Play a recording from its first frame or the opening to its last frame or the end, and settle what was bought.
+    """Play a recording from the first to the last of its frames and of the ticks of its window; settle what was bought.
 
     Ticks from before are heard at once: how far the asset wanders is measured on them.
     """
     chosen = settings or TickSettings()
     opens, ends = recording.window.start * 1000, recording.window.end * 1000
-    times = [at for at, _ in recording.frames] or [opens]
-    start = min(times[0], opens) - BEFORE_MS
-    length = (max(times[-1], ends) - start) / 1000
+    frames = [at for at, _ in recording.frames] or [opens]
+    oracle = recording.oracle.at_ms if chosen.own_time else recording.oracle.received_ms
+    ticks = [at for at in oracle if opens <= at < ends]
+    # What was recorded late in a window is played from there on, not from the opening.
+    start = max(min(frames[0], opens) - BEFORE_MS, min([frames[0], *ticks]) - WARM_MS)
+    length = (max([frames[-1], *ticks]) - start) / 1000
     return run_virtual(lambda: _play(recording, chosen, kind, length), start_ms=start, limit=length + 2 * AFTER_S)
 
 

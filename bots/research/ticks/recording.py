@@ -71,27 +71,34 @@ class Recording:
 def read_frames(path: Path, market: str = "", lag_ms: int = LAG_MS) -> tuple[Received, ...]:
     """Read the frames that name a market, by its condition id, in the order of receipt. Raises DataError."""
     try:
-        found = [each for each in _frames(path, lag_ms) if market in each[1]]
+        found = list(_frames(path, market, lag_ms))
     except (PolymirrorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path.name}: not a recording of frames ({type(error).__name__}: {error})") from None
     return tuple(sorted(found, key=lambda each: each[0]))
 
 
-def _frames(path: Path, lag_ms: int) -> Iterator[Received]:
+def _frames(path: Path, market: str, lag_ms: int) -> Iterator[Received]:
     if path.is_dir() or is_journal(path):
         for session in sessions(path):
             for line in session.lines():
                 # A second connection of a hedged mirror brings the same again.
                 if isinstance(line, Heard) and line.lane == 0:
-                    frame = unpack(line.data, line.form)
-                    yield (line.w + NS_PER_MS // 2) // NS_PER_MS, frame if isinstance(frame, str) else frame.decode()
+                    plain = _plain(unpack(line.data, line.form))
+                    if market in plain:
+                        yield (line.w + NS_PER_MS // 2) // NS_PER_MS, plain
         return
     with open_recording(str(path)) as recording:
         for text in recording.lines():
             if text.strip():
                 frame, at = open_envelope(text)
-                plain = frame if isinstance(frame, str) else frame.decode()
-                yield (_stated(plain) + lag_ms if at is None else int(at * 1000)), plain
+                plain = _plain(frame)
+                # Before it is read: a frame of another market costs no more than a look.
+                if market in plain:
+                    yield (_stated(plain) + lag_ms if at is None else int(at * 1000)), plain
+
+
+def _plain(frame: str | bytes) -> str:
+    return frame if isinstance(frame, str) else frame.decode()
 
 
 def _stated(text: str) -> int:

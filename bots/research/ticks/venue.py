@@ -70,7 +70,7 @@ class RecordedVenue:
         def send(index: int) -> None:
             now_ms = self._loop.wall_ms()
             while index < len(self._times) and self._times[index] <= now_ms and not over:
-                wire.launch(Frame(self._frames[index][1], ""), self._loop.time())
+                wire.deliver(self._frames[index][1])
                 index += 1
             if index < len(self._times) and not over:
                 self._loop.call_at(self._loop.when(self._times[index]), send, index)
