@@ -46,9 +46,10 @@ class Source(Protocol):
 class Line:
     """One token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, after: int = 0) -> None:
         self.token = token
-        self.seq: int = 0
+        # The number of the newest state. The first one's is greater than ``after``.
+        self.seq: int = after
         self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = None
         self._view: BookView | None = None
@@ -101,6 +102,11 @@ class Line:
         else:
             self._changes.append((bids, asks))
         return True
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is anything to say."""
+        return self._view is not None
 
     @property
     def until(self) -> float | None:

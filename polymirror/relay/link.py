@@ -9,11 +9,12 @@ clock in seconds, unless said.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import DecodeError
-from polymirror.relay.copy import Copy
+from polymirror.relay.copy import NEVER, Copy
 from polymirror.relay.offset import Offset
 from polymirror.relay.wire import Ask, Beat, Frame, Gone, Markets, Pong, decode
 
@@ -29,6 +30,9 @@ PING_EVERY: Final = 1.0
 
 ASK_AGAIN: Final = 1.0
 """Seconds after which a whole book that was asked for is asked for again."""
+
+ASK_MOST: Final = 500
+"""Whole books that are asked for at once."""
 
 ASK_GONE: Final = 5.0
 """The same for a token that the relay does not carry."""
@@ -71,6 +75,8 @@ class Link:
         self._wants: dict[str, float] = {}
         self._drops: list[str] = []
         self._list_due = False
+        # When the newest of its frames left, by its clock.
+        self._newest: float = NEVER
         self._pings: dict[int, float] = {}
         self._pinged = 0
         self._ping_at = float("inf")
@@ -92,7 +98,8 @@ class Link:
             if self._copies.pop(token, None) is not None:
                 self._wants.pop(token, None)
                 self._touched.pop(token, None)
-                self._drops.append(token)
+                if self.is_open:
+                    self._drops.append(token)
 
     def list_markets(self) -> None:
         """Have the relay say what it carries, from now on."""
@@ -117,6 +124,9 @@ class Link:
 
     def received(self, data: bytes, now: float) -> None:
         """Take a frame as it came; one that cannot be read may have been about any book."""
+        if not self.is_open:
+            self.counts["after the end"] += 1
+            return
         try:
             frame = decode(Frame, data, self.format)
         except DecodeError as error:
@@ -138,13 +148,15 @@ class Link:
             # What was dated before is dated by a clock that is no more.
             self.counts["clock steps"] += 1
             self._ping_at = now
+            self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
+        self._newest = max(self._newest, frame.sent)
         for item in frame.items:
             if isinstance(item, Beat):
                 self._take(item, frame.sent, now)
             elif isinstance(item, Gone):
-                self._gone(item.token, now)
+                self._gone(item.token, frame.sent, now)
             elif isinstance(item, Markets):
                 self.markets, self._newly_listed = tuple(item.markets), True
 
@@ -158,6 +170,8 @@ class Link:
             self.offset = Offset()
             self._pings.clear()
             self._ping_at = now
+            self._newest = NEVER
+            self._list_due = self._lists
             self._copies = {token: Copy(token) for token in self._copies}
             self._touched.update(dict.fromkeys(self._copies))
             self._want_all(now)
@@ -178,10 +192,9 @@ class Link:
         else:
             self._wants.setdefault(item.token, now)
 
-    def _gone(self, token: str, now: float) -> None:
+    def _gone(self, token: str, sent: float, now: float) -> None:
         copy = self._copies.get(token)
-        if copy is not None:
-            copy.breaks(Reason.DISCONNECT, "the relay does not carry it")
+        if copy is not None and copy.gone(sent):
             self._touched[token] = None
             self._wants[token] = now + ASK_GONE
 
@@ -199,9 +212,6 @@ class Link:
         """Return what to send to the relay now; None: nothing."""
         if not self.is_open:
             return None
-        want = [token for token, due in self._wants.items() if due <= now]
-        for token in want:
-            self._wants[token] = now + ASK_AGAIN
         ping = None
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY
@@ -210,9 +220,19 @@ class Link:
             self._pings[ping] = now
             while len(self._pings) > MAX_PINGS:
                 del self._pings[next(iter(self._pings))]
+            self._want_silent(now)
+        want = list(islice((token for token, due in self._wants.items() if due <= now), ASK_MOST))
+        for token in want:
+            self._wants[token] = now + ASK_AGAIN
         drop, self._drops = self._drops, []
         lists, self._list_due = self._list_due, False
         return Ask(ping=ping, want=want, drop=drop, list=lists) if want or drop or lists or ping else None
+
+    def _want_silent(self, now: float) -> None:
+        """Ask again for books of which the relay says nothing, although it speaks: it may not know who wants them."""
+        for token, copy in self._copies.items():
+            if self._newest - copy.heard > SILENCE:
+                self._wants.setdefault(token, now)
 
     def next_ask(self) -> float:
         """Return when :meth:`asks` has something to say at the latest; infinity: never."""
@@ -277,4 +297,5 @@ class Link:
         copy, low = self.copy(token), self.offset.low(now)
         if copy is None or low is None or copy.proof is None or copy.proof.as_of is None:
             return None
-        return copy.proof.as_of + low
+        # No proof is younger than the word of it.
+        return min(copy.proof.as_of, copy.sent) + low

@@ -7,6 +7,7 @@ its own place in every line: one that is slow misses states, never the newest, a
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from polymirror.errors import NotLive, UnknownToken
@@ -33,6 +34,10 @@ FULL: Final = MAX_FRAME // 8
 """Bytes after which a frame is sent and the next begun."""
 
 
+MAX_PONGS: Final = 8
+"""Pings of one consumer that are still to be answered; older ones are not."""
+
+
 class Mirrored(Source, Protocol):
     """What a publisher needs of a mirror."""
 
@@ -55,14 +60,16 @@ class Consumer:
         self.places: dict[str, int] = {}
         # Tokens of which it is to be sent the newest state, in the order in which they changed.
         self.due: dict[str, None] = {}
-        # What is said once: markets, tokens that are gone, answers to pings.
-        self.said: list[bytes] = []
+        # What is said once: answers to pings, tokens that are gone, the markets.
+        self.pongs: deque[int] = deque(maxlen=MAX_PONGS)
+        self.gone: dict[str, None] = {}
+        self.list_due: bool = False
         self.lists: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether there is anything to be sent."""
-        return bool(self.due or self.said)
+        return bool(self.due or self.pongs or self.gone or self.list_due)
 
 
 class Publisher:
@@ -83,7 +90,9 @@ class Publisher:
         # When books are to be looked at that are not readable for long.
         self._soon: dict[str, float] = {}
         self._consumers: dict[Consumer, None] = {}
-        self._listed: list[Listed] | None = None
+        self._listed: dict[Format, bytes] = {}
+        # No line that begins has a number that an earlier one of its token had in this run.
+        self._numbers = 0
 
     # ---- Who is there ------------------------------------------------------------------------------
 
@@ -117,20 +126,27 @@ class Publisher:
             self._want(consumer, token)
         if ask.list:
             consumer.lists = True
-            self._list(consumer)
+            consumer.list_due = True
         if ask.ping is not None:
-            consumer.said.append(encode(Pong(id=ask.ping), consumer.format))
+            consumer.pongs.append(ask.ping)
 
     def _want(self, consumer: Consumer, token: str) -> None:
         if len(consumer.places) >= MAX_TOKENS and token not in consumer.places:
-            consumer.said.append(encode(Gone(token=token), consumer.format))
+            self._gone(consumer, token)
             return
+        consumer.gone.pop(token, None)
         if token not in self._lines:
-            self._lines[token] = Line(token)
+            self._lines[token] = Line(token, self._numbers)
         self._wanted.setdefault(token, {})[consumer] = None
         consumer.places[token] = 0
         consumer.due[token] = None
-        self._look(token, self._mirror.now())
+        self._look(token, self._clocks())
+
+    def _gone(self, consumer: Consumer, token: str) -> None:
+        consumer.gone[token] = None
+        if len(consumer.gone) > MAX_TOKENS:
+            # It asks for what there is not, and does not listen.
+            del consumer.gone[next(iter(consumer.gone))]
 
     def _drop(self, consumer: Consumer, token: str) -> None:
         consumer.places.pop(token, None)
@@ -142,6 +158,7 @@ class Publisher:
                 self._forget(token)
 
     def _forget(self, token: str) -> None:
+        self._numbers = max(self._numbers, self._lines[token].seq)
         for table in (self._lines, self._wanted, self._told, self._soon):
             table.pop(token, None)
 
@@ -149,22 +166,22 @@ class Publisher:
 
     def changed(self, tokens: Iterable[str]) -> None:
         """Look at books that have changed."""
-        now = self._mirror.now()
+        clocks = self._clocks()
         for token in tokens:
             if token in self._lines:
-                self._look(token, now)
+                self._look(token, clocks)
 
     def beat(self) -> float:
         """Look at the books whose turn it is, a few at a time; return in how many seconds the next one's is."""
-        now = self._mirror.now()
+        clocks = now, _ = self._clocks()
         for token in [token for token, due in self._soon.items() if due <= now]:
             del self._soon[token]
-            self._look(token, now, everyone=True)
+            self._look(token, clocks, everyone=True)
         for _ in range(MAX_LOOKS):
             oldest = next(iter(self._told), None)
             if oldest is None or self._told[oldest] + BEAT > now:
                 break
-            self._look(oldest, now, everyone=True)
+            self._look(oldest, clocks, everyone=True)
         return max(0.0, self.next_look() - now)
 
     def next_look(self) -> float:
@@ -174,36 +191,44 @@ class Publisher:
 
     def listed(self) -> None:
         """The markets are others: tell those who want to know."""
-        self._listed = None
+        self._listed.clear()
         for consumer in self._consumers:
-            if consumer.lists:
-                self._list(consumer)
+            consumer.list_due = consumer.list_due or consumer.lists
 
-    def _list(self, consumer: Consumer) -> None:
-        if self._listed is None:
-            self._listed = list(_listing(self._mirror.markets))
-        consumer.said.append(encode(Markets(markets=self._listed), consumer.format))
+    def _list(self, format_: Format) -> bytes:
+        if format_ not in self._listed:
+            self._listed[format_] = encode(Markets(markets=list(_listing(self._mirror.markets))), format_)
+        return self._listed[format_]
 
-    def _look(self, token: str, now: float, *, everyone: bool = False) -> None:
+    def _clocks(self) -> tuple[float, float]:
+        """Return the mirror's clock, and by how much the relay's is ahead of it at least.
+
+        What passes between the two looks makes proofs older, and never younger.
+        """
+        relay = self._clock()
+        now = self._mirror.now()
+        return now, relay - now
+
+    def _look(self, token: str, clocks: tuple[float, float], *, everyone: bool = False) -> None:
         """Look at a book; tell those who want it, ``everyone`` even if nothing is new."""
-        line = self._lines[token]
+        line, (now, ahead) = self._lines[token], clocks
         seq = line.seq
         if everyone or token not in self._told:
             self._say(token, now)
         try:
-            line.look(self._mirror, self._clock() - now)
+            line.look(self._mirror, ahead)
         except NotLive:
             # Its market is looked for: nothing is known of it yet.
             return
         except UnknownToken:
             for consumer in tuple(self._wanted[token]):
-                consumer.said.append(encode(Gone(token=token), consumer.format))
+                self._gone(consumer, token)
                 self._drop(consumer, token)
             return
         if line.seq != seq:
             self._say(token, now)
         if line.until is not None:
-            due = line.until - AHEAD - self._clock() + now
+            due = line.until - AHEAD - ahead
             if now < due < self._told[token] + BEAT:
                 self._soon[token] = due
         if line.seq != seq or everyone:
@@ -223,15 +248,23 @@ class Publisher:
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
         size = 0
-        while consumer.said and size < FULL:
-            item = consumer.said.pop(0)
+        while consumer.pongs:
+            yield encode(Pong(id=consumer.pongs.popleft()), consumer.format)
+        if consumer.list_due:
+            consumer.list_due = False
+            item = self._list(consumer.format)
+            size += len(item)
+            yield item
+        while consumer.gone and size < FULL:
+            item = encode(Gone(token=next(iter(consumer.gone))), consumer.format)
+            del consumer.gone[next(iter(consumer.gone))]
             size += len(item)
             yield item
         while consumer.due and size < FULL:
             token = next(iter(consumer.due))
             del consumer.due[token]
             line = self._lines[token]
-            if line.seq:
+            if line.is_told:
                 item = line.since(consumer.places[token], consumer.format)
                 consumer.places[token] = line.seq
                 size += len(item)
