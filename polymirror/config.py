@@ -368,3 +368,5 @@ class RemoteConfig:
     """Whether relays speak msgpack, which is quicker; else JSON, which people can read."""
     allow_plain: bool = field(default=False, validator=_instance(bool, "True or False"))
     """Relays may be on another machine and without TLS: whoever is on the way can read and change what they say."""
+    incidents: IncidentConfig = field(factory=IncidentConfig, validator=_instance(IncidentConfig, "an IncidentConfig"))
+    """Only for one that is given a folder for bundles."""

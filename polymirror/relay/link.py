@@ -16,11 +16,13 @@ from polymirror.core.states import BookState, Reason
 from polymirror.errors import DecodeError
 from polymirror.relay.copy import NEVER, Copy
 from polymirror.relay.offset import Offset
+from polymirror.relay.recent import Said
 from polymirror.relay.wire import Ask, Beat, Frame, Gone, Markets, Pong, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from polymirror.relay.recent import Recent
     from polymirror.relay.wire import Format, Listed
 
 SILENCE: Final = 1.75
@@ -80,6 +82,8 @@ class Link:
         self._pings: dict[int, float] = {}
         self._pinged = 0
         self._ping_at = float("inf")
+        # What it said last; None: nobody wants to know.
+        self.recent: Recent | None = None
         # Tokens about which something may be new.
         self._touched: dict[str, None] = {}
 
@@ -183,6 +187,8 @@ class Link:
         if copy is None:
             return
         broken = copy.broken
+        if self.recent is not None:
+            self.recent.put(Said(now, sent, item))
         self._touched[item.token] = None
         if not copy.take(item, sent):
             self._wants.pop(item.token, None)

@@ -11,6 +11,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +21,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken
+from polymirror.relay.contradictions import Contradictions
 from polymirror.relay.dial import Dial
 from polymirror.relay.hostclock import HostClock
 from polymirror.relay.link import Link
@@ -45,7 +47,8 @@ class RemoteMirror:
 
     ``relays`` are addresses such as ``http://127.0.0.1:8801``; of several, each book is read from the one that has it
     proven the younger. ``tokens`` and ``slugs`` are what to follow; without any, all that the relays carry, as it
-    comes and goes. Raises ConfigError for arguments of another kind.
+    comes and goes. ``incidents`` is a folder for a bundle of each disagreement of relays, which ``polymirror explain``
+    tells of. Raises ConfigError for arguments of another kind.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class RemoteMirror:
         slugs: Iterable[str] = (),
         config: RemoteConfig | None = None,
         network: Network | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         self.config: RemoteConfig = RemoteConfig() if config is None else check_instance("config", config, RemoteConfig)
         if not 1 <= len(relays) <= MAX_RELAYS or len(set(relays)) != len(relays):
@@ -79,6 +83,8 @@ class RemoteMirror:
         self._names: dict[str, str] = {}
         self._replica.want(tokens, self.now())
         self._disagreements: list[Disagreement] = []
+        wall = self._network.wall
+        self._bundles = None if incidents is None else Contradictions(incidents, self.config, wall, self.name_of)
         self._stack: AsyncExitStack | None = None
         self._dials: list[Dial] = []
         self._started = self._stopped = False
@@ -105,6 +111,8 @@ class RemoteMirror:
                     self._dials.append(dial)
                     spawn(dial.run(), link.name)
                 spawn(self._tick(), "tick")
+                if self._bundles is not None:
+                    self._bundles.start(self._links)
                 self._teller.started(0, 0)
                 self._stack = stack.pop_all()
         return self
@@ -126,6 +134,8 @@ class RemoteMirror:
         stack, self._stack = self._stack, None
         with alone():
             await stack.__aexit__(None, None, None)
+        if self._bundles is not None:
+            await asyncio.to_thread(self._bundles.stop, self._teller.warn)
 
     def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         self._stopped = True
@@ -329,6 +339,10 @@ class RemoteMirror:
             self._disagreements = [*self._disagreements, found][-100:]
             name = self.name_of(found.token) or found.token
             self._teller.warn("relays disagree", f"{name}: {' and '.join(found.relays)} state different books")
+            if self._bundles is not None:
+                self._bundles.put(found, self._links, self.now())
+        if self._bundles is not None:
+            self._bundles.tell(self._teller.warn)
         self._teller.events()
         changed = self._replica.dirty()
         if changed:
