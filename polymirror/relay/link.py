@@ -31,10 +31,14 @@ SILENCE: Final = 1.75
 PING_EVERY: Final = 1.0
 
 ASK_AGAIN: Final = 1.0
-"""Seconds after which a whole book that was asked for is asked for again."""
+"""Seconds after which a whole book that was asked for is asked for again; from the third time on twice as many each."""
 
-ASK_MOST: Final = 500
-"""Whole books that are asked for at once."""
+ASK_SELDOM: Final = 16.0
+"""No more than this."""
+
+ASK_MOST: Final = 100
+"""Whole books that are asked for and have not come: no more are asked for until half of them have. So a relay that
+everybody has come back to sends what can be taken, and nothing twice."""
 
 ASK_GONE: Final = 5.0
 """The same for a token that the relay does not carry."""
@@ -75,6 +79,9 @@ class Link:
         self._lists = False
         # When each token's whole book is to be asked for; in no order.
         self._wants: dict[str, float] = {}
+        # When those were asked for that may still come, the longest ago first; and how often.
+        self._asked: dict[str, float] = {}
+        self._tries: Counter[str] = Counter()
         self._drops: list[str] = []
         self._list_due = False
         # When the newest of its frames left, by its clock.
@@ -100,7 +107,7 @@ class Link:
         """Follow these no more."""
         for token in tokens:
             if self._copies.pop(token, None) is not None:
-                self._wants.pop(token, None)
+                self._answered(token)
                 self._touched.pop(token, None)
                 if self.is_open:
                     self._drops.append(token)
@@ -118,7 +125,7 @@ class Link:
         self._pings.clear()
         self._ping_at = now
         self._drops.clear()
-        self._wants = dict.fromkeys(self._copies, now)
+        self._want_all(now)
 
     def closed(self, why: str) -> None:
         """The relay cannot be spoken to, or what it says may have been missed: nothing of it is believed."""
@@ -191,7 +198,7 @@ class Link:
             self.recent.put(Said(now, sent, item))
         self._touched[item.token] = None
         if not copy.take(item, sent):
-            self._wants.pop(item.token, None)
+            self._answered(item.token)
         elif broken is None and copy.broken is not None:
             self.counts["gaps" if copy.broken is Reason.GAP else "digests that differ"] += 1
             self._wants[item.token] = now
@@ -202,6 +209,7 @@ class Link:
         copy = self._copies.get(token)
         if copy is not None and copy.gone(sent):
             self._touched[token] = None
+            self._answered(token)
             self._wants[token] = now + ASK_GONE
 
     def _break_all(self, reason: Reason, why: str) -> None:
@@ -211,6 +219,13 @@ class Link:
 
     def _want_all(self, now: float) -> None:
         self._wants = dict.fromkeys(self._copies, now)
+        self._asked.clear()
+        self._tries.clear()
+
+    def _answered(self, token: str) -> None:
+        self._wants.pop(token, None)
+        self._asked.pop(token, None)
+        self._tries.pop(token, None)
 
     # ---- What goes ---------------------------------------------------------------------------------
 
@@ -227,12 +242,27 @@ class Link:
             while len(self._pings) > MAX_PINGS:
                 del self._pings[next(iter(self._pings))]
             self._want_silent(now)
-        want = list(islice((token for token, due in self._wants.items() if due <= now), ASK_MOST))
-        for token in want:
-            self._wants[token] = now + ASK_AGAIN
+        want = self._next_wants(now)
         drop, self._drops = self._drops, []
         lists, self._list_due = self._list_due, False
         return Ask(ping=ping, want=want, drop=drop, list=lists) if want or drop or lists or ping else None
+
+    def _next_wants(self, now: float) -> list[str]:
+        """Return what is to be asked for now, and when each of it is to be asked for again."""
+        while self._asked and (oldest := next(iter(self._asked))) and self._asked[oldest] + ASK_AGAIN <= now:
+            del self._asked[oldest]
+        room = ASK_MOST - len(self._asked)
+        if room < ASK_MOST // 2:
+            return []
+        want = list(islice((token for token, due in self._wants.items() if due <= now), room))
+        for token in want:
+            self._tries[token] += 1
+            # Behind those that were asked for less often.
+            del self._wants[token]
+            self._wants[token] = now + min(ASK_AGAIN * 2.0 ** max(0, min(self._tries[token], 9) - 2), ASK_SELDOM)
+            self._asked.pop(token, None)
+            self._asked[token] = now
+        return want
 
     def _want_silent(self, now: float) -> None:
         """Ask again for books of which the relay says nothing, although it speaks: it may not know who wants them."""
@@ -244,7 +274,10 @@ class Link:
         """Return when :meth:`asks` has something to say at the latest; infinity: never."""
         if not self.is_open:
             return float("inf")
-        return min(self._ping_at, min(self._wants.values(), default=float("inf")))
+        wants = min(self._wants.values(), default=float("inf"))
+        if len(self._asked) > ASK_MOST - ASK_MOST // 2:
+            wants = max(wants, next(iter(self._asked.values())) + ASK_AGAIN)
+        return min(self._ping_at, wants)
 
     def take_markets(self) -> tuple[Listed, ...] | None:
         """Return the markets if the relay has listed them since this was asked last; else None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive, PolymirrorError
 from polymirror.relay.digest import digest_of
-from polymirror.relay.link import ASK_MOST, PING_EVERY, SILENCE, Link
+from polymirror.relay.link import ASK_MOST, ASK_SELDOM, PING_EVERY, SILENCE, Link
 from polymirror.relay.publisher import MAX_PONGS, Publisher
 from polymirror.relay.replica import Replica
 from polymirror.relay.wire import Ask, Book, Change, Frame, Gone, Item, Pong, decode, encode, frame_of
@@ -227,19 +228,46 @@ def test_a_consumer_that_asks_and_never_reads_makes_its_relay_keep_no_more_and_m
 
 
 def test_many_books_are_asked_for_in_portions() -> None:
-    link = Link("relay", "json")
+    link, stub = Link("relay", "json"), Stub()
     tokens = [str(number) for number in range(3 * ASK_MOST + 1)]
+    for token in tokens:
+        stub.set(token, BIDS, ASKS)
+    relay = Publisher(stub, "run", stub.now)
+    consumer = relay.join("json")
     link.want(tokens, 0.0)
     link.opened(0.0)
     asked: list[str] = []
-    for _ in range(4):
-        assert link.next_ask() <= 0.0
+    most = 0
+    while link.next_ask() <= 0.0:
         ask = link.asks(0.0)
         assert ask is not None
-        assert len(ask.want) <= ASK_MOST
         asked += ask.want
+        most = max(most, len(ask.want))
+        assert link.asks(0.0) is None
+        assert link.next_ask() > 0.0
+        relay.asked(consumer, ask)
+        while consumer.waits:
+            link.received(relay.frame(consumer), 0.0)
     assert sorted(asked) == sorted(tokens)
-    assert link.next_ask() > 0.0
+    assert most == ASK_MOST
+
+
+def test_books_that_do_not_come_are_asked_for_more_and_more_seldom_and_hold_up_no_others() -> None:
+    link = Link("relay", "json")
+    link.want([f"never {number}" for number in range(2 * ASK_MOST)], 0.0)
+    link.want([UP], 0.0)
+    link.opened(0.0)
+    asked: dict[str, list[float]] = {}
+    for step in range(600):
+        ask = link.asks(step / 10)
+        for token in () if ask is None else ask.want:
+            asked.setdefault(token, []).append(step / 10)
+    assert asked[UP][0] <= 3.0
+    pauses = [round(after - before, 1) for before, after in pairwise(asked["never 0"])]
+    assert pauses[0] <= 2.0
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= ASK_SELDOM
+    assert sum(map(len, asked.values())) < 9 * len(asked)
 
 
 # ---- Odd frames ------------------------------------------------------------------------------------------
