@@ -51,8 +51,6 @@ class Setting:
     """What is simulated."""
 
     hosts: int = 100
-    consumers: int = 1_000
-    """On each host, behind one link."""
     tokens: int = 20
     changes: float = 20.0
     """Changes of books a second, of all together."""
