@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from polymirror.relay.digest import Side, digest_of
-from polymirror.relay.wire import Beat, Book, Change, Fee, encode
+from polymirror.relay.wire import MAX_COUNT, MAX_TEXT, Beat, Book, Change, Fee, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -160,4 +160,9 @@ def _merged(changes: Iterable[tuple[dict[int, int], dict[int, int]]]) -> tuple[d
 def _fee(fee: FeeSchedule | None) -> Fee | None:
     if fee is None:
         return None
-    return Fee(rate=str(fee.rate), exponent=fee.exponent, taker_only=fee.taker_only, rebate_rate=str(fee.rebate_rate))
+    rate, rebate = str(fee.rate), str(fee.rebate_rate)
+    if max(len(rate), len(rebate)) > MAX_TEXT or not 0 <= fee.exponent <= MAX_COUNT:
+        # Terms that the wire cannot carry are terms that are not known: a frame that nobody can read would be in the
+        # way of all other books.
+        return None
+    return Fee(rate=rate, exponent=fee.exponent, taker_only=fee.taker_only, rebate_rate=rebate)

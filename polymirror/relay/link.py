@@ -71,6 +71,8 @@ class Link:
         self.counts: Counter[str] = Counter()
         # The markets as the relay lists them; None: it has not said.
         self.markets: tuple[Listed, ...] | None = None
+        # Markets that it carries beside them, and cannot list.
+        self.left_out: int = 0
         self._newly_listed = False
         # The run of the relay that speaks; "": none has yet.
         self.relay: str = ""
@@ -129,6 +131,8 @@ class Link:
 
     def closed(self, why: str) -> None:
         """The relay cannot be spoken to, or what it says may have been missed: nothing of it is believed."""
+        if self.is_open:
+            self.counts["lost connections"] += 1
         self.is_open, self.trouble = False, why
         self._ping_at = float("inf")
         self._break_all(Reason.DISCONNECT, why)
@@ -170,6 +174,7 @@ class Link:
                 self._gone(item.token, frame.sent, now)
             elif isinstance(item, Markets):
                 self.markets, self._newly_listed = tuple(item.markets), True
+                self.left_out = item.left_out
 
     def _is_new(self, relay: str, now: float) -> bool:
         """Whether another run of the relay speaks than before; of an earlier one only what is late comes."""

@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from polymirror.errors import NotLive, UnknownToken
+from polymirror.errors import DecodeError, NotLive, UnknownToken
 from polymirror.relay.lines import Line, Source
-from polymirror.relay.wire import MAX_FRAME, MAX_TOKENS, Gone, Listed, Markets, Outcome, Pong, encode, frame_of
+from polymirror.relay.wire import (
+    MAX_FRAME,
+    MAX_TEXT,
+    MAX_TOKENS,
+    Gone,
+    Listed,
+    Markets,
+    Outcome,
+    Pong,
+    encode,
+    frame_of,
+    read_listed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +45,9 @@ MAX_LOOKS: Final = 64
 FULL: Final = MAX_FRAME // 8
 """Bytes after which a frame is sent and the next begun."""
 
+
+MAX_LIST: Final = MAX_FRAME // 2
+"""Bytes of JSON of the markets that are listed."""
 
 MAX_PONGS: Final = 8
 """Pings of one consumer that are still to be answered; older ones are not."""
@@ -197,7 +212,7 @@ class Publisher:
 
     def _list(self, format_: Format) -> bytes:
         if format_ not in self._listed:
-            self._listed[format_] = encode(Markets(markets=list(_listing(self._mirror.markets))), format_)
+            self._listed[format_] = encode(_listing(self._mirror.markets), format_)
         return self._listed[format_]
 
     def _clocks(self) -> tuple[float, float]:
@@ -271,7 +286,21 @@ class Publisher:
                 yield item
 
 
-def _listing(markets: Iterable[Market]) -> Iterator[Listed]:
+def _listing(markets: Iterable[Market]) -> Markets:
+    """List as many markets as a frame can carry: one that nobody can read would be in the way of all books."""
+    listed: list[Listed] = []
+    size = left_out = 0
     for market in markets:
-        tokens = [Outcome(token=each.id, outcome=each.outcome[:200]) for each in market.tokens[:2]]
-        yield Listed(slug=market.slug[:200], market=market.condition_id, tokens=tokens)
+        tokens = [Outcome(token=each.id, outcome=each.outcome[:MAX_TEXT]) for each in market.tokens[:2]]
+        found = encode(Listed(slug=market.slug[:MAX_TEXT], market=market.condition_id, tokens=tokens), "json")
+        try:
+            one = read_listed(found)
+        except DecodeError:
+            left_out += 1
+            continue
+        if size + len(found) > MAX_LIST or len(listed) >= MAX_TOKENS:
+            left_out += 1
+            continue
+        size += len(found)
+        listed.append(one)
+    return Markets(markets=listed, left_out=left_out)

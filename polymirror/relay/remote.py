@@ -21,6 +21,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken
+from polymirror.relay.condition import Odd, RelayCondition, condition_of
 from polymirror.relay.contradictions import Contradictions
 from polymirror.relay.dial import Dial
 from polymirror.relay.hostclock import HostClock
@@ -83,6 +84,7 @@ class RemoteMirror:
         self._names: dict[str, str] = {}
         self._replica.want(tokens, self.now())
         self._disagreements: list[Disagreement] = []
+        self._odd = Odd()
         wall = self._network.wall
         self._bundles = None if incidents is None else Contradictions(incidents, self.config, wall, self.name_of)
         self._stack: AsyncExitStack | None = None
@@ -174,6 +176,12 @@ class RemoteMirror:
     def reads(self) -> dict[str, int]:
         """Reads for execution since the start, by outcome: ``granted`` and ``refused``."""
         return {"granted": self._records.granted, "refused": self._records.refused}
+
+    @property
+    def relays(self) -> tuple[RelayCondition, ...]:
+        """How each relay is doing, in the order in which they were named: open or not, and what went wrong so far."""
+        now = self.now()
+        return tuple(condition_of(link, now) for link in self._links)
 
     @property
     def disagreements(self) -> tuple[Disagreement, ...]:
@@ -343,6 +351,8 @@ class RemoteMirror:
                 self._bundles.put(found, self._links, self.now())
         if self._bundles is not None:
             self._bundles.tell(self._teller.warn)
+        for link in self._links:
+            self._odd.tell(link, self._teller.warn)
         self._teller.events()
         changed = self._replica.dirty()
         if changed:
