@@ -7,7 +7,7 @@ Nothing here reads the environment or a file: callers decide where settings come
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, Self, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -70,7 +70,7 @@ def has_tls_or_is_near(url: str) -> bool:
         near = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
     except ValueError:
         near = False
-    return near or parts.scheme in {"https", "wss"}
+    return near or parts.scheme in {"https", "wss", "tls"}
 
 
 def _is_url(text: object, schemes: tuple[str, ...]) -> bool:
@@ -85,6 +85,14 @@ def _is_url(text: object, schemes: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return usable and parts.scheme in schemes and not parts.fragment
+
+
+def _secret(limit: int) -> Any:
+    def check(_self: Any, attribute: Attribute[Any], value: object) -> None:
+        if value is not None and not (isinstance(value, str) and 0 < len(value) <= limit):
+            raise ConfigError(attribute.name, "(not shown)", f"a text of 1 to {limit} characters, or None")
+
+    return check
 
 
 def _instance(kind: type, name: str, *, optional: bool = False) -> Any:
@@ -305,8 +313,7 @@ class JournalConfig:
     queue_bytes: int = field(default=64 * 2**20, validator=_count(4096, 2**34, "bytes"))
     """What may wait for the disk. More is not recorded, and a record says how much that was."""
     book_seconds: float = field(default=60.0, validator=_between(1, 3600, "seconds"))
-    """How often books that changed much are recorded whole, to begin a replay with; ten times as rarely, all others
-    that changed."""
+    """How often all LIVE books are recorded whole: a replay from the middle begins with these."""
 
 
 @frozen(kw_only=True)
@@ -357,6 +364,50 @@ class MirrorConfig:
 
 
 @frozen(kw_only=True)
+class NatsConfig:
+    """Who we are to a NATS server: nobody, or one of a file of credentials, a user, and a token. Secrets are not shown.
+
+    Raises ConfigError for more than one of them, and for half of one.
+    """
+
+    credentials: str | None = field(default=None, validator=_secret(4096), repr=False)
+    """The path of a ``.creds`` file, read anew at each connection."""
+    user: str | None = field(default=None, validator=_secret(256))
+    """Needs ``password``."""
+    password: str | None = field(default=None, validator=_secret(1024), repr=False)
+    """Of ``user``."""
+    token: str | None = field(default=None, validator=_secret(1024), repr=False)
+    """What a server with one token for all asks for."""
+    ca: str | None = field(default=None, validator=_secret(4096))
+    """The path of the certificates to trust with TLS, as PEM. ``None``: those that this machine trusts."""
+    certificate: str | None = field(default=None, validator=_secret(4096))
+    """The path of our own certificate, as PEM, for a server that asks for one. Needs ``key``."""
+    key: str | None = field(default=None, validator=_secret(4096), repr=False)
+    """The path of the key of ``certificate``."""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.user is None) != (self.password is None):
+            raise ConfigError("password", "(not shown)", "given together with user, or neither")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("key", "(not shown)", "given together with certificate, or neither")
+        if sum(each is not None for each in (self.credentials, self.user, self.token)) > 1:
+            raise ConfigError("credentials", "(not shown)", "one of credentials, user and token, or none of them")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Return what ``environment`` (``os.environ``, say) has, by the names that NATS' own tools know.
+
+        They are NATS_CREDS, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CA, NATS_CERT and NATS_KEY; an empty one is as
+        none. Raises ConfigError.
+        """
+        names = {
+            "credentials": "NATS_CREDS", "user": "NATS_USER", "password": "NATS_PASSWORD", "token": "NATS_TOKEN",
+            "ca": "NATS_CA", "certificate": "NATS_CERT", "key": "NATS_KEY",
+        }  # fmt: skip
+        return cls(**{name: environment.get(variable) or None for name, variable in names.items()})
+
+
+@frozen(kw_only=True)
 class RemoteConfig:
     """How a :class:`~polymirror.relay.remote.RemoteMirror` follows relays."""
 
@@ -368,5 +419,7 @@ class RemoteConfig:
     """Whether relays speak msgpack, which is quicker; else JSON, which people can read."""
     allow_plain: bool = field(default=False, validator=_instance(bool, "True or False"))
     """Relays may be on another machine and without TLS: whoever is on the way can read and change what they say."""
+    nats: NatsConfig = field(factory=NatsConfig, validator=_instance(NatsConfig, "a NatsConfig"))
+    """Who we are to NATS servers."""
     incidents: IncidentConfig = field(factory=IncidentConfig, validator=_instance(IncidentConfig, "an IncidentConfig"))
     """Only for one that is given a folder for bundles."""

@@ -125,6 +125,7 @@ def run(
     exchange: Mapping[str, Any] | None = None,
     share: float | None = None,
     journal: Path | None = None,
+    hedge: int = 1,
     **settings: Any,
 ) -> Run:
     """Run a mirror on the virtual venue with these faults, and read its books now and then."""
@@ -142,7 +143,7 @@ def run(
         ) as venue:
             mirror = Mirror.for_slug(
                 *venue.exchange.slugs, endpoints=venue.endpoints, network=venue.network, incidents=folder,
-                journal=journal, config=MirrorConfig(seed=seed, incidents=IncidentConfig(**settings)),
+                journal=journal, config=MirrorConfig(seed=seed, hedge=hedge, incidents=IncidentConfig(**settings)),
             )  # fmt: skip
             losses: list[Transition] = []
             mirror.on_transition(lambda event: losses.append(event) if _is_loss(event) else None)

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 
 DEPENDENCIES = {"attrs", "httpx", "msgspec", "tenacity", "websockets"}
 EXTRAS = {"cli", "simulator", "metrics", "status", "frames", "recordings", "export", "bots",
-          "research", "live", "test", "clients", "benchmarks", "docs", "dev"}  # fmt: skip
+          "relay", "research", "live", "test", "clients", "benchmarks", "docs", "dev"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ GROUPS = (
     "starting",
     "fan_out",
     "relaying",
+    "relay_nats",
     "socket_view",
     "burst",
     "fairness",

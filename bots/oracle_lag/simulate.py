@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bots.common.ledger.ledger import Store
     from bots.oracle_lag.config import BotSettings
+    from bots.updown.worker import Strategy
 
 EARLY_MS: Final = 90_000
 """The bot starts this long before the first round that counts."""
@@ -46,12 +47,16 @@ def simulate(
     storm: bool = False,
     kills: int = 0,
     store: Store | None = None,
+    strategy: Strategy | None = None,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
     """Play ``rounds`` rounds and return the summary, with what judge and ledger say of it.
 
-    ``store`` is where the ledger lies, which outlives the bot; by default it is in memory.
+    ``store`` is where the ledger lies, which outlives the bot; by default it is in memory. ``strategy`` trades
+    instead of the bot's own.
     """
+    plan = plan_of(settings)
+    plan = plan if strategy is None else evolve(plan, strategy=strategy)
     start_ms = DEFAULT_START_MS + QUARTER_MS - EARLY_MS
     windows = [UTC_GRID.get(Interval(each), HOUR_S) for each in settings.rounds.intervals]
     length = int(rounds / len(settings.assets) / sum(1 / each for each in windows))
@@ -78,7 +83,7 @@ def simulate(
                 look_on=tell,
                 rng=rng,
             )
-            return await Bot(plan_of(settings), world, stats).run()
+            return await Bot(plan, world, stats).run()
 
         async with stage.venue:
             found, killed = await live_and_die(live, kills=kills, seed=seed, within=length, kept=kept)

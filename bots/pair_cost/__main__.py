@@ -6,21 +6,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bots.pair_cost.bot import PairBot
 from bots.pair_cost.config import PairBotSettings
-from bots.pair_cost.simulate import simulate, survey_simulated
+from bots.pair_cost.simulate import make, simulate
 from bots.supervisor.command import command
 
 PROFILES = Path(__file__).parent / "profiles"
 
 main = partial(
-    command,
-    "bots.pair_cost",
-    PairBotSettings,
-    PROFILES,
-    simulate,
-    survey_simulated,
-    lambda settings, world: PairBot(settings.plan(), world),
+    command, "bots.pair_cost", PairBotSettings, make, profiles=PROFILES, simulate=simulate, page="docs/pairs.md"
 )
 
 if __name__ == "__main__":

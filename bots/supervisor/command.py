@@ -1,6 +1,6 @@
 """The command of a bot on many markets: run it on the embedded exchange, show its universe, list its settings.
 
-A bot's own package calls :func:`command` with its settings' class, the folder of its profiles and its simulation.
+A bot's own package calls :func:`command` with its settings' class and what makes the bot of them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import json
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bots.common.errors import shorten
 from bots.common.operate.profiles import BASE, layered, profiles_in, shown
 from bots.common.operate.rehearse import rehearsal
 from bots.common.operate.start import Start, between, kept, say
+from bots.supervisor.config import FleetSettings
 from bots.supervisor.live import run_live
 from bots.supervisor.universe import Universe, best_asks, table
+from bots.testing import fleets
 from polymirror.venue.gamma import Gamma
 from polymirror.venue.network import REAL
 from polymirror.venue.rest import Clob
@@ -30,28 +32,33 @@ if TYPE_CHECKING:
     from bots.common.operate.app import World
     from bots.supervisor.fleet import Fleet
 
+S = TypeVar("S", bound=FleetSettings)
+
 COLUMNS = 100
 SEED = 3
 
 
 def command(
     name: str,
-    kind: type[Any],
-    profiles: Path,
-    simulate: Callable[..., dict[str, Any]],
-    survey: Callable[..., str],
-    make: Callable[[Any, World], Fleet[Any, Any]],
+    kind: type[S],
+    make: Callable[[S, World, int], Fleet[Any, Any]],
     arguments: Sequence[str] | None = None,
+    *,
+    profiles: Path | None = None,
+    simulate: Callable[..., dict[str, Any]] | None = None,
+    page: str = "docs/own-bot.md",
 ) -> int:
     """Do what is asked for; return the exit code: 0, 1 when something is not as it must be, 2 for settings.
 
-    ``simulate`` and ``survey`` play on the embedded exchange, with the settings and what their options say; ``make``
-    makes the bot of settings and a world.
+    ``name`` is the module of the command. ``make`` makes the bot of settings, a world and the end of a limited run in
+    Unix milliseconds (0: none). ``profiles`` is the folder of the bot's profiles, if it has some. ``simulate`` plays on
+    the embedded exchange, with the settings and what the options say, where a run is judged by more than
+    :func:`bots.testing.fleets.simulate` does. ``page`` is what to read before real orders.
     """
-    start = Start(name, "trade many markets with one wallet", "docs/pairs.md", SEED)
+    start = Start(name, "trade many markets with one wallet", page, SEED)
     add = start.parser.add_argument
     add("what", nargs="?", choices=("run", "universe"), default="run")
-    add("--profile", default=BASE, help=f"one of {', '.join(profiles_in(profiles))}")
+    add("--profile", default=BASE, help=f"one of {', '.join(profiles_in(profiles))} (default {BASE})")
     add("--print-config", action="store_true", help="list every setting with its origin, and end")
     start.play("markets", 50, "markets to trade", type=between(1, 500))
     start.play("minutes", 30, "virtual minutes", type=between(1, 10_000))
@@ -64,17 +71,17 @@ def command(
             say(shown(layers))
         elif options.what == "universe":
             wanted = {"markets": options.markets, "seed": options.seed}
-            say(survey(settings, **wanted) if options.simulate else asyncio.run(_look(settings)))
+            say(fleets.survey(settings, **wanted) if options.simulate else asyncio.run(_look(settings)))
         elif options.live or options.live_data:
             return _live(settings, options, make)
         else:
-            return _simulate(settings, options, simulate)
+            return _simulate(settings, options, simulate or partial(fleets.simulate, make))
         return 0
 
     return start.do(options, work)
 
 
-def _simulate(settings: Any, options: argparse.Namespace, simulate: Callable[..., dict[str, Any]]) -> int:
+def _simulate(settings: FleetSettings, options: argparse.Namespace, simulate: Callable[..., dict[str, Any]]) -> int:
     def tell(text: str) -> None:
         if not options.json:
             say(shorten(text, COLUMNS))
@@ -89,13 +96,13 @@ def _simulate(settings: Any, options: argparse.Namespace, simulate: Callable[...
     return 0 if found["clean"] else 1
 
 
-def _live(settings: Any, options: argparse.Namespace, make: Callable[[Any, World], Fleet[Any, Any]]) -> int:
+def _live(settings: S, options: argparse.Namespace, make: Callable[[S, World, int], Fleet[Any, Any]]) -> int:
     others: dict[str, Any] = {}
     if options.venue is not None:
         practice = rehearsal(settings, options.venue)
         settings, others = practice.settings, {"geoblock": practice.geoblock, "environment": practice.environment}
     work = run_live(
-        partial(make, settings),
+        lambda world: make(settings, world, 0),
         settings,
         for_real=options.live,
         least=settings.risk.max_trade,
@@ -106,7 +113,7 @@ def _live(settings: Any, options: argparse.Namespace, make: Callable[[Any, World
     return asyncio.run(work)
 
 
-async def _look(settings: Any) -> str:
+async def _look(settings: FleetSettings) -> str:
     """Ask the venue for its lists, and for books where a screen needs them."""
     service = settings.mirror.rest, settings.mirror.endpoints
     rng = random.Random()  # noqa: S311 - jitter

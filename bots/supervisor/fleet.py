@@ -64,7 +64,7 @@ class Engine(Protocol):
     """What trades one market."""
 
     async def run(self) -> None:
-        """Trade until cancelled. May raise: then another engine is made for the market."""
+        """Trade until cancelled. May raise: then another engine is made for the market. One that returns is done."""
         ...
 
     def heard(self, order: Order, result: Result) -> None:
@@ -151,11 +151,13 @@ class Fleet(app.App[P, W]):
 
     async def look_back(self, manager: OrderManager) -> None:
         """Leave markets alone that the wallet traded and the ledger does not know: nothing is bought twice."""
-        since_ms = self.ledger.now_ms() - self.plan.look_back_h * 3_600_000
+        since_ms = max(0, self.ledger.now_ms() - self.plan.look_back_h * 3_600_000)
+        ask = partial(strange_markets, self.ledger, manager.executor, since_ms)
+        must = self.plan.require_reconciliation
         try:
-            strange = await strange_markets(self.ledger, manager.executor, max(0, since_ms))
+            strange = await (self.ask_patiently("what was traded before", ask) if must else ask())
         except TradingError as error:
-            if self.plan.require_reconciliation:
+            if must:
                 raise
             self.warn(f"the venue does not tell what was traded before ({error}): markets may be bought twice")
             return
@@ -172,7 +174,7 @@ class Fleet(app.App[P, W]):
 
         def engines() -> Vital:
             domains = self.domains
-            well = sum(each.standing is Standing.RUNNING for each in domains)
+            well = sum(each.standing in (Standing.RUNNING, Standing.DONE) for each in domains)
             return Vital("engines", well >= ALIVE * len(domains), f"{well} of {len(domains)} markets run")
 
         return (engines,)

@@ -2,21 +2,27 @@
 
 Nothing of the bot is replaced but its sockets, clocks and disk. Afterwards its books are held against the exchange's
 ledger, money and shares, and the judge says whether every order rested on a book that was LIVE and true. Simulations of
-bots that trade many markets call :func:`play`.
+bots that trade many markets call :func:`simulate`, or :func:`play` on an exchange of their own.
 """
 
 from __future__ import annotations
 
 import random
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from attrs import evolve
 
 from bots.common.ledger.database import Database, inline
 from bots.common.operate.app import World
+from bots.supervisor.config import FleetSettings
+from bots.supervisor.universe import Universe, table
 from bots.testing.mortality import live_and_die
 from bots.testing.stage import Stage
 from polymirror.simulator.settings import DEFAULT_START_MS, ExchangeConfig, PairsConfig
 from polymirror.simulator.virtual import run_virtual
+from polymirror.venue.gamma import Gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from bots.common.execution.live import LiveConfig
     from bots.common.ledger.ledger import Store
     from bots.supervisor.fleet import Fleet
+
+S = TypeVar("S", bound=FleetSettings)
 
 LATE_S: Final = 7_200
 """The most virtual time after the end, in seconds."""
@@ -85,9 +93,40 @@ def play(
         async with stage.venue:
             found, killed = await live_and_die(one_life, kills=kills, seed=config.seed, within=minutes * 60, kept=kept)
         found |= stage.findings(found["pnl"], found["held_cost"], shares) | {"seed": config.seed, "kills": killed}
-        return found | _compared(stage, shares, clean=found["clean"])
+        # An engine that raises is started again, and trades nothing: only its restarts show it.
+        return found | _compared(stage, shares, clean=found["clean"] and not found["restarts"])
 
     return run_virtual(main, start_ms=config.start_ms, limit=float(minutes * 60 + LATE_S))
+
+
+def simulate(
+    make: Callable[[S, World, int], Fleet[Any, Any]],
+    settings: S,
+    *,
+    markets: int,
+    minutes: int,
+    seed: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """Trade so many markets for so long and return the summary with the findings; ``more`` goes to :func:`play`."""
+    settings = evolve(settings, universe=evolve(settings.universe, max_markets=markets))
+    config = exchange_of(markets, seed)
+    return play(partial(make, settings), config, live=settings.live, minutes=minutes, **more)
+
+
+def survey(settings: FleetSettings, *, markets: int, seed: int) -> str:
+    """Look at the lists of the embedded exchange once, and lay out what would be traded."""
+
+    async def look() -> str:
+        stage = Stage.of(exchange_of(markets, seed))
+        async with stage.venue:
+            network, rest = stage.venue.network, settings.mirror.rest
+            rng = random.Random(seed)
+            async with Gamma(rest, stage.venue.endpoints, rng=rng, network=network) as gamma:
+                found = await Universe(settings.universe, gamma, network.wall).survey()
+                return table(found, network.wall())
+
+    return run_virtual(look, start_ms=DEFAULT_START_MS, limit=600.0)
 
 
 def _compared(stage: Stage, ours: dict[str, Decimal], *, clean: bool) -> dict[str, Any]:

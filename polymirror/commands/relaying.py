@@ -23,6 +23,10 @@ def relay(
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name of that server; may be repeated.", rich_help_panel=CONSUMERS),
     ] = None,
+    nats: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Tell a NATS server, too: nats://HOST:PORT/NAME.", rich_help_panel=CONSUMERS),
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(metavar="SECONDS", min=0.1, help="Stop after this long. [default: Ctrl-C]")
     ] = None,
@@ -36,8 +40,10 @@ def relay(
     """Mirror markets and serve their books to other processes: over a WebSocket, and as plain REST.
 
     What is not LIVE is refused there as it is here. A RemoteMirror in Python follows them, or a client of any language.
+    Who we are to a NATS server is in NATS_CREDS, NATS_USER and NATS_PASSWORD, or NATS_TOKEN.
     """
     from polymirror.commands.relays import run_relay  # noqa: PLC0415 - startup
 
     endpoints = choose_endpoints(venue, stream, clob, gamma, allow_plain=allow_plain)
-    raise typer.Exit(run_relay(what, endpoints, http=http, names=allow_host or (), seconds=seconds, json=json))
+    code = run_relay(what, endpoints, http=http, names=allow_host or (), nats=nats, seconds=seconds, json=json)
+    raise typer.Exit(code)

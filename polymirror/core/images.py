@@ -33,7 +33,9 @@ class Images:
 
     def note(self, market: Market, now: float) -> None:
         """The second token was proven as a mirror image, for the first time since its own hash was tried."""
-        self.forget(market)
+        self._due.pop(market, None)
+        if self._put_off:
+            self._put_off.pop(market, None)
         self._due[market] = now + TURN_SECONDS
 
     def forget(self, market: Market) -> None:

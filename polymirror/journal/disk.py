@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from attrs import define
+from attrs import define, field
 from msgspec import Struct
 
 from polymirror.errors import MissingExtra
@@ -72,8 +72,8 @@ class Indexed(Struct, omit_defaults=True):
     high: int
     """The earliest and the latest time of day in it: a clock may be set back."""
     lines: int
-    books: tuple[str, ...] = ()
-    """Tokens whose whole book is in it."""
+    books: tuple[str | int, ...] = ()
+    """Tokens whose whole book is in it: each by its id at its first mention in the index, then by a number, from 0."""
 
 
 def compressor(purpose: str) -> Any:
@@ -113,7 +113,7 @@ class _Frame:
     high: int
     text: int = 0
     lines: int = 0
-    books: tuple[str, ...] = ()
+    books: dict[str, None] = field(factory=dict)
 
 
 class JournalFile:
@@ -136,6 +136,8 @@ class JournalFile:
             os.close(self._file)
             raise
         self._frame: _Frame | None = None
+        # The tokens in the index so far, and their numbers.
+        self._numbers: dict[str, int] = {}
         self.began: float = now
         self._sync_at = now + FRAME_SECONDS
         # Bytes that are surely in the file, and that reach to the end of a block.
@@ -152,7 +154,7 @@ class JournalFile:
         frame.low, frame.high = min(frame.low, *walls), max(frame.high, *walls)
         frame.text += len(text)
         frame.lines += len(lines)
-        frame.books += tuple([line.token for line in lines if line.__class__ is Book])
+        frame.books.update((line.token, None) for line in lines if line.__class__ is Book)
         self._out(frame.packer.compress(text))
         if frame.text >= FRAME_BYTES:
             self.end_frame()
@@ -178,8 +180,10 @@ class JournalFile:
             self._out(frame.packer.flush())
             where = Indexed(
                 frame.at, self.size - frame.at, frame.n, frame.t, frame.w, frame.low, frame.high, frame.lines,
-                frame.books,
+                tuple([self._numbers.get(token, token) for token in frame.books]),
             )  # fmt: skip
+            for token in frame.books:
+                self._numbers.setdefault(token, len(self._numbers))
             _write(self._index, msgspec.json.encode(where) + b"\n")
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ class Header(_Line, tag="header", kw_only=True):
     """The settings of the engine."""
     hedge: int = 1
     """Connections for each socket."""
-    whole_seconds: float = 120.0
+    book_seconds: float = 60.0
     """LIVE books are written whole again after so long."""
 
 

@@ -18,7 +18,7 @@ from attrs import asdict
 from polymirror.errors import ConfigError
 from polymirror.journal.format import FORMAT, End, Header, stamp
 from polymirror.journal.recorded import Recorded
-from polymirror.journal.recorder import SELDOM, RecordingEngine
+from polymirror.journal.recorder import RecordingEngine
 from polymirror.journal.writer import KIND, Writer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def make_header(config: MirrorConfig, seed: int, session: str, number: int, firs
         n=first.n, t=first.t, w=first.w, format=FORMAT, session=session, file=number,
         polymirror=version("polymirror"), python=platform.python_version(),
         seed=seed, engine=asdict(config.engine), hedge=config.hedge,
-        whole_seconds=SELDOM * config.journal.book_seconds,
+        book_seconds=config.journal.book_seconds,
     )  # fmt: skip
 
 

@@ -252,12 +252,19 @@ def _read_index(path: Path) -> tuple[tuple[Indexed, ...], tuple[Indexed, ...]]:
     size = path.stat().st_size
     found: list[Indexed] = []
     missing: list[Indexed] = []
+    tokens: dict[str, None] = {}
+    named: tuple[str, ...] = ()
     at = 0
     for line in lines:
         try:
             frame = _indexed.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            new = [each for each in frame.books if isinstance(each, str)]
+            frame.books = tuple([each if isinstance(each, str) else named[each] for each in frame.books])
+        except (msgspec.MsgspecError, UnicodeDecodeError, IndexError):
             break
+        if new:
+            tokens.update(dict.fromkeys(new))
+            named = tuple(tokens)
         if frame.at != at:
             break
         at += frame.size
@@ -326,11 +333,11 @@ class Session:
             present = place
             if frame.high / 1e9 >= (wall or 0.0):
                 break
-            newest |= {token: (frame.w / 1e9, place) for token in frame.books if not tokens or token in tokens}
+            newest |= {str(token): (frame.w / 1e9, place) for token in frame.books if not tokens or token in tokens}
         if wall is None or not newest:
             return BEGINNING, {}
         # Whatever was LIVE was recorded whole in the time before; a frame counts from its beginning.
-        since = wall - self.header.whole_seconds - FRAME_SECONDS - SLACK_SECONDS
+        since = wall - self.header.book_seconds - FRAME_SECONDS - SLACK_SECONDS
         first = min([place for at, place in newest.values() if at >= since], default=present)
         return first, {token: place for token, (_, place) in newest.items() if place < first}
 

@@ -7,7 +7,6 @@ business (:mod:`polymirror.journal.journal`: to files; an incident's: to memory)
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.effects import (
@@ -22,6 +21,7 @@ from polymirror.core.effects import (
 )
 from polymirror.core.engine import Engine
 from polymirror.core.messages import book_text
+from polymirror.core.states import BookState
 from polymirror.journal.format import (
     MADE,
     Answered,
@@ -51,12 +51,6 @@ if TYPE_CHECKING:
     from polymirror.journal.format import Line, Stamp
     from polymirror.venue.rest import Bodies
 
-MUCH: Final = 64
-"""Changes since it was last recorded whole that make a book due after one interval;"""
-
-SELDOM: Final = 2
-"""intervals after which all are: nobody who begins in the middle has to read more than these."""
-
 MAX_REQUESTS: Final = 64
 """Requests whose answer may still come, and of which it is kept what was asked for."""
 
@@ -64,8 +58,8 @@ MAX_REQUESTS: Final = 64
 class RecordingEngine(Engine):
     """An engine whose inputs go to ``put`` as lines. ``wall`` is the time of day in seconds.
 
-    Every ``book_seconds`` the books that changed much are written whole, one with each input that comes then; all of
-    them when ``files()`` changes, so that whoever opens a file alone has them.
+    Every ``book_seconds`` all LIVE books are written whole, one with each input that comes then: whoever begins in the
+    middle has no more to read than that. So they are when ``files()`` changes, for whoever opens a file alone.
     """
 
     def __init__(
@@ -88,15 +82,12 @@ class RecordingEngine(Engine):
         # The texts of answers that are about to be taken, and what was asked for, by request.
         self._bodies: dict[int, Bodies] = {}
         self._asked: dict[int, tuple[str, ...]] = {}
-        # Changes of each book since it was recorded whole.
-        self._changes: Counter[str] = Counter()
         # Books that are to be recorded whole.
         self._due_books: dict[str, None] = {}
         self._book_seconds = book_seconds
         self._count_files = files
         self._files = files()
-        self._interval = 0
-        self._next_interval = float("-inf")
+        self._next_books = float("-inf")
 
     @property
     def lines(self) -> int:
@@ -159,7 +150,6 @@ class RecordingEngine(Engine):
     def untrack(self, condition_id: str, now: float) -> None:
         """As :meth:`Engine.untrack`."""
         for asset_id in self.tokens_of(condition_id):
-            self._changes.pop(asset_id, None)
             self._due_books.pop(asset_id, None)
         self._put(Used(*self._next(now), "untrack", condition_id))
         super().untrack(condition_id, now)
@@ -243,8 +233,9 @@ class RecordingEngine(Engine):
         if self._files != self._count_files():
             self._files = self._count_files()
             self.record_books()
-        if now >= self._next_interval:
-            self._choose_books(now)
+        if now >= self._next_books:
+            self._next_books = now + self._book_seconds
+            self.record_books()
         if self._due_books:
             self._record_one(now)
 
@@ -285,24 +276,7 @@ class RecordingEngine(Engine):
         what = {OpenSocket: "open", Subscribe: "subscribe", Unsubscribe: "unsubscribe"}[type(effect)]
         return Sent(n, at, wall, effect.socket, what, effect.asset_ids)
 
-    def dirty(self) -> tuple[str, ...]:
-        """As :meth:`Engine.dirty`."""
-        drained = super().dirty()
-        changes = self._changes
-        for asset_id in drained:
-            changes[asset_id] += 1
-        return drained
-
     # ---- Whole books -------------------------------------------------------------------------------
-
-    def _choose_books(self, now: float) -> None:
-        """Find the books that are to be recorded whole."""
-        self._next_interval = now + self._book_seconds
-        self._interval += 1
-        if self._interval % SELDOM == 0:
-            self.record_books()
-        else:
-            self._due_books.update((asset_id, None) for asset_id, count in self._changes.items() if count >= MUCH)
 
     def _record_one(self, now: float) -> None:
         """Record the next book that is due. One that is not proven to its newest change waits."""
@@ -310,9 +284,8 @@ class RecordingEngine(Engine):
         del self._due_books[asset_id]
         book = self.restated(asset_id)
         if book is not None:
-            self._changes.pop(asset_id, None)
             self._put(Book(*self._next(now), asset_id, book_text(book)))
-        elif self.standing(asset_id) is not None and self._changes[asset_id]:
+        elif self.peek_state(asset_id) is BookState.LIVE:
             # With an input that comes after those that wait already.
             self._due_books[asset_id] = None
 

@@ -33,7 +33,7 @@ POLL: Final = 1.0
 """Seconds between two looks into the queue, after each of which everything is handed to the system: a process that is
 killed loses no more."""
 
-AT_ONCE: Final = 32
+AT_ONCE: Final = 128
 """Lines that are packed at once: the mirror's thread waits for its turn meanwhile."""
 
 RETRY_BASE: Final = 1.0

@@ -98,6 +98,16 @@ class Link:
 
     # ---- What is wanted ----------------------------------------------------------------------------
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens that are followed."""
+        return tuple(self._copies)
+
+    @property
+    def lists(self) -> bool:
+        """Whether the relay is to say what it carries."""
+        return self._lists
+
     def want(self, tokens: Iterable[str], now: float) -> None:
         """Follow these tokens."""
         for token in tokens:

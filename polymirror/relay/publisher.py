@@ -140,14 +140,13 @@ class Publisher:
         for token in ask.want:
             self._want(consumer, token)
         if ask.list:
-            consumer.lists = True
-            consumer.list_due = True
+            consumer.lists = consumer.list_due = True
         if ask.ping is not None:
             consumer.pongs.append(ask.ping)
 
     def _want(self, consumer: Consumer, token: str) -> None:
         if len(consumer.places) >= MAX_TOKENS and token not in consumer.places:
-            self._gone(consumer, token)
+            self.refuse(consumer, token)
             return
         consumer.gone.pop(token, None)
         if token not in self._lines:
@@ -157,7 +156,9 @@ class Publisher:
         consumer.due[token] = None
         self._look(token, self._clocks())
 
-    def _gone(self, consumer: Consumer, token: str) -> None:
+    def refuse(self, consumer: Consumer, token: str) -> None:
+        """Tell a consumer that a token is not carried, and nothing more of it until it is wanted again."""
+        self._drop(consumer, token)
         consumer.gone[token] = None
         if len(consumer.gone) > MAX_TOKENS:
             # It asks for what there is not, and does not listen.
@@ -237,8 +238,7 @@ class Publisher:
             return
         except UnknownToken:
             for consumer in tuple(self._wanted[token]):
-                self._gone(consumer, token)
-                self._drop(consumer, token)
+                self.refuse(consumer, token)
             return
         if line.seq != seq:
             self._say(token, now)
@@ -258,32 +258,49 @@ class Publisher:
 
     def frame(self, consumer: Consumer) -> bytes:
         """Return the next frame for a consumer: call it when one can be sent, while ``consumer.waits``."""
-        items = list(self._items(consumer))
+        return self._frame(consumer, list(self._items(consumer)))
+
+    def frame_about(self, consumer: Consumer, token: str) -> bytes:
+        """Return a frame with what waits about one token alone: for consumers behind a broker, who hear of it apart."""
+        items = []
+        if token in consumer.gone:
+            del consumer.gone[token]
+            items.append(encode(Gone(token=token), consumer.format))
+        elif token in consumer.due:
+            items += self._newest(consumer, token)
+        return self._frame(consumer, items)
+
+    def _frame(self, consumer: Consumer, items: list[bytes]) -> bytes:
         return frame_of(self.relay, self._clock(), items, consumer.format)
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
         size = 0
         while consumer.pongs:
             yield encode(Pong(id=consumer.pongs.popleft()), consumer.format)
-        if consumer.list_due:
+        if consumer.list_due and size < FULL:
             consumer.list_due = False
             item = self._list(consumer.format)
             size += len(item)
             yield item
         while consumer.gone and size < FULL:
-            item = encode(Gone(token=next(iter(consumer.gone))), consumer.format)
-            del consumer.gone[next(iter(consumer.gone))]
+            token = next(iter(consumer.gone))
+            del consumer.gone[token]
+            item = encode(Gone(token=token), consumer.format)
             size += len(item)
             yield item
         while consumer.due and size < FULL:
-            token = next(iter(consumer.due))
-            del consumer.due[token]
-            line = self._lines[token]
-            if line.is_told:
-                item = line.since(consumer.places[token], consumer.format)
-                consumer.places[token] = line.seq
+            for item in self._newest(consumer, next(iter(consumer.due))):
                 size += len(item)
                 yield item
+
+    def _newest(self, consumer: Consumer, token: str) -> Iterator[bytes]:
+        """Return the newest state of a book that is due; nothing if there is none yet."""
+        del consumer.due[token]
+        line = self._lines[token]
+        if line.is_told:
+            item = line.since(consumer.places[token], consumer.format)
+            consumer.places[token] = line.seq
+            yield item
 
 
 def _listing(markets: Iterable[Market]) -> Markets:

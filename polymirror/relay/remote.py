@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from polymirror.config import RemoteConfig, check_address, check_each, check_flag, check_instance, check_timeout
 from polymirror.core.events import Transition, Warned
@@ -21,6 +21,7 @@ from polymirror.core.states import BookState
 from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken
+from polymirror.relay.broker.subjects import check_extra, is_broker, split
 from polymirror.relay.condition import Odd, RelayCondition, condition_of
 from polymirror.relay.contradictions import Contradictions
 from polymirror.relay.dial import Dial
@@ -37,6 +38,9 @@ from polymirror.shell.waits import Waits
 from polymirror.status.health import Records
 from polymirror.venue.network import REAL, Network
 
+if TYPE_CHECKING:
+    from polymirror.relay.broker.dial import BrokerDial
+
 MAX_RELAYS: Final = 8
 
 KINDS: Final = (Transition, Warned)
@@ -46,10 +50,11 @@ KINDS: Final = (Transition, Warned)
 class RemoteMirror:
     """The books of relays, read as those of a mirror. Use it with ``async with``.
 
-    ``relays`` are addresses such as ``http://127.0.0.1:8801``; of several, each book is read from the one that has it
+    ``relays`` are addresses such as ``http://127.0.0.1:8801``, or ``nats://127.0.0.1:4222/desk`` for the relay ``desk``
+    at a NATS server, which needs the extra ``relay``; of several, each book is read from the one that has it
     proven the younger. ``tokens`` and ``slugs`` are what to follow; without any, all that the relays carry, as it
     comes and goes. ``incidents`` is a folder for a bundle of each disagreement of relays, which ``polymirror explain``
-    tells of. Raises ConfigError for arguments of another kind.
+    tells of. Raises ConfigError for arguments of another kind, and MissingExtra.
     """
 
     def __init__(
@@ -65,7 +70,11 @@ class RemoteMirror:
         if not 1 <= len(relays) <= MAX_RELAYS or len(set(relays)) != len(relays):
             raise ConfigError("relays", relays, f"1 to {MAX_RELAYS} addresses of relays, each named once")
         for url in relays:
-            check_address("relays", url, "https", "http", "wss", "ws", allow_plain=self.config.allow_plain)
+            if is_broker(url):
+                split("relays", url, allow_plain=self.config.allow_plain)
+                check_extra()
+            else:
+                check_address("relays", url, "https", "http", "wss", "ws", allow_plain=self.config.allow_plain)
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clock = HostClock(self._network)
         self._links = [Link(url, "msgpack" if self.config.binary else "json") for url in relays]
@@ -88,7 +97,7 @@ class RemoteMirror:
         wall = self._network.wall
         self._bundles = None if incidents is None else Contradictions(incidents, self.config, wall, self.name_of)
         self._stack: AsyncExitStack | None = None
-        self._dials: list[Dial] = []
+        self._dials: list[Dial | BrokerDial] = []
         self._started = self._stopped = False
 
     # ---- Life --------------------------------------------------------------------------------------
@@ -108,8 +117,7 @@ class RemoteMirror:
                     tasks.append(group.create_task(work, name=f"polymirror relay {name}"))
 
                 for link in self._links:
-                    rng = random.Random(secrets.randbits(32))  # noqa: S311 - jitter
-                    dial = Dial(link, link.name, self._network, self.now, rng, self._took, self._looked)
+                    dial = self._dial(link)
                     self._dials.append(dial)
                     spawn(dial.run(), link.name)
                 spawn(self._tick(), "tick")
@@ -118,6 +126,18 @@ class RemoteMirror:
                 self._teller.started(0, 0)
                 self._stack = stack.pop_all()
         return self
+
+    def _dial(self, link: Link) -> Dial | BrokerDial:
+        rng = random.Random(secrets.randbits(32))  # noqa: S311 - jitter
+        if not is_broker(link.name):
+            return Dial(link, link.name, self._network, self.now, rng, self._took, self._looked)
+        from polymirror.relay.broker.dial import BrokerDial  # noqa: PLC0415 - an extra
+
+        server, name = split("relays", link.name, allow_plain=self.config.allow_plain)
+        return BrokerDial(
+            link, server, name, self.config.nats, self._network, self.now, rng, self._took, self._looked,
+            self._teller.warn,
+        )  # fmt: skip
 
     async def start(self) -> Self:
         """Start, for programs in which ``async with`` does not fit; call :meth:`stop` in the same task."""

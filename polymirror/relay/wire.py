@@ -156,6 +156,8 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any number; the relay answers at once with it."""
     want: Names = []
     """Send the whole books of these tokens, and what follows."""
+    keep: Names = []
+    """Go on with these tokens: where what is wanted ends by itself, which it does behind a broker. No books for it."""
     drop: Names = []
     """Send nothing more of these tokens."""
     list: bool = False

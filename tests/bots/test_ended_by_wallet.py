@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from bots.common.orders.reconcile import Reconciler
 from bots.common.orders.settling import TWICE
-from tests.bots.books_rig import World, a_trade
+from tests.bots.books_rig import FILLED, World, a_trade
 from tests.bots.crash_rig import UP, an_order, drive
 
 
@@ -79,3 +80,31 @@ def test_a_wallet_that_changes_between_two_looks_begins_anew():
     world.venue.cash += 6
     assert end(world, times=1)
     assert end(world, times=1) == ""
+
+
+def test_what_a_merge_made_of_shares_that_are_booked_is_no_cash_that_differs():
+    world = world_of()
+    for client_id, token in (("first", "201"), ("second", "202")):
+        order = evolve(an_order(), client_id=client_id, market="0xm2", token=token)
+        world.begin(order, evolve(FILLED, order_id=f"0x{token}"), final=True)
+    world.venue.answers["holdings"] = [{"201": "3", "202": "3"}]
+    world.venue.cash += 7
+    assert "not clear" in end(world, times=2)
+    world.reconciler.merging.add("0xm2")
+    assert end(world, times=1)
+    assert end(world, times=1) == ""
+
+
+@pytest.mark.parametrize(("cash", "free"), [(7, True), (0, False), (1, False)])
+def test_money_in_doubt_is_freed_beside_a_merge_that_the_wallet_shows_whole_and_no_other(cash, free):
+    world, seen = World(), []
+    world.start()
+    world.reconciler = Reconciler(world.ledger, world.venue, world.clock.network(), seen=seen.append)
+    for client_id, token in (("first", "201"), ("second", "202")):
+        order = evolve(an_order(), client_id=client_id, market="0xm2", token=token)
+        world.begin(order, evolve(FILLED, order_id=f"0x{token}"), final=True)
+    world.reconciler.merging.add("0xm2")
+    world.venue.answers["holdings"] = [{"201": "3", "202": "3"}]
+    world.venue.cash += cash
+    world.check(4)
+    assert bool(seen) is free

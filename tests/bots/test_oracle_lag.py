@@ -16,6 +16,7 @@ from bots.common.execution.live import LiveExecutor
 from bots.common.ledger.database import Database, inline
 from bots.common.ledger.ledger import Ledger
 from bots.common.operate.settings import SettingsError, build
+from bots.common.orders.intents import Wish
 from bots.common.orders.order import Outcome
 from bots.common.risk.limits import RiskLimits
 from bots.oracle_lag.__main__ import main
@@ -25,6 +26,7 @@ from bots.oracle_lag.strategy import OracleLag, plan_of
 from bots.testing.stage import Stage
 from bots.updown.bot import Bot, World
 from bots.updown.oracles.factory import make_oracle
+from bots.updown.oracles.ticks import TickKind
 from bots.updown.stats import RunStats, table
 from polymirror.gate import Lease
 from polymirror.mirror import Mirror
@@ -323,3 +325,20 @@ def test_the_table_of_an_empty_run_can_be_read():
     found |= dict.fromkeys(("rounds", "settled", "orders", "trades", "won", "lost"), 0)
     found |= dict.fromkeys(("refused_non_live", "unresolved"), 0)
     assert "profit" in table(found, "nothing")
+
+
+class AlwaysUp:
+    """Believes that each price will rise."""
+
+    kind = TickKind.SPOT
+
+    def wish(self, each, terms, tick, strike, measured, now_ms):
+        return Wish(token=each.terms.up.id, terms=terms, fair=Decimal("0.55"))
+
+
+def test_another_strategy_is_played_instead_of_its_own():
+    store = Database()
+    found = simulate(BotSettings(), rounds=4, seed=7, strategy=AlwaysUp(), store=store)
+    assert found["clean"] is True
+    assert found["orders"] >= 1
+    assert store.read("SELECT DISTINCT fair_e6 FROM decisions WHERE verdict = 'order'") == [(550_000,)]

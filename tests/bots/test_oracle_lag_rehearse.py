@@ -27,7 +27,7 @@ def _quiet():
 
 def test_without_the_sdk_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "eth_account", None)
-    with pytest.raises(MissingExtra, match="bots"):
+    with pytest.raises(MissingExtra, match=r"polymirror\[live\]"):
         rehearsal(BotSettings(), "http://127.0.0.1:1")
 
 

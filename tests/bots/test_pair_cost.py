@@ -172,9 +172,9 @@ def test_markets_that_end_leave_and_others_join_while_it_runs():
 
 
 class Elsewhere(PairBot):
-    """A bot whose wallet was used by somebody else, or that lost its ledger. ``silent``: the venue does not tell."""
+    """A bot whose wallet was used by somebody else, or that lost its ledger. ``silent``: so often it is not told."""
 
-    silent = False
+    silent = 0
 
     async def look_back(self, manager):
         manager.executor = Asked(manager.executor, self.silent)
@@ -190,6 +190,7 @@ class Asked:
 
     async def trades(self, since_ms):
         if self.silent:
+            self.silent -= 1
             raise Unanswered("trades", "gone")
         return [
             Trade(
@@ -208,13 +209,25 @@ def test_what_the_wallet_traded_without_this_ledger_is_left_alone():
     assert "this ledger does not know of it" in bot.manager.apart["0xstrange"]
 
 
+class Slow(Elsewhere):
+    silent = 2
+
+
+def test_a_lost_answer_about_what_was_traded_is_asked_for_again():
+    bot, _ = fly(15, kind=Slow)
+    assert list(bot.manager.apart) == ["0xstrange"]
+    assert bot.counts["joined"] >= 1
+
+
 class Silent(Elsewhere):
-    silent = True
+    silent = 1_000
 
 
 def test_nothing_is_traded_when_the_venue_does_not_tell_what_was():
+    bot, _ = fly(60, kind=Silent)
+    assert bot.counts["joined"] == 0
     with pytest.raises(Unanswered):
-        fly(5, kind=Silent)
+        fly(600, kind=Silent)
     bot, _ = fly(5, kind=Silent, settings=evolve(settings_of(), require_reconciliation=False))
     assert bot.counts["joined"] >= 1
 

@@ -150,8 +150,8 @@ def test_a_relay_that_tells_no_prices_is_told_apart_from_one_that_cannot_be_reac
 
 
 def test_a_missing_library_is_told_as_what_it_is():
-    report, _ = ask(error=MissingExtra("live trading", "bots"))
+    report, _ = ask(error=MissingExtra("live trading", "live"))
     lines = [line for line in report.failures if line.startswith("credentials: ")]
     assert len(lines) == 1
-    assert "pip install" in lines[0]
+    assert "polymirror[live]" in lines[0]
     assert "network" not in lines[0]

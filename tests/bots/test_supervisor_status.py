@@ -121,7 +121,8 @@ async def test_the_page_shows_every_book_of_all_markets(tmp_path, caplog):
     ledgers.mkdir()
     async with flying(ledgers, caplog) as (_, url), browser.browsing(profile) as page:
         await page.open(url)
-        await page.until("document.querySelectorAll('#rows .row[data-state=LIVE]').length === 8")
+        await page.until("document.querySelector('#live')?.textContent === '8/8 LIVE'")
+        # As many rows are made as there is room for.
+        await page.until("document.querySelectorAll('#rows .row[data-state=LIVE]').length >= 5")
         assert await page.text("#title") == "pair_cost"
-        assert await page.text("#live") == "8/8 LIVE"
         assert page.errors == []

@@ -18,7 +18,7 @@ def test_books_are_relayed_until_the_time_is_over(venue, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["markets"] == [venue.slugs[0]]
     assert told["states"] == {"LIVE": 2}
-    assert (told["consumers"], told["missing"], told["warnings"]) == (0, {}, [])
+    assert (told["consumers"], told["missing"], told["warnings"], told["broker"]) == (0, {}, [], None)
 
 
 def test_its_address_is_told_and_answers(venue, capsys):
@@ -52,4 +52,31 @@ def test_an_address_that_cannot_be_had_is_one_line(venue, capsys, address):
     assert run(["relay", venue.slugs[0], "--venue", venue.base_url, "--http", address]) == 2
     told = capsys.readouterr().err.strip()
     assert told
+    assert "\n" not in told
+
+
+def test_a_broker_that_is_not_there_is_told_and_ends_nothing(venue, capsys, monkeypatch):
+    monkeypatch.setenv("NATS_TOKEN", "a secret")
+    options = [
+        "--venue",
+        venue.base_url,
+        "--http",
+        "0",
+        "--nats",
+        "nats://127.0.0.1:9/desk",
+        "--seconds",
+        "2",
+        "--json",
+    ]
+    assert run(["relay", venue.slugs[0], *options]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["broker"] == {"url": "nats://127.0.0.1:9/desk", "connected": False, "books": 0}
+    assert "a secret" not in out + err
+
+
+@pytest.mark.parametrize("address", ["nats://127.0.0.1:4222", "http://127.0.0.1/desk", "nats://10.0.0.1/desk", "desk"])
+def test_an_address_of_a_broker_that_is_none_is_one_line(venue, capsys, address):
+    assert run(["relay", venue.slugs[0], "--venue", venue.base_url, "--http", "0", "--nats", address]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "--nats" in told
     assert "\n" not in told

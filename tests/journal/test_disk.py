@@ -171,8 +171,11 @@ def test_a_full_disk_loses_what_it_must_and_recording_goes_on_when_there_is_room
     full = Disk(30_000)
     monkeypatch.setattr(disk.os, "write", full.write)
     writer = writer_in(tmp_path)
+    n = 20
+    for first in range(n):
+        writer.put(line(first, os.urandom(500).hex()))
     writer.start()
-    n = 0
+    wait_until(lambda: writer.bytes > 10_000)
     while not writer.troubles:
         writer.put(line(n, os.urandom(500).hex()))
         n += 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
 from polymirror import ConfigError, EngineConfig, IncidentConfig, Mirror
 from polymirror.core.states import BookState
+from polymirror.explain.words import explain
 from polymirror.journal.format import (
     Answered,
     Asked,
@@ -124,6 +126,31 @@ def test_an_ordinary_disconnect_is_no_incident(fault, tmp_path):
     assert len(seen.struck) >= 1
     assert seen.notes == ()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_hedged_sockets_both_connections_are_in_a_bundle_and_explained(tmp_path):
+    seen = run(tmp_path, "garbage_frame", share=20, seconds=20, seed=3, exchange=CLEAN, hedge=2)
+    written = [note for note in seen.notes if note.path is not None]
+    assert written
+    for note in written:
+        lines = list(open_journal(note.path).lines())
+        lanes = Counter(line.lane for line in lines if isinstance(line, Heard))
+        assert lanes.keys() == {0, 1}
+        # The second says what the first says, but for what is garbage.
+        assert abs(lanes[0] - lanes[1]) < 0.1 * lanes.total()
+        assert explain(lines).kind == "unreadable"
+        replay = Replay(note.path)
+        assert len(list(replay.views(note.token))) > 10
+        assert replay.lost == 0
+
+
+def test_what_the_other_connection_of_a_hedged_socket_makes_up_for_is_no_incident(tmp_path):
+    for hedge in (1, 2):
+        folder = tmp_path / str(hedge)
+        seen = run(folder, "lost_delta", share=8, seconds=30, seed=3, exchange=CLEAN, hedge=hedge)
+        assert len(seen.struck) >= 3
+        assert bool(seen.notes) == bool(seen.losses) == (hedge == 1)
+        assert len(bundles(folder) if folder.exists() else []) == len(seen.notes)
 
 
 LIMITS = {"per_minute": 3, "market_seconds": 5, "keep_files": 2}

@@ -8,7 +8,7 @@ import pytest
 
 from polymirror import BookState, ConfigError, JournalConfig, MirrorConfig, UnknownToken
 from polymirror.errors import DecodeError, PolymirrorError
-from polymirror.journal.disk import FRAME_SECONDS, journal_files, pack_lines
+from polymirror.journal.disk import FRAME_SECONDS, index_of, journal_files, pack_lines
 from polymirror.journal.format import Book, Header, Heard, Lost, Ticked, read_line, write_lines
 from polymirror.journal.reader import SLACK_SECONDS, open_journal, sessions
 from polymirror.journal.replay import Replay
@@ -62,10 +62,14 @@ def test_whoever_begins_in_the_middle_reads_a_bounded_time_and_finds_every_book_
     wall = session.header.w / 1e9 + 115
     place, older = session.begin(wall, ())
     frame = session.files[place[0]].frames[place[1]]
-    assert wall - frame.w / 1e9 <= session.header.whole_seconds + FRAME_SECONDS + SLACK_SECONDS < 115
+    assert wall - frame.w / 1e9 <= session.header.book_seconds + FRAME_SECONDS + SLACK_SECONDS < 115
     told = {line.token for line in session.lines(place) if isinstance(line, Book) and line.w / 1e9 < wall}
     assert len(told) == 6
     assert older == {}
+    # The index names each token once, however often its book is in the file.
+    index, (file,) = index_of(session.files[0].path).read_text(), session.files
+    assert [index.count(f'"{token}"') for token in told] == [1] * 6
+    assert sum(token in frame.books for token in told for frame in file.frames) > 100
 
 
 def test_of_one_token_only_its_market_is_replayed(folder):

@@ -126,7 +126,7 @@ class SdkClient:
         try:
             import polymarket as sdk  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
-            raise MissingExtra("live trading", "bots") from error
+            raise MissingExtra("live trading", "live") from error
 
         def options(**more: Any) -> dict[str, Any]:
             made: dict[str, Any] = {"private_key": wallet.private_key.reveal(), **more}

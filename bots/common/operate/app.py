@@ -125,6 +125,7 @@ class World:
 
 G = TypeVar("G", bound=Ground)
 W = TypeVar("W", bound=World)
+T = TypeVar("T")
 
 
 class App(ABC, Generic[G, W]):
@@ -232,7 +233,7 @@ class App(ABC, Generic[G, W]):
                 raise
             await asyncio.gather(*self._telling, return_exceptions=True)
             held, unknown = len(self.account.positions), len(self.account.open)
-            why = self._ending or "everything is settled"
+            why = self._ending or "its run is over"
             self.tell(f"the bot ends: {why}; {held} positions are kept, {unknown} orders are unknown", "stop")
             await self.notices.drain(LAST_WORDS)
             return self.summary()
@@ -412,20 +413,24 @@ class App(ABC, Generic[G, W]):
 
     async def _reconcile(self, reconciler: Reconciler) -> None:
         """Learn what became of an earlier run's orders. Raises when the venue does not tell what is held."""
-        for attempt in range(START_ATTEMPTS):
+        found = await self.ask_patiently("what we hold", reconciler.start)
+        for line in found.lines():
+            self.tell(line)
+
+    async def ask_patiently(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the venue for what nothing can be traded without, for minutes: one answer that is lost ends no start.
+
+        Raises BadCredentials at once, and the last TradingError when it never tells.
+        """
+        for _ in range(START_ATTEMPTS - 1):
             try:
-                found = await reconciler.start()
+                return await ask()
             except BadCredentials:
                 raise
             except TradingError as error:
-                log.warning("the venue does not tell yet what we hold: %s", error)
-                if attempt == START_ATTEMPTS - 1:
-                    raise
+                log.warning("the venue does not tell yet %s: %s", what, error)
                 await asyncio.sleep(START_PAUSE)
-            else:
-                for line in found.lines():
-                    self.tell(line)
-                return
+        return await ask()
 
     # ---- Telling -------------------------------------------------------------------------------------
 

@@ -34,14 +34,14 @@ class Layered(typing.Generic[T]):
     origins: Mapping[str, str]
 
 
-def profiles_in(folder: Path) -> tuple[str, ...]:
-    """Name the profiles that a folder has."""
-    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+def profiles_in(folder: Path | None) -> tuple[str, ...]:
+    """Name the profiles that a folder has. :data:`BASE` is always one: without a file, or a folder, it is empty."""
+    return tuple(sorted({BASE} | {path.stem for path in (folder.glob("*.toml") if folder is not None else ())}))
 
 
 def layered(
     kind: type[T],
-    folder: Path,
+    folder: Path | None,
     profile: str = BASE,
     path: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -51,7 +51,8 @@ def layered(
     known = profiles_in(folder)
     if profile not in known:
         raise SettingsError((f"--profile {profile} is not allowed: it must be one of {', '.join(known)}",))
-    files = [(f"profile {each}", folder / f"{each}.toml") for each in dict.fromkeys((BASE, profile))]
+    named = [] if folder is None else [(each, folder / f"{each}.toml") for each in dict.fromkeys((BASE, profile))]
+    files = [(f"profile {each}", file) for each, file in named if each != BASE or file.exists()]
     files += [] if path is None else [(str(path), path)]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}

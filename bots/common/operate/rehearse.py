@@ -53,7 +53,7 @@ def rehearsal(
         from eth_account import Account  # noqa: PLC0415 - an optional dependency
         from polymarket._internal import environment as inside  # noqa: PLC0415 - there is no public way
     except ImportError as error:
-        raise MissingExtra("a rehearsal of live trading", "bots") from error
+        raise MissingExtra("a rehearsal of live trading", "live") from error
     where = _listed(url)
     wallet = Account.from_key(_play_key(where["instance"], settings.folder))
     config = dataclasses.replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
@@ -11,9 +11,10 @@ from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from decimal import Decimal
 
+    from bots.common.ledger.account import Position
     from bots.common.orders.order import Order, Result
 
 MOST_LOOKS: Final = 64
@@ -67,3 +68,12 @@ class Wealth:
     """The venue's balance less what our orders did to it: it grows by payouts and deposits alone."""
     clear: bool
     """Whether nothing else is under way that the gap could be of."""
+
+
+def lacking_pairs(booked: Iterable[Position], markets: Collection[str], positions: Mapping[str, Decimal]) -> Decimal:
+    """Return of how many pairs that are booked, in these markets, the wallet has no share of either token any more."""
+    lacks: defaultdict[str, list[Decimal]] = defaultdict(list)
+    for held in booked:
+        if held.market in markets:
+            lacks[held.market].append(EXACT.subtract(held.shares, positions.get(held.token, ZERO)))
+    return sum((max(min(each), ZERO) for each in lacks.values()), ZERO)

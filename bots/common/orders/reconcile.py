@@ -23,11 +23,11 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
-from bots.common.orders.found import Lately, Reconciled, Wealth
+from bots.common.orders.found import Lately, Reconciled, Wealth, lacking_pairs
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bots.common.execution.base import Holdings, Trade, Venue
     from bots.common.ledger.account import Claim, Position
@@ -406,7 +406,7 @@ class Reconciler:
             return
         gap = self._gap(held)
         self._lately.note(self.looked_at, EXACT.subtract(held.cash, gap), STEADY_FOR)
-        if abs(gap) < MONEY_STEP:
+        if abs(EXACT.subtract(gap, self.merged(held.positions))) < MONEY_STEP:
             self._clear(await self._strange(held))
         if EXACT.add(gap, self.owed) > -MONEY_STEP:
             self._seen.pop(MISSING, None)
@@ -434,6 +434,10 @@ class Reconciler:
             # Of anything else anybody may send some.
             found &= {token for (token,) in await self._ledger.query("SELECT DISTINCT token FROM orders")}
         return found
+
+    def merged(self, positions: Mapping[str, Decimal]) -> Decimal:
+        """Return how many pairs the wallet lacks where a merge has left: they are pUSD already, and not booked yet."""
+        return lacking_pairs(self._account.positions.values(), self.merging, positions)
 
     @property
     def owed(self) -> Decimal:

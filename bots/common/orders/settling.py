@@ -307,20 +307,11 @@ class Settler:
         the cash that it must, while no trade is listed that could be the order's.
         """
         wealth = await self._reconciler.wealth(apart_from=begun.order.client_id)
-        # What a merge made of shares that are booked is there already.
-        still = wealth.gap is not None and abs(EXACT.subtract(wealth.gap, self._merged(wealth))) < MONEY_STEP
+        merged = self._reconciler.merged(wealth.positions)
+        still = wealth.gap is not None and abs(EXACT.subtract(wealth.gap, merged)) < MONEY_STEP
         alone = len(self._account.undecided(begun.order.token)) <= 1
         clear = still and alone and abs(self._change(begun, wealth)) < DUST
         return await self._conclude(begun, _NOTHING if clear else None, "by what the wallet shows")
-
-    def _merged(self, wealth: Wealth) -> Decimal:
-        """Return how many pairs the wallet lacks of markets in which a merge has left: they have become pUSD."""
-        lacks: dict[str, list[Decimal]] = {}
-        for held in self._account.positions.values():
-            if held.market in self._reconciler.merging:
-                lack = EXACT.subtract(held.shares, wealth.positions.get(held.token, ZERO))
-                lacks.setdefault(held.market, []).append(lack)
-        return sum((max(min(each), ZERO) for each in lacks.values()), ZERO)
 
     async def _end(self, begun: Begun, case: _Case) -> str:
         """End an order by what the wallet holds and is missing, if two readings agree; return why not, or nothing."""
