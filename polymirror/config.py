@@ -421,3 +421,5 @@ class RemoteConfig:
     """Relays may be on another machine and without TLS: whoever is on the way can read and change what they say."""
     nats: NatsConfig = field(factory=NatsConfig, validator=_instance(NatsConfig, "a NatsConfig"))
     """Who we are to NATS servers."""
+    incidents: IncidentConfig = field(factory=IncidentConfig, validator=_instance(IncidentConfig, "an IncidentConfig"))
+    """Only for one that is given a folder for bundles."""

@@ -19,7 +19,7 @@ from polymirror.harmless import harmless
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from polymirror.explain.words import Explanation
+    from polymirror.explain.explanation import Explanation
 
 SHOWN_LEVELS: Final = 12
 """Levels that differ and are printed; a page and ``--json`` have all."""
@@ -68,7 +68,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
 def _levels(found: Explanation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     table.add_column("side")
-    for title in ("price", "our book", "venue's book", "afterwards"):
+    for title in ("price", *found.columns):
         table.add_column(title, justify="right")
     for each in found.levels[:SHOWN_LEVELS]:
         table.add_row(each.side, each.price, each.before or "-", each.evidence or "-", each.after or "-")

@@ -11,7 +11,7 @@ from polymirror.journal.format import weight
 from polymirror.journal.reader import open_journal
 
 if TYPE_CHECKING:
-    from polymirror.explain.words import Explanation
+    from polymirror.explain.explanation import Explanation
     from polymirror.journal.format import Line
 
 MAX_BYTES: Final = 256 * 2**20

@@ -11,7 +11,7 @@ from polymirror.harmless import escaped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polymirror.explain.words import Explanation
+    from polymirror.explain.explanation import Explanation
 
 NEAR: Final = 8
 """Levels of each side next to the best one that a ladder shows in any case,"""
@@ -132,7 +132,7 @@ def _levels(found: Explanation) -> str:
         f'<td class="n">{_size(each.after)}</td></tr>'
         for each in found.levels
     )
-    heads = "".join(f'<th class="n">{each}</th>' for each in ("price", "our book", "venue's book", "afterwards"))
+    heads = "".join(f'<th class="n">{each}</th>' for each in ("price", *map(_text, found.columns)))
     return f"<h2>Levels that differed</h2><table><tr><th>side</th>{heads}</tr>{rows}</table>"
 
 

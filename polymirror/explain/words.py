@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import asdict, frozen
-
 from polymirror.errors import DecodeError
+from polymirror.explain.contradiction import explain_contradiction
+from polymirror.explain.explanation import Explanation, LevelRow
 from polymirror.explain.findings import find, healing
 from polymirror.explain.reading import Reading
-from polymirror.explain.timeline import Band, TimelineRow, bands, timeline
+from polymirror.explain.timeline import bands, timeline
 from polymirror.explain.wire import Change, Note, Odd, Whole, read
 from polymirror.harmless import harmless
-from polymirror.journal.format import Header, Incident, Lost, seconds_of
+from polymirror.journal.format import Header, Incident, Lost, Relayed, Stated, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,49 +58,6 @@ ENDINGS: Final = {
 """Why a bundle ends before all books were LIVE again."""
 
 
-@frozen
-class LevelRow:
-    """One level at which the books differ; None: no such level."""
-
-    side: str
-    price: str
-    before: str | None
-    """In the book that was doubted,"""
-    evidence: str | None
-    """in the whole book that contradicts it,"""
-    after: str | None
-    """and in the book when the incident was over."""
-
-
-@frozen
-class Explanation:
-    """What a bundle says."""
-
-    name: str
-    reason: str
-    kind: str
-    token: str
-    """Whose book went wrong: the one that lost trust first, or its twin."""
-    began: str
-    """The time of day, UTC."""
-    words: tuple[str, ...]
-    levels: tuple[LevelRow, ...]
-    rows: tuple[TimelineRow, ...]
-    bands: tuple[Band, ...]
-    last_right: str | None
-    """The text of the last message of the stream that agreed with the book or came before the loss, as received."""
-    first_wrong: str | None
-    """The text of the first message that disagreed; None: it was no message of the stream."""
-    ladders: tuple[tuple[str, Any], ...]
-    """Two books to lay side by side, each with its title: bids and asks, best first."""
-    about: dict[str, Any]
-    """Versions, seed, market and tokens."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON has."""
-        return asdict(self)
-
-
 def explain(lines: Iterable[Line]) -> Explanation:
     """Explain the lines of a bundle. Raises DecodeError for those of something else."""
     kept = list(lines)
@@ -108,6 +65,9 @@ def explain(lines: Iterable[Line]) -> Explanation:
     incident = next((line for line in kept if isinstance(line, Incident)), None)
     if header is None or incident is None:
         raise DecodeError("a bundle", "it is a journal, but no bundle of an incident")
+    stated = [line for line in kept if isinstance(line, Stated)]
+    if stated:
+        return explain_contradiction(header, incident, stated, [line for line in kept if isinstance(line, Relayed)])
     reading = Reading(header, incident)
     reading.run(kept)
     finding, healed = find(reading), healing(reading)

@@ -257,13 +257,45 @@ class Incident(_Line, tag="incident", kw_only=True):
     after: tuple[Shown, ...] = ()
 
 
+class Stated(_Line, tag="stated", kw_only=True):
+    """What one of several relays stated of a book, as its reader's copy has it. In the bundles of readers only."""
+
+    relay: str
+    """Its address,"""
+    run: str
+    """and which run of it."""
+    seq: int
+    reason: str | None = None
+    settled: bool = False
+    as_of_ms: int
+    """The least that the venue's clock showed when the levels were proven, in ms since 1970."""
+    silent: float
+    """Seconds since the newest word about it left the relay, at most."""
+    width: float | None = None
+    """How wide the interval is in which the two clocks' offset lies, in seconds."""
+    digest: str
+    counts: dict[str, int] = {}
+    """What went wrong with this relay so far, and how often."""
+    book: Shown
+
+
+class Relayed(_Line, tag="relay_in", kw_only=True):
+    """What a relay said of a book. In the bundles of readers only."""
+
+    relay: str
+    sent: float
+    """When it left, in seconds of the relay's clock."""
+    data: str
+    """The item, as JSON."""
+
+
 class End(_Line, tag="end"):
     """The mirror was stopped: nothing more comes of this session."""
 
 
 Line = (
     Header | Heard | Sent | Asked | Answered | Connected | Closed | Ticked | Slept | Used | Book | Lost | End
-    | Moved | Incident
+    | Moved | Incident | Stated | Relayed
 )  # fmt: skip
 
 
@@ -279,7 +311,7 @@ _KINDS: Final = frozenset(str(each.__struct_config__.tag) for each in Line.__arg
 
 def weight(line: Line) -> int:
     """Return the bytes that a line takes while it waits to be written, about."""
-    if isinstance(line, (Heard, Book)):
+    if isinstance(line, (Heard, Book, Relayed)):
         return OVERHEAD + len(line.data)
     if isinstance(line, Answered):
         return OVERHEAD + sum(OVERHEAD + len(body.text) for body in line.bodies)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EMPTY: Final = Levels((), (), (), ())
 
+NEVER: Final = float("-inf")
+
 _STATES: Final = BookState.__members__
 _REASONS: Final = Reason.__members__
 
@@ -36,6 +38,8 @@ class Copy:
         # The newest statement about the proof, and when it left the relay.
         self.proof: Beat | None = None
         self.sent: float = 0.0
+        # When the newest of all that was heard of it left, whether or not it was of use.
+        self.heard: float = NEVER
         # Why it is not to be believed although it was told; None: it is.
         self.broken: Reason | None = None
         self.why: str = ""
@@ -76,32 +80,49 @@ class Copy:
     def take(self, item: Beat, sent: float) -> bool:
         """Take what the relay says of this token; return whether the whole book must be asked for.
 
-        ``sent`` is when it left. What is older than the copy, or comes again, changes nothing.
+        ``sent`` is when it left. What is older than the copy, or comes again, changes nothing; a whole book that left
+        before something that was heard of the book is no way back to what it was then.
         """
-        if isinstance(item, Book):
-            if item.seq > self.seq or self.broken is not None or self.told is None:
+        late, runs_back = sent < self.heard, sent > self.heard and item.seq < self.seq
+        self.heard = max(sent, self.heard)
+        if runs_back and not isinstance(item, Book):
+            self.breaks(Reason.GAP, f"the relay's numbers run back, from {self.seq} to {item.seq}")
+        elif isinstance(item, Book) and self._is_news(item, runs_back=runs_back):
+            if not late:
                 self._replace(item, sent)
-            elif item.seq == self.seq and sent >= self.sent:
-                self.proof, self.sent = item, sent
         elif self.told is None or self.broken is not None:
             return True
-        elif isinstance(item, Change):
-            if item.seq > self.seq and item.prev_seq == self.seq:
-                self._follow(item, sent)
-            elif item.seq > self.seq:
-                self.breaks(Reason.GAP, f"what led to state {item.prev_seq} has not come: {self.seq} was the last")
+        elif item.seq == self.seq:
+            if sent >= self.sent:
+                self.proof, self.sent = item, sent
+        elif item.seq > self.seq and isinstance(item, Change) and item.prev_seq == self.seq:
+            self._follow(item, sent)
         elif item.seq > self.seq:
-            self.breaks(Reason.GAP, f"state {item.seq} has not come: {self.seq} was the last")
-        elif item.seq == self.seq and sent >= self.sent:
-            self.proof, self.sent = item, sent
-        return self.broken is not None
+            self.breaks(Reason.GAP, f"what led to state {item.seq} has not come: {self.seq} was the last")
+        return self.broken is not None or self.told is None
+
+    def _is_news(self, item: Book, *, runs_back: bool) -> bool:
+        return item.seq > self.seq or runs_back or self.broken is not None or self.told is None
 
     def breaks(self, reason: Reason, why: str) -> None:
         """Believe nothing until the next whole book."""
         if self.broken is None:
             self.broken, self.why = reason, why
+        if reason is Reason.CLOCK_STEP:
+            # What left when is told by another clock from here on.
+            self.heard = NEVER
+
+    def gone(self, sent: float) -> bool:
+        """The relay says that it does not carry it; return whether that is news."""
+        if sent < self.heard:
+            return False
+        self.heard = sent
+        self.breaks(Reason.DISCONNECT, "the relay does not carry it")
+        return True
 
     def _replace(self, item: Book, sent: float) -> None:
+        if item.seq < self.seq:
+            self.breaks(Reason.GAP, f"the relay's numbers run back, from {self.seq} to {item.seq}")
         self.generation += self.broken is not None
         self.broken, self.why = None, ""
         self.book = item

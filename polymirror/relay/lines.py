@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from polymirror.relay.digest import Side, digest_of
-from polymirror.relay.wire import Beat, Book, Change, Fee, encode
+from polymirror.relay.wire import MAX_COUNT, MAX_TEXT, Beat, Book, Change, Fee, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,9 +46,10 @@ class Source(Protocol):
 class Line:
     """One token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, after: int = 0) -> None:
         self.token = token
-        self.seq: int = 0
+        # The number of the newest state. The first one's is greater than ``after``.
+        self.seq: int = after
         self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = None
         self._view: BookView | None = None
@@ -103,6 +104,11 @@ class Line:
         return True
 
     @property
+    def is_told(self) -> bool:
+        """Whether there is anything to say."""
+        return self._view is not None
+
+    @property
     def until(self) -> float | None:
         """When the book stops being readable unless something new is proven, by the relay's clock; None: it is not."""
         return self._proof[2]
@@ -154,4 +160,9 @@ def _merged(changes: Iterable[tuple[dict[int, int], dict[int, int]]]) -> tuple[d
 def _fee(fee: FeeSchedule | None) -> Fee | None:
     if fee is None:
         return None
-    return Fee(rate=str(fee.rate), exponent=fee.exponent, taker_only=fee.taker_only, rebate_rate=str(fee.rebate_rate))
+    rate, rebate = str(fee.rate), str(fee.rebate_rate)
+    if max(len(rate), len(rebate)) > MAX_TEXT or not 0 <= fee.exponent <= MAX_COUNT:
+        # Terms that the wire cannot carry are terms that are not known: a frame that nobody can read would be in the
+        # way of all other books.
+        return None
+    return Fee(rate=rate, exponent=fee.exponent, taker_only=fee.taker_only, rebate_rate=rebate)

@@ -9,17 +9,20 @@ clock in seconds, unless said.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import DecodeError
-from polymirror.relay.copy import Copy
+from polymirror.relay.copy import NEVER, Copy
 from polymirror.relay.offset import Offset
+from polymirror.relay.recent import Said
 from polymirror.relay.wire import Ask, Beat, Frame, Gone, Markets, Pong, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from polymirror.relay.recent import Recent
     from polymirror.relay.wire import Format, Listed
 
 SILENCE: Final = 1.75
@@ -28,7 +31,14 @@ SILENCE: Final = 1.75
 PING_EVERY: Final = 1.0
 
 ASK_AGAIN: Final = 1.0
-"""Seconds after which a whole book that was asked for is asked for again."""
+"""Seconds after which a whole book that was asked for is asked for again; from the third time on twice as many each."""
+
+ASK_SELDOM: Final = 16.0
+"""No more than this."""
+
+ASK_MOST: Final = 100
+"""Whole books that are asked for and have not come: no more are asked for until half of them have. So a relay that
+everybody has come back to sends what can be taken, and nothing twice."""
 
 ASK_GONE: Final = 5.0
 """The same for a token that the relay does not carry."""
@@ -61,6 +71,8 @@ class Link:
         self.counts: Counter[str] = Counter()
         # The markets as the relay lists them; None: it has not said.
         self.markets: tuple[Listed, ...] | None = None
+        # Markets that it carries beside them, and cannot list.
+        self.left_out: int = 0
         self._newly_listed = False
         # The run of the relay that speaks; "": none has yet.
         self.relay: str = ""
@@ -69,11 +81,18 @@ class Link:
         self._lists = False
         # When each token's whole book is to be asked for; in no order.
         self._wants: dict[str, float] = {}
+        # When those were asked for that may still come, the longest ago first; and how often.
+        self._asked: dict[str, float] = {}
+        self._tries: Counter[str] = Counter()
         self._drops: list[str] = []
         self._list_due = False
+        # When the newest of its frames left, by its clock.
+        self._newest: float = NEVER
         self._pings: dict[int, float] = {}
         self._pinged = 0
         self._ping_at = float("inf")
+        # What it said last; None: nobody wants to know.
+        self.recent: Recent | None = None
         # Tokens about which something may be new.
         self._touched: dict[str, None] = {}
 
@@ -100,9 +119,10 @@ class Link:
         """Follow these no more."""
         for token in tokens:
             if self._copies.pop(token, None) is not None:
-                self._wants.pop(token, None)
+                self._answered(token)
                 self._touched.pop(token, None)
-                self._drops.append(token)
+                if self.is_open:
+                    self._drops.append(token)
 
     def list_markets(self) -> None:
         """Have the relay say what it carries, from now on."""
@@ -117,16 +137,21 @@ class Link:
         self._pings.clear()
         self._ping_at = now
         self._drops.clear()
-        self._wants = dict.fromkeys(self._copies, now)
+        self._want_all(now)
 
     def closed(self, why: str) -> None:
         """The relay cannot be spoken to, or what it says may have been missed: nothing of it is believed."""
+        if self.is_open:
+            self.counts["lost connections"] += 1
         self.is_open, self.trouble = False, why
         self._ping_at = float("inf")
         self._break_all(Reason.DISCONNECT, why)
 
     def received(self, data: bytes, now: float) -> None:
         """Take a frame as it came; one that cannot be read may have been about any book."""
+        if not self.is_open:
+            self.counts["after the end"] += 1
+            return
         try:
             frame = decode(Frame, data, self.format)
         except DecodeError as error:
@@ -148,15 +173,18 @@ class Link:
             # What was dated before is dated by a clock that is no more.
             self.counts["clock steps"] += 1
             self._ping_at = now
+            self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
+        self._newest = max(self._newest, frame.sent)
         for item in frame.items:
             if isinstance(item, Beat):
                 self._take(item, frame.sent, now)
             elif isinstance(item, Gone):
-                self._gone(item.token, now)
+                self._gone(item.token, frame.sent, now)
             elif isinstance(item, Markets):
                 self.markets, self._newly_listed = tuple(item.markets), True
+                self.left_out = item.left_out
 
     def _is_new(self, relay: str, now: float) -> bool:
         """Whether another run of the relay speaks than before; of an earlier one only what is late comes."""
@@ -168,6 +196,8 @@ class Link:
             self.offset = Offset()
             self._pings.clear()
             self._ping_at = now
+            self._newest = NEVER
+            self._list_due = self._lists
             self._copies = {token: Copy(token) for token in self._copies}
             self._touched.update(dict.fromkeys(self._copies))
             self._want_all(now)
@@ -179,20 +209,22 @@ class Link:
         if copy is None:
             return
         broken = copy.broken
+        if self.recent is not None:
+            self.recent.put(Said(now, sent, item))
         self._touched[item.token] = None
         if not copy.take(item, sent):
-            self._wants.pop(item.token, None)
+            self._answered(item.token)
         elif broken is None and copy.broken is not None:
             self.counts["gaps" if copy.broken is Reason.GAP else "digests that differ"] += 1
             self._wants[item.token] = now
         else:
             self._wants.setdefault(item.token, now)
 
-    def _gone(self, token: str, now: float) -> None:
+    def _gone(self, token: str, sent: float, now: float) -> None:
         copy = self._copies.get(token)
-        if copy is not None:
-            copy.breaks(Reason.DISCONNECT, "the relay does not carry it")
+        if copy is not None and copy.gone(sent):
             self._touched[token] = None
+            self._answered(token)
             self._wants[token] = now + ASK_GONE
 
     def _break_all(self, reason: Reason, why: str) -> None:
@@ -202,6 +234,13 @@ class Link:
 
     def _want_all(self, now: float) -> None:
         self._wants = dict.fromkeys(self._copies, now)
+        self._asked.clear()
+        self._tries.clear()
+
+    def _answered(self, token: str) -> None:
+        self._wants.pop(token, None)
+        self._asked.pop(token, None)
+        self._tries.pop(token, None)
 
     # ---- What goes ---------------------------------------------------------------------------------
 
@@ -209,9 +248,6 @@ class Link:
         """Return what to send to the relay now; None: nothing."""
         if not self.is_open:
             return None
-        want = [token for token, due in self._wants.items() if due <= now]
-        for token in want:
-            self._wants[token] = now + ASK_AGAIN
         ping = None
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY
@@ -220,15 +256,43 @@ class Link:
             self._pings[ping] = now
             while len(self._pings) > MAX_PINGS:
                 del self._pings[next(iter(self._pings))]
+            self._want_silent(now)
+        want = self._next_wants(now)
         drop, self._drops = self._drops, []
         lists, self._list_due = self._list_due, False
         return Ask(ping=ping, want=want, drop=drop, list=lists) if want or drop or lists or ping else None
+
+    def _next_wants(self, now: float) -> list[str]:
+        """Return what is to be asked for now, and when each of it is to be asked for again."""
+        while self._asked and (oldest := next(iter(self._asked))) and self._asked[oldest] + ASK_AGAIN <= now:
+            del self._asked[oldest]
+        room = ASK_MOST - len(self._asked)
+        if room < ASK_MOST // 2:
+            return []
+        want = list(islice((token for token, due in self._wants.items() if due <= now), room))
+        for token in want:
+            self._tries[token] += 1
+            # Behind those that were asked for less often.
+            del self._wants[token]
+            self._wants[token] = now + min(ASK_AGAIN * 2.0 ** max(0, min(self._tries[token], 9) - 2), ASK_SELDOM)
+            self._asked.pop(token, None)
+            self._asked[token] = now
+        return want
+
+    def _want_silent(self, now: float) -> None:
+        """Ask again for books of which the relay says nothing, although it speaks: it may not know who wants them."""
+        for token, copy in self._copies.items():
+            if self._newest - copy.heard > SILENCE:
+                self._wants.setdefault(token, now)
 
     def next_ask(self) -> float:
         """Return when :meth:`asks` has something to say at the latest; infinity: never."""
         if not self.is_open:
             return float("inf")
-        return min(self._ping_at, min(self._wants.values(), default=float("inf")))
+        wants = min(self._wants.values(), default=float("inf"))
+        if len(self._asked) > ASK_MOST - ASK_MOST // 2:
+            wants = max(wants, next(iter(self._asked.values())) + ASK_AGAIN)
+        return min(self._ping_at, wants)
 
     def take_markets(self) -> tuple[Listed, ...] | None:
         """Return the markets if the relay has listed them since this was asked last; else None."""
@@ -287,4 +351,5 @@ class Link:
         copy, low = self.copy(token), self.offset.low(now)
         if copy is None or low is None or copy.proof is None or copy.proof.as_of is None:
             return None
-        return copy.proof.as_of + low
+        # No proof is younger than the word of it.
+        return min(copy.proof.as_of, copy.sent) + low

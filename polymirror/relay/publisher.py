@@ -7,11 +7,24 @@ its own place in every line: one that is slow misses states, never the newest, a
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from polymirror.errors import NotLive, UnknownToken
+from polymirror.errors import DecodeError, NotLive, UnknownToken
 from polymirror.relay.lines import Line, Source
-from polymirror.relay.wire import MAX_FRAME, MAX_TOKENS, Gone, Listed, Markets, Outcome, Pong, encode, frame_of
+from polymirror.relay.wire import (
+    MAX_FRAME,
+    MAX_TEXT,
+    MAX_TOKENS,
+    Gone,
+    Listed,
+    Markets,
+    Outcome,
+    Pong,
+    encode,
+    frame_of,
+    read_listed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +44,13 @@ MAX_LOOKS: Final = 64
 
 FULL: Final = MAX_FRAME // 8
 """Bytes after which a frame is sent and the next begun."""
+
+
+MAX_LIST: Final = MAX_FRAME // 2
+"""Bytes of JSON of the markets that are listed."""
+
+MAX_PONGS: Final = 8
+"""Pings of one consumer that are still to be answered; older ones are not."""
 
 
 class Mirrored(Source, Protocol):
@@ -55,18 +75,16 @@ class Consumer:
         self.places: dict[str, int] = {}
         # Tokens of which it is to be sent the newest state, in the order in which they changed.
         self.due: dict[str, None] = {}
-        # Answers to pings.
-        self.said: list[bytes] = []
-        # Whether the markets are to be listed: once, however often they changed meanwhile.
-        self.list_due: bool = False
-        # Tokens of which it is to be told that they are not carried.
+        # What is said once: answers to pings, tokens that are gone, the markets.
+        self.pongs: deque[int] = deque(maxlen=MAX_PONGS)
         self.gone: dict[str, None] = {}
+        self.list_due: bool = False
         self.lists: bool = False
 
     @property
     def waits(self) -> bool:
         """Whether there is anything to be sent."""
-        return bool(self.due or self.said or self.gone or self.list_due)
+        return bool(self.due or self.pongs or self.gone or self.list_due)
 
 
 class Publisher:
@@ -87,7 +105,9 @@ class Publisher:
         # When books are to be looked at that are not readable for long.
         self._soon: dict[str, float] = {}
         self._consumers: dict[Consumer, None] = {}
-        self._listed: list[Listed] | None = None
+        self._listed: dict[Format, bytes] = {}
+        # No line that begins has a number that an earlier one of its token had in this run.
+        self._numbers = 0
 
     # ---- Who is there ------------------------------------------------------------------------------
 
@@ -122,7 +142,7 @@ class Publisher:
         if ask.list:
             consumer.lists = consumer.list_due = True
         if ask.ping is not None:
-            consumer.said.append(encode(Pong(id=ask.ping), consumer.format))
+            consumer.pongs.append(ask.ping)
 
     def _want(self, consumer: Consumer, token: str) -> None:
         if len(consumer.places) >= MAX_TOKENS and token not in consumer.places:
@@ -130,16 +150,19 @@ class Publisher:
             return
         consumer.gone.pop(token, None)
         if token not in self._lines:
-            self._lines[token] = Line(token)
+            self._lines[token] = Line(token, self._numbers)
         self._wanted.setdefault(token, {})[consumer] = None
         consumer.places[token] = 0
         consumer.due[token] = None
-        self._look(token, self._mirror.now())
+        self._look(token, self._clocks())
 
     def refuse(self, consumer: Consumer, token: str) -> None:
         """Tell a consumer that a token is not carried, and nothing more of it until it is wanted again."""
         self._drop(consumer, token)
         consumer.gone[token] = None
+        if len(consumer.gone) > MAX_TOKENS:
+            # It asks for what there is not, and does not listen.
+            del consumer.gone[next(iter(consumer.gone))]
 
     def _drop(self, consumer: Consumer, token: str) -> None:
         consumer.places.pop(token, None)
@@ -151,6 +174,7 @@ class Publisher:
                 self._forget(token)
 
     def _forget(self, token: str) -> None:
+        self._numbers = max(self._numbers, self._lines[token].seq)
         for table in (self._lines, self._wanted, self._told, self._soon):
             table.pop(token, None)
 
@@ -158,22 +182,22 @@ class Publisher:
 
     def changed(self, tokens: Iterable[str]) -> None:
         """Look at books that have changed."""
-        now = self._mirror.now()
+        clocks = self._clocks()
         for token in tokens:
             if token in self._lines:
-                self._look(token, now)
+                self._look(token, clocks)
 
     def beat(self) -> float:
         """Look at the books whose turn it is, a few at a time; return in how many seconds the next one's is."""
-        now = self._mirror.now()
+        clocks = now, _ = self._clocks()
         for token in [token for token, due in self._soon.items() if due <= now]:
             del self._soon[token]
-            self._look(token, now, everyone=True)
+            self._look(token, clocks, everyone=True)
         for _ in range(MAX_LOOKS):
             oldest = next(iter(self._told), None)
             if oldest is None or self._told[oldest] + BEAT > now:
                 break
-            self._look(oldest, now, everyone=True)
+            self._look(oldest, clocks, everyone=True)
         return max(0.0, self.next_look() - now)
 
     def next_look(self) -> float:
@@ -183,23 +207,32 @@ class Publisher:
 
     def listed(self) -> None:
         """The markets are others: tell those who want to know."""
-        self._listed = None
+        self._listed.clear()
         for consumer in self._consumers:
-            consumer.list_due = consumer.lists
+            consumer.list_due = consumer.list_due or consumer.lists
 
     def _list(self, format_: Format) -> bytes:
-        if self._listed is None:
-            self._listed = list(_listing(self._mirror.markets))
-        return encode(Markets(markets=self._listed), format_)
+        if format_ not in self._listed:
+            self._listed[format_] = encode(_listing(self._mirror.markets), format_)
+        return self._listed[format_]
 
-    def _look(self, token: str, now: float, *, everyone: bool = False) -> None:
+    def _clocks(self) -> tuple[float, float]:
+        """Return the mirror's clock, and by how much the relay's is ahead of it at least.
+
+        What passes between the two looks makes proofs older, and never younger.
+        """
+        relay = self._clock()
+        now = self._mirror.now()
+        return now, relay - now
+
+    def _look(self, token: str, clocks: tuple[float, float], *, everyone: bool = False) -> None:
         """Look at a book; tell those who want it, ``everyone`` even if nothing is new."""
-        line = self._lines[token]
+        line, (now, ahead) = self._lines[token], clocks
         seq = line.seq
         if everyone or token not in self._told:
             self._say(token, now)
         try:
-            line.look(self._mirror, self._clock() - now)
+            line.look(self._mirror, ahead)
         except NotLive:
             # Its market is looked for: nothing is known of it yet.
             return
@@ -210,7 +243,7 @@ class Publisher:
         if line.seq != seq:
             self._say(token, now)
         if line.until is not None:
-            due = line.until - AHEAD - self._clock() + now
+            due = line.until - AHEAD - ahead
             if now < due < self._told[token] + BEAT:
                 self._soon[token] = due
         if line.seq != seq or everyone:
@@ -242,10 +275,8 @@ class Publisher:
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
         size = 0
-        while consumer.said and size < FULL:
-            item = consumer.said.pop(0)
-            size += len(item)
-            yield item
+        while consumer.pongs:
+            yield encode(Pong(id=consumer.pongs.popleft()), consumer.format)
         if consumer.list_due and size < FULL:
             consumer.list_due = False
             item = self._list(consumer.format)
@@ -266,13 +297,27 @@ class Publisher:
         """Return the newest state of a book that is due; nothing if there is none yet."""
         del consumer.due[token]
         line = self._lines[token]
-        if line.seq:
+        if line.is_told:
             item = line.since(consumer.places[token], consumer.format)
             consumer.places[token] = line.seq
             yield item
 
 
-def _listing(markets: Iterable[Market]) -> Iterator[Listed]:
+def _listing(markets: Iterable[Market]) -> Markets:
+    """List as many markets as a frame can carry: one that nobody can read would be in the way of all books."""
+    listed: list[Listed] = []
+    size = left_out = 0
     for market in markets:
-        tokens = [Outcome(token=each.id, outcome=each.outcome[:200]) for each in market.tokens[:2]]
-        yield Listed(slug=market.slug[:200], market=market.condition_id, tokens=tokens)
+        tokens = [Outcome(token=each.id, outcome=each.outcome[:MAX_TEXT]) for each in market.tokens[:2]]
+        found = encode(Listed(slug=market.slug[:MAX_TEXT], market=market.condition_id, tokens=tokens), "json")
+        try:
+            one = read_listed(found)
+        except DecodeError:
+            left_out += 1
+            continue
+        if size + len(found) > MAX_LIST or len(listed) >= MAX_TOKENS:
+            left_out += 1
+            continue
+        size += len(found)
+        listed.append(one)
+    return Markets(markets=listed, left_out=left_out)

@@ -11,6 +11,7 @@ import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,6 +22,8 @@ from polymirror.core.top import Top
 from polymirror.core.view import BookView
 from polymirror.errors import ConfigError, MirrorClosed, NotLive, UnknownToken
 from polymirror.relay.broker.subjects import check_extra, is_broker, split
+from polymirror.relay.condition import Odd, RelayCondition, condition_of
+from polymirror.relay.contradictions import Contradictions
 from polymirror.relay.dial import Dial
 from polymirror.relay.hostclock import HostClock
 from polymirror.relay.link import Link
@@ -50,7 +53,8 @@ class RemoteMirror:
     ``relays`` are addresses such as ``http://127.0.0.1:8801``, or ``nats://127.0.0.1:4222/desk`` for the relay ``desk``
     at a NATS server, which needs the extra ``relay``; of several, each book is read from the one that has it
     proven the younger. ``tokens`` and ``slugs`` are what to follow; without any, all that the relays carry, as it
-    comes and goes. Raises ConfigError for arguments of another kind, and MissingExtra.
+    comes and goes. ``incidents`` is a folder for a bundle of each disagreement of relays, which ``polymirror explain``
+    tells of. Raises ConfigError for arguments of another kind, and MissingExtra.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class RemoteMirror:
         slugs: Iterable[str] = (),
         config: RemoteConfig | None = None,
         network: Network | None = None,
+        incidents: str | Path | None = None,
     ) -> None:
         self.config: RemoteConfig = RemoteConfig() if config is None else check_instance("config", config, RemoteConfig)
         if not 1 <= len(relays) <= MAX_RELAYS or len(set(relays)) != len(relays):
@@ -88,6 +93,9 @@ class RemoteMirror:
         self._names: dict[str, str] = {}
         self._replica.want(tokens, self.now())
         self._disagreements: list[Disagreement] = []
+        self._odd = Odd()
+        wall = self._network.wall
+        self._bundles = None if incidents is None else Contradictions(incidents, self.config, wall, self.name_of)
         self._stack: AsyncExitStack | None = None
         self._dials: list[Dial | BrokerDial] = []
         self._started = self._stopped = False
@@ -113,6 +121,8 @@ class RemoteMirror:
                     self._dials.append(dial)
                     spawn(dial.run(), link.name)
                 spawn(self._tick(), "tick")
+                if self._bundles is not None:
+                    self._bundles.start(self._links)
                 self._teller.started(0, 0)
                 self._stack = stack.pop_all()
         return self
@@ -146,6 +156,8 @@ class RemoteMirror:
         stack, self._stack = self._stack, None
         with alone():
             await stack.__aexit__(None, None, None)
+        if self._bundles is not None:
+            await asyncio.to_thread(self._bundles.stop, self._teller.warn)
 
     def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         self._stopped = True
@@ -184,6 +196,12 @@ class RemoteMirror:
     def reads(self) -> dict[str, int]:
         """Reads for execution since the start, by outcome: ``granted`` and ``refused``."""
         return {"granted": self._records.granted, "refused": self._records.refused}
+
+    @property
+    def relays(self) -> tuple[RelayCondition, ...]:
+        """How each relay is doing, in the order in which they were named: open or not, and what went wrong so far."""
+        now = self.now()
+        return tuple(condition_of(link, now) for link in self._links)
 
     @property
     def disagreements(self) -> tuple[Disagreement, ...]:
@@ -349,6 +367,12 @@ class RemoteMirror:
             self._disagreements = [*self._disagreements, found][-100:]
             name = self.name_of(found.token) or found.token
             self._teller.warn("relays disagree", f"{name}: {' and '.join(found.relays)} state different books")
+            if self._bundles is not None:
+                self._bundles.put(found, self._links, self.now())
+        if self._bundles is not None:
+            self._bundles.tell(self._teller.warn)
+        for link in self._links:
+            self._odd.tell(link, self._teller.warn)
         self._teller.events()
         changed = self._replica.dirty()
         if changed:

@@ -235,10 +235,11 @@ class Replica:
             return Standing(BookState.SUSPECT, Reason.DISAGREEMENT, "two relays state different books for one time")
         if claims:
             return Standing(BookState.LIVE, Reason.PROVEN)
-        found = [link.standing(token, now) for link in self.links]
-        # What comes nearest to a book that can be read; RETIRED needs nobody else.
-        order = (BookState.RETIRED, BookState.SUSPECT, BookState.RESYNCING, BookState.UNPRIMED)
-        best = min(found, key=lambda standing: order.index(standing.state))
+        found = [(link.standing(token, now), link.is_open) for link in self.links]
+        # What comes nearest to a book that can be read; RETIRED needs nobody else, unless who said so is gone.
+        order = (BookState.SUSPECT, BookState.RESYNCING, BookState.RETIRED, BookState.UNPRIMED)
+        retired = next((each for each, is_open in found if is_open and each.state is BookState.RETIRED), None)
+        best = retired or min((each for each, _ in found), key=lambda standing: order.index(standing.state))
         if best.state is BookState.UNPRIMED and book.state is not BookState.UNPRIMED:
             # It was known before: a relay that begins anew knows less than we did.
             state = BookState.SUSPECT if book.state is BookState.LIVE else book.state

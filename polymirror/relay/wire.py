@@ -30,10 +30,13 @@ MAX_LEVELS: Final = 20_000
 MAX_TOKENS: Final = 10_000
 """Tokens that one consumer may name, and markets that a relay may list."""
 
-Text = Annotated[str, Meta(max_length=200)]
+MAX_TEXT: Final = 200
+MAX_COUNT: Final = 2**53
+
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Seconds = Annotated[float, Meta(ge=-1e12, le=1e12)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Price = Annotated[int, Meta(gt=0, lt=PRICE_SCALE)]
 Size = Annotated[int, Meta(ge=0, le=MAX_SIZE)]
 Pairs = Annotated[list[tuple[Price, Size]], Meta(max_length=MAX_LEVELS)]
@@ -112,10 +115,12 @@ class Listed(Struct, frozen=True, kw_only=True, gc=False):
     tokens: Annotated[list[Outcome], Meta(max_length=2)]
 
 
-class Markets(Struct, frozen=True, kw_only=True, gc=False, tag_field="is", tag="markets"):
+class Markets(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="is", tag="markets"):
     """All markets that the relay carries: sent when asked for, and whenever they are others from then on."""
 
     markets: Annotated[list[Listed], Meta(max_length=MAX_TOKENS)]
+    left_out: Count = 0
+    """Markets that it carries beside these: too many, or with names that are too long for the wire."""
 
 
 class Gone(Struct, frozen=True, kw_only=True, gc=False, tag_field="is", tag="gone"):
@@ -184,7 +189,10 @@ _READERS: Final[dict[tuple[Format, type], Callable[[bytes], Any]]] = {
 }
 
 
-def encode(message: Ask | Item, format_: Format) -> bytes:
+_LISTED: Final = msgspec.json.Decoder(Listed).decode
+
+
+def encode(message: Ask | Item | Listed, format_: Format) -> bytes:
     """Return a consumer's message, or an item of a frame, as bytes."""
     return (_TO_JSON if format_ == "json" else _TO_MSGPACK)(message)
 
@@ -193,6 +201,14 @@ def frame_of(relay: str, sent: float, items: Iterable[bytes], format_: Format) -
     """Return a frame of items that were made by :func:`encode` in the same format."""
     frame = _Made(relay=relay, sent=sent, items=[msgspec.Raw(each) for each in items])
     return (_TO_JSON if format_ == "json" else _TO_MSGPACK)(frame)
+
+
+def read_listed(data: bytes) -> Listed:
+    """Return a market of a list, as a consumer reads it. Raises DecodeError."""
+    try:
+        return _LISTED(data)
+    except msgspec.MsgspecError as error:
+        raise DecodeError("a market of a list", str(error)) from None
 
 
 def decode(kind: type[_Kind], data: bytes, format_: Format) -> _Kind:

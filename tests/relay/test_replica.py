@@ -291,3 +291,30 @@ def test_odd_fees_are_no_fees(stub: Stub) -> None:
     stub.set(UP, fee=FeeSchedule(Decimal("NaN"), 1))
     view = connected(stub, UP).replica.live(UP, 0.0)
     assert view.fee is None or view.fee.problem
+
+
+def test_the_word_of_a_relay_that_is_gone_does_not_retire_what_lives_elsewhere() -> None:
+    pair = Pair()
+    pair.stubs[0].set(UP, state=BookState.RETIRED, reason=Reason.RESOLVED)
+    pair.stubs[1].set(UP, state=BookState.RETIRED, reason=Reason.RESOLVED)
+    for wire in pair.wires:
+        wire.publisher.changed([UP])
+    pair.passes(0.1, 0, 1)
+    assert (pair.replica.standing(UP) or [None])[0] is BookState.RETIRED
+    pair.wires[0].link.closed("gone")
+    pair.stubs[1].set(UP, state=BookState.RESYNCING, reason=Reason.REQUESTED)
+    pair.wires[1].publisher.changed([UP])
+    pair.passes(0.1, 1)
+    assert (pair.replica.standing(UP) or [None])[0] is BookState.RESYNCING
+
+
+def test_what_the_only_relay_retired_stays_so_while_it_is_away() -> None:
+    pair = Pair()
+    for stub, wire in zip(pair.stubs, pair.wires, strict=True):
+        stub.set(UP, state=BookState.RETIRED, reason=Reason.RESOLVED)
+        wire.publisher.changed([UP])
+    pair.passes(0.1, 0, 1)
+    for wire in pair.wires:
+        wire.link.closed("gone")
+    pair.replica.tick(pair.now)
+    assert (pair.replica.standing(UP) or [None])[0] is BookState.RETIRED

@@ -7,9 +7,7 @@ of its books have been LIVE again for a moment. Runs on the mirror's thread and 
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -19,8 +17,9 @@ from polymirror.core.units import PRICE_SCALE, price_to_wire, size_to_wire
 from polymirror.errors import UnknownToken
 from polymirror.journal.format import Incident, Moved, Shown, Ticked, seconds_of, stamp
 from polymirror.journal.incident.engine import WatchedEngine
+from polymirror.journal.incident.limits import Limits
 from polymirror.journal.incident.ring import Rings
-from polymirror.journal.incident.store import Bundle, Store
+from polymirror.journal.incident.store import Bundle, Store, file_name
 from polymirror.journal.recorded import IncidentNote
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ ORDINARY: Final = frozenset({Reason.SCHEDULED, Reason.REQUESTED, Reason.RESOLVED
 
 CALM_SECONDS: Final = 2.0
 """An incident is over when all books of its market have been LIVE for so long."""
-
-MINUTE: Final = 60.0
 
 MAX_NOTES: Final = 200
 """Incidents that are told of, the newest: so many with a bundle, and so many without."""
@@ -92,9 +89,7 @@ class Incidents:
         self._look_at = float("inf")
         # By whether there is a bundle: a storm in which there is none for most must not push out those that have one.
         self._notes: dict[bool, deque[IncidentNote]] = {has: deque(maxlen=MAX_NOTES) for has in (True, False)}
-        # When the newest bundles began: of each market, and of all.
-        self._began: dict[str, float] = {}
-        self._minute: deque[float] = deque(maxlen=config.incidents.per_minute)
+        self._limits = Limits(config.incidents)
         # Incidents so far, and those of which no bundle was made.
         self.count: int = 0
         self.skipped: int = 0
@@ -184,9 +179,9 @@ class Incidents:
 
     def _begin(self, ring: Ring, event: Transition) -> Open | None:
         self.count += 1
-        allowed = self._allows(ring.market, event.at)
+        allowed = self._limits.allow(ring.market, event.at)
         wall = self._wall()
-        path = self._folder / _file_name(wall, ring.market, self._store.suffix) if allowed else None
+        path = self._folder / file_name(wall, ring.market, self._store.suffix) if allowed else None
         note = IncidentNote(
             event.at, wall, ring.market, ring.tokens, event.token, self._name_of(event.token), event.reason,
             event.detail, path,
@@ -206,20 +201,6 @@ class Incidents:
                 self._show(begun.before, token, event.at, None)
         self._open[ring.market] = begun
         return begun
-
-    def _allows(self, market: str, now: float) -> bool:
-        """Whether another bundle may begin; if so, it counts."""
-        config, minute = self._config, self._minute
-        if now - self._began.get(market, float("-inf")) < config.market_seconds:
-            return False
-        if len(minute) == config.per_minute and now - minute[0] < MINUTE:
-            return False
-        minute.append(now)
-        self._began.pop(market, None)
-        self._began[market] = now
-        while now - self._began[next(iter(self._began))] >= config.market_seconds > 0:
-            del self._began[next(iter(self._began))]
-        return True
 
     def _show(self, shown: dict[str, Shown], token: str, now: float, epoch: int | None) -> None:
         """Keep a book as it is shown, unless it was cleared already."""
@@ -271,12 +252,6 @@ def _both(one: Callable[[Line], None], other: Callable[[Line], None]) -> Callabl
         other(line)
 
     return put
-
-
-def _file_name(wall: float, market: str, suffix: str) -> str:
-    began = datetime.fromtimestamp(wall, UTC)
-    name = "".join(each for each in market.removeprefix("0x")[:8] if each.isascii() and each.isalnum())
-    return f"incident-{began:%Y%m%dT%H%M%SZ}-{name or 'market'}-{secrets.token_hex(3)}{suffix}"
 
 
 def _shown(view: BookView) -> Shown:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import re
+import secrets
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +59,13 @@ def packer() -> Any:
     except ImportError:
         return None
     return library.ZstdCompressor(level=LEVEL, write_checksum=True)
+
+
+def file_name(wall: float, market: str, suffix: str) -> str:
+    """Return the name of a bundle that begins at a time of day, in Unix seconds."""
+    began = datetime.fromtimestamp(wall, UTC)
+    name = "".join(each for each in market.removeprefix("0x")[:8] if each.isascii() and each.isalnum())
+    return f"incident-{began:%Y%m%dT%H%M%SZ}-{name or 'market'}-{secrets.token_hex(3)}{suffix}"
 
 
 class Store:
