@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from polymirror.core.images import PUT_OFF_SECONDS
+from polymirror.config import EngineConfig
+from polymirror.core.images import PUT_OFF_SECONDS, Images
 from polymirror.core.mirrored import TURN_SECONDS
 from polymirror.core.proofs import ProofKind
 from polymirror.core.reads import OVERDUE_SECONDS
@@ -174,3 +177,15 @@ def test_a_market_that_is_forgotten_while_it_is_put_off_is_not_tried(rig, exchan
     rig.engine.untrack(exchange.market, rig.now)
     rig.advance(0.02)
     assert rig.engine.asset_ids == ()
+
+
+def test_one_that_is_noted_anew_is_put_off_no_more():
+    images = Images()
+    market = SimpleNamespace(
+        heard_at=1.0 + TURN_SECONDS, touched={"22": None}, outbox=SimpleNamespace(config=EngineConfig())
+    )
+    images.note(market, 1.0)
+    images.on_time(1.0 + TURN_SECONDS)
+    assert images.next_try() > images.next()
+    images.note(market, 2.0)
+    assert images.next_try() == images.next() == 2.0 + TURN_SECONDS
