@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -181,9 +182,8 @@ def test_a_market_that_is_forgotten_while_it_is_put_off_is_not_tried(rig, exchan
 
 def test_one_that_is_noted_anew_is_put_off_no_more():
     images = Images()
-    market = SimpleNamespace(
-        heard_at=1.0 + TURN_SECONDS, touched={"22": None}, outbox=SimpleNamespace(config=EngineConfig())
-    )
+    outbox = SimpleNamespace(config=EngineConfig())
+    market = Mock(heard_at=1.0 + TURN_SECONDS, touched={"22": None}, outbox=outbox)
     images.note(market, 1.0)
     images.on_time(1.0 + TURN_SECONDS)
     assert images.next_try() > images.next()
