@@ -74,7 +74,7 @@ class World:
         network = self.clock.network()
         self.ledger = Ledger(self.store, network, account=self.account, followers=(follower,))
         drive(self.ledger.open())
-        patience = Patience(quiet=5, pause=0, attempts=3, look_ups=3)
+        patience = Patience(quiet=5, pause=0, attempts=3)
         self.reconciler = Reconciler(
             self.ledger, self.venue, network, self.told.append, patience, self.stopped.append, self.risk.seen
         )

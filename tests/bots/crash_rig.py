@@ -207,7 +207,7 @@ class Clock:
 LIMITS = RiskLimits(
     max_daily_loss=Decimal(1000), max_positions=50, cooldown_ms=0, max_losses_in_a_row=50, max_market=Decimal(25)
 )
-PATIENCE = Patience(quiet=1.0, pause=0.0, attempts=3, look_ups=3)
+PATIENCE = Patience(quiet=1.0, pause=0.0, attempts=3)
 
 
 class Bot:

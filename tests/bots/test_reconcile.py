@@ -50,7 +50,7 @@ def test_an_order_that_stays_unknown_keeps_its_money_reserved_and_is_named():
     found = world.start()
     assert [order.client_id for order in found.unresolved] == ["buy:0xm1"]
     assert world.risk.open_money == Decimal("6.0175")
-    assert world.venue.names().count("resolve") == 3
+    assert world.venue.names().count("resolve") == 1
     assert "is still unknown" in found.lines()[0]
 
 
@@ -65,18 +65,19 @@ def test_an_order_that_stays_unknown_holds_no_start_up_for_longer_than_one_look_
 
     unresolved, took = in_virtual_time(main)
     assert unresolved == 1
-    assert took < 30
+    # What was killed every ten seconds never came to trade any market, for one order that nothing showed.
+    assert took <= 9
 
 
 def test_what_one_look_up_learned_helps_the_next_and_outlives_a_crash():
     known = Result(outcome=Outcome.UNKNOWN, order_id="0xabc")
-    world = World(resolve=[known, Unanswered("look-up", "time-out"), UNKNOWN])
+    world = World(resolve=[known])
     world.begin(an_order())
     world.start()
     again = World(world.store, resolve=[FILLED], holdings=[{UP: "10"}])
     again.start()
     asked = [each[-1] for each in (*world.venue.asked, *again.venue.asked) if each[0] == "resolve"]
-    assert asked == [None, "0xabc", "0xabc", "0xabc"]
+    assert asked == [None, "0xabc"]
 
 
 @pytest.mark.parametrize(("moved", "nap"), [(2, 3), (-100_000, 5)])

@@ -70,8 +70,8 @@ class Patience:
     """An order is looked up no earlier than this after it was begun: it may still have been on its way."""
     pause: float = 2.0
     """Between two attempts."""
-    look_ups: int = 1
-    """Of one order; each may last as long as its executor looks. One that stays unknown is looked up later on, too."""
+    look_for: float = 3.0
+    """So long an order is looked up at the start: other markets do not wait for it, it is looked up on and on later."""
     attempts: int = 4
     """So many readings of what is held."""
 
@@ -179,18 +179,13 @@ class Reconciler:
             # A clock that was set back must not make us wait for ever.
             await asyncio.sleep(min(young, self._patience.quiet))
         name = self._account.name_of(begun.order.client_id)
-        result = Result(outcome=Outcome.UNKNOWN, detail="not looked up")
-        for attempt in range(self._patience.look_ups):
-            if attempt:
-                await asyncio.sleep(self._patience.pause)
-            try:
+        try:
+            async with asyncio.timeout(self._patience.look_for):
                 result = await self._venue.resolve(begun.order, name)
-            except TradingError as error:
-                result = Result(outcome=Outcome.UNKNOWN, detail=str(error))
-            name = result.order_id or name
-            if result.decided:
-                break
-        return evolve(result, order_id=name)
+        except (TradingError, TimeoutError) as error:
+            detail = str(error) or f"nothing showed it within {self._patience.look_for:g} s"
+            result = Result(outcome=Outcome.UNKNOWN, detail=detail)
+        return evolve(result, order_id=result.order_id or name)
 
     # ---- While it runs -------------------------------------------------------------------------------
 
