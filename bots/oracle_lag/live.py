@@ -111,6 +111,7 @@ async def run(
                     open=partial(account.log_in, settings, environment),
                     variables=account.VARIABLES,
                     least=settings.risk.max_trade,
+                    node=settings.node,
                 )
                 if for_real
                 else None,

@@ -60,7 +60,9 @@ async def run_live(
             offload = thread = DiskThread()
             stack.callback(thread.close)
         open_account = partial(account.log_in, settings, environment)
-        login = Login(open=open_account, variables=account.VARIABLES, least=least) if for_real else None
+        login = None
+        if for_real:
+            login = Login(open=open_account, variables=account.VARIABLES, least=least, node=settings.node)
         mirror, rng = settings.mirror, random.Random()  # noqa: S311 - jitter
         async with Clob(mirror.rest, mirror.endpoints, rng=rng, network=network) as clob:
             questions = [

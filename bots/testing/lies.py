@@ -193,6 +193,19 @@ def _unmatched(told: Told, raw: Any) -> Any:
     return _killed(told, raw)
 
 
+def _vanished(told: Told, raw: Any) -> Any:
+    """Fill orders, lose the answer, and show them nowhere, nor what they cost and bought."""
+    gone = told.mind.setdefault("vanished", {})
+    if (told.method, told.path) == ("POST", "/order") and raw.get("status") in {"matched", "delayed"}:
+        gone[raw["orderID"]] = None
+        told.status = 503
+        return {"error": "try again"}
+    if told.path.startswith("/data/order/"):
+        told.status = 404
+        return None
+    return _no_positions(told, _none_listed(told, balance(_as_before)(told, raw)))
+
+
 def _none_listed(told: Told, raw: Any) -> Any:
     if told.path == "/data/trades":
         raw["data"] = []
@@ -248,6 +261,29 @@ def _as_before(told: Told, true: Decimal) -> Decimal:
     """Say what the balance was in the beginning: no order has spent anything."""
     first: Decimal = told.mind.setdefault("balance at first", true)
     return first
+
+
+def node(worth: Callable[[Told, Decimal], Decimal]) -> Lie:
+    """Have the chain's node say another balance, in pUSD."""
+
+    def lie(told: Told, raw: Any) -> Any:
+        if told.path == "/rpc" and isinstance(raw, dict) and "result" in raw:
+            true = Decimal(int(raw["result"], 16)).scaleb(-6)
+            said = worth(told, true)
+            if said != true:
+                told.mind.setdefault("node", _now(told))
+            raw["result"] = hex(int(said.scaleb(6)))
+        return raw
+
+    return lie
+
+
+def _node_silent(told: Told, raw: Any) -> Any:
+    if told.path == "/rpc":
+        told.mind.setdefault("silent", _now(told))
+        told.status = 503
+        return {"error": "try again"}
+    return raw
 
 
 def _no_positions(told: Told, raw: Any) -> Any:
@@ -353,6 +389,7 @@ LIARS: Final = {
         Liar("clob delay", "order book service: no taker delay", terms(itode=False), lied="terms"),
         Liar("killed", "order service: fills, and says killed", _killed, lied="sent"),
         Liar("unmatched", "order service: fills, and says unmatched", _unmatched, lied="sent"),
+        Liar("vanished", "order service: fills, and shows neither order, money nor shares", _vanished, lied="sent"),
         Liar("none listed", "order service: lists no trades", _none_listed, lied="sent"),
         Liar("half", "order service: trades of half the size", listed(size=_half, money=_half, fee=_half), lied="sent"),
         Liar(
@@ -368,6 +405,10 @@ LIARS: Final = {
         Liar("rich", "balance: 500 more after 25 minutes", balance(_later(500)), lied="balance"),
         Liar("poor", "balance: 500 less after 25 minutes", balance(_later(-500)), lied="balance"),
         Liar("as before", "balance: nothing was spent", balance(_as_before), lied="balance"),
+        Liar("node rich", "chain: 500 more after 25 minutes", node(_later(500)), lied="node"),
+        Liar("node poor", "chain: 500 less after 25 minutes", node(_later(-500)), lied="node"),
+        Liar("node as before", "chain: nothing was spent", node(_as_before), lied="node"),
+        Liar("node silent", "chain: silent after 40 minutes", later(_node_silent), lied="silent", wait=SILENT_S),
         Liar("no shares", "positions: none", _no_positions, lied="sent"),
         Liar("feed", "prices: 1 % off, up and down by turns", price=feed("0.01"), lied="price", known="jump"),
         Liar(
@@ -405,6 +446,11 @@ PAIRS: Final = (
     ("no fee", "clob no fee"),
     ("tick", "clob tick"),
     ("killed", "as before"),
+    ("killed", "node as before"),
+    ("vanished", "node silent"),
+    ("as before", "node as before"),
+    ("killed", "as before", "no shares"),
+    ("killed", "as before", "node as before"),
     ("killed", "no shares"),
     ("half", "as before"),
     ("none listed", "as before"),

@@ -7,17 +7,21 @@ executor tells the judge what each order rests on in the moment it leaves.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve
 
 from bots.common.execution.live import LiveExecutor
+from bots.common.execution.node import Node
 from bots.common.operate.notifications import Telegram
 from bots.common.secrets import Secret
 from bots.testing.exchange import ApiKey, ExchangeClient
 from bots.testing.telegram import TelegramFaults, TelegramService
+from polymirror.simulator.chain.chain import Chain
+from polymirror.simulator.chain.rpc import PATH as RPC_PATH
+from polymirror.simulator.chain.rpc import JsonRpc
 from polymirror.simulator.exchange.exchange import Exchange
 from polymirror.simulator.faults.base import Fault, Plan
 from polymirror.simulator.faults.catalogue import FAULTS
@@ -136,12 +140,13 @@ class Stage:
         wrong = (*(FEED_FAULTS if storm else ()), *feed_faults)
         assets = tuple(START_PRICES) if config.rounds is None else config.rounds.assets
         rtds = RtdsFeed(exchange.oracle, assets, seed=seed, faults=wrong)
+        node = JsonRpc(Chain(exchange, broker, desk.purse_of), ledger)
         venue = VirtualVenue(
             exchange,
             faults=(*(_book_faults(seed) if storm else ()), *faults),
             seed=seed,
             feeds=[rtds],
-            services=[desk, telegram],
+            services=[node, desk, telegram],
         )
         return cls(exchange, ledger, judge, desk, account, rtds, telegram, venue)
 
@@ -193,8 +198,11 @@ class Stage:
         """Open the way to the order desk for one run of a bot; ``known`` are the orders that its books have already."""
         account = self.account
         key = ApiKey(account.address, account.api_key, account.secret, account.passphrase)
-        async with ExchangeClient(self.venue.base_url, key, network) as client:
-            executor = LiveExecutor(client, network, config, departing=self._announce)
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(ExchangeClient(self.venue.base_url, key, network))
+            node = Node(self.venue.base_url + RPC_PATH, account.address, network)
+            stack.push_async_callback(node.aclose)
+            executor = LiveExecutor(client, network, config, departing=self._announce, node=node)
             executor.know(known)
             yield executor
 

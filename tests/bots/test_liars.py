@@ -26,3 +26,11 @@ def test_without_a_lie_nothing_is_told_and_the_books_are_the_exchanges():
     found = measure(["honest"], rounds=8, seed=7)
     assert (found.told, found.loss) == ("", -found.believed)
     assert found.believed
+
+
+@pytest.mark.slow
+def test_what_the_venue_denies_in_all_its_lists_the_chain_tells():
+    found = measure(["killed", "as before", "no shares"], rounds=4, seed=7)
+    assert "pUSD are missing from the wallet" in found.told
+    assert found.after_s < 60
+    assert found.held

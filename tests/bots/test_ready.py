@@ -33,6 +33,10 @@ class Client(ExchangeClient):
     async def approved(self):
         return True
 
+    @property
+    def address(self):
+        return self._account.address
+
 
 def ask(
     *,
@@ -46,6 +50,7 @@ def ask(
     feed_faults=(),
     error=None,
     logins=None,
+    node="/rpc",
 ):
     async def run():
         stage = Stage.build(3, RoundsConfig(assets=ASSETS), feed_faults=feed_faults)
@@ -79,7 +84,12 @@ def ask(
                     geoblock=f"{stage.venue.base_url}{geoblock}",
                     telegram=TelegramApi(secret, network, api=stage.venue.base_url),
                     chat=chat,
-                    login=Login(open=log_in, variables="POLYMARKET_API_*", least=Decimal(least)),
+                    login=Login(
+                        open=log_in,
+                        variables="POLYMARKET_API_*",
+                        least=Decimal(least),
+                        node=stage.venue.base_url + node,
+                    ),
                 )
             )
             return report, loop.time() - began
@@ -93,7 +103,7 @@ def test_all_is_well_on_the_embedded_exchange():
     assert report.exit_code == 0
     names = [finding.name for finding in report.findings]
     assert names == [
-        "region", "clock", "ledger", "prices", "books", "telegram", "credentials", "allowances", "balance"
+        "region", "clock", "ledger", "prices", "books", "telegram", "credentials", "allowances", "balance", "chain"
     ]  # fmt: skip
 
 
@@ -105,6 +115,7 @@ def test_all_is_well_on_the_embedded_exchange():
         ({"token": "12345:not-this-one"}, "telegram", "TELEGRAM_TOKEN"),
         ({"chat": "999"}, "telegram", "999"),
         ({"least": "100000"}, "balance", "deposit"),
+        ({"node": "/nobody"}, "chain", "set another node"),
         ({"blocked": True}, "region", "does not serve"),
     ],
 )

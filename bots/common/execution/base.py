@@ -77,7 +77,9 @@ class Holdings:
     """What an account owns."""
 
     cash: Decimal
-    """pUSD."""
+    """pUSD: where a node of the chain is asked as well, what both say that there is."""
+    apart: Decimal = Decimal(0)
+    """By how much the venue says more of them than the chain does; negative for less."""
     positions: Mapping[str, Decimal] = Factory(dict)
     """Shares by token; none of them 0."""
 

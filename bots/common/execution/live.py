@@ -13,12 +13,13 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bots.common.errors import BadCredentials, NoMatch, NotSent, TradingError, VenueRefused
 from bots.common.execution.fates import MATCHED, UNSEEN, account, could_be, is_dead, told_shares
 from bots.common.execution.lane import MAX_PAUSE, Lane
 from bots.common.execution.userchannel import Gap, OrderTold
+from bots.common.money.amounts import EXACT
 from bots.common.orders.order import Outcome, Result
 from bots.common.ranges import decimal_range, whole
 from polymirror.errors import ConfigError, NotLive
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from bots.common.execution.base import Ack, Holdings, OrderState, Trade, TradingClient
+    from bots.common.execution.node import Node
     from bots.common.execution.userchannel import UserEvent
     from bots.common.orders.order import Order
     from polymirror.core.view import BookView
@@ -81,6 +83,7 @@ class LiveExecutor:
     """Sends through ``client``, for one wallet. Make one per wallet, or their rate is not kept.
 
     ``departing`` is told each order and the book it rests on, in the step in which the order leaves: for evidence.
+    ``node`` says what the wallet has besides the venue, and is closed by whoever made it.
     """
 
     def __init__(
@@ -89,11 +92,13 @@ class LiveExecutor:
         network: Network,
         config: LiveConfig | None = None,
         departing: Callable[[Order, BookView], None] = lambda _order, _view: None,
+        node: Node | None = None,
     ) -> None:
         self._client = client
         self._network = network
         self._config = config or LiveConfig()
         self._departing = departing
+        self._node = node
         self._lane = Lane(network.monotonic, per_second=self._config.per_second, max_wait=self._config.max_wait)
         # Ids of orders whose fills are accounted for, oldest first: a search without an id leaves them out.
         self._attributed: dict[str, str] = {}
@@ -193,8 +198,11 @@ class LiveExecutor:
         return Result(outcome=Outcome.FILLED, shares=shares, money=shares, detail="merged")
 
     async def holdings(self) -> Holdings:
-        """Return what the wallet owns. Raises TradingError."""
-        return await self._client.holdings()
+        """Return what the wallet owns: of its pUSD what both the venue and the node say. Raises TradingError."""
+        if self._node is None:
+            return await self._client.holdings()
+        held, cash = await asyncio.gather(self._client.holdings(), self._node.cash())
+        return evolve(held, cash=min(held.cash, cash), apart=EXACT.subtract(held.cash, cash))
 
     async def trades(self, since_ms: int) -> Sequence[Trade]:
         """Return the wallet's taker fills since then, the oldest first. Raises TradingError."""

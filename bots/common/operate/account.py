@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from bots.common.errors import BotError
 from bots.common.execution.live import LiveConfig, LiveExecutor
+from bots.common.execution.node import NODE, Node, node_address
 from bots.common.execution.paper import PaperConfig
 from bots.common.execution.sdk import SdkClient, Wallet
 from bots.common.execution.userchannel import UserChannel
@@ -63,6 +64,8 @@ class TraderSettings:
     """The address of the wallet to trade for; empty: the deposit wallet of the private key."""
     relayer_address: str = ""
     """The address that POLYMARKET_RELAYER_KEY belongs to; wallets other than a plain key's own redeem with them."""
+    node: str = field(default=NODE, validator=node_address)
+    """The node of the chain that says what the wallet has, besides the venue; empty: the venue alone is believed."""
     live: LiveConfig = field(factory=LiveConfig)
     paper: PaperConfig = field(factory=PaperConfig)
     """How the venue is imitated where no money is real; its cash is what the account begins with."""
@@ -121,12 +124,16 @@ async def log_in(settings: TraderSettings, environment: Any = None) -> AsyncIter
 @asynccontextmanager
 async def for_real(settings: TraderSettings, environment: Any, bot: App[Any, Any]) -> AsyncIterator[Executor]:
     """Open the way of a bot's orders to the venue."""
-    async with log_in(settings, environment) as client:
+    async with AsyncExitStack() as stack:
+        client, network = await stack.enter_async_context(log_in(settings, environment)), bot.world.network
         await alone(bot.world, settings.folder, wallet_of(settings), client.address)
-        executor = LiveExecutor(client, bot.world.network, settings.live)
+        node = Node(settings.node, client.address, network) if settings.node else None
+        if node is not None:
+            stack.push_async_callback(node.aclose)
+        executor = LiveExecutor(client, network, settings.live, node=node)
         executor.know(bot.account.order_ids)
         url = settings.mirror.endpoints.stream.removesuffix("/market") + "/user"
-        listening = asyncio.create_task(_listen(UserChannel(client.login, executor.hear, bot.world.network, url=url)))
+        listening = asyncio.create_task(_listen(UserChannel(client.login, executor.hear, network, url=url)))
         try:
             yield executor
         finally:

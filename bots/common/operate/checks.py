@@ -114,6 +114,14 @@ async def balance(ask: Callable[[], Awaitable[Holdings]], least: Decimal) -> str
     return f"{cash} pUSD"
 
 
+async def chain(ask: Callable[[], Awaitable[Decimal]]) -> str:
+    """Ask whether a node of the chain tells what the wallet has: while it does not, nothing is bought."""
+    try:
+        return f"{await ask()} pUSD, by a node of it"
+    except TradingError as error:
+        raise CheckFailed(str(error), 'set another node, or node = "" to believe the venue alone') from None
+
+
 async def clock(ask: Callable[[], Awaitable[ServerTime]], network: Network) -> str:
     """Ask how far this machine's clock is from the venue's: orders are signed with its time."""
     bounds = VenueClock()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import frozen
 
 from bots.common.errors import TradingError
+from bots.common.execution.node import Node
 from bots.common.operate import checks
 from bots.common.operate.preflight import Check, CheckFailed, Report, run
 from polymirror.errors import MissingExtra, PolymirrorError
@@ -36,6 +37,11 @@ class Account(Protocol):
         """Make a call that needs credentials. Raises TradingError."""
         ...
 
+    @property
+    def address(self) -> str:
+        """The wallet that is traded for."""
+        ...
+
     async def approved(self) -> bool:
         """Say whether the venue may move what the wallet holds. Raises TradingError."""
         ...
@@ -54,6 +60,8 @@ class Login:
     """Where the credentials come from, in words."""
     least: Decimal
     """pUSD that the account must have."""
+    node: str = ""
+    """The node of the chain that is asked for them as well; empty: none."""
 
 
 async def preflight(network: Network, geoblock: str, questions: Sequence[Check], login: Login | None = None) -> Report:
@@ -75,7 +83,7 @@ async def preflight(network: Network, geoblock: str, questions: Sequence[Check],
             opened: asyncio.Future[Account] = asyncio.get_running_loop().create_future()
             task = group.create_task(_log_in(served, login, opened), name="preflight account")
             stack.callback(task.cancel)
-            every += _account_checks(opened, login)
+            every += _account_checks(opened, login, network)
         return await run(every)
 
 
@@ -97,7 +105,7 @@ async def _log_in(served: asyncio.Future[bool], login: Login, opened: asyncio.Fu
             opened.set_exception(CheckFailed(str(error), todo))
 
 
-def _account_checks(opened: asyncio.Future[Account], login: Login) -> list[Check]:
+def _account_checks(opened: asyncio.Future[Account], login: Login, network: Network) -> list[Check]:
     async def authorised() -> None:
         await (await asyncio.shield(opened)).authorised()
 
@@ -114,11 +122,20 @@ def _account_checks(opened: asyncio.Future[Account], login: Login) -> list[Check
     async def holdings() -> Holdings:
         return await (await client()).holdings()
 
+    async def by_the_chain() -> Decimal:
+        node = Node(login.node, (await client()).address, network)
+        try:
+            return await node.cash()
+        finally:
+            await node.aclose()
+
     def check(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
         return Check(name, ask, LOG_IN)
 
+    asked = [check("chain", partial(checks.chain, by_the_chain))] if login.node else []
     return [
         check("credentials", partial(checks.credentials, authorised, login.variables)),
         check("allowances", partial(checks.allowances, approved)),
         check("balance", partial(checks.balance, holdings, login.least)),
+        *asked,
     ]

@@ -72,6 +72,7 @@ def rehearsal(
         confirm_live=CONFIRMATION,
         wallet=str(wallet.address),
         relayer_address="",
+        node=where["rpc"],
         keys=keys,
         mirror=evolve(settings.mirror, endpoints=endpoints),
         **more(where),

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from bots.common.ledger.rows import ZERO
-from bots.common.money.amounts import EXACT
+from bots.common.money.amounts import EXACT, MONEY_UNIT
+from bots.common.orders.order import Side
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from decimal import Decimal
 
+    from bots.common.execution.base import Trade
     from bots.common.ledger.account import Position
     from bots.common.orders.order import Order, Result
 
@@ -77,3 +79,19 @@ def lacking_pairs(booked: Iterable[Position], markets: Collection[str], position
         if held.market in markets:
             lacks[held.market].append(EXACT.subtract(held.shares, positions.get(held.token, ZERO)))
     return sum((max(min(each), ZERO) for each in lacks.values()), ZERO)
+
+
+def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:
+    """Return the shares that trades in a token add up to, and the pUSD they cost, fees included; failed ones do not."""
+    shares, paid = ZERO, ZERO
+    for trade in trades:
+        if trade.token == token and not trade.failed:
+            sign = 1 if trade.side is Side.BUY else -1
+            shares = EXACT.add(shares, sign * trade.shares)
+            paid = EXACT.add(paid, EXACT.add(sign * trade.money, trade.fee or ZERO))
+    return shares, paid
+
+
+def part(position: Position, shares: Decimal) -> Decimal:
+    """Return what of a position's cost belongs to some of its shares."""
+    return EXACT.divide(EXACT.multiply(position.cost, shares), position.shares).quantize(MONEY_UNIT, context=EXACT)

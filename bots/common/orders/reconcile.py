@@ -23,7 +23,7 @@ from bots.common.execution.fates import account as account_for
 from bots.common.execution.fates import beyond, could_be
 from bots.common.ledger.rows import ZERO
 from bots.common.money.amounts import DUST, EXACT, MONEY_STEP, MONEY_UNIT
-from bots.common.orders.found import Lately, Reconciled, Wealth, lacking_pairs
+from bots.common.orders.found import Lately, Reconciled, Wealth, bought, lacking_pairs, part
 from bots.common.orders.order import Outcome, Result, Side
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ STUCK_MS: Final = 600_000
 MAX_NAMED: Final = 4_096
 
 MISSING: Final = "missing pUSD"
+APART: Final = "pUSD by the chain"
 
 _FINAL: Final = frozenset({ChainStatus.CONFIRMED, ChainStatus.FAILED})
 
@@ -261,6 +262,7 @@ class Reconciler:
         await self._compare(held)
         await self._judge(held)
         if not (self._account.open or self._account.claims or self.decided or self.merging):
+            self._compare_words(held)
             await self._compare_cash(held)
             self._agreed = through
 
@@ -342,7 +344,7 @@ class Reconciler:
     # ---- Shares and pUSD -----------------------------------------------------------------------------
 
     async def _compare(self, held: Holdings) -> None:
-        touched, moving = {"", MISSING}, self.decided | self.merging
+        touched, moving = {"", MISSING, APART}, self.decided | self.merging
         for token, position in tuple(self._account.positions.items()):
             if self._account.undecided(token) or self._account.claimed(token) or position.market in moving:
                 continue
@@ -379,7 +381,7 @@ class Reconciler:
         ((first,),) = await self._ledger.query("SELECT min(created_ms) FROM orders WHERE token = ?", (token,))
         trades = [] if first is None else await self._venue.trades(max(0, first - MARGIN_MS))
         if theirs < position.shares and 0 < bought(token, trades)[0] == theirs:
-            left = evolve(position, shares=theirs, cost=_part(position, theirs))
+            left = evolve(position, shares=theirs, cost=part(position, theirs))
             await self._ledger.correct(left, f"{detail}, and so do its trades")
             self._tell(f"{token[:12]} is corrected to {theirs} shares: its trades say so, too")
 
@@ -440,6 +442,15 @@ class Reconciler:
         sold = (c.result.money for c in self._account.claims.values() if c.begun.order.side is Side.SELL)
         return reduce(EXACT.add, (*(begun.reserve for begun in self._account.open.values()), *sold), ZERO)
 
+    def _compare_words(self, held: Holdings) -> None:
+        """Hold the venue's word on the wallet's pUSD against the chain's."""
+        if abs(held.apart) < MONEY_STEP:
+            self._seen.pop(APART, None)
+        elif self._is_new(APART, Decimal(1).copy_sign(held.apart)):
+            least, most = held.cash, EXACT.add(held.cash, abs(held.apart))
+            venue, chain = (most, least) if held.apart > 0 else (least, most)
+            self.stop(f"the venue says that the wallet has {venue} pUSD, and the chain that it has {chain}")
+
     async def _compare_cash(self, held: Holdings) -> None:
         totals, gap = self._account.totals, self._gap(held)
         if not await self._ledger.query("SELECT 1 FROM cash LIMIT 1"):
@@ -477,19 +488,3 @@ class Reconciler:
         if len(self._named) > MAX_NAMED:
             del self._named[next(iter(self._named))]
         return True
-
-
-def bought(token: str, trades: Iterable[Trade]) -> tuple[Decimal, Decimal]:
-    """Return the shares that trades in a token add up to, and the pUSD they cost, fees included; failed ones do not."""
-    shares, paid = ZERO, ZERO
-    for trade in trades:
-        if trade.token == token and not trade.failed:
-            sign = 1 if trade.side is Side.BUY else -1
-            shares = EXACT.add(shares, sign * trade.shares)
-            paid = EXACT.add(paid, EXACT.add(sign * trade.money, trade.fee or ZERO))
-    return shares, paid
-
-
-def _part(position: Position, shares: Decimal) -> Decimal:
-    """Return what of a position's cost belongs to some of its shares."""
-    return EXACT.divide(EXACT.multiply(position.cost, shares), position.shares).quantize(MONEY_UNIT, context=EXACT)
