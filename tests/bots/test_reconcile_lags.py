@@ -64,8 +64,9 @@ def test_a_venue_that_does_not_tell_its_books_is_told_of_after_four_minutes_and_
     world.check(5)
     assert (world.told, world.reconciler.silent) == ([], "")
     world.check(2)
-    assert world.told == ["the venue has not told its books for 4 minutes: nothing is bought until it does"]
-    assert world.reconciler.silent == "the venue has not told its books for 4 minutes"
+    said = "the venue has not told its books for 4 minutes (balance: HTTP 503)"
+    assert world.told == [f"{said}: nothing is bought until it does"]
+    assert world.reconciler.silent == said
     world.venue.answers["holdings"] = [{}]
     world.check()
     assert (world.told[1:], world.reconciler.silent) == (["the venue tells its books again: buying goes on"], "")

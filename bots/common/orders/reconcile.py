@@ -199,13 +199,15 @@ class Reconciler:
 
     async def check(self) -> None:
         """Look once. What the venue does not tell is looked for the next time."""
+        why = ""
         try:
             await self._look()
         except (TradingError, StateInvalid, OSError) as error:
+            why = f" ({error})"
             log.warning("the books could not be held against the venue's: %s", error)
         late = self._network.monotonic() - self.looked_at > SILENT_FOR
         if late and not self.silent:
-            self.silent = f"the venue has not told its books for {SILENT_FOR / 60:g} minutes"
+            self.silent = f"the venue has not told its books for {SILENT_FOR / 60:g} minutes{why}"
             self._tell(f"{self.silent}: nothing is bought until it does")
         elif self.silent and not late:
             self.silent = ""
