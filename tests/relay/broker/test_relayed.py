@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from polymirror import BookState, NotLive
-from polymirror.relay.broker import broadcast, dial
+from polymirror.relay.broker import follower, station
 from polymirror.relay.broker.broadcast import Broadcast
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
@@ -176,7 +176,7 @@ async def test_a_consumer_that_comes_anew_primes_by_asking_and_disturbs_nobody(t
 async def test_a_consumer_says_again_and_again_what_it_wants_and_gets_no_whole_book_for_it(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(dial, "KEEP_EVERY", 0.05)
+    monkeypatch.setattr(follower, "KEEP_EVERY", 0.05)
     kept: list[list[str]] = []
     wanted: list[list[str]] = []
 
@@ -186,7 +186,7 @@ async def test_a_consumer_says_again_and_again_what_it_wants_and_gets_no_whole_b
             wanted.extend([ask.want] * bool(ask.want))
             return super().asked(ask, most)
 
-    monkeypatch.setattr(broadcast, "Broadcast", Noting)
+    monkeypatch.setattr(station, "Broadcast", Noting)
     async with (
         nats(tmp_path) as broker,
         Simulator(seed=4, rate=50) as venue,
