@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import subprocess
-import sys
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,26 +13,9 @@ from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.simulator import Simulator
 from tests.loopback import PATIENCE, Truth, mirror_of, nothing_left, turns_until
-from tests.relay.broker.server import nats, with_nats
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from polymirror import Mirror
-    from polymirror.relay.broker.server import BrokerRelay
+from tests.relay.broker.server import nats, relaying, with_nats
 
 pytestmark = [pytest.mark.anyio, with_nats]
-
-
-@asynccontextmanager
-async def relaying(mirror: Mirror, url: str, **settings: object) -> AsyncIterator[BrokerRelay]:
-    """A relay of a mirror's books that has found its broker."""
-    relay = await mirror.serve_relay_nats(url, name="desk", **settings)
-    try:
-        await turns_until(lambda: relay.connected)
-        yield relay
-    finally:
-        await relay.stop()
 
 
 def refused_with(remote: RemoteMirror, *tokens: str) -> list[str]:
@@ -241,122 +218,3 @@ async def test_markets_that_come_and_go_are_followed(tmp_path) -> None:
         mirror.remove_market(mirror.markets[0].condition_id)
         await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
         assert [each.slug for each in remote.markets] == [venue.slugs[1]]
-
-
-async def test_a_consumer_that_stood_still_trusts_nothing_of_before_whatever_comes_first(tmp_path) -> None:
-    """It is stopped as a whole; what waits for it meanwhile would fill the broker's bound, so it is cut off, too."""
-    async with (
-        nats(tmp_path, "max_payload: 65536\nmax_pending: 65536") as broker,
-        Simulator(seed=4, rate=200) as venue,
-        mirror_of(venue) as mirror,
-        relaying(mirror, broker.url) as relay,
-    ):
-        await mirror.wait_live(timeout=PATIENCE)
-        consumer = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", READER, relay.url, mirror.tokens[0], stdout=asyncio.subprocess.PIPE
-        )
-
-        try:
-            await until_it_says(consumer, "LIVE")
-            consumer.send_signal(signal.SIGSTOP)
-            # What is waited for is that time has passed: nothing else makes a book old.
-            await asyncio.sleep(SILENCE + 0.5)
-            consumer.send_signal(signal.SIGCONT)
-            await until_it_says(consumer, "SUSPECT DISCONNECT")
-            await until_it_says(consumer, "LIVE")
-        finally:
-            consumer.kill()
-            await consumer.communicate()
-
-
-async def until_it_says(consumer: asyncio.subprocess.Process, word: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while word not in (line := await consumer.stdout.readline()).decode():
-            assert line, "the consumer has ended"
-
-
-class Split:
-    """A network of two hosts: this one, and one whose programs are begun with ``there``. Its cable can be pulled."""
-
-    def __init__(self) -> None:
-        self.name = f"pm{os.getpid()}"
-        self.here = f"10.213.{os.getpid() % 250}.1"
-        self.there = ("ip", "netns", "exec", self.name)
-        self._cable = f"{self.name}h"
-
-    def make(self) -> None:
-        """Make it. Raises CalledProcessError where that is not allowed."""
-        run("ip", "netns", "add", self.name)
-        run("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "far", "netns", self.name)
-        run("ip", "addr", "add", f"{self.here}/24", "dev", self._cable)
-        run("ip", "link", "set", self._cable, "up")
-        run(*self.there, "ip", "addr", "add", self.here.removesuffix("1") + "2/24", "dev", "far")
-        run(*self.there, "ip", "link", "set", "far", "up")
-
-    def pull(self) -> None:
-        """Let nothing through."""
-        run(*self.there, "ip", "link", "set", "far", "down")
-
-    def plug(self) -> None:
-        """Let everything through again."""
-        run(*self.there, "ip", "link", "set", "far", "up")
-
-    def end(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)  # noqa: S603, S607
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - fixed words
-
-
-@pytest.fixture
-def split():
-    found = Split()
-    try:
-        found.make()
-    except (OSError, subprocess.CalledProcessError) as error:
-        found.end()
-        pytest.skip(f"no network namespace can be made here: {getattr(error, 'stderr', error)}")
-    yield found
-    found.end()
-
-
-async def test_a_consumer_behind_a_network_that_is_split_trusts_nothing_and_heals_by_itself(tmp_path, split) -> None:
-    async with (
-        nats(tmp_path, host=split.here) as broker,
-        Simulator(seed=4, rate=50) as venue,
-        mirror_of(venue) as mirror,
-        relaying(mirror, broker.url, allow_plain=True) as relay,
-    ):
-        await mirror.wait_live(timeout=PATIENCE)
-        consumer = await asyncio.create_subprocess_exec(
-            *split.there, sys.executable, "-c", READER, relay.url, mirror.tokens[0], stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            await until_it_says(consumer, "LIVE")
-            split.pull()
-            await until_it_says(consumer, "SUSPECT DISCONNECT")
-            split.plug()
-            await until_it_says(consumer, "LIVE")
-            # Shorter than it takes to notice that the connection is gone, and longer than the silence.
-            split.pull()
-            await until_it_says(consumer, "SUSPECT DISCONNECT")
-            split.plug()
-            await until_it_says(consumer, "LIVE")
-        finally:
-            consumer.kill()
-            await consumer.communicate()
-
-
-READER = """
-import asyncio, sys
-from polymirror import RemoteConfig
-from polymirror.relay.remote import RemoteMirror
-
-async def main(url, token):
-    async with RemoteMirror(url, tokens=[token], config=RemoteConfig(allow_plain=True)) as remote:
-        remote.on_transition(lambda told: print(told.new.name, told.reason.name, flush=True))
-        await asyncio.Event().wait()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
