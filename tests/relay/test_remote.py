@@ -21,7 +21,6 @@ from polymirror import (
     MirrorClosed,
     MirrorConfig,
     NotLive,
-    Reason,
     RemoteConfig,
     UnknownToken,
 )
@@ -30,7 +29,7 @@ from polymirror.relay.dial import address_of
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.relay.wire import Frame, decode
-from polymirror.simulator import FAULTS, Plan, Simulator
+from polymirror.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,36 +55,6 @@ async def relayed(
         yield venue, mirror, await mirror.serve_relay()
 
 
-@pytest.mark.parametrize("binary", [True, False])
-async def test_every_granted_read_at_the_far_end_is_true_while_everything_goes_wrong(binary: bool) -> None:
-    faults = [FAULTS[name](Plan(share=0.02)) for name in ("lost_delta", "disconnect", "reordered_deltas", "rest_stale")]
-    config = RemoteConfig(binary=binary)
-    async with (
-        relayed(rate=100, faults=faults) as (venue, mirror, relay),
-        RemoteMirror(relay.url, tokens=mirror.tokens, config=config) as remote,
-    ):
-        granted, refused, wrong = 0, 0, []
-
-        def read(token: str) -> None:
-            nonlocal granted, refused
-            try:
-                view = remote.live(token, 2.0)
-            except NotLive:
-                refused += 1
-                return
-            granted += 1
-            since = venue.exchange.now_ms - int(view.verified_age * 1000) - 100
-            if not venue.exchange.was_true(token, view.bids, view.asks, since):
-                wrong.append(view)
-
-        remote.on_update(lambda update: read(update.token))
-        moves: list[Transition] = []
-        remote.on_transition(moves.append)
-        await remote.until(lambda: granted >= 200 and len(moves) >= 12, PATIENCE)
-        assert wrong == []
-        assert {move.token for move in moves} <= set(mirror.tokens)
-
-
 async def test_the_far_end_reads_what_the_mirror_reads() -> None:
     async with relayed() as (_, mirror, relay), RemoteMirror(relay.url, slugs=[mirror.markets[0].slug]) as remote:
         await remote.wait_live(timeout=PATIENCE)
@@ -108,24 +77,6 @@ async def test_the_far_end_reads_what_the_mirror_reads() -> None:
         assert remote.reads["refused"] == 1
 
 
-async def test_a_relay_that_goes_is_refused_at_once_and_one_that_comes_is_read_again() -> None:
-    async with relayed() as (_, mirror, relay):
-        port = relay.port
-        async with RemoteMirror(relay.url) as remote:
-            await remote.wait_live(timeout=PATIENCE)
-            up = mirror.tokens[0]
-            before = remote.live(up)
-            await relay.stop()
-            await remote.until(lambda: remote._replica.standing(up)[0] is not BookState.LIVE, PATIENCE)
-            with pytest.raises(NotLive) as caught:
-                remote.live(up)
-            assert caught.value.reason is Reason.DISCONNECT
-            await mirror.serve_relay(port=port)
-            await remote.wait_live(timeout=PATIENCE)
-            after = remote.live(up)
-            assert (after.epoch, after.doubts) > (before.epoch, before.doubts)
-
-
 async def test_a_lease_at_the_far_end_is_lost_when_the_mirror_doubts() -> None:
     async with relayed() as (_, mirror, relay), RemoteMirror(relay.url) as remote:
         await remote.wait_live(timeout=PATIENCE)
@@ -136,20 +87,6 @@ async def test_a_lease_at_the_far_end_is_lost_when_the_mirror_doubts() -> None:
             await remote.until(lambda: remote._replica.standing(up)[2] > lease.views[0].epoch, PATIENCE)
             with pytest.raises(LeaseLost):
                 lease.check()
-
-
-async def test_all_markets_are_followed_as_they_come_and_go() -> None:
-    async with relayed(markets=1) as (venue, mirror, relay), RemoteMirror(relay.url) as remote:
-        await remote.wait_live(timeout=PATIENCE)
-        assert set(remote.tokens) == set(mirror.tokens)
-        await mirror.add_slug(venue.slugs[1])
-        await remote.until(lambda: len(remote.tokens) == 4, PATIENCE)
-        await remote.wait_live(timeout=PATIENCE)
-        gone = mirror.markets[0]
-        mirror.remove_market(gone.condition_id)
-        await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
-        with pytest.raises(UnknownToken):
-            remote.live(gone.token_ids[0])
 
 
 async def test_what_is_not_there_says_what_is_missing() -> None:

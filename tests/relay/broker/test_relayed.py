@@ -12,7 +12,7 @@ from polymirror.relay.broker.broadcast import Broadcast
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.simulator import Simulator
-from tests.loopback import PATIENCE, Truth, mirror_of, nothing_left, turns_until
+from tests.loopback import PATIENCE, Truth, mirror_of, turns_until
 from tests.relay.broker.server import nats, relaying, with_nats
 
 pytestmark = [pytest.mark.anyio, with_nats]
@@ -35,30 +35,6 @@ async def settles(remote: RemoteMirror, state: BookState) -> None:
         return all((found := remote._replica.standing(token)) and found[0] is state for token in remote.tokens)
 
     await remote.until(is_so, PATIENCE)
-
-
-async def test_every_granted_read_is_true_for_two_consumers_of_two_formats(tmp_path) -> None:
-    async with (
-        nats(tmp_path) as broker,
-        Simulator(seed=4, markets=3, rate=120) as venue,
-        mirror_of(venue) as mirror,
-        relaying(mirror, broker.url) as relay,
-        RemoteMirror(relay.url, tokens=mirror.tokens) as first,
-        RemoteMirror(relay.url, config=first.config.__class__(binary=False)) as second,
-    ):
-        await first.wait_live(timeout=PATIENCE)
-        await second.until(lambda: len(second.tokens) == 6, PATIENCE)
-        await second.wait_live(timeout=PATIENCE)
-        assert set(second.tokens) == set(mirror.tokens)
-        assert {each.slug for each in second.markets} == set(venue.slugs)
-        for remote in (first, second):
-            truth = Truth(remote, venue)
-            remote.on_update(lambda update, truth=truth: truth.read(update.token))
-            await remote.until(lambda truth=truth: truth.granted >= 300, PATIENCE)
-            assert truth.wrong == []
-            assert not {"malformed", "gaps", "digests that differ"} & set(remote._links[0].counts)
-        assert relay.tokens == 6
-        await turns_until(lambda: first.live(mirror.tokens[0]).settled or not mirror.peek(mirror.tokens[0]).settled)
 
 
 async def test_a_broker_that_is_killed_is_refused_at_once_and_all_is_live_once_it_is_back(tmp_path) -> None:
@@ -109,30 +85,6 @@ async def test_a_broker_that_stands_still_is_refused_within_the_silence_and_left
         await remote.wait_live(timeout=PATIENCE)
 
 
-async def test_a_relay_that_ends_is_refused_and_another_run_of_that_name_takes_over(tmp_path) -> None:
-    async with (
-        nats(tmp_path) as broker,
-        Simulator(seed=4, rate=50) as venue,
-        mirror_of(venue) as mirror,
-        relaying(mirror, broker.url) as relay,
-        RemoteMirror(relay.url, tokens=mirror.tokens) as remote,
-    ):
-        await remote.wait_live(timeout=PATIENCE)
-        run = remote._links[0].relay
-        await relay.stop()
-        await settles(remote, BookState.SUSPECT)
-        # The broker says that nobody is there, which is told by name.
-        await remote.until(lambda: "no relay of that name" in remote._links[0].trouble, PATIENCE)
-        assert all("no relay of that name is at the broker" in why for why in refused_with(remote))
-        async with relaying(mirror, broker.url):
-            await remote.wait_live(timeout=PATIENCE)
-            assert remote._links[0].relay != run
-            truth = Truth(remote, venue)
-            for token in remote.tokens:
-                truth.read(token)
-            assert truth.wrong == []
-
-
 async def test_a_consumer_that_comes_anew_primes_by_asking_and_disturbs_nobody(tmp_path) -> None:
     async with (
         nats(tmp_path) as broker,
@@ -177,44 +129,3 @@ async def test_a_consumer_says_again_and_again_what_it_wants_and_gets_no_whole_b
         assert all(set(tokens) == set(mirror.tokens) for tokens in kept)
         assert relay.counts["whole books"] <= len(mirror.tokens) * max(before, len(wanted))
         assert "expired" not in relay.counts
-
-
-async def test_nothing_is_left_of_relay_and_consumer(tmp_path) -> None:
-    async with nats(tmp_path) as broker, Simulator(seed=4, rate=50) as venue, mirror_of(venue) as mirror:
-        await mirror.wait_live(timeout=PATIENCE)
-        async with (
-            nothing_left(),
-            relaying(mirror, broker.url) as relay,
-            RemoteMirror(relay.url, tokens=mirror.tokens) as remote,
-        ):
-            await remote.wait_live(timeout=PATIENCE)
-
-
-async def test_a_token_that_is_not_carried_says_so(tmp_path) -> None:
-    async with (
-        nats(tmp_path) as broker,
-        Simulator(seed=4, rate=50) as venue,
-        mirror_of(venue) as mirror,
-        relaying(mirror, broker.url) as relay,
-        RemoteMirror(relay.url, tokens=["123", "a.b", *mirror.tokens]) as remote,
-    ):
-        await remote.wait_live(*mirror.tokens, timeout=PATIENCE)
-        for token in ("123", "a.b"):
-            await remote.until(lambda token=token: "does not carry it" in refused_with(remote, token)[0], PATIENCE)
-
-
-async def test_markets_that_come_and_go_are_followed(tmp_path) -> None:
-    async with (
-        nats(tmp_path) as broker,
-        Simulator(seed=4, markets=2, rate=50) as venue,
-        mirror_of(venue, venue.slugs[0]) as mirror,
-        relaying(mirror, broker.url) as relay,
-        RemoteMirror(relay.url) as remote,
-    ):
-        await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
-        await mirror.add_slug(venue.slugs[1])
-        await remote.until(lambda: len(remote.tokens) == 4, PATIENCE)
-        await remote.wait_live(timeout=PATIENCE)
-        mirror.remove_market(mirror.markets[0].condition_id)
-        await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
-        assert [each.slug for each in remote.markets] == [venue.slugs[1]]
