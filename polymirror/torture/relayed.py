@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.engine import Engine
 from polymirror.errors import NotLive
 from polymirror.relay.replica import TICK, Replica
+from polymirror.torture.brokered import Brokered
 from polymirror.torture.timeline import MICRO
 from polymirror.torture.watched import Watched
 from polymirror.torture.way import EVERY, LASTS, HostClock, Way
@@ -113,7 +114,7 @@ class FarHost:
         # Until when nothing happens in the consumer, in true microseconds.
         self.stalled_until: int = 0
         self.ways: tuple[Way, ...] = tuple(
-            Way(
+            (Way if ordered else Brokered)(
                 world,
                 self,
                 self._busy,

@@ -221,9 +221,12 @@ class Way:
         self._connection += 1
         self._connected = True
         self._arrivals = {"down": self._world.now, "up": self._world.now}
+        self._open()
+        self._pump_once()
+
+    def _open(self) -> None:
         self._consumer = self._publisher.join(self._format)
         self.link.opened(self._far.there())
-        self._pump_once()
 
     def cut(self, why: str) -> None:
         """The connection is lost, with all that is on it."""
