@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from polymirror.relay.hostclock import HostClock
 from polymirror.relay.server import MirrorBooks
+from polymirror.serving.beside import Beside
 from polymirror.shell.happenings import MarketAdded, MarketRemoved
-from polymirror.venue.groups import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ LONGEST: Final = 0.5
 """Seconds after which it is looked whether there is something to be told, whatever was planned."""
 
 
-class BrokerRelay:
+class BrokerRelay(Beside):
     """A relay that runs until :meth:`stop`, or until its mirror stops, whether or not the broker is there."""
 
     def __init__(
@@ -46,9 +46,9 @@ class BrokerRelay:
         access: NatsConfig,
         interval: float,
     ) -> None:
+        super().__init__("relay", warn)
         self._mirror = mirror
         self._network = network
-        self._warn = warn
         self._server = server
         self._name = name
         self._access = access
@@ -61,8 +61,6 @@ class BrokerRelay:
         self._publisher = Publisher(books, secrets.token_hex(16), HostClock(network).now)
         self._station = Station(self._publisher, name, books.now, warn, interval)
         self._changed = asyncio.Event()
-        self._over = asyncio.Event()
-        self._ended = asyncio.Event()
         self._connected = False
         self._warned = ""
 
@@ -85,21 +83,6 @@ class BrokerRelay:
     def counts(self) -> dict[str, int]:
         """What happened since the start, by what it was: ``whole books``, ``told``, ``expired``, ``malformed`` ..."""
         return dict(self._station.counts)
-
-    async def stop(self) -> None:
-        """Stop: on return nothing is told any more. Does nothing the second time."""
-        self._over.set()
-        await self._ended.wait()
-
-    async def run(self) -> None:
-        """Tell until the end. Raises nothing: what goes wrong is told."""
-        try:
-            await self._run()
-        except Exception as error:  # noqa: BLE001 - a relay that fails must not end the mirror
-            reason = first_of(error) if isinstance(error, BaseExceptionGroup) else error
-            self._warn("relay", f"it ended, the mirror goes on: {type(reason).__name__}: {reason}")
-        finally:
-            self._ended.set()
 
     async def _run(self) -> None:
         with ExitStack() as stack:
