@@ -219,8 +219,13 @@ class Doctored(publisher.Publisher):
 
     doctor: Callable[[dict[str, Any]], bytes] | None = None
 
-    def _frame(self, consumer: publisher.Consumer, told: list[bytes]) -> bytes:
-        frame = super()._frame(consumer, told)
+    def frame(self, consumer: publisher.Consumer) -> bytes:
+        return self._doctored(consumer, super().frame(consumer))
+
+    def frame_about(self, consumer: publisher.Consumer, token: str) -> bytes:
+        return self._doctored(consumer, super().frame_about(consumer, token))
+
+    def _doctored(self, consumer: publisher.Consumer, frame: bytes) -> bytes:
         doctor = type(self).doctor
         return frame if doctor is None or consumer.format != "json" else doctor(json.loads(frame))
 
