@@ -65,6 +65,11 @@ class Relayed(Watched):
             return super().live(token, max_proof_age)
         return self._far.replica.live(token, self._far.there(), max_proof_age)
 
+    def word_ms(self, token: str) -> int | None:
+        """When the newest word of a book that has come to the consumer left its relay, in true exchange ms."""
+        left = [way.words[token] for way in self.far.ways if token in way.words]
+        return self._start_ms + max(left) // 1000 if left else None
+
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the states at the consumer."""
         replica = self.far.replica

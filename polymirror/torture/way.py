@@ -7,6 +7,7 @@ microseconds unless said.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define
@@ -143,6 +144,8 @@ class Way:
         self._far = far
         self._rng = rng
         self.struck: Counter[str] = Counter()
+        # By token: when the newest word of it left that has come to the consumer.
+        self.words: dict[str, int] = {}
         self._ordered = ordered
         self._format: Format = format_
         self._relay_clock = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
@@ -183,7 +186,10 @@ class Way:
     def _send_down(self) -> None:
         consumer = self._consumer
         while consumer is not None and consumer.waits and "relay_slow" not in self._lasting:
-            self._carry("down", self._publisher.frame(consumer), self._received)
+            due, left = list(consumer.due), self._world.now
+            data = self._publisher.frame(consumer)
+            told = [token for token in due if token not in consumer.due]
+            self._carry("down", data, partial(self._received, left, told, data))
 
     def _asked(self, data: bytes) -> None:
         if self._consumer is not None:
@@ -197,7 +203,10 @@ class Way:
         self.link = Link("over a socket" if self._ordered else "through a broker", self._format)
         return self.link
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, left: int, told: list[str], sent: bytes, data: bytes) -> None:
+        if data == sent:
+            # What was cut on the way tells nothing.
+            self.words.update({token: max(left, self.words.get(token, left)) for token in told})
         self._far.received(self.link, data)
         self._pump_once()
 

@@ -11,8 +11,9 @@ from polymirror.relay import lines, replica
 from polymirror.relay.copy import Copy
 from polymirror.relay.link import SILENCE
 from polymirror.relay.offset import Offset
+from polymirror.torture import verdict
 from polymirror.torture.relayed import WAY_FAULTS
-from polymirror.torture.run import run_storm
+from polymirror.torture.run import make_world, run_storm
 from polymirror.torture.storm import draw_storm
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ def test_no_storm_breaks_a_promise_at_the_far_end(seed: int, way: str) -> None:
     result = run_storm(draw_storm(seed, 2.0, 10), relay=way)
     assert not result.violations, f"seed {seed}: {result.violations[0]}"
     assert result.reads > result.refused
+
+
+@pytest.mark.slow
+def test_what_a_mirror_took_for_right_is_excused_until_its_next_word_comes_and_counted() -> None:
+    """A change is lost, REST answers from before it, and the relay is slow when the mirror knows better."""
+    storm = draw_storm(50_013, 10.0, 20)
+    world = make_world(storm, storm.episodes, hedge=1, relay="socket")
+    world.run(260.0)
+    assert not world.tally.violations, world.tally.violations[0]
+    assert 0 < world.tally.unknowable[verdict.UNTOLD] < 100
 
 
 def test_a_seed_gives_the_same_trace_and_the_same_reads() -> None:
