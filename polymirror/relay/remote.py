@@ -77,6 +77,7 @@ class RemoteMirror:
                 check_address("relays", url, "https", "http", "wss", "ws", allow_plain=self.config.allow_plain)
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clock = HostClock(self._network)
+        self._epoch = self._clock.epoch
         self._links = [Link(url, "msgpack" if self.config.binary else "json") for url in relays]
         self._replica = Replica(self._links, self.config.max_proof_age)
         self._records = Records()
@@ -174,7 +175,11 @@ class RemoteMirror:
 
     def now(self) -> float:
         """Return this host's clock in seconds, which goes on in sleep: the clock of every age here."""
-        return self._clock.now()
+        now = self._clock.now()
+        if self._clock.epoch != self._epoch:
+            self._epoch = self._clock.epoch
+            self._replica.stepped(now)
+        return now
 
     @property
     def tokens(self) -> tuple[str, ...]:

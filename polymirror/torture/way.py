@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define
 
+from polymirror.relay import hostclock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.wire import Ask, decode, encode
 from polymirror.torture.timeline import MICRO
+from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     import random
@@ -41,6 +43,9 @@ LASTS: Final = (0.2, 5.0)
 
 SHARE: Final = 0.2
 """The share of frames that are lost, repeated or held up while that fault lasts."""
+
+STEPS: Final = (0.5, 30.0)
+"""Seconds by which a clock is set ahead or back."""
 
 LATENCY: Final = (200, 3_000)
 """Microseconds of the way, either way."""
@@ -117,7 +122,7 @@ class Books:
 
 @define
 class HostClock:
-    """A host's clock: how far it is ahead of true time, and how much faster it goes. It goes on in sleep."""
+    """What a host's clock shows that goes on in sleep: how far ahead of true time, and how much faster it goes."""
 
     ahead: float
     rate: float
@@ -125,6 +130,20 @@ class HostClock:
     def at(self, true: int) -> float:
         """What it shows, in seconds."""
         return self.ahead + true / MICRO * self.rate
+
+    def step(self, rng: random.Random) -> None:
+        """It is set."""
+        self.ahead += rng.choice((-1, 1)) * rng.uniform(*STEPS)
+
+    def as_seen(self, true: Callable[[], int], awake: Callable[[], float]) -> hostclock.HostClock:
+        """Return it as a program of that host sees it, which has a clock beside it that nobody sets.
+
+        ``true`` is the time; ``awake`` has the seconds of it in which the host did not sleep.
+        """
+        network = Network(
+            monotonic=lambda: awake() * self.rate, boot=lambda: self.at(true()), wall=lambda: true() / MICRO
+        )
+        return hostclock.HostClock(network)
 
 
 class Way:
@@ -170,7 +189,8 @@ class Way:
 
     def _new_publisher(self) -> Publisher:
         self._runs += 1
-        return Publisher(Books(self._world), f"run {self._runs}", lambda: self._relay_clock.at(self._world.now))
+        clock = self._relay_clock.as_seen(lambda: self._world.now, lambda: self._world.seconds)
+        return Publisher(Books(self._world), f"run {self._runs}", clock)
 
     def changed(self, tokens: Sequence[str]) -> None:
         """The mirror has these books anew."""
@@ -314,7 +334,7 @@ class Way:
                 self.cut("the relay was restarted")
                 self._publisher = self._new_publisher()
             case "relay_clock_step":
-                self._relay_clock.ahead += rng.choice((-1, 1)) * rng.uniform(0.5, 30.0)
+                self._relay_clock.step(rng)
             case _:
                 if fault == "relay_delay":
                     self._delay = rng.randint(MICRO // 20, 4 * MICRO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.relay.wire import Frame, decode
 from polymirror.simulator import FAULTS, Plan, Simulator
+from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,6 +86,41 @@ async def test_every_granted_read_at_the_far_end_is_true_while_everything_goes_w
         await remote.until(lambda: granted >= 200 and len(moves) >= 12, PATIENCE)
         assert wrong == []
         assert {move.token for move in moves} <= set(mirror.tokens)
+
+
+@pytest.mark.parametrize("step", [600.0, -3.0])
+async def test_a_read_after_this_hosts_own_clock_was_set_is_refused_until_the_relay_has_answered(step: float) -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
+    async with relayed(markets=1) as (_, mirror, relay), RemoteMirror(relay.url, network=network) as remote:
+        await remote.wait_live(timeout=PATIENCE)
+        token = mirror.tokens[0]
+        assert remote.live(token).read_at == pytest.approx(boot[0] + time.monotonic(), abs=1.0)
+        boot[0] += step
+        with pytest.raises(NotLive) as caught:
+            remote.live(token)
+        assert (caught.value.state, caught.value.reason) == (BookState.SUSPECT, Reason.CLOCK_STEP)
+        await remote.until(lambda: remote.peek(token).state is BookState.LIVE, PATIENCE)
+        assert remote.live(token).verified_age < PATIENCE
+        assert remote.relays[0].counts == {"clock steps": 1}
+
+
+async def test_consumers_of_a_relay_whose_clock_was_set_begin_anew() -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
+    async with (
+        Simulator(seed=3, markets=1) as venue,
+        Mirror.for_slug(venue.slugs[0], endpoints=venue.endpoints, config=BOTH, network=network) as mirror,
+    ):
+        await mirror.wait_live(timeout=PATIENCE)
+        relay = await mirror.serve_relay()
+        async with RemoteMirror(relay.url) as remote:
+            await remote.wait_live(timeout=PATIENCE)
+            run = remote.relays[0].run
+            boot[0] += 5.0
+            await remote.until(lambda: remote.relays[0].run == f"{run}.1", PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert remote.relays[0].counts["restarts"] == 1
 
 
 async def test_the_far_end_reads_what_the_mirror_reads() -> None:

@@ -62,7 +62,7 @@ class BrokerRelay:
         books = MirrorBooks(mirror, read_clock)
         self._now = books.now
         # Another name for each start: what an earlier run said is not taken for this one's.
-        self._publisher = Publisher(books, secrets.token_hex(16), HostClock(network).now)
+        self._publisher = Publisher(books, secrets.token_hex(16), HostClock(network))
         self._casts = [Broadcast(self._publisher, each, books.now, warn, interval) for each in FORMATS]
         self._changed = asyncio.Event()
         self._over = asyncio.Event()

@@ -10,6 +10,7 @@ import pytest
 
 from polymirror import NotLive
 from polymirror.relay.broker.broadcast import Broadcast
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import TICK, Replica
@@ -54,7 +55,7 @@ class World:
     # ---- The relay
 
     def relay(self, run: str, interval: float) -> None:
-        self.publisher = Publisher(self.stub, run, lambda: self.now + 1_000)
+        self.publisher = Publisher(self.stub, run, SteadyClock(lambda: self.now + 1_000))
         self.cast = Broadcast(self.publisher, "msgpack", self.stub.now, lambda *_: None, interval)
         self.interval = interval
 
