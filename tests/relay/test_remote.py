@@ -27,6 +27,7 @@ from polymirror import (
     UnknownToken,
 )
 from polymirror.core.events import Resolved, Transition
+from polymirror.relay import remote as remote_module
 from polymirror.relay.dial import address_of
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
@@ -187,6 +188,27 @@ async def test_all_markets_are_followed_as_they_come_and_go() -> None:
         await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
         with pytest.raises(UnknownToken):
             remote.live(gone.token_ids[0])
+
+
+async def test_what_a_relay_carried_that_is_gone_for_good_is_followed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "LIST_KEPT", 0.5)
+    async with relayed(markets=1) as (venue, first, relay):
+        one, two = venue.slugs
+        async with (
+            Mirror.for_slug(two, endpoints=venue.endpoints, config=BOTH) as second,
+            RemoteMirror(relay.url, (other := await second.serve_relay()).url) as remote,
+        ):
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one, two}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            await other.stop()
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert set(remote.tokens) == set(first.tokens)
+            # Where nobody can be reached, the last list is the best there is.
+            await relay.stop()
+            await remote.until(lambda: not remote.relays[0].is_open, PATIENCE)
+            with pytest.raises(TimeoutError):
+                await remote.until(lambda: not remote.markets, 1.5)
 
 
 async def test_what_is_not_there_says_what_is_missing() -> None:
