@@ -127,7 +127,7 @@ class RelayServer(Listening):
         except ImportError as error:
             raise MissingExtra("the relay", "status") from error
         # Another name for each start: what an earlier run said is not taken for this one's.
-        publisher = self._publisher = Publisher(self._books, token_hex(16), self._clock.now)
+        publisher = self._publisher = Publisher(self._books, token_hex(16), self._clock)
         consumers = Consumers(publisher, self._warn)
 
         def updated(update: Update) -> None:

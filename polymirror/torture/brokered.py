@@ -64,7 +64,8 @@ class Brokered(Way):
     def _tell(self, subject: str, frame: bytes) -> None:
         """Hand a message to the broker, which hands it to the consumer if that listens to the subject."""
         if self._connected and subject in self._follower.subjects:
-            self._carry("down", frame, self._took)
+            told = [] if subject == self._follower.replies else [subject.rpartition(".")[2]]
+            self._carry("down", frame, partial(self._received, self._world.now, told, frame))
 
     def _heard(self, reply: str, data: bytes) -> None:
         """The broker has something for the relay, or says that it is not there."""
@@ -87,10 +88,6 @@ class Brokered(Way):
         link = super().new_link()
         self._follower = Follower(link, NAME, f"{self._rng.getrandbits(64):x}", self._rng)
         return link
-
-    def _took(self, data: bytes) -> None:
-        self._far.received(self.link, data)
-        self._pump_once()
 
     def _nobody(self, _: bytes) -> None:
         if self._follower.nobody(self._far.there()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,18 @@ from polymirror import (
     MirrorClosed,
     MirrorConfig,
     NotLive,
+    Reason,
     RemoteConfig,
     UnknownToken,
 )
 from polymirror.core.events import Resolved, Transition
+from polymirror.relay import remote as remote_module
 from polymirror.relay.dial import address_of
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.relay.wire import Frame, decode
 from polymirror.simulator import Simulator
+from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +57,41 @@ async def relayed(
     ):
         await mirror.wait_live(timeout=PATIENCE)
         yield venue, mirror, await mirror.serve_relay()
+
+
+@pytest.mark.parametrize("step", [600.0, -3.0])
+async def test_a_read_after_this_hosts_own_clock_was_set_is_refused_until_the_relay_has_answered(step: float) -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
+    async with relayed(markets=1) as (_, mirror, relay), RemoteMirror(relay.url, network=network) as remote:
+        await remote.wait_live(timeout=PATIENCE)
+        token = mirror.tokens[0]
+        assert remote.live(token).read_at == pytest.approx(boot[0] + time.monotonic(), abs=1.0)
+        boot[0] += step
+        with pytest.raises(NotLive) as caught:
+            remote.live(token)
+        assert (caught.value.state, caught.value.reason) == (BookState.SUSPECT, Reason.CLOCK_STEP)
+        await remote.until(lambda: remote.peek(token).state is BookState.LIVE, PATIENCE)
+        assert remote.live(token).verified_age < PATIENCE
+        assert remote.relays[0].counts == {"clock steps": 1}
+
+
+async def test_consumers_of_a_relay_whose_clock_was_set_begin_anew() -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
+    async with (
+        Simulator(seed=3, markets=1) as venue,
+        Mirror.for_slug(venue.slugs[0], endpoints=venue.endpoints, config=BOTH, network=network) as mirror,
+    ):
+        await mirror.wait_live(timeout=PATIENCE)
+        relay = await mirror.serve_relay()
+        async with RemoteMirror(relay.url) as remote:
+            await remote.wait_live(timeout=PATIENCE)
+            run = remote.relays[0].run
+            boot[0] += 5.0
+            await remote.until(lambda: remote.relays[0].run == f"{run}.1", PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert remote.relays[0].counts["restarts"] == 1
 
 
 async def test_the_far_end_reads_what_the_mirror_reads() -> None:
@@ -87,6 +126,27 @@ async def test_a_lease_at_the_far_end_is_lost_when_the_mirror_doubts() -> None:
             await remote.until(lambda: remote._replica.standing(up)[2] > lease.views[0].epoch, PATIENCE)
             with pytest.raises(LeaseLost):
                 lease.check()
+
+
+async def test_what_a_relay_carried_that_is_gone_for_good_is_followed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "LIST_KEPT", 0.5)
+    async with relayed(markets=1) as (venue, first, relay):
+        one, two = venue.slugs
+        async with (
+            Mirror.for_slug(two, endpoints=venue.endpoints, config=BOTH) as second,
+            RemoteMirror(relay.url, (other := await second.serve_relay()).url) as remote,
+        ):
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one, two}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            await other.stop()
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert set(remote.tokens) == set(first.tokens)
+            # Where nobody can be reached, the last list is the best there is.
+            await relay.stop()
+            await remote.until(lambda: not remote.relays[0].is_open, PATIENCE)
+            with pytest.raises(TimeoutError):
+                await remote.until(lambda: not remote.markets, 1.5)
 
 
 async def test_what_is_not_there_says_what_is_missing() -> None:

@@ -58,7 +58,7 @@ class BrokerRelay(Beside):
         books = MirrorBooks(mirror, read_clock)
         self._now = books.now
         # Another name for each start: what an earlier run said is not taken for this one's.
-        self._publisher = Publisher(books, secrets.token_hex(16), HostClock(network).now)
+        self._publisher = Publisher(books, secrets.token_hex(16), HostClock(network))
         self._station = Station(self._publisher, name, books.now, warn, interval)
         self._changed = asyncio.Event()
         self._connected = False

@@ -11,6 +11,7 @@ import pytest
 from polymirror import NotLive
 from polymirror.relay.broker.follower import Follower
 from polymirror.relay.broker.station import Station
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import TICK, Replica
@@ -54,7 +55,7 @@ class World:
     # ---- The relay
 
     def relay(self, run: str, interval: float) -> None:
-        self.publisher = Publisher(self.stub, run, lambda: self.now + 1_000)
+        self.publisher = Publisher(self.stub, run, SteadyClock(lambda: self.now + 1_000))
         self.station = Station(self.publisher, "desk", self.stub.now, lambda *_: None, interval)
         self.interval = interval
 

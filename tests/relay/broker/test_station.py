@@ -6,6 +6,7 @@ import pytest
 
 from polymirror.relay.broker.station import Station
 from polymirror.relay.broker.subjects import FORMATS, Subjects
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.publisher import BEAT, Publisher
 from polymirror.relay.wire import Ask, Beat, Book, Frame, Pong, decode, encode
 from tests.relay.rig import ASKS, BIDS, UP, Stub
@@ -18,7 +19,7 @@ class Rig:
         self.stub = Stub()
         self.stub.set(UP, BIDS, ASKS)
         self.warned: list[str] = []
-        publisher = Publisher(self.stub, "run", self.stub.now)
+        publisher = Publisher(self.stub, "run", SteadyClock(self.stub.now))
         self.station = Station(publisher, "desk", self.stub.now, lambda kind, _: self.warned.append(kind))
 
     def take(self) -> list[tuple[str, type]]:
