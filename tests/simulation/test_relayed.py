@@ -9,7 +9,6 @@ import pytest
 
 from polymirror.relay import lines, replica
 from polymirror.relay.broker.broadcast import Broadcast
-from polymirror.relay.broker.follower import Follower
 from polymirror.relay.copy import Copy
 from polymirror.relay.link import SILENCE
 from polymirror.relay.offset import Offset
@@ -76,7 +75,6 @@ MUTANTS: dict[str, Callable[[], object]] = {
     ),
     "keep_a_clock_that_was_set": lambda: replaced(Offset, "_agrees", lambda *_: True),
     "tell_a_broker_nothing_anew": lambda: replaced(Broadcast, "_want", lambda *_, **__: None),
-    "never_try_a_broker_again": lambda: replaced(Follower, "tries_again", lambda *_: False),
 }
 
 
