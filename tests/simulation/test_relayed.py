@@ -11,7 +11,6 @@ import pytest
 from polymirror.core.book import Levels
 from polymirror.relay import hostclock, lines, replica
 from polymirror.relay.broker.broadcast import Broadcast
-from polymirror.relay.broker.follower import Follower
 from polymirror.relay.copy import Copy
 from polymirror.relay.link import SILENCE
 from polymirror.relay.offset import Offset
@@ -146,7 +145,6 @@ MUTANTS: dict[str, Callable[[], object]] = {
     ),
     "leave_a_clock_that_was_set_to_be_noticed_far_away": lambda: replaced(hostclock, "APART", float("inf")),
     "tell_a_broker_nothing_anew": lambda: replaced(Broadcast, "_want", lambda *_, **__: None),
-    "never_try_a_broker_again": lambda: replaced(Follower, "tries_again", lambda *_: False),
 }
 
 
