@@ -22,6 +22,7 @@ from polymirror.core.proofs import Proof, ProofKind
 from polymirror.core.states import BookState, Reason
 from polymirror.core.view import BookView
 from polymirror.relay.dial import HEALTHY, QUIET, SETTINGS
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import TICK, Replica
@@ -269,7 +270,7 @@ class World:
 
     def _start(self) -> Publisher:
         self._runs += 1
-        return Publisher(self.books, f"run {self._runs}", lambda: self.now)
+        return Publisher(self.books, f"run {self._runs}", SteadyClock(lambda: self.now))
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Let something happen."""

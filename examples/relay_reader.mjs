@@ -1,74 +1,73 @@
-// A proven book in another language: follows one token of a relay, and holds its copy against the relay's digest after
-// each change. Without the digest, the state, the age and the silence it would be a picture of a book, and no more.
+// A proven book in another language: follows one token of a relay, over its WebSocket or by way of a NATS server, and
+// tells twice a second what may be traded on, or why nothing may. The rules are in relay_book.mjs; here is what brings
+// the messages. A connection that ends, or is silent, is made anew. Left out: TLS to a NATS server, and who we are.
 //
-//   npm install ws
-//   node examples/relay_reader.mjs ws://127.0.0.1:8801/stream TOKEN
+//   npm install ws                        node examples/relay_reader.mjs ws://127.0.0.1:8801/stream TOKEN
+//   npm install @nats-io/transport-node   node examples/relay_reader.mjs nats://127.0.0.1:4222/NAME TOKEN
 
-import { createHash } from "node:crypto";
-import WebSocket from "ws";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Book, now } from "./relay_book.mjs";
 
-const SILENCE = 1.75, MAX_AGE = 5, DRIFT = 0.001;
+const QUIET = 4, AGAIN = 0.5, TELL = 0.5, MAX_FRAME = 2 ** 22;
 const [url, token] = process.argv.slice(2);
-const now = () => performance.now() / 1000;
+const book = new Book(token);
+let way = null, heard = 0, told = "", toldAt = -Infinity;
 
-let run = "", seq = 0, bids = new Map(), asks = new Map(), told = null, proof = null, broken = "no book has come yet";
-let sent = 0, low = null, pinged = 0, ping = 0;
-
-const sorted = (side, sign) => [...side].sort(([a], [b]) => sign * (a - b));
-const text = (side, sign) => sorted(side, sign).map(([price, size]) => `${price}:${size}`).join(",");
-const digest = () => createHash("sha1").update(`${token}|${text(bids, -1)}|${text(asks, 1)}`).digest("hex");
-
-function take(item, left) {
-  if (item.token !== token) return;
-  if (item.is === "gone") broken = "the relay does not carry it";
-  if (item.is === "book") {
-    [bids, asks, broken] = [new Map(item.bids), new Map(item.asks), ""];
-  } else if (item.is === "change" && !broken) {
-    if (item.seq <= seq) return; // It came before.
-    if (item.prev_seq !== seq) broken = `state ${item.prev_seq} has not come`;
-    for (const [side, levels] of [[bids, item.bids], [asks, item.asks]])
-      for (const [price, size] of levels) size ? side.set(price, size) : side.delete(price);
-  } else if (item.is === "beat" && item.seq > seq) broken = `state ${item.seq} has not come`;
-  if (broken) return ask({ want: [token] });
-  if (item.is !== "beat") [seq, told] = [item.seq, item];
-  [proof, sent] = [item, left];
-  if (item.is !== "beat" && digest() !== item.digest) {
-    broken = "the copy is not the relay's state";
-    ask({ want: [token] });
-  }
+async function overSocket() {
+  const { WebSocket } = await import("ws");
+  const socket = new WebSocket(`${url}?format=json`, { maxPayload: MAX_FRAME, handshakeTimeout: 3000 });
+  socket.on("message", (data) => took(data));
+  await once(socket, "open");
+  return { say: (ask) => socket.send(ask), over: once(socket, "close"), leave: () => socket.terminate() };
 }
 
-// What may be traded on, or why not. Ages are by our clock: a ping that was answered bounds theirs from below.
-function read() {
-  const offset = low === null ? null : low - DRIFT * now();
-  if (broken) return broken;
-  if (offset === null) return "the relay's clock is not known";
-  if (now() - (sent + offset) > SILENCE) return "the relay is silent";
-  if (told.state !== "LIVE") return `${told.state} (${told.reason})`;
-  if (proof.until == null || now() > proof.until + offset) return "the relay itself would not read it any more";
-  const age = now() - (proof.as_of + offset);
-  if (age > MAX_AGE) return `proven ${age.toFixed(3)} s ago`;
-  const [bid, ask] = [sorted(bids, -1)[0], sorted(asks, 1)[0]];
-  const show = (level) => (level ? `${level[0] / 1e4} x ${level[1] / 1e6}` : "none");
-  return { bid: show(bid), ask: show(ask), age: Math.max(0, age), settled: told.settled, seq, digest: told.digest };
+async function overNats() {
+  const { connect } = await import("@nats-io/transport-node");
+  const { host, pathname } = new URL(url);
+  const subject = (end) => `polymirror.${pathname.slice(1)}.json.${end}`;
+  // By itself the library would connect again, and nobody would know what was missed.
+  const nats = await connect({ servers: host, reconnect: false, timeout: 3000 });
+  // Ours alone: an answer to the ping of somebody else says nothing of when ours left.
+  const reply = subject(`reply.${randomUUID()}`);
+  const callback = (error, message) => {
+    if (error) nats.close();
+    else if (message.data.length) took(message.string());
+    else book.lost("no relay of that name is at the server"); // The server says so itself.
+  };
+  for (const each of [reply, subject(`book.${token}`)]) nats.subscribe(each, { callback });
+  const say = (ask) => nats.isClosed() || nats.publish(subject("ask"), ask, { reply });
+  return { say, over: nats.closed(), leave: () => nats.close() };
 }
 
-const socket = new WebSocket(`${url}?format=json`);
-const ask = (message) => socket.send(JSON.stringify(message));
-socket.on("open", () => ask({ want: [token] }));
-socket.on("error", (error) => console.error(error.message));
-socket.on("close", () => process.exit(1));
-socket.on("message", (data) => {
-  const frame = JSON.parse(data);
-  if (frame.relay !== run) [run, low, broken] = [frame.relay, null, "the relay has begun anew"];
-  for (const item of frame.items) {
-    if (item.is === "pong" && item.id === ping) low = Math.max(low ?? -Infinity, pinged - frame.sent + DRIFT * pinged);
-    else take(item, frame.sent);
+function took(data) {
+  heard = now();
+  book.take(data);
+  turn();
+}
+
+function turn() {
+  const ask = way && book.asks();
+  if (ask) way.say(JSON.stringify(ask));
+  if (way && now() - heard > QUIET) way.leave();
+  const read = book.read();
+  if (now() - toldAt < TELL && (typeof read === "string" ? read : "") === told) return;
+  [told, toldAt] = [typeof read === "string" ? read : "", now()];
+  console.log(JSON.stringify(read));
+}
+
+setInterval(turn, 100);
+for (; ; await sleep(AGAIN * 1000)) {
+  let why = "the connection has ended";
+  try {
+    const opened = await (url.startsWith("ws") ? overSocket : overNats)();
+    [way, heard] = [opened, now()];
+    book.opened();
+    await way.over;
+  } catch (error) {
+    why = error.message || error.code;
   }
-});
-setInterval(() => {
-  if (socket.readyState !== WebSocket.OPEN) return;
-  [ping, pinged] = [ping + 1, now()];
-  ask({ ping });
-  console.log(JSON.stringify(read()));
-}, 500);
+  way = null;
+  book.lost(`not connected: ${why}`);
+}

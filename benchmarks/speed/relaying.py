@@ -22,11 +22,13 @@ from benchmarks.speed.method import Costs, no_collections, unpin
 from benchmarks.speed.own import LINE, prime
 from benchmarks.speed.rows import Row, missing, spread_of
 from polymirror.mirror import Mirror
+from polymirror.relay.hostclock import HostClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import Replica
 from polymirror.relay.server import MirrorBooks
 from polymirror.relay.wire import Ask
+from polymirror.venue.network import REAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +75,7 @@ class _Fed:
         self.mirror = Mirror(tokens=TOKENS)
         self.base = time.monotonic()
         prime(self.mirror.engine, frames, self.base)
-        self.publisher = Publisher(MirrorBooks(self.mirror, self.mirror.now), "run", self.mirror.now)
+        self.publisher = Publisher(MirrorBooks(self.mirror, self.mirror.now), "run", HostClock(REAL))
 
     def take(self, part: Sequence[bytes], times: Sequence[float], told: list[Consumer] | None) -> None:
         """What the mirror does with each frame, and the relay after it."""

@@ -186,6 +186,18 @@ class Link:
                 self.markets, self._newly_listed = tuple(item.markets), True
                 self.left_out = item.left_out
 
+    def stepped(self, now: float) -> None:
+        """This host's own clock is another one from ``now`` on. The copies are whole: they are dated anew."""
+        self.counts["clock steps"] += 1
+        self.offset = Offset()
+        self._pings.clear()
+        self._touched.update(dict.fromkeys(self._copies))
+        if self.is_open:
+            self._ping_at = now
+            # What was to be asked for at some time was so by a clock that is no more.
+            self._wants = {token: min(due, now) for token, due in self._wants.items()}
+            self._asked.clear()
+
     def _is_new(self, relay: str, now: float) -> bool:
         """Whether another run of the relay speaks than before; of an earlier one only what is late comes."""
         if relay in self._runs:

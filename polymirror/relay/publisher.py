@@ -27,8 +27,9 @@ from polymirror.relay.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
+    from polymirror.relay.hostclock import Clock
     from polymirror.relay.wire import Ask, Format
     from polymirror.venue.market import Market
 
@@ -90,12 +91,15 @@ class Consumer:
 class Publisher:
     """The books of one mirror as they are sent by one run of a relay.
 
-    ``relay`` names this run. ``clock`` is the relay's own: seconds, which go on while the machine sleeps.
+    ``relay`` names this run. ``clock`` is the relay's own: seconds, which go on while the machine sleeps. When it is
+    another clock, a new run begins.
     """
 
-    def __init__(self, mirror: Mirrored, relay: str, clock: Callable[[], float]) -> None:
+    def __init__(self, mirror: Mirrored, relay: str, clock: Clock) -> None:
         self._mirror = mirror
         self._clock = clock
+        self._epoch = clock.epoch
+        self._name = relay
         self.relay: str = relay
         self._lines: dict[str, Line] = {}
         # Of each line, who wants it, in the order in which they came.
@@ -221,9 +225,20 @@ class Publisher:
 
         What passes between the two looks makes proofs older, and never younger.
         """
-        relay = self._clock()
+        relay = self._read()
         now = self._mirror.now()
         return now, relay - now
+
+    def _read(self) -> float:
+        """Return the relay's clock. If it is another one than before, nothing that was told holds any more."""
+        relay = self._clock.now()
+        if self._clock.epoch != self._epoch:
+            self._epoch = self._clock.epoch
+            self.relay = f"{self._name}.{self._epoch}"
+            now = self._mirror.now()
+            for token in tuple(self._lines):
+                self._look(token, (now, relay - now))
+        return relay
 
     def _look(self, token: str, clocks: tuple[float, float], *, everyone: bool = False) -> None:
         """Look at a book; tell those who want it, ``everyone`` even if nothing is new."""
@@ -258,20 +273,19 @@ class Publisher:
 
     def frame(self, consumer: Consumer) -> bytes:
         """Return the next frame for a consumer: call it when one can be sent, while ``consumer.waits``."""
-        return self._frame(consumer, list(self._items(consumer)))
+        sent = self._read()
+        return frame_of(self.relay, sent, list(self._items(consumer)), consumer.format)
 
     def frame_about(self, consumer: Consumer, token: str) -> bytes:
         """Return a frame with what waits about one token alone: for consumers behind a broker, who hear of it apart."""
+        sent = self._read()
         items = []
         if token in consumer.gone:
             del consumer.gone[token]
             items.append(encode(Gone(token=token), consumer.format))
         elif token in consumer.due:
             items += self._newest(consumer, token)
-        return self._frame(consumer, items)
-
-    def _frame(self, consumer: Consumer, items: list[bytes]) -> bytes:
-        return frame_of(self.relay, self._clock(), items, consumer.format)
+        return frame_of(self.relay, sent, items, consumer.format)
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
         size = 0

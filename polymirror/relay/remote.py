@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 MAX_RELAYS: Final = 8
 
+LIST_KEPT: Final = 60.0
+"""Seconds for which the markets of a relay count that cannot be reached, while another one lists what it carries."""
+
 KINDS: Final = (Transition, Warned)
 """What happens here: relays tell books, and nothing that the venue announces beside them."""
 
@@ -77,6 +80,7 @@ class RemoteMirror:
                 check_address("relays", url, "https", "http", "wss", "ws", allow_plain=self.config.allow_plain)
         self._network = REAL if network is None else check_instance("network", network, Network)
         self._clock = HostClock(self._network)
+        self._epoch = self._clock.epoch
         self._links = [Link(url, "msgpack" if self.config.binary else "json") for url in relays]
         self._replica = Replica(self._links, self.config.max_proof_age)
         self._records = Records()
@@ -88,6 +92,8 @@ class RemoteMirror:
         if self._slugs or self._follows_all:
             for link in self._links:
                 link.list_markets()
+        # Since when each relay cannot be reached, by its name.
+        self._lost: dict[str, float] = {}
         # What each slug was found to have, and what each token is called.
         self._listed: dict[str, Listed] = {}
         self._names: dict[str, str] = {}
@@ -174,7 +180,11 @@ class RemoteMirror:
 
     def now(self) -> float:
         """Return this host's clock in seconds, which goes on in sleep: the clock of every age here."""
-        return self._clock.now()
+        now = self._clock.now()
+        if self._clock.epoch != self._epoch:
+            self._epoch = self._clock.epoch
+            self._replica.stepped(now)
+        return now
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -355,6 +365,7 @@ class RemoteMirror:
     async def _tick(self) -> None:
         while True:
             self._replica.tick(self.now())
+            self._forget()
             self._after()
             await asyncio.sleep(TICK)
 
@@ -392,9 +403,24 @@ class RemoteMirror:
                 self._listed[market.slug] = market
                 self._names.update({each.token: f"{market.slug} {each.outcome}" for each in market.tokens})
                 self._replica.want([each.token for each in market.tokens], self.now())
-        if self._follows_all:
-            known = {market.slug for link in self._links for market in link.markets or ()}
-            for slug in [slug for slug in self._listed if slug not in known]:
-                gone = [each.token for each in self._listed.pop(slug).tokens]
-                self._replica.drop(gone)
-                self._teller.forgotten(gone)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Follow no more what no relay lists, if all markets are followed."""
+        now = self.now()
+        for link in self._links:
+            if link.is_open:
+                self._lost.pop(link.name, None)
+            else:
+                self._lost.setdefault(link.name, now)
+        if not self._follows_all:
+            return
+        there = [each for each in self._links if now - self._lost.get(each.name, now) <= LIST_KEPT]
+        if all(link.markets is None for link in there):
+            # Nobody who can be reached has said what there is: the last lists are the best there are.
+            there = self._links
+        known = {market.slug for link in there for market in link.markets or ()}
+        for slug in [slug for slug in self._listed if slug not in known]:
+            gone = [each.token for each in self._listed.pop(slug).tokens]
+            self._replica.drop(gone)
+            self._teller.forgotten(gone)

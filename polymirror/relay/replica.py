@@ -151,6 +151,13 @@ class Replica:
         for token in self._books:
             self._look_at(token, now)
 
+    def stepped(self, now: float) -> None:
+        """This host's own clock is another one from ``now`` on: nothing that was dated by the old one is believed."""
+        for link in self.links:
+            link.stepped(now)
+        # The doubt is counted, however soon the relays answer.
+        self.tick(now)
+
     def events(self) -> list[Transition]:
         """Drain the changes of states, in order."""
         drained, self._transitions = self._transitions, []

@@ -91,15 +91,15 @@ class Judge:
         """
         token, faults = view.token, self._venue.line.faults
         if view.last_proof is not None and view.last_proof.kind is ProofKind.PROBE:
-            answers = [f.served[token] for f in faults if isinstance(f, OldBooks) and token in f.served]
+            answers = [f.served.newest(token) for f in faults if isinstance(f, OldBooks)]
         else:
-            answers = [f.served[token] for f in faults if isinstance(f, StaleOpening) and token in f.served]
+            answers = [f.served.newest(token) for f in faults if isinstance(f, StaleOpening)]
             proven_at = view.read_at - view.verified_age
             late = self._lateness.worst(proven_at - BEFORE_SECONDS, view.read_at + AFTER_SECONDS)
             added_ms = math.ceil(late * 1000) + sum(fault.max_delay_ms for fault in faults if fault.injected)
             yield verdict.clock_interval(was, view.clock_uncertainty, added_ms)
         for served in answers:
-            if served.at_ms >= claim.now_ms - math.ceil(claim.age * 1000) - ASKED_MS:
+            if served is not None and served.at_ms >= claim.proven_ms - ASKED_MS:
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=True, heard=False)
         for replay in [f.replays[token] for f in faults if isinstance(f, ReplayedConnection) and token in f.replays]:
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
@@ -110,8 +110,7 @@ class Judge:
             state = digest_of(view.bids, view.asks)
             mirror = (state[1], state[0]) if index else state
             # Here nobody knows when a message was heard, but the message that proves is no older than the proof.
-            proven_ms = claim.now_ms - math.ceil(claim.age * 1000)
-            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, proven_ms, 0)
+            yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, claim.proven_ms, 0)
 
     def check_keeps_up(self) -> None:
         """Check that what is readable follows the venue closely, now that nothing goes wrong."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from polymirror.core.engine import Engine
 from polymirror.errors import NotLive
 from polymirror.relay.replica import TICK, Replica
+from polymirror.torture.brokered import Brokered
 from polymirror.torture.timeline import MICRO
 from polymirror.torture.watched import Watched
 from polymirror.torture.way import EVERY, LASTS, HostClock, Way
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 RELAYS: Final = {"socket": (True,), "broker": (False,), "both": (True, False)}
 """Through what the books are read, and for each relay whether its way is ordered."""
 
-WAY_FAULTS: Final = (*_WAY_FAULTS, "consumer_restart", "consumer_stall")
+WAY_FAULTS: Final = (*_WAY_FAULTS, "consumer_restart", "consumer_stall", "consumer_clock_step")
 """What happens between the mirror and whoever reads, by name."""
 
 REST: Final = 3.0
@@ -64,6 +65,11 @@ class Relayed(Watched):
         if self._far is None:
             return super().live(token, max_proof_age)
         return self._far.replica.live(token, self._far.there(), max_proof_age)
+
+    def word_ms(self, token: str) -> int | None:
+        """When the newest word of a book that has come to the consumer left its relay, in true exchange ms."""
+        left = [way.words[token] for way in self.far.ways if token in way.words]
+        return self._start_ms + max(left) // 1000 if left else None
 
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the states at the consumer."""
@@ -107,13 +113,15 @@ class FarHost:
     def __init__(self, world: Relayed, storm: Storm, relay: str) -> None:
         self._world = world
         self._rng = rng = random.Random(f"far:{storm.seed}:{relay}")  # noqa: S311 - a simulation
-        self._clock = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
+        self._shown = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
+        self._clock = self._shown.as_seen(lambda: world.now, lambda: world.elapsed)
+        self._epoch = self._clock.epoch
         self._busy = list(_busy(storm))
         self._struck: Counter[str] = Counter()
         # Until when nothing happens in the consumer, in true microseconds.
         self.stalled_until: int = 0
         self.ways: tuple[Way, ...] = tuple(
-            Way(
+            (Way if ordered else Brokered)(
                 world,
                 self,
                 self._busy,
@@ -127,8 +135,12 @@ class FarHost:
         world.at(world.now + MICRO, self._strike)
 
     def there(self) -> float:
-        """Its clock, in seconds."""
-        return self._clock.at(self._world.now)
+        """Its clock, in seconds; where it was set, whatever was dated by it is dated anew."""
+        now = self._clock.now()
+        if self._clock.epoch != self._epoch:
+            self._epoch = self._clock.epoch
+            self.replica.stepped(now)
+        return now
 
     def struck(self) -> Counter[str]:
         """How often each fault struck."""
@@ -165,15 +177,18 @@ class FarHost:
         rng, now = self._rng, self._world.now
         over = next((end for start, end in self._busy if start <= now / MICRO < end), None)
         if over is not None:
-            if rng.random() < 1 / 2:
-                self._struck["consumer_restart"] += 1
-                for way in self.ways:
-                    way.cut("the consumer was restarted")
-                    way.new_link()
-                self.replica = self._new_replica()
-            else:
-                self._struck["consumer_stall"] += 1
-                self.stalled_until = min(now + int(rng.uniform(*LASTS) * MICRO), int(over * MICRO))
+            fault = rng.choice(("consumer_restart", "consumer_stall", "consumer_clock_step"))
+            self._struck[fault] += 1
+            match fault:
+                case "consumer_restart":
+                    for way in self.ways:
+                        way.cut("the consumer was restarted")
+                        way.new_link()
+                    self.replica = self._new_replica()
+                case "consumer_stall":
+                    self.stalled_until = min(now + int(rng.uniform(*LASTS) * MICRO), int(over * MICRO))
+                case _:
+                    self._shown.step(rng)
         self._world.at(now + int(rng.uniform(*EVERY) * REST * MICRO), self._strike)
 
 

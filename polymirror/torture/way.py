@@ -7,14 +7,17 @@ microseconds unless said.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define
 
+from polymirror.relay import hostclock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.wire import Ask, decode, encode
 from polymirror.torture.timeline import MICRO
+from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     import random
@@ -40,6 +43,9 @@ LASTS: Final = (0.2, 5.0)
 
 SHARE: Final = 0.2
 """The share of frames that are lost, repeated or held up while that fault lasts."""
+
+STEPS: Final = (0.5, 30.0)
+"""Seconds by which a clock is set ahead or back."""
 
 LATENCY: Final = (200, 3_000)
 """Microseconds of the way, either way."""
@@ -116,7 +122,7 @@ class Books:
 
 @define
 class HostClock:
-    """A host's clock: how far it is ahead of true time, and how much faster it goes. It goes on in sleep."""
+    """What a host's clock shows that goes on in sleep: how far ahead of true time, and how much faster it goes."""
 
     ahead: float
     rate: float
@@ -124,6 +130,20 @@ class HostClock:
     def at(self, true: int) -> float:
         """What it shows, in seconds."""
         return self.ahead + true / MICRO * self.rate
+
+    def step(self, rng: random.Random) -> None:
+        """It is set."""
+        self.ahead += rng.choice((-1, 1)) * rng.uniform(*STEPS)
+
+    def as_seen(self, true: Callable[[], int], awake: Callable[[], float]) -> hostclock.HostClock:
+        """Return it as a program of that host sees it, which has a clock beside it that nobody sets.
+
+        ``true`` is the time; ``awake`` has the seconds of it in which the host did not sleep.
+        """
+        network = Network(
+            monotonic=lambda: awake() * self.rate, boot=lambda: self.at(true()), wall=lambda: true() / MICRO
+        )
+        return hostclock.HostClock(network)
 
 
 class Way:
@@ -143,6 +163,8 @@ class Way:
         self._far = far
         self._rng = rng
         self.struck: Counter[str] = Counter()
+        # By token: when the newest word of it left that has come to the consumer.
+        self.words: dict[str, int] = {}
         self._ordered = ordered
         self._format: Format = format_
         self._relay_clock = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
@@ -167,7 +189,8 @@ class Way:
 
     def _new_publisher(self) -> Publisher:
         self._runs += 1
-        return Publisher(Books(self._world), f"run {self._runs}", lambda: self._relay_clock.at(self._world.now))
+        clock = self._relay_clock.as_seen(lambda: self._world.now, lambda: self._world.seconds)
+        return Publisher(Books(self._world), f"run {self._runs}", clock)
 
     def changed(self, tokens: Sequence[str]) -> None:
         """The mirror has these books anew."""
@@ -183,7 +206,10 @@ class Way:
     def _send_down(self) -> None:
         consumer = self._consumer
         while consumer is not None and consumer.waits and "relay_slow" not in self._lasting:
-            self._carry("down", self._publisher.frame(consumer), self._received)
+            due, left = list(consumer.due), self._world.now
+            data = self._publisher.frame(consumer)
+            told = [token for token in due if token not in consumer.due]
+            self._carry("down", data, partial(self._received, left, told, data))
 
     def _asked(self, data: bytes) -> None:
         if self._consumer is not None:
@@ -197,7 +223,10 @@ class Way:
         self.link = Link("over a socket" if self._ordered else "through a broker", self._format)
         return self.link
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, left: int, told: list[str], sent: bytes, data: bytes) -> None:
+        if data == sent:
+            # What was cut on the way tells nothing.
+            self.words.update({token: max(left, self.words.get(token, left)) for token in told})
         self._far.received(self.link, data)
         self._pump_once()
 
@@ -221,9 +250,12 @@ class Way:
         self._connection += 1
         self._connected = True
         self._arrivals = {"down": self._world.now, "up": self._world.now}
+        self._open()
+        self._pump_once()
+
+    def _open(self) -> None:
         self._consumer = self._publisher.join(self._format)
         self.link.opened(self._far.there())
-        self._pump_once()
 
     def cut(self, why: str) -> None:
         """The connection is lost, with all that is on it."""
@@ -305,7 +337,7 @@ class Way:
                 self.cut("the relay was restarted")
                 self._publisher = self._new_publisher()
             case "relay_clock_step":
-                self._relay_clock.ahead += rng.choice((-1, 1)) * rng.uniform(0.5, 30.0)
+                self._relay_clock.step(rng)
             case _:
                 if fault == "relay_delay":
                     self._delay = rng.randint(MICRO // 20, 4 * MICRO)

@@ -203,6 +203,9 @@ class World(Links):
         """Read a book for execution. Raises NotLive."""
         return self.engine.live(token, self.seconds, max_proof_age)
 
+    def word_ms(self, token: str) -> int | None:
+        """When the newest word of a book that has come to whoever reads it left the mirror; None: it is read there."""
+
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the state of each book that is read."""
         return self.engine.states()
@@ -290,7 +293,7 @@ class World(Links):
             token = book.asset_id
             # What was altered on the way says nothing.
             if self.exchange.knows(token) and self.exchange.was_digest_true(token, digest(*_levels(book)), 0):
-                self.witness.answered(token, book.timestamp_ms)
+                self.witness.answered(token, book.timestamp_ms, self.exchange_ms())
 
     def _awoke(self) -> None:
         self._read_all(self._market_of)
@@ -328,6 +331,9 @@ class World(Links):
             return
         claim = verdict.Claim(now_ms, age, limit, self._link_ms)
         found = verdict.judge(lambda ms: was(token, state, ms), claim, self._excuses(view, state, claim))
+        if found == verdict.WRONG and (told := verdict.as_told(claim, self.word_ms(token))) is not None:
+            found = verdict.judge(lambda ms: was(token, state, ms), told, self._excuses(view, state, told))
+            found = verdict.WRONG if found == verdict.WRONG else verdict.UNTOLD
         if found in verdict.ALLOWANCES:
             tally.unknowable[found] += 1
         elif found == verdict.WRONG:
@@ -351,33 +357,32 @@ class World(Links):
 
     def _excuses(self, view: BookView, state: Digest, claim: verdict.Claim) -> Iterator[verdict.Excuse]:
         """What cannot be known and may explain this read: the simulation knows whether it was so."""
-        token, now_ms = view.token, claim.now_ms
+        token, known_ms, proven_ms = view.token, claim.known_ms, claim.proven_ms
         market, index = self._market_of[token], self._market_of[token].tokens.index(token)
-        own, condition, proven_ms = market.own[index], market.condition_id, now_ms - math.ceil(claim.age * 1000)
+        own, condition = market.own[index], market.condition_id
         window_ms = self.engine_config.batch_window * 1000
 
         def was(since_ms: int) -> bool:
             return self.exchange.was_digest_true(token, state, since_ms)
 
         if view.last_proof is not None and view.last_proof.kind is ProofKind.PROBE:
-            answers = [fault.served[token] for fault in self._old_books if token in fault.served]
+            answers = [fault.served.newest(token, known_ms) for fault in self._old_books]
         else:
-            answers = [fault.served[token] for fault in self._old_openings if token in fault.served]
-            added_ms = self.witness.added_ms(condition, proven_ms - 1)
+            answers = [fault.served.newest(token, known_ms) for fault in self._old_openings]
+            added_ms = self.witness.added_ms(condition, proven_ms - 1, known_ms)
             yield verdict.clock_interval(was, view.clock_uncertainty, added_ms)
-            yield verdict.stated_ahead(was, self.witness.misdated_ms(condition, proven_ms - 1))
+            yield verdict.stated_ahead(was, self.witness.misdated_ms(condition, proven_ms - 1, known_ms))
         for served in answers:
-            if served.at_ms >= proven_ms - ASKED_MS:
-                # What the batch at hand says is heard when it is over.
-                until_ms = math.ceil(now_ms - window_ms)
+            if served is not None and served.at_ms >= proven_ms - ASKED_MS:
                 # A statement about one token says the same about its complement.
                 about = "" if own is None else token
                 told = (token,) if about else market.tokens
-                heard = self.witness.states_later(condition, about, served.stamp_ms, until_ms)
-                heard = heard or self.witness.answers_later(told, served.stamp_ms)
+                # What the batch at hand says is heard when it is over.
+                heard = self.witness.states_later(condition, about, served.stamp_ms, known_ms, window_ms)
+                heard = heard or self.witness.answers_later(told, served.stamp_ms, known_ms)
                 # Nobody can hear of what one token does alone: no message tells it.
-                alone = own is not None and own.alone_ms[-1] >= served.since_ms
-                lost = alone or self.witness.is_missing(condition, served.since_ms)
+                alone = own is not None and served.since_ms <= own.alone_by(known_ms) <= known_ms
+                lost = alone or self.witness.is_missing(condition, served.since_ms, known_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
         for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
@@ -385,7 +390,7 @@ class World(Links):
             mirror = (state[1], state[0]) if index else state
             # What a backlog tells of may be older than what befell the token since.
             alone_ms = own.alone_by(proven_ms + self._link_ms)
-            read_ms = self.witness.heard(condition, alone_ms + self.exchange.clock_offset_ms)
+            read_ms = self.witness.heard(condition, alone_ms + self.exchange.clock_offset_ms, known_ms)
             first_ms = min(read_ms, default=alone_ms)
             yield verdict.second_token(lambda ms: market.history.was(mirror, ms), claim, first_ms, len(read_ms))
 

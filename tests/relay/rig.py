@@ -92,11 +92,17 @@ class Wire:
         self.replica = replica
         self.link = link
         self.clock_ahead = ahead
-        self.publisher = Publisher(stub, run, lambda: stub.at + self.clock_ahead)
+        # Another number: the relay's host has noticed that its clock was set.
+        self.epoch = 0
+        self.publisher = Publisher(stub, run, self)
         self.consumer: Consumer | None = None
         # What the stub's clock shows when the consumer's does 0: both go on together.
         self.base: float | None = None
         self.frames: list[bytes] = []
+
+    def now(self) -> float:
+        """What the relay's clock shows."""
+        return self.stub.at + self.clock_ahead
 
     def open(self, now: float) -> None:
         self.consumer = self.publisher.join(self.link.format)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polymirror.core.states import BookState
 from polymirror.errors import NotLive, PolymirrorError
 from polymirror.relay.digest import digest_of
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import ASK_MOST, ASK_SELDOM, PING_EVERY, SILENCE, Link
 from polymirror.relay.publisher import MAX_PONGS, Publisher
 from polymirror.relay.replica import Replica
@@ -52,7 +53,7 @@ def opened(now: float = 0.0) -> tuple[Replica, Link]:
 def test_a_book_that_is_dropped_and_wanted_again_goes_on_with_its_numbers() -> None:
     stub = Stub()
     stub.set(UP, BIDS, ASKS)
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     seqs = []
     for size in range(1, 4):
@@ -178,7 +179,7 @@ def test_a_relay_that_stands_still_between_two_looks_at_its_clocks_dates_no_proo
     stub = Slow()
     stub.set(UP, BIDS, ASKS)
     proven = stub.at
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     relay.asked(consumer, Ask(want=[UP]))
     (item,) = decode(Frame, relay.frame(consumer), "json").items
@@ -215,7 +216,7 @@ def test_a_time_that_is_no_number_grants_nothing(field: str, value: float) -> No
 def test_a_consumer_that_asks_and_never_reads_makes_its_relay_keep_no_more_and_more() -> None:
     stub = Stub()
     stub.set(UP, BIDS, ASKS)
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     for number in range(500):
         relay.asked(consumer, Ask(ping=number, list=True, want=[f"{number}"]))
@@ -232,7 +233,7 @@ def test_many_books_are_asked_for_in_portions() -> None:
     tokens = [str(number) for number in range(3 * ASK_MOST + 1)]
     for token in tokens:
         stub.set(token, BIDS, ASKS)
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     link.want(tokens, 0.0)
     link.opened(0.0)

@@ -10,6 +10,7 @@ from attrs import evolve
 from polymirror.core.fees import FeeSchedule
 from polymirror.relay import publisher
 from polymirror.relay.condition import Odd, condition_of
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.remote import RemoteMirror
@@ -23,7 +24,7 @@ MARKET = market_of(window_at("btc", Interval.FIVE_MINUTES, 1_790_000_100))
 
 def sent(stub: Stub, ask: Ask) -> list[Item]:
     """What a consumer is sent, as it reads it."""
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     relay.asked(consumer, ask)
     items: list[Item] = []

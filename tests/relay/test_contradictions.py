@@ -20,6 +20,7 @@ from polymirror.explain.words import explain
 from polymirror.journal.format import Relayed, Stated
 from polymirror.journal.reader import open_journal
 from polymirror.relay.contradictions import Contradictions
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.recent import MAX_ITEMS, MAX_LEVELS, Recent, Said
@@ -210,7 +211,7 @@ def test_a_folder_is_a_path(folder: object) -> None:
 
 def relay_of(stub: Stub, clock: Callable[[], float], run: str) -> Callable[[ServerConnection], object]:
     """A relay whose mirror has what a stub has."""
-    publisher = Publisher(stub, run, clock)
+    publisher = Publisher(stub, run, SteadyClock(clock))
 
     async def handle(socket: ServerConnection) -> None:
         consumer = publisher.join("msgpack")

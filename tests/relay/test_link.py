@@ -7,7 +7,7 @@ import pytest
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
 from polymirror.relay.link import ASK_AGAIN, ASK_GONE, MAX_PINGS, PING_EVERY, SILENCE, Link
-from polymirror.relay.wire import Ask, Beat, Frame, Pong, encode, frame_of
+from polymirror.relay.wire import Ask, Beat, Book, Frame, Pong, decode, encode, frame_of
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub, Wire, connected
 
 
@@ -151,6 +151,71 @@ def test_a_clock_that_was_set_is_noticed_and_everything_dated_anew(stub: Stub, s
     assert seen(wire, 3.2) == LIVE
     assert wire.link.counts["clock steps"] == 1
     assert wire.link.as_of(UP, 3.2) == pytest.approx(3.2, abs=0.02)
+
+
+@pytest.mark.parametrize("late", [2.0, 2.001, 2.5])
+def test_what_left_after_the_relays_clock_was_set_ahead_looks_no_younger_however_late_it_is(
+    stub: Stub, late: float
+) -> None:
+    """The frame is later than the clock was set ahead: nothing in it contradicts what was known of the clock."""
+    wire = connected(stub, UP)
+    wire.clock_ahead += 2.0
+    wire.epoch += 1
+    stub.at += 0.5
+    stub.set(UP, {4800: 1}, ASKS)
+    wire.publisher.changed([UP])
+    now = 0.5 + late
+    for data in wire.fetch():
+        wire.replica.received(wire.link, data, now)
+    assert seen(wire, now) == (BookState.UNPRIMED, Reason.TRACKED)
+    as_of = wire.link.as_of(UP, now)
+    assert as_of is None or as_of <= 0.5
+    wire.turn(now)
+    assert seen(wire, now) == LIVE
+    found = wire.link.as_of(UP, now)
+    assert found is not None
+    assert found <= 0.5
+
+
+@pytest.mark.parametrize("step", [30.0, 2.0, -2.0, -30.0])
+def test_where_this_hosts_own_clock_was_set_all_books_are_in_doubt_until_a_relay_answers(
+    stub: Stub, step: float
+) -> None:
+    wire = connected(stub, UP)
+    before = wire.replica.live(UP, 0.5)
+    asked = wire.link.asks(0.5)
+    assert asked is None or asked.ping is None
+    assert wire.base is not None
+    wire.base -= step
+    now = 0.5 + step
+    wire.replica.stepped(now)
+    assert seen(wire, now) == (BookState.SUSPECT, Reason.CLOCK_STEP)
+    assert wire.link.as_of(UP, now) is None
+    # An answer to what was asked by the old clock dates nothing.
+    late = Frame(relay=wire.link.relay, sent=stub.at + wire.clock_ahead, items=[Pong(id=1)])
+    wire.link.take(late, now)
+    assert seen(wire, now) == (BookState.SUSPECT, Reason.CLOCK_STEP)
+    # The copy is whole: a ping is enough, and no book comes again.
+    wire.frames.clear()
+    wire.turn(now + 0.1)
+    assert seen(wire, now + 0.1) == LIVE
+    items = [item for data in wire.frames for item in decode(Frame, data, wire.link.format).items]
+    assert not any(isinstance(item, Book) for item in items)
+    as_of = wire.link.as_of(UP, now + 0.1)
+    assert as_of is not None
+    assert as_of <= step
+    assert as_of == pytest.approx(step, abs=0.15)
+    # Whoever had a lease has lost it.
+    assert wire.replica.live(UP, now + 0.1).doubts == before.doubts + 1
+    assert wire.link.counts["clock steps"] == 1
+
+
+def test_a_link_that_is_not_open_has_nothing_to_ask_after_a_step(stub: Stub) -> None:
+    link = Link("relay")
+    link.want([UP], 0.0)
+    link.stepped(-40.0)
+    assert link.next_ask() == float("inf")
+    assert link.asks(-40.0) is None
 
 
 def test_the_relays_own_limit_holds_here_too(stub: Stub) -> None:

@@ -9,6 +9,7 @@ import pytest
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.states import BookState, Reason
 from polymirror.relay import lines, publisher
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.publisher import AHEAD, BEAT, MAX_LOOKS, Consumer, Publisher
 from polymirror.relay.wire import Ask, Beat, Book, Change, Frame, Gone, Item, Markets, Pong, decode
 from polymirror.venue.windows import Interval, window_at
@@ -25,7 +26,7 @@ def sent(relay: Publisher, consumer: Consumer) -> list[Item]:
 
 
 def started(stub: Stub, *tokens: str) -> tuple[Publisher, Consumer]:
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     relay.asked(consumer, Ask(want=list(tokens)))
     return relay, consumer
@@ -46,6 +47,55 @@ def test_the_first_word_about_a_token_is_its_whole_book(stub: Stub) -> None:
     assert item.asks == [(5200, 7_000_000), (5300, 1_000_000)]
     assert (item.seq, item.prev_seq, item.state, item.market, item.proof) == (1, 0, "LIVE", "0xmarket", "hash")
     assert (item.as_of, item.until) == (100.0, 1_000.0)
+
+
+class Set:
+    """A clock that a test sets, and that has noticed it once ``epoch`` is another."""
+
+    def __init__(self, stub: Stub) -> None:
+        self.stub = stub
+        self.ahead = 0.0
+        self.epoch = 0
+
+    def now(self) -> float:
+        return self.stub.at + self.ahead
+
+
+@pytest.mark.parametrize("step", [20.0, -20.0])
+def test_a_relay_whose_clock_was_set_begins_a_new_run_and_dates_nothing_by_the_old_one(stub: Stub, step: float) -> None:
+    clock = Set(stub)
+    relay = Publisher(stub, "run", clock)
+    consumers = [relay.join("json") for _ in range(2)]
+    for consumer in consumers:
+        relay.asked(consumer, Ask(want=[UP], ping=7))
+    first = decode(Frame, relay.frame(consumers[0]), "json")
+    assert first.relay == "run"
+    # What waits was looked at before, and is sent after.
+    stub.at += 0.5
+    clock.ahead, clock.epoch = step, 1
+    second = decode(Frame, relay.frame(consumers[1]), "json")
+    assert second.relay == "run.1"
+    assert second.sent == 100.5 + step
+    (book,) = (item for item in second.items if isinstance(item, Book))
+    assert book.as_of == 100.0 + step
+    assert book.until == stub.until + step
+    assert book.as_of_ms == stub.venue_ms(100.0)
+    stub.at += 0.25
+    stub.set(UP, {4800: 3}, ASKS)
+    relay.changed([UP])
+    third = decode(Frame, relay.frame_about(consumers[0], UP), "json")
+    assert (third.relay, third.sent) == ("run.1", 100.75 + step)
+    assert third.items[0].as_of == 100.75 + step  # type: ignore[union-attr]
+
+
+def test_what_is_gone_when_a_new_run_begins_is_told_so(stub: Stub) -> None:
+    clock = Set(stub)
+    relay = Publisher(stub, "run", clock)
+    consumer = relay.join("json")
+    relay.asked(consumer, Ask(want=[UP]))
+    del stub.views[UP]
+    clock.epoch = 1
+    assert sent(relay, consumer) == [Gone(token=UP)]
 
 
 def test_a_change_has_what_differs_and_names_the_state_before(stub: Stub) -> None:
@@ -120,7 +170,7 @@ def test_what_is_sent_to_many_is_made_once(stub: Stub, monkeypatch: pytest.Monke
 
 
 def test_nobody_asks_nothing_is_looked_at(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumer = relay.join("json")
     monkeypatch.setattr(stub, "peek", pytest.fail)
     relay.changed([UP])

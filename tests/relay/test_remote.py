@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,13 @@ from polymirror import (
     UnknownToken,
 )
 from polymirror.core.events import Resolved, Transition
+from polymirror.relay import remote as remote_module
 from polymirror.relay.dial import address_of
 from polymirror.relay.link import SILENCE
 from polymirror.relay.remote import RemoteMirror
 from polymirror.relay.wire import Frame, decode
-from polymirror.simulator import FAULTS, Plan, Simulator
+from polymirror.simulator import Simulator
+from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,34 +59,39 @@ async def relayed(
         yield venue, mirror, await mirror.serve_relay()
 
 
-@pytest.mark.parametrize("binary", [True, False])
-async def test_every_granted_read_at_the_far_end_is_true_while_everything_goes_wrong(binary: bool) -> None:
-    faults = [FAULTS[name](Plan(share=0.02)) for name in ("lost_delta", "disconnect", "reordered_deltas", "rest_stale")]
-    config = RemoteConfig(binary=binary)
+@pytest.mark.parametrize("step", [600.0, -3.0])
+async def test_a_read_after_this_hosts_own_clock_was_set_is_refused_until_the_relay_has_answered(step: float) -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
+    async with relayed(markets=1) as (_, mirror, relay), RemoteMirror(relay.url, network=network) as remote:
+        await remote.wait_live(timeout=PATIENCE)
+        token = mirror.tokens[0]
+        assert remote.live(token).read_at == pytest.approx(boot[0] + time.monotonic(), abs=1.0)
+        boot[0] += step
+        with pytest.raises(NotLive) as caught:
+            remote.live(token)
+        assert (caught.value.state, caught.value.reason) == (BookState.SUSPECT, Reason.CLOCK_STEP)
+        await remote.until(lambda: remote.peek(token).state is BookState.LIVE, PATIENCE)
+        assert remote.live(token).verified_age < PATIENCE
+        assert remote.relays[0].counts == {"clock steps": 1}
+
+
+async def test_consumers_of_a_relay_whose_clock_was_set_begin_anew() -> None:
+    boot = [100_000.0]
+    network = Network(boot=lambda: boot[0] + time.monotonic())
     async with (
-        relayed(rate=100, faults=faults) as (venue, mirror, relay),
-        RemoteMirror(relay.url, tokens=mirror.tokens, config=config) as remote,
+        Simulator(seed=3, markets=1) as venue,
+        Mirror.for_slug(venue.slugs[0], endpoints=venue.endpoints, config=BOTH, network=network) as mirror,
     ):
-        granted, refused, wrong = 0, 0, []
-
-        def read(token: str) -> None:
-            nonlocal granted, refused
-            try:
-                view = remote.live(token, 2.0)
-            except NotLive:
-                refused += 1
-                return
-            granted += 1
-            since = venue.exchange.now_ms - int(view.verified_age * 1000) - 100
-            if not venue.exchange.was_true(token, view.bids, view.asks, since):
-                wrong.append(view)
-
-        remote.on_update(lambda update: read(update.token))
-        moves: list[Transition] = []
-        remote.on_transition(moves.append)
-        await remote.until(lambda: granted >= 200 and len(moves) >= 12, PATIENCE)
-        assert wrong == []
-        assert {move.token for move in moves} <= set(mirror.tokens)
+        await mirror.wait_live(timeout=PATIENCE)
+        relay = await mirror.serve_relay()
+        async with RemoteMirror(relay.url) as remote:
+            await remote.wait_live(timeout=PATIENCE)
+            run = remote.relays[0].run
+            boot[0] += 5.0
+            await remote.until(lambda: remote.relays[0].run == f"{run}.1", PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert remote.relays[0].counts["restarts"] == 1
 
 
 async def test_the_far_end_reads_what_the_mirror_reads() -> None:
@@ -108,24 +116,6 @@ async def test_the_far_end_reads_what_the_mirror_reads() -> None:
         assert remote.reads["refused"] == 1
 
 
-async def test_a_relay_that_goes_is_refused_at_once_and_one_that_comes_is_read_again() -> None:
-    async with relayed() as (_, mirror, relay):
-        port = relay.port
-        async with RemoteMirror(relay.url) as remote:
-            await remote.wait_live(timeout=PATIENCE)
-            up = mirror.tokens[0]
-            before = remote.live(up)
-            await relay.stop()
-            await remote.until(lambda: remote._replica.standing(up)[0] is not BookState.LIVE, PATIENCE)
-            with pytest.raises(NotLive) as caught:
-                remote.live(up)
-            assert caught.value.reason is Reason.DISCONNECT
-            await mirror.serve_relay(port=port)
-            await remote.wait_live(timeout=PATIENCE)
-            after = remote.live(up)
-            assert (after.epoch, after.doubts) > (before.epoch, before.doubts)
-
-
 async def test_a_lease_at_the_far_end_is_lost_when_the_mirror_doubts() -> None:
     async with relayed() as (_, mirror, relay), RemoteMirror(relay.url) as remote:
         await remote.wait_live(timeout=PATIENCE)
@@ -138,18 +128,25 @@ async def test_a_lease_at_the_far_end_is_lost_when_the_mirror_doubts() -> None:
                 lease.check()
 
 
-async def test_all_markets_are_followed_as_they_come_and_go() -> None:
-    async with relayed(markets=1) as (venue, mirror, relay), RemoteMirror(relay.url) as remote:
-        await remote.wait_live(timeout=PATIENCE)
-        assert set(remote.tokens) == set(mirror.tokens)
-        await mirror.add_slug(venue.slugs[1])
-        await remote.until(lambda: len(remote.tokens) == 4, PATIENCE)
-        await remote.wait_live(timeout=PATIENCE)
-        gone = mirror.markets[0]
-        mirror.remove_market(gone.condition_id)
-        await remote.until(lambda: len(remote.tokens) == 2, PATIENCE)
-        with pytest.raises(UnknownToken):
-            remote.live(gone.token_ids[0])
+async def test_what_a_relay_carried_that_is_gone_for_good_is_followed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "LIST_KEPT", 0.5)
+    async with relayed(markets=1) as (venue, first, relay):
+        one, two = venue.slugs
+        async with (
+            Mirror.for_slug(two, endpoints=venue.endpoints, config=BOTH) as second,
+            RemoteMirror(relay.url, (other := await second.serve_relay()).url) as remote,
+        ):
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one, two}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            await other.stop()
+            await remote.until(lambda: {each.slug for each in remote.markets} == {one}, PATIENCE)
+            await remote.wait_live(timeout=PATIENCE)
+            assert set(remote.tokens) == set(first.tokens)
+            # Where nobody can be reached, the last list is the best there is.
+            await relay.stop()
+            await remote.until(lambda: not remote.relays[0].is_open, PATIENCE)
+            with pytest.raises(TimeoutError):
+                await remote.until(lambda: not remote.markets, 1.5)
 
 
 async def test_what_is_not_there_says_what_is_missing() -> None:

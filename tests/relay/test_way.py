@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polymirror.core.states import BookState, Reason
 from polymirror.errors import NotLive
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import Replica
@@ -32,7 +33,7 @@ class Way:
         for token in TOKENS:
             self.change(token)
         self.runs = 0
-        self.publisher = Publisher(self.stub, "run 0", self.stub.now)
+        self.publisher = Publisher(self.stub, "run 0", SteadyClock(self.stub.now))
         self.consumer = self.publisher.join("msgpack")
         self.link = Link("relay")
         self.replica = Replica([self.link], 30.0)
@@ -79,7 +80,7 @@ class Way:
         self.replica.look(self.stub.at)
         if self.rng.random() < 0.5:
             self.runs += 1
-            self.publisher = Publisher(self.stub, f"run {self.runs}", self.stub.now)
+            self.publisher = Publisher(self.stub, f"run {self.runs}", SteadyClock(self.stub.now))
         else:
             self.publisher.leave(self.consumer)
         self.consumer = self.publisher.join("msgpack")
@@ -147,7 +148,7 @@ def test_what_is_granted_was_true_when_it_says(ordered: bool) -> None:
 )  # fmt: skip
 def test_no_consumer_makes_a_relay_raise(said: list[tuple[int, list[str], list[str], bool, int | None, str]]) -> None:
     stub = Stub()
-    relay = Publisher(stub, "run", stub.now)
+    relay = Publisher(stub, "run", SteadyClock(stub.now))
     consumers = [relay.join("json") for _ in range(3)]
     for who, want, drop, lists, ping, then in said:
         stub.at += 0.1

@@ -107,12 +107,60 @@ def test_a_mirror_image_is_excused_for_a_tenth_of_a_second_and_16_messages(ago, 
     assert judge(ended(0), claim(), [excuse]) == found
 
 
+def test_far_away_nobody_knows_what_the_mirror_heard_after_the_newest_word_that_came_left() -> None:
+    heard_ms = NOW - 300
+
+    def found(left_ms: int | None, age: float = 0.5) -> str:
+        told = verdict.as_told(claim(age), left_ms)
+        if told is None:
+            return verdict.WRONG
+        heard = heard_ms <= told.known_ms
+        return judge(ended(0), told, [verdict.same_stamp_answer(ended(0), 0, lost=True, heard=heard)])
+
+    assert claim().known_ms == NOW
+    assert found(NOW - 301) == verdict.SAME_STAMP_ANSWER
+    # What left later could have told it, and no word has come from a relay at all.
+    assert found(NOW - 300) == found(NOW) == found(None) == verdict.WRONG
+
+
+def test_far_away_nothing_is_excused_after_the_silence_that_refuses() -> None:
+    assert verdict.as_told(claim(2.0), NOW - verdict.UNTOLD_MS) is not None
+    assert verdict.as_told(claim(2.0), NOW - verdict.UNTOLD_MS - 1) is None
+
+
+def test_far_away_nothing_is_excused_that_states_a_proof_after_the_word_of_it_left() -> None:
+    assert verdict.as_told(claim(0.499), NOW - 500) is not None
+    assert verdict.as_told(claim(0.498), NOW - 500) is None
+
+
+def test_what_is_excused_for_a_while_is_so_as_of_the_newest_word_far_away() -> None:
+    told = verdict.as_told(claim(2.0), NOW - 1_000)
+    assert told is not None
+    for excuse in (
+        verdict.rewritten(told, NOW - 60_000, NOW - 1_020, calls_too=True),
+        verdict.second_token(ended(NOW), told, NOW - 1_120, 1),
+    ):
+        assert judge(ended(0), told, [excuse]) == excuse.name
+    for excuse in (
+        verdict.rewritten(told, NOW - 60_000, NOW - 1_021, calls_too=True),
+        verdict.rewritten(told, NOW - 999, NOW, calls_too=True),
+        verdict.second_token(ended(NOW), told, NOW - 1_121, 1),
+    ):
+        assert judge(ended(0), told, [excuse]) == verdict.WRONG
+
+
 def test_an_answer_that_was_read_counts_as_heard_by_the_time_that_it_states() -> None:
     witness = Witness(10)
-    witness.answered("11", 5_000)
-    witness.answered("11", 4_000)
-    assert witness.answers_later(("22", "11"), 4_999)
-    assert not witness.answers_later(("22", "11"), 5_000)
+    witness.answered("11", 5_000, 5_100)
+    witness.answered("11", 4_000, 5_200)
+    assert witness.answers_later(("22", "11"), 4_999, 5_100)
+    assert not witness.answers_later(("22", "11"), 4_999, 5_099)
+    assert not witness.answers_later(("22", "11"), 5_000, 5_300)
+    # What was answered long ago is known whatever came since.
+    for at_ms in (20_000, 30_000, 40_000):
+        witness.answered("11", at_ms, at_ms)
+    assert witness.answers_later(("11",), 29_999, 39_999)
+    assert not witness.answers_later(("11",), 30_000, 39_999)
 
 
 def change(text: str, token: str = "", kind: str = PRICE_CHANGE) -> Frame:
@@ -131,14 +179,15 @@ def test_a_witness_knows_by_how_much_a_change_was_dated_too_young() -> None:
         witness.arrived(frame, sent_ms + 20, read_ms)
     # The first one shows how the venue's clock was; the second waited for longer than the 500 ms that it gained,
     # so nothing shows; the third came 400 ms before its time.
-    assert witness.misdated_ms("market", 0) == 500
-    assert witness.misdated_ms("market", 2_901) == 100
-    assert witness.misdated_ms("market", 3_101) == witness.misdated_ms("other", 0) == 0
+    assert witness.misdated_ms("market", 0, 3_100) == 500
+    assert witness.misdated_ms("market", 0, 2_899) == 0
+    assert witness.misdated_ms("market", 2_901, 3_100) == 100
+    assert witness.misdated_ms("market", 3_101, 4_000) == witness.misdated_ms("other", 0, 4_000) == 0
     # A minute later a client knows by /time that the clock is ahead.
     late = stated(70_540)
     witness.sent([late], 70_000)
     witness.arrived(late, 70_900, 70_900)
-    assert witness.misdated_ms("market", 70_000) == 0
+    assert witness.misdated_ms("market", 70_000, 71_000) == 0
 
 
 def test_a_witness_knows_what_has_not_arrived_and_from_when_it_is() -> None:
@@ -147,21 +196,26 @@ def test_a_witness_knows_what_has_not_arrived_and_from_when_it_is() -> None:
     witness.sent([change("c")], 200)
     witness.arrived(change("a"), 120, 120)
     witness.arrived(change("c"), 220, 220)
-    assert witness.is_missing("market", 100)
-    assert not witness.is_missing("market", 101)
-    assert not witness.is_missing("other", 0)
+    assert witness.is_missing("market", 100, 400)
+    assert not witness.is_missing("market", 101, 400)
+    assert not witness.is_missing("other", 0, 400)
     witness.arrived(change("b"), 500, 500)
-    assert not witness.is_missing("market", 0)
+    assert not witness.is_missing("market", 0, 500)
+    # Who was told last before it came knows of none of it.
+    assert witness.is_missing("market", 100, 499)
+    assert not witness.is_missing("market", 101, 499)
+    assert not witness.is_missing("market", 0, 99)
 
 
 def test_a_witness_measures_delays_on_the_way_and_not_in_a_busy_client() -> None:
     witness = Witness(20)
     witness.sent([change("a"), change("b")], 100)
     witness.arrived(change("a"), 120, 900)
-    assert witness.added_ms("market", 0) == 0
+    assert witness.added_ms("market", 0, 900) == 0
     witness.arrived(change("b"), 420, 950)
-    assert witness.added_ms("market", 950) == 300
-    assert witness.added_ms("market", 951) == 0
+    assert witness.added_ms("market", 950, 950) == 300
+    assert witness.added_ms("market", 0, 949) == 0
+    assert witness.added_ms("market", 951, 960) == 0
 
 
 def test_a_delay_that_a_change_of_the_last_minute_did_not_have_can_be_known() -> None:
@@ -170,7 +224,7 @@ def test_a_delay_that_a_change_of_the_last_minute_did_not_have_can_be_known() ->
         frame = change(str(sent_ms), token=str(sent_ms))
         witness.sent([frame], sent_ms)
         witness.arrived(frame, read_ms, read_ms)
-        assert witness.added_ms("market", read_ms) == added_ms
+        assert witness.added_ms("market", read_ms, read_ms) == added_ms
 
 
 def test_what_was_quick_before_the_venues_clock_was_set_tells_nothing_of_a_delay_after_it() -> None:
@@ -179,17 +233,18 @@ def test_what_was_quick_before_the_venues_clock_was_set_tells_nothing_of_a_delay
         frame = change(str(sent_ms), token=str(sent_ms))
         witness.sent([frame], sent_ms, offset_ms)
         witness.arrived(frame, read_ms, read_ms)
-        assert witness.added_ms("market", read_ms) == added_ms
+        assert witness.added_ms("market", read_ms, read_ms) == added_ms
 
 
 def test_a_witness_knows_when_the_newest_messages_of_a_market_were_read() -> None:
     witness = Witness(20)
     witness.arrived(stated(90), 100, 100)
     witness.arrived(Frame("", BOOK, "market", "22", 105), 110, 110)
-    assert witness.heard("market", 91) == [110]
+    assert witness.heard("market", 91, 110) == [110]
+    assert witness.heard("market", 91, 109) == []
     for at in range(1_000):
         witness.arrived(stated(at), at, at + 5)
-    assert witness.heard("market", 0) == [at + 5 for at in range(1_000 - MAX_HEARD, 1_000)]
+    assert witness.heard("market", 0, 2_000) == [at + 5 for at in range(1_000 - MAX_HEARD, 1_000)]
 
 
 def test_a_witness_knows_whether_anything_states_a_later_time_than_a_book() -> None:
@@ -198,12 +253,14 @@ def test_a_witness_knows_whether_anything_states_a_later_time_than_a_book() -> N
     assert witness.states_later("market", "11", 999, 300)
     assert not witness.states_later("market", "11", 1_000, 300)
     assert not witness.states_later("market", "11", 999, 99)
+    assert not witness.states_later("market", "11", 999, 300, 201.0)
     assert not witness.states_later("market", "22", 0, 300)
     opening = (
         '[{"market":"market","asset_id":"22","timestamp":"2000"},{"market":"other","asset_id":"33","timestamp":"9000"}]'
     )
     witness.arrived(Frame(opening, OPENING), 300, 300)
-    assert witness.states_later("market", "22", 1_999, 300)
+    assert witness.states_later("market", "22", 1_999, 300, 100.0)
+    assert not witness.states_later("market", "22", 1_999, 299)
     assert not witness.states_later("market", "22", 2_000, 300)
     assert not witness.states_later("market", "11", 1_999, 300)
     assert witness.states_later("market", "", 1_999, 300)

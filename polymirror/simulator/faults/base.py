@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING, ClassVar
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from attrs import define, field, frozen
 
@@ -57,6 +58,25 @@ class Served:
     """From when it was."""
     stamp_ms: int
     """The exchange time that it states."""
+
+
+MAX_SERVED: Final = 16
+"""Newest old states of each token that are noted."""
+
+
+class Servings:
+    """The old states that were given out, by token: the newest of each."""
+
+    def __init__(self) -> None:
+        self._served: defaultdict[str, deque[Served]] = defaultdict(lambda: deque(maxlen=MAX_SERVED))
+
+    def note(self, token: str, served: Served) -> None:
+        """One is given out."""
+        self._served[token].append(served)
+
+    def newest(self, token: str, until_ms: float = math.inf) -> Served | None:
+        """Return the newest that was given out by then; None: none was."""
+        return next((each for each in reversed(self._served.get(token, ())) if each.at_ms <= until_ms), None)
 
 
 @define(eq=False)

@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from polymirror.simulator.faults.base import Fault, Plan, Served
+from polymirror.simulator.faults.base import Fault, Plan, Served, Servings
 from polymirror.simulator.frames import OPENING, REPLY, Frame
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class StaleOpening(LostOpening):
         super().__init__(plan, seed=seed)
         # The books by token as they were, and when; none is older than the planned length.
         self._past: deque[tuple[int, dict[str, str]]] = deque()
-        self.served: dict[str, Served] = {}
-        """The newest old state of each token that was given out."""
+        self.served: Servings = Servings()
 
     @property
     def max_delay_ms(self) -> int:
@@ -136,11 +135,9 @@ class StaleOpening(LostOpening):
             json.loads(past[book["asset_id"]]) if book["asset_id"] in chosen and book["asset_id"] in past else book
             for book in books
         ]
-        self.served |= {
-            after["asset_id"]: Served(now_ms, past_ms, int(after["timestamp"]))
-            for before, after in zip(books, old, strict=True)
-            if before != after
-        }
+        for before, after in zip(books, old, strict=True):
+            if before != after:
+                self.served.note(after["asset_id"], Served(now_ms, past_ms, int(after["timestamp"])))
         return frame._replace(text=opening_text(old))
 
 

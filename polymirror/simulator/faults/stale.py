@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from polymirror.simulator.faults.base import Fault, Plan, Served
+from polymirror.simulator.faults.base import Fault, Plan, Served, Servings
 from polymirror.simulator.faults.pace import PaceFault
 from polymirror.simulator.faults.rest import BOOK_PATHS, parse_books, replace_books
 from polymirror.simulator.frames import PRICE_CHANGE, Frame
@@ -28,8 +28,7 @@ class OldBooks(Fault):
         super().__init__(plan, seed=seed)
         # The old state of a token, since when and until when it is given out. At most one for each token.
         self._kept: dict[str, tuple[int, int, Book]] = {}
-        self.served: dict[str, Served] = {}
-        """The newest old state of each token that was given out."""
+        self.served: Servings = Servings()
 
     @property
     def max_delay_ms(self) -> int:
@@ -56,7 +55,7 @@ class OldBooks(Fault):
         self.injected += len(changed)
         for token in changed:
             since_ms, _, book = self._kept[token]
-            self.served[token] = Served(now_ms, since_ms, int(book["timestamp"]))
+            self.served.note(token, Served(now_ms, since_ms, int(book["timestamp"])))
         by_token = {book["asset_id"]: book for book in old}
         return replace_books(call, books, lambda book: by_token[book["asset_id"]])
 

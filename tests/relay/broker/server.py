@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.loopback import PATIENCE
+from tests.loopback import PATIENCE, turns_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from polymirror import Mirror
+    from polymirror.relay.broker.server import BrokerRelay
 
 PAGE = Path(__file__).parents[3] / "docs" / "relay-nats.md"
 
@@ -27,7 +30,8 @@ with_nats = pytest.mark.skipif(PATH is None, reason="there is no nats-server: ap
 class Nats:
     """A server that can be killed and started again at the same address."""
 
-    def __init__(self, folder: Path, settings: str = "", host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, settings: str = "", host: str = "127.0.0.1", before: Sequence[str] = ()) -> None:
+        self._before = before
         self._folder = folder
         self._settings = settings
         self._host = host
@@ -47,7 +51,7 @@ class Nats:
         settings += f'log_file: "{self._folder / "log"}"\n'
         path.write_text(settings, encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - fixed words, and it is started at once
-            [str(PATH), "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*self._before, str(PATH), "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         async with asyncio.timeout(PATIENCE):
             text = ""
@@ -72,13 +76,27 @@ class Nats:
 
 
 @asynccontextmanager
-async def nats(folder: Path, settings: str = "", host: str = "127.0.0.1") -> AsyncIterator[Nats]:
-    server = Nats(folder, settings, host)
+async def nats(
+    folder: Path, settings: str = "", host: str = "127.0.0.1", before: Sequence[str] = ()
+) -> AsyncIterator[Nats]:
+    """Run a server; ``before`` are the words before its command."""
+    server = Nats(folder, settings, host, before)
     try:
         await server.start()
         yield server
     finally:
         server.kill()
+
+
+@asynccontextmanager
+async def relaying(mirror: Mirror, url: str, **settings: object) -> AsyncIterator[BrokerRelay]:
+    """A relay of a mirror's books that has found its broker."""
+    relay = await mirror.serve_relay_nats(url, name="desk", **settings)
+    try:
+        await turns_until(lambda: relay.connected)
+        yield relay
+    finally:
+        await relay.stop()
 
 
 class Listening:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from polymirror.relay.broker.broadcast import MAX_BATCH, WANTED_FOR, WHOLE_EVERY, Broadcast
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.publisher import BEAT, Publisher
 from polymirror.relay.wire import MAX_TOKENS, Ask, Beat, Book, Change, Frame, Gone, Markets, Pong, decode
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub
@@ -20,7 +21,7 @@ class Rig:
         self.stub.set(UP, BIDS, ASKS)
         self.stub.set(DOWN, BIDS, ASKS)
         self.warned: list[str] = []
-        self.publisher = Publisher(self.stub, "run", self.stub.now)
+        self.publisher = Publisher(self.stub, "run", SteadyClock(self.stub.now))
         self.cast = Broadcast(
             self.publisher,
             "json",

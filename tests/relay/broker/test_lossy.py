@@ -1,4 +1,4 @@
-"""Broadcast and consumers over a way that loses, repeats and delays, on a virtual clock: no granted read is untrue."""
+"""A station and consumers over a way that loses, repeats and delays, on a virtual clock: no granted read is untrue."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from itertools import count
 import pytest
 
 from polymirror import NotLive
-from polymirror.relay.broker.broadcast import Broadcast
+from polymirror.relay.broker.follower import Follower
+from polymirror.relay.broker.station import Station
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import TICK, Replica
-from polymirror.relay.wire import Ask, decode, encode
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub
 
 TOKENS = (UP, DOWN)
@@ -31,7 +32,7 @@ class World:
         self.history: dict[str, list[tuple[float, object]]] = {token: [] for token in TOKENS}
         self.queue: list[tuple[float, int, object]] = []
         self.numbers = count()
-        self.consumers: dict[str, tuple[Link, Replica]] = {}
+        self.consumers: dict[str, tuple[Follower, Replica]] = {}
         self.granted = self.refused = 0
         self.wrong: list[str] = []
         self.changes = count(1)
@@ -54,8 +55,8 @@ class World:
     # ---- The relay
 
     def relay(self, run: str, interval: float) -> None:
-        self.publisher = Publisher(self.stub, run, lambda: self.now + 1_000)
-        self.cast = Broadcast(self.publisher, "msgpack", self.stub.now, lambda *_: None, interval)
+        self.publisher = Publisher(self.stub, run, SteadyClock(lambda: self.now + 1_000))
+        self.station = Station(self.publisher, "desk", self.stub.now, lambda *_: None, interval)
         self.interval = interval
 
     def change(self, token: str) -> None:
@@ -68,11 +69,9 @@ class World:
             token = self.rng.choice(TOKENS)
             self.change(token)
             self.publisher.changed([token])
-        if self.publisher.next_look() <= self.now:
-            self.publisher.beat()
-        for token, frame in self.cast.take(2**20):
+        for subject, frame in self.station.take(2**20):
             for name in self.consumers:
-                self.carry(lambda name=name, frame=frame, token=token: self.heard(name, token, frame))
+                self.carry(lambda name=name, frame=frame, subject=subject: self.heard(name, subject, frame))
         if self.lossy and self.rng.random() < 0.0005:
             self.relay(f"run {next(self.numbers)}", self.interval)
         self.at(0.01, self.pump)
@@ -98,41 +97,34 @@ class World:
         link = Link("relay")
         replica = Replica([link], 15.0)
         replica.want(TOKENS, self.now)
-        self.consumers[name] = (link, replica)
-        link.opened(self.now)
-        self.tick(name, link)
+        follower = Follower(link, "desk", f"{next(self.numbers)}", self.rng)
+        self.consumers[name] = (follower, replica)
+        follower.opened(self.now)
+        self.tick(name, follower)
 
-    def tick(self, name: str, link: Link) -> None:
-        if self.consumers.get(name, (None,))[0] is not link:
+    def tick(self, name: str, follower: Follower) -> None:
+        if self.consumers[name][0] is not follower:
             return
         replica = self.consumers[name][1]
         replica.tick(self.now)
-        ask = link.asks(self.now)
-        if ask is not None:
-            asked = encode(ask, "msgpack")
-            self.carry(lambda: self.asked(name, link, asked))
-        if self.rng.random() < 0.005:
-            kept = encode(Ask(keep=list(link.tokens)), "msgpack")
-            self.carry(lambda: self.asked(name, link, kept))
+        for said in follower.says(self.now):
+            self.carry(lambda said=said: self.asked(name, follower, said))
         self.read(replica)
         if self.lossy and self.rng.random() < 0.002:
             # Another one in its place.
             self.join(name)
             return
-        self.at(TICK, lambda: self.tick(name, link))
+        self.at(TICK, lambda: self.tick(name, follower))
 
-    def asked(self, name: str, link: Link, data: bytes) -> None:
-        for frame in self.cast.asked(decode(Ask, data, "msgpack"), 2**20):
-            self.carry(lambda frame=frame: self.answered(name, link, frame))
+    def asked(self, name: str, follower: Follower, data: bytes) -> None:
+        for subject, frame in self.station.asked(follower.ask, data, follower.replies, 2**20):
+            self.carry(lambda subject=subject, frame=frame: self.heard(name, subject, frame))
 
-    def answered(self, name: str, link: Link, frame: bytes) -> None:
-        if self.consumers[name][0] is link:
-            self.heard(name, "", frame)
-
-    def heard(self, name: str, _token: str, frame: bytes) -> None:
-        link, replica = self.consumers[name]
-        replica.received(link, frame, self.now)
-        self.read(replica)
+    def heard(self, name: str, subject: str, frame: bytes) -> None:
+        follower, replica = self.consumers[name]
+        if subject in follower.subjects:
+            replica.received(follower.link, frame, self.now)
+            self.read(replica)
 
     def read(self, replica: Replica) -> None:
         for token in TOKENS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from polymirror.relay.broker import broadcast, connection, dial
+from polymirror.relay.broker import broadcast, connection, follower
 from polymirror.relay.broker.subjects import FORMATS, Subjects
 from polymirror.relay.link import ASK_GONE, SILENCE
 from polymirror.relay.wire import MAX_FRAME, MAX_TOKENS
@@ -42,7 +42,7 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     for figure in (
         f"at most one\n  each {broadcast.WHOLE_EVERY:g} s for a token",
         f"{broadcast.WANTED_FOR:g} s after it was asked about last",
-        f"all its tokens every {dial.KEEP_EVERY:g} s",
+        f"all its tokens every {follower.KEEP_EVERY:g} s",
         f"refuses after {SILENCE:g} s",
         f"asks again every {ASK_GONE:g} s",
         f"every {connection.REFUSED:g} s at last",
@@ -55,7 +55,7 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     ):
         assert figure in TEXT
     assert connection.PENDING == 2 * MAX_FRAME
-    assert dial.KEEP_EVERY * 3 <= broadcast.WANTED_FOR
+    assert follower.KEEP_EVERY * 3 <= broadcast.WANTED_FOR
 
 
 @pytest.mark.parametrize("format_", FORMATS)
