@@ -10,6 +10,7 @@ from rich.table import Table
 from polymirror.commands.ending import signals_wait
 from polymirror.commands.screen import make_console, print_json, progress_bar
 from polymirror.simulator.faults.catalogue import FAULTS
+from polymirror.torture.relayed import WAY_FAULTS
 from polymirror.torture.session import Torture
 from polymirror.torture.shrink import MAX_RUNS
 
@@ -35,7 +36,8 @@ def run_torture(
         for result in broken[:MAX_EXPLAINED]:
             explained.append(_explain(torture, result, console, quiet=json))
         interrupted = False
-    summary = torture.report.as_dict(torture.elapsed, list(faults or FAULTS))
+    known = [*(faults or FAULTS), *(WAY_FAULTS if relay else ())]
+    summary = torture.report.as_dict(torture.elapsed, known)
     summary |= {
         "start": start, "minutes": minutes, "tokens": tokens, "hedge": hedge, "relay": relay,
         "interrupted": interrupted, "explained": explained,

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from polymirror.commands.app import run
+from polymirror.torture.relayed import WAY_FAULTS
 from tests.simulation.mutants import MUTANTS
 
 
@@ -41,6 +42,14 @@ def test_json_is_one_object_with_what_was_checked(capsys):
     assert summary["seeds"] == 2
     assert summary["violations"] == 0
     assert summary["start"] == 3
+
+
+def test_what_struck_on_the_way_from_a_relay_is_told_as_well(capsys):
+    arguments = ["--seeds", "1", "--minutes", "1", "--tokens", "2", "--fault", "lost_delta", "--relay", "broker"]
+    assert run(["torture", *arguments, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["faults_by_id"]) == {"lost_delta", *WAY_FAULTS}
+    assert sum(summary["faults_by_id"].values()) == summary["faults_injected"] > summary["faults_by_id"]["lost_delta"]
 
 
 def test_a_summary_for_people_fits_80_columns_and_names_what_never_struck(capsys, monkeypatch):
