@@ -13,6 +13,7 @@ import re
 import shutil
 from contextlib import suppress
 from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -99,6 +100,9 @@ def file_name(session: str, number: int) -> str:
     return f"{session}-{number:05d}{SUFFIX}"
 
 
+_wall: Final = attrgetter("w")
+
+
 @define(eq=False)
 class _Frame:
     """The frame of zstd that is being written."""
@@ -150,11 +154,13 @@ class JournalFile:
         if frame is None:
             frame = _Frame(self.size, self._packer.compressobj(), now, first.n, first.t, first.w, first.w, first.w)
             self._frame = frame
-        walls = [line.w for line in lines]
-        frame.low, frame.high = min(frame.low, *walls), max(frame.high, *walls)
+        walls = list(map(_wall, lines))
+        low, high = min(walls), max(walls)
+        frame.low, frame.high = min(frame.low, low), max(frame.high, high)
         frame.text += len(text)
         frame.lines += len(lines)
-        frame.books.update((line.token, None) for line in lines if line.__class__ is Book)
+        if Book in set(map(type, lines)):
+            frame.books.update((line.token, None) for line in lines if line.__class__ is Book)
         self._out(frame.packer.compress(text))
         if frame.text >= FRAME_BYTES:
             self.end_frame()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import define, field
+
 from polymirror.core.effects import (
     AskGamma,
     CloseSocket,
@@ -54,6 +56,41 @@ if TYPE_CHECKING:
 MAX_REQUESTS: Final = 64
 """Requests whose answer may still come, and of which it is kept what was asked for."""
 
+# These are called with every frame, and cost less than super() and round().
+_receive: Final = Engine.receive
+_effects: Final = Engine.effects
+_whole: Final = float.__round__
+
+
+@define(eq=False)
+class _Questions:
+    """What was asked of REST, by request."""
+
+    asked: dict[int, tuple[str, ...]] = field(factory=dict)
+    # The texts of answers that are about to be taken.
+    bodies: dict[int, Bodies] = field(factory=dict)
+
+
+@define(eq=False)
+class _WholeBooks:
+    """Which books are to be recorded whole, and when all of them are again: ``seconds`` later, and with a new file."""
+
+    seconds: float
+    count_files: Callable[[], int]
+    files: int
+    at: float = float("-inf")
+    due: dict[str, None] = field(factory=dict)
+
+    def begin(self, now: float) -> bool:
+        """Return whether all books are due from now on."""
+        begun = self.count_files()
+        if now < self.at and begun == self.files:
+            return False
+        if now >= self.at:
+            self.at = now + self.seconds
+        self.files = begun
+        return True
+
 
 class RecordingEngine(Engine):
     """An engine whose inputs go to ``put`` as lines. ``wall`` is the time of day in seconds.
@@ -72,6 +109,7 @@ class RecordingEngine(Engine):
         files: Callable[[], int] = lambda: 0,
     ) -> None:
         super().__init__(config, rng)
+        # No more than these: with over 30, the engine's among them, Python finds each more slowly.
         self._put = put
         self._wall = wall
         # The number and the time of the next line.
@@ -79,15 +117,8 @@ class RecordingEngine(Engine):
         self._last: Stamp = 0
         # Whether trades and such are among its events.
         self._listens = False
-        # The texts of answers that are about to be taken, and what was asked for, by request.
-        self._bodies: dict[int, Bodies] = {}
-        self._asked: dict[int, tuple[str, ...]] = {}
-        # Books that are to be recorded whole.
-        self._due_books: dict[str, None] = {}
-        self._book_seconds = book_seconds
-        self._count_files = files
-        self._files = files()
-        self._next_books = float("-inf")
+        self._questions = _Questions()
+        self._whole_books = _WholeBooks(book_seconds, files, files())
 
     @property
     def lines(self) -> int:
@@ -96,11 +127,11 @@ class RecordingEngine(Engine):
 
     def note_bodies(self, request: int, bodies: Bodies) -> None:
         """Keep the texts of an answer that is handed in next."""
-        self._bodies[request] = bodies
+        self._questions.bodies[request] = bodies
 
     def record_books(self, asset_ids: Iterable[str] | None = None) -> None:
         """Have books (default: all) recorded whole soon: what came before may be missing where the lines go."""
-        self._due_books.update(dict.fromkeys(self.asset_ids if asset_ids is None else asset_ids))
+        self._whole_books.due.update(dict.fromkeys(self.asset_ids if asset_ids is None else asset_ids))
 
     def _next(self, now: float) -> tuple[int, Stamp, int]:
         """Number the next line."""
@@ -116,20 +147,20 @@ class RecordingEngine(Engine):
         n = self._n
         self._n = n + 1
         # As stamp() and pack() do it: this is the hot path.
-        whole = round(now * 1e9)
+        whole = _whole(now * 1e9)
         self._last = at = whole if whole / 1e9 == now else now
         if read_at is None:
             read: Stamp | None = None
         else:
-            whole = round(read_at * 1e9)
+            whole = _whole(read_at * 1e9)
             read = whole if whole / 1e9 == read_at else read_at
         try:
             text, form = data.decode(), ""  # type: ignore[union-attr] # what is no bytes is rare
         except (AttributeError, UnicodeDecodeError):
             text, form = pack(data)
-        self._put(Heard(n, at, round(self._wall() * 1e9), number, text, read, lane, form))
-        super().receive(number, data, now, read_at, lane)
-        if self._due_books:
+        self._put(Heard(n, at, _whole(self._wall() * 1e9), number, text, read, lane, form))
+        _receive(self, number, data, now, read_at, lane)
+        if self._whole_books.due:
             self._record_one(now)
 
     def track(
@@ -150,7 +181,7 @@ class RecordingEngine(Engine):
     def untrack(self, condition_id: str, now: float) -> None:
         """As :meth:`Engine.untrack`."""
         for asset_id in self.tokens_of(condition_id):
-            self._due_books.pop(asset_id, None)
+            self._whole_books.due.pop(asset_id, None)
         self._put(Used(*self._next(now), "untrack", condition_id))
         super().untrack(condition_id, now)
 
@@ -189,7 +220,7 @@ class RecordingEngine(Engine):
         self, request: int, books: Mapping[str, Snapshot], now: float, failed: Container[str] = (), why: str = ""
     ) -> None:
         """As :meth:`Engine.books`."""
-        asked, kept = self._asked.pop(request, ()), self._bodies.pop(request, None)
+        asked, kept = self._questions.asked.pop(request, ()), self._questions.bodies.pop(request, None)
         if kept is None:
             text = f"[{','.join(map(book_text, books.values()))}]"
             bodies: tuple[Body, ...] = (Body(text, form=MADE),) if books else ()
@@ -201,7 +232,7 @@ class RecordingEngine(Engine):
 
     def books_failed(self, request: int, now: float, why: str = "no answer") -> None:
         """As :meth:`Engine.books_failed`."""
-        self._asked.pop(request, None)
+        self._questions.asked.pop(request, None)
         self._put(Answered(*self._next(now), "books_failed", request, why=why))
         super().books_failed(request, now, why)
 
@@ -230,13 +261,9 @@ class RecordingEngine(Engine):
         """As :meth:`Engine.tick`."""
         self._put(Ticked(*self._next(now)))
         super().tick(now)
-        if self._files != self._count_files():
-            self._files = self._count_files()
+        if self._whole_books.begin(now):
             self.record_books()
-        if now >= self._next_books:
-            self._next_books = now + self._book_seconds
-            self.record_books()
-        if self._due_books:
+        if self._whole_books.due:
             self._record_one(now)
 
     def listen(self, *, wanted: bool) -> None:
@@ -253,11 +280,12 @@ class RecordingEngine(Engine):
 
     def effects(self) -> list[Effect]:
         """As :meth:`Engine.effects`."""
-        drained = super().effects()
-        for effect in drained:
-            n, wall = self._n, round(self._wall() * 1e9)
-            self._n += 1
-            self._put(self._asked_for(effect, n, wall))
+        drained = _effects(self)
+        if drained:
+            for effect in drained:
+                n, wall = self._n, round(self._wall() * 1e9)
+                self._n += 1
+                self._put(self._asked_for(effect, n, wall))
         return drained
 
     def _asked_for(self, effect: Effect, n: int, wall: int) -> Line:
@@ -265,9 +293,10 @@ class RecordingEngine(Engine):
         if isinstance(effect, AskGamma):
             return Asked(n, at, wall, "market", market=effect.condition_id)
         if isinstance(effect, FetchBooks):
-            self._asked[effect.request] = effect.asset_ids
-            if len(self._asked) > MAX_REQUESTS:
-                del self._asked[next(iter(self._asked))]
+            asked = self._questions.asked
+            asked[effect.request] = effect.asset_ids
+            if len(asked) > MAX_REQUESTS:
+                del asked[next(iter(asked))]
             return Asked(n, at, wall, "books", effect.request, effect.asset_ids)
         if isinstance(effect, Reconnect):
             return Sent(n, at, wall, effect.socket, "reconnect", why=effect.why, lane=effect.lane)
@@ -280,14 +309,15 @@ class RecordingEngine(Engine):
 
     def _record_one(self, now: float) -> None:
         """Record the next book that is due. One that is not proven to its newest change waits."""
-        asset_id = next(iter(self._due_books))
-        del self._due_books[asset_id]
+        due = self._whole_books.due
+        asset_id = next(iter(due))
+        del due[asset_id]
         book = self.restated(asset_id)
         if book is not None:
             self._put(Book(*self._next(now), asset_id, book_text(book)))
         elif self.peek_state(asset_id) is BookState.LIVE:
             # With an input that comes after those that wait already.
-            self._due_books[asset_id] = None
+            due[asset_id] = None
 
 
 def _body(tokens: tuple[str, ...], body: bytes, asked: tuple[str, ...]) -> Body:

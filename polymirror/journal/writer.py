@@ -75,6 +75,7 @@ class Writer:
         self._header = header
         self._config = config
         self._queue: deque[Line] = deque()
+        self._most_bytes = config.queue_bytes
         # What went in is counted by the thread that records, what came out by the one that writes.
         self._put_bytes = self._taken_bytes = 0
         # Lines that found no room.
@@ -104,7 +105,8 @@ class Writer:
     def put(self, line: Line) -> None:
         """Have a line written. Never waits: without room it is lost, and another line will say so."""
         size = OVERHEAD + len(line.data) if line.__class__ is Heard else weight(line)
-        if self._put_bytes - self._taken_bytes + size > self._config.queue_bytes:
+        put = self._put_bytes + size
+        if put - self._taken_bytes > self._most_bytes:
             if self._refused is None:
                 self._refused = _Missing(line, line, 0, "more came than could be written")
             self._refused.last = line
@@ -112,7 +114,8 @@ class Writer:
             return
         if self._refused is not None:
             self._tell_refused()
-        self._put_bytes += size
+            put = self._put_bytes + size
+        self._put_bytes = put
         self._queue.append(line)
 
     def close(self, timeout: float) -> bool:
@@ -228,7 +231,9 @@ class Writer:
 
 def _with(missing: _Missing | None, lines: Sequence[Line], why: str) -> _Missing:
     """Add lines to those that may be lost. One that says that others are lost counts for them."""
-    count = len(lines) + sum(line.count - 1 for line in lines if line.__class__ is Lost)
+    count = len(lines)
+    if Lost in set(map(type, lines)):
+        count += sum(line.count - 1 for line in lines if line.__class__ is Lost)
     if missing is None:
         return _Missing(lines[0], lines[-1], count, why)
     missing.last, missing.count = lines[-1], missing.count + count
