@@ -56,6 +56,9 @@ LOOK_FOR_ENDS: Final = 15.0
 PATIENCE_MS: Final = 600_000
 """So long a limited run waits for what is uncertain at its end."""
 
+LAST_MS: Final = 120_000
+"""So long, then, an order that was begun within that time is looked up: nothing new is begun any more."""
+
 ALIVE: Final = 0.5
 """The share of engines that must run, or health is bad."""
 
@@ -188,14 +191,18 @@ class Fleet(app.App[P, W]):
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
-        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer.
+        It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer. Only what
+        was begun at the end of it is looked up for :data:`LAST_MS`.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
             return False
         busy = account.open or account.claims or manager.merger.is_busy
         busy = busy or any(each.is_mending for each in self.engines.values())
-        return not busy or now_ms > until_ms + PATIENCE_MS
+        if now_ms <= until_ms + PATIENCE_MS:
+            return not busy
+        manager.closed = "its run is over"
+        return all(now_ms - begun.at_ms > LAST_MS for begun in account.open.values())
 
     def mirrors(self) -> Iterable[Mirror]:
         """Say which mirrors run: one."""

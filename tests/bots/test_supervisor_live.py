@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
 
 from bots.common.ledger.database import inline
 from bots.pair_cost.bot import PairBot
+from bots.supervisor.fleet import LAST_MS, PATIENCE_MS, Fleet
 from bots.supervisor.live import run_live
 from bots.testing.fleets import exchange_of
 from bots.testing.stage import Stage
@@ -70,3 +72,26 @@ def test_a_second_start_goes_on_with_the_books_of_the_first(tmp_path):
     code, _, (again,) = fly_on_paper(tmp_path, 5)
     assert code == 0
     assert again.account.totals.profit == first.account.totals.profit
+
+
+def test_what_a_limited_run_begins_last_is_looked_up_and_nothing_new_is_begun_meanwhile():
+    def order(at_ms):
+        return SimpleNamespace(at_ms=at_ms)
+
+    account = SimpleNamespace(open={"old": order(0), "last": order(1_500_000)}, claims={})
+    manager = SimpleNamespace(under_way=0, closed="", merger=SimpleNamespace(is_busy=False))
+    plan = SimpleNamespace(until_ms=1_000_000)
+    fleet = SimpleNamespace(plan=plan, manager=manager, account=account, engines={})
+
+    def done(now_ms):
+        return Fleet.is_done(fleet, now_ms)
+
+    assert not done(1_000_000 + PATIENCE_MS)
+    assert manager.closed == ""
+    account.open["last"] = order(1_590_000)
+    assert not done(1_000_001 + PATIENCE_MS)
+    assert manager.closed == "its run is over"
+    assert not done(1_590_000 + LAST_MS)
+    assert done(1_590_001 + LAST_MS)
+    del account.open["last"]
+    assert done(1_000_001 + PATIENCE_MS)
