@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from polymirror.config import NatsConfig
 from polymirror.relay.broker.connection import connected
-from polymirror.relay.broker.dial import KEEP_EVERY
+from polymirror.relay.broker.follower import KEEP_EVERY
 from polymirror.relay.broker.subjects import Subjects
 from polymirror.relay.link import PING_EVERY
 from polymirror.relay.remote import RemoteMirror
