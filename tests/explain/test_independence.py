@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.test_layout import PACKAGE, imports, is_within, module_name
+from tests.reading import PACKAGE, imports, is_within, module_name
 
 ALLOWED = [
     f"polymirror.{name}" for name in ("errors", "explain", "harmless", "journal.format", "journal.reader")
