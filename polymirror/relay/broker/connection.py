@@ -98,10 +98,7 @@ class Connection:
     def _check(self) -> None:
         if self._why is not None:
             raise Lost(self._why)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # The client library swallows it while it waits for the server to take what was sent.
-            raise asyncio.CancelledError
+        _go_on()
 
     def dropped(self, subject: str) -> None:
         """The client library has dropped a message: more came than was read."""
@@ -247,6 +244,16 @@ async def _open(
     client.check_tls()
 
 
+def _go_on() -> None:
+    """Raise CancelledError where this task was cancelled: the client library swallows that.
+
+    While it waits for the server to take what was sent, and for a connection that fails in the same step.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def _text(error: Exception) -> str:
     return harmless(str(error).removeprefix("nats: ") or type(error).__name__)
 
@@ -281,5 +288,6 @@ async def keep(
             error = first_of(errors)
             refused = isinstance(error, Lost) and error.refused
             lost(str(error))
+        _go_on()
         failures = 1 if now() - began > HEALTHY else failures + 1
         await network.sleep((patient if refused else hasty).seconds(failures))

@@ -159,3 +159,30 @@ async def test_a_port_at_which_nobody_listens_is_tried_again_at_a_pace(tmp_path)
     assert max(waits) <= BACKOFF[1] < REFUSED
     # Full jitter below a cap of a second: two a second, about.
     assert sum(waits) > 75
+
+
+async def test_who_is_ended_while_an_attempt_fails_ends_though_the_library_swallows_that(monkeypatch) -> None:
+    tried = asyncio.Event()
+
+    async def connect(_self, *_server, **_options):
+        tried.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionRefusedError("nobody is there") from None
+
+    monkeypatch.setattr("polymirror.relay.broker.client.BrokerClient.connect", connect)
+    network = Network()
+    rng, told = random.Random(1), []
+    work = asyncio.create_task(
+        keep("nats://127.0.0.1:9", NatsConfig(), "a test", network, network.monotonic, rng, nothing, told.append)
+    )
+    async with asyncio.timeout(PATIENCE):
+        await tried.wait()
+    work.cancel()
+    done, _ = await asyncio.wait([work], timeout=PATIENCE)
+    try:
+        assert done
+        assert work.cancelled()
+    finally:
+        work.cancel()
