@@ -34,7 +34,10 @@ def ask(answer, *, timeout=5.0):
 
     async def main():
         node = Node(
-            "https://node.test", WALLET, Network(transport=lambda: httpx.MockTransport(respond)), timeout=timeout
+            "https://node.test/v2/a-key-in-the-path",
+            WALLET,
+            Network(transport=lambda: httpx.MockTransport(respond)),
+            timeout=timeout,
         )
         try:
             return await node.cash()
@@ -74,8 +77,9 @@ def test_the_balance_of_the_wallet_at_the_contract_of_the_money_is_asked_for_in_
     ],
 )  # fmt: skip
 def test_what_is_no_balance_is_no_answer(answer):
-    with pytest.raises(Unanswered, match="chain"):
+    with pytest.raises(Unanswered, match="chain") as caught:
         ask(answer)
+    assert "a-key-in-the-path" not in str(caught.value)
 
 
 def test_a_node_that_does_not_answer_is_given_up():

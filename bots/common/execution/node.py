@@ -18,7 +18,7 @@ from bots.common.errors import Unanswered
 from bots.common.money.amounts import BASE_UNITS
 from polymirror.config import check_address
 from polymirror.errors import BadResponse, ConfigError
-from polymirror.venue.body import ENCODING, read_directly
+from polymirror.venue.body import ENCODING, read_answer
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -71,13 +71,14 @@ class Node:
 
     async def cash(self) -> Decimal:
         """Return the wallet's pUSD in the newest block. Raises TradingError."""
+        # Nothing that is told has the address in it: those of many nodes hold a key. A redirect is not followed.
         try:
             # One limit for the whole call: a body that trickles must not hold up what is held against it.
             async with (
                 asyncio.timeout(self._timeout),
                 self._client.stream("POST", self._url, json=self._question) as response,
             ):
-                body = await read_directly(CALL, response, MAX_ANSWER_BYTES)
+                body = await read_answer(CALL, response, MAX_ANSWER_BYTES)
         except (httpx.HTTPError, BadResponse, TimeoutError) as error:
             raise Unanswered(CALL, f"{type(error).__name__}: {error}") from None
         return _cash(response.status_code, body)
