@@ -192,7 +192,7 @@ class Fleet(app.App[P, W]):
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
         It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer. Only what
-        was begun at the end of it is looked up for :data:`LAST_MS`.
+        was begun at the end of it is looked up for :data:`LAST_MS`, as is a merge.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
@@ -202,7 +202,8 @@ class Fleet(app.App[P, W]):
         if now_ms <= until_ms + PATIENCE_MS:
             return not busy
         manager.closed = "its run is over"
-        return all(now_ms - begun.at_ms > LAST_MS for begun in account.open.values())
+        merges = manager.merger.is_busy and now_ms <= until_ms + PATIENCE_MS + LAST_MS
+        return not merges and all(now_ms - begun.at_ms > LAST_MS for begun in account.open.values())
 
     def mirrors(self) -> Iterable[Mirror]:
         """Say which mirrors run: one."""

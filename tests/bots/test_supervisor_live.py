@@ -95,3 +95,6 @@ def test_what_a_limited_run_begins_last_is_looked_up_and_nothing_new_is_begun_me
     assert done(1_590_001 + LAST_MS)
     del account.open["last"]
     assert done(1_000_001 + PATIENCE_MS)
+    manager.merger.is_busy = True
+    assert not done(1_000_000 + PATIENCE_MS + LAST_MS)
+    assert done(1_000_001 + PATIENCE_MS + LAST_MS)
