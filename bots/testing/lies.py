@@ -134,8 +134,11 @@ def _both_win(told: Told, market: dict[str, Any]) -> None:
 
 
 def _other_tokens(told: Told, market: dict[str, Any]) -> None:
-    tokens = told.mind.setdefault("tokens", json.loads(market["clobTokenIds"]))
-    market["clobTokenIds"] = json.dumps(tokens)
+    own, known = json.loads(market["clobTokenIds"]), told.mind.setdefault("tokens", [])
+    if own not in known[:2]:
+        known.append(own)
+    # The first one, as long as there is no other, has its own the wrong way round.
+    market["clobTokenIds"] = json.dumps(next((each for each in known[:2] if each != own), own[::-1]))
 
 
 def _set(**values: Any) -> Callable[[Told, dict[str, Any]], None]:

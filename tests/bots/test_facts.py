@@ -192,7 +192,6 @@ def test_a_market_whose_outcomes_both_services_swap_later_is_not_traded():
 @pytest.mark.parametrize("liar", ["labels", "tokens", "no fee"])
 def test_nothing_is_bought_where_discovery_lies_and_that_is_told_within_a_minute(liar):
     found = measure([liar], rounds=4, seed=7)
-    # Who names the tokens of another market tells the truth of that one.
-    assert found.loss == 0 or (liar == "tokens" and found.loss < 0)
+    assert found.loss == 0
     assert found.told.startswith("not traded: ")
     assert found.after_s <= 60
