@@ -37,10 +37,10 @@ class Echo(httpx.AsyncBaseTransport):
         body, number = await response.aread(), next(self.counter)
         with contextlib.suppress(ValueError):
             raw = json.loads(body)
-            if self.style == "errors" and number % 5 == 0:
+            if self.style == "errors" and number % 11 < 3:
                 said = f"{self.words} {dict(request.headers)} {request.url}"
                 raw = {"error": said, "errorMsg": said, "description": said, "ok": False}
-                return httpx.Response(FAILURES[number // 5 % 5], json=raw, request=request)
+                return httpx.Response(FAILURES[number % 5], json=raw, request=request)
             getattr(self, f"change_{self.style}")(raw, number)
             return httpx.Response(response.status_code, json=raw, request=request)
         return response
