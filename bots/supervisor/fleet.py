@@ -192,7 +192,8 @@ class Fleet(app.App[P, W]):
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
         It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer. Only what
-        was begun at the end of it is looked up for :data:`LAST_MS`, as is a merge.
+        was begun at the end of it is looked up for :data:`LAST_MS`, as is a merge; nothing
+        new is begun then.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
