@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import asynccontextmanager
 from decimal import Decimal
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from bots.common.errors import Unanswered
 from bots.common.execution.base import Holdings
 from bots.common.execution.live import LiveExecutor
 from bots.common.execution.node import MAX_ANSWER_BYTES, MONEY, Node
+from bots.common.operate import account
 from bots.testing.stage import Stage
 from polymirror.errors import ConfigError
 from polymirror.simulator.settings import DEFAULT_START_MS, RoundsConfig
@@ -146,6 +149,33 @@ def test_the_embedded_exchange_has_a_node_that_says_what_the_wallet_has():
 
     before, after = run_virtual(main, start_ms=DEFAULT_START_MS)
     assert (before.cash, after.cash) == (1000, 995)
+
+
+async def _orders_for_real_believe_both(monkeypatch):
+    @asynccontextmanager
+    async def log_in(_settings, _environment):
+        yield SimpleNamespace(address=WALLET, login=dict, holdings=Says("12", "").holdings)
+
+    async def respond(_request):
+        return said(hex(10_000_000))
+
+    async def alone(*_):
+        """Nobody else is there."""
+
+    async def listen(_channel):
+        """Nothing is told."""
+
+    for name, value in (("log_in", log_in), ("alone", alone), ("_listen", listen)):
+        monkeypatch.setattr(account, name, value)
+    settings = account.TraderSettings(wallet=WALLET, node="https://node.test")
+    world = SimpleNamespace(network=Network(transport=lambda: httpx.MockTransport(respond)))
+    bot = SimpleNamespace(world=world, account=SimpleNamespace(order_ids=()))
+    async with account.for_real(settings, None, bot) as executor:
+        return await executor.holdings()
+
+
+def test_with_real_orders_the_node_of_the_settings_is_asked_beside_the_venue(monkeypatch):
+    assert asyncio.run(_orders_for_real_believe_both(monkeypatch)).cash == 10
 
 
 # What a bot does with it.

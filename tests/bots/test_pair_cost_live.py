@@ -108,7 +108,7 @@ def test_pairs_are_bought_and_merged_with_the_venue_s_own_sdk(tmp_path):
         tmp_path, until=lambda bot: bot.account.totals.received > 0 and not bot.account.open
     )
     assert code == 0
-    for line in ("region", "credentials: accepted", "allowances: given", "balance: 1000 pUSD"):
+    for line in ("region", "credentials: accepted", "allowances: given", "balance: 1000 pUSD", "chain: 1000 pUSD"):
         assert line in told
     assert "On paper only" not in told
     assert list(tmp_path.glob("live-0x*.sqlite"))
