@@ -241,16 +241,21 @@ def _same(value: Decimal) -> Decimal:
     return value
 
 
+def _said(told: Told, who: str, true_e6: int, worth: Callable[[Told, Decimal], Decimal]) -> int:
+    """Return what is said of a balance, in millionths, and note the first lie."""
+    true = Decimal(true_e6).scaleb(-6)
+    said = worth(told, true)
+    if said != true:
+        told.mind.setdefault(who, _now(told))
+    return int(said.scaleb(6))
+
+
 def balance(worth: Callable[[Told, Decimal], Decimal]) -> Lie:
     """Say another balance, in pUSD."""
 
     def lie(told: Told, raw: Any) -> Any:
         if told.path == "/balance-allowance" and isinstance(raw, dict) and "balance" in raw:
-            true = Decimal(raw["balance"]).scaleb(-6)
-            said = worth(told, true)
-            if said != true:
-                told.mind.setdefault("balance", _now(told))
-            raw["balance"] = str(int(said.scaleb(6)))
+            raw["balance"] = str(_said(told, "balance", int(raw["balance"]), worth))
         return raw
 
     return lie
@@ -271,11 +276,7 @@ def node(worth: Callable[[Told, Decimal], Decimal]) -> Lie:
 
     def lie(told: Told, raw: Any) -> Any:
         if told.path == "/rpc" and isinstance(raw, dict) and "result" in raw:
-            true = Decimal(int(raw["result"], 16)).scaleb(-6)
-            said = worth(told, true)
-            if said != true:
-                told.mind.setdefault("node", _now(told))
-            raw["result"] = hex(int(said.scaleb(6)))
+            raw["result"] = hex(_said(told, "node", int(raw["result"], 16), worth))
         return raw
 
     return lie
