@@ -188,12 +188,16 @@ class Fleet(app.App[P, W]):
         if its is not None:
             its.heard(order, result)
 
+    def closed(self, now_ms: int) -> str:
+        """Say that a limited run has begun enough, once its :data:`PATIENCE_MS` are over."""
+        until_ms = self.plan.until_ms
+        return "its run is over" if until_ms and now_ms > until_ms + PATIENCE_MS else ""
+
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over, and nothing of it is uncertain or to be mended. Positions are kept.
 
         It waits no longer than :data:`PATIENCE_MS`: an order without an answer may stay unknown for longer. Only what
-        was begun at the end of it is looked up for :data:`LAST_MS`, as is a merge; nothing
-        new is begun then.
+        was begun at the end of it is looked up for :data:`LAST_MS`, as is a merge.
         """
         until_ms, manager, account = self.plan.until_ms, self.manager, self.account
         if not until_ms or now_ms < until_ms or manager is None or manager.under_way:
@@ -202,7 +206,6 @@ class Fleet(app.App[P, W]):
         busy = busy or any(each.is_mending for each in self.engines.values())
         if now_ms <= until_ms + PATIENCE_MS:
             return not busy
-        manager.closed = "its run is over"
         merges = manager.merger.is_busy and now_ms <= until_ms + PATIENCE_MS + LAST_MS
         return not merges and all(now_ms - begun.at_ms > LAST_MS for begun in account.open.values())
 

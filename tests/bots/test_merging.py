@@ -10,7 +10,7 @@ from attrs import evolve
 
 from bots.common.errors import Unanswered
 from bots.common.ledger.database import Database
-from bots.common.orders.merging import NEVER_CAME, TELL_AFTER, Merger, MergeSettings
+from bots.common.orders.merging import LONGEST_FAILED, NEVER_CAME, TELL_AFTER, Merger, MergeSettings
 from bots.common.orders.order import Outcome, Result
 from tests.bots.books_rig import FILLED, REFUSED, UNKNOWN, WON, World
 from tests.bots.crash_rig import FEE, UP, an_order, drive
@@ -129,6 +129,19 @@ def test_a_merge_whose_answer_is_lost_is_booked_by_what_the_wallet_shows_and_not
     world.look(30)
     assert world.profit == 10 - COST
     assert world.venue.names().count("merge") == 1
+
+
+def test_a_venue_that_was_silent_for_long_is_asked_again_within_a_quarter_of_a_minute():
+    world = Pair(merge=[UNKNOWN], happens=False)
+    world.buy()
+    world.venue.answers["holdings"] = [dict(BOTH), Unanswered("holdings", "gone")]
+    world.look(320)
+    assert world.merger.is_pending("0xm1")
+    assert world.venue.names().count("holdings") < 40
+    world.venue.answers["holdings"] = [{UP: "0", DOWN: "0"}]
+    world.venue.cash += 10
+    world.look(LONGEST_FAILED)
+    assert world.profit == 10 - COST
 
 
 def test_a_merge_that_never_came_is_sent_again_only_after_a_while():

@@ -79,7 +79,7 @@ def test_what_a_limited_run_begins_last_is_looked_up_and_nothing_new_is_begun_me
         return SimpleNamespace(at_ms=at_ms)
 
     account = SimpleNamespace(open={"old": order(0), "last": order(1_500_000)}, claims={})
-    manager = SimpleNamespace(under_way=0, closed="", merger=SimpleNamespace(is_busy=False))
+    manager = SimpleNamespace(under_way=0, merger=SimpleNamespace(is_busy=False))
     plan = SimpleNamespace(until_ms=1_000_000)
     fleet = SimpleNamespace(plan=plan, manager=manager, account=account, engines={})
 
@@ -87,10 +87,10 @@ def test_what_a_limited_run_begins_last_is_looked_up_and_nothing_new_is_begun_me
         return Fleet.is_done(fleet, now_ms)
 
     assert not done(1_000_000 + PATIENCE_MS)
-    assert manager.closed == ""
+    assert Fleet.closed(fleet, 1_000_000 + PATIENCE_MS) == ""
     account.open["last"] = order(1_590_000)
     assert not done(1_000_001 + PATIENCE_MS)
-    assert manager.closed == "its run is over"
+    assert Fleet.closed(fleet, 1_000_001 + PATIENCE_MS) == "its run is over"
     assert not done(1_590_000 + LAST_MS)
     assert done(1_590_001 + LAST_MS)
     del account.open["last"]

@@ -67,7 +67,7 @@ class Known:
     misdated: dict[int, float] = Factory(dict)
     """State -> how long its message was under way, for messages that state a time in the future."""
     stated: dict[int, float] = Factory(dict)
-    """State -> which time of the venue it was, by such a message."""
+    """State -> which time of the venue it was, by whatever told of it: a change, a book or an answer."""
     proof: Any = None
     """The proof that was read last."""
     quickest: float = 0.0
@@ -109,6 +109,8 @@ class Judge:
                 known.misdated[index] = now - payload.sent
                 stamp = int(json.loads(payload.text)["timestamp"])
                 known.stated[index] = (stamp - self.driver.market_of[token].base_ms) / 1000
+            if (stated := self._truths[token].stated.get(index)) is not None:
+                known.stated[index] = stated
         if payload.asked is None and not payload.future and payload.about:
             self._quickest = min(self._quickest, now - payload.sent)
 
@@ -153,7 +155,8 @@ class Judge:
         """The levels are older than the view says. Could the engine have known?"""
         now, claimed = self.driver.now, view.verified_age
         as_of, error = now - claimed, age - claimed
-        newest = self._truths[token].since[known.newest]
+        since = self._truths[token].since
+        newest = since[known.newest]
         if (
             error <= self._noted(token, known.misdated, index) + MS
             or newest <= self._noted(token, known.stated, index) + MS
@@ -161,12 +164,14 @@ class Judge:
             # By its own time it came after what was heard.
             self.excused[MISDATED] += 1
             return
-        if known.newest > index:
-            first = min(when for state, when in known.heard.items() if state > index)
-            if first < as_of - MS:
-                self._wrong(f"older than what was heard, proven by {kind(view)}", token, view, limit, age)
-                return
-        elif self._noted(token, known.asked, index, known.newest) >= as_of - MS:
+        newer = [state for state in known.heard if state > index]
+        if newer and min(known.heard[state] for state in newer) < as_of - MS:
+            self._wrong(f"older than what was heard, proven by {kind(view)}", token, view, limit, age)
+            return
+        last = max((state for state in known.heard if state <= index), default=0)
+        came = min((since[state] for state in newer), default=now)
+        if came >= as_of - MS and self._noted(token, known.asked, index, last) >= as_of - MS:
+            # What was heard since is newer than the question that was answered so.
             self.excused[UNHEARD] += 1
             return
         interval = self.clock_interval(view)

@@ -47,15 +47,19 @@ class Truth:
     def __init__(self) -> None:
         self.since: list[float] = []
         self.states: list[Levels] = []
+        # State -> which time books and changes state for it, for those that came with a time in the future.
+        self.stated: dict[int, float] = {}
         self._newest: dict[Levels, int] = {}
 
     @property
     def now(self) -> Levels:
         return self.states[-1]
 
-    def note(self, levels: Levels, now: float) -> None:
+    def note(self, levels: Levels, now: float, stated: float | None = None) -> None:
         """Take the state that holds from now on. Several of one moment are all kept."""
         if not self.states or self.states[-1] != levels:
+            if stated is not None:
+                self.stated[len(self.states)] = stated
             self._newest[levels] = len(self.states)
             self.states.append(levels)
             self.since.append(now)
@@ -131,9 +135,10 @@ class PlainMarket:
         bids, asks = self.side(token, "BUY"), self.side(token, "SELL")
         return tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items()))
 
-    def note(self, now: float) -> None:
+    def note(self, now: float, stamp_ms: int | None = None) -> None:
+        stated = None if stamp_ms is None else (stamp_ms - self.base_ms) / 1000
         for token in self.tokens:
-            self.truth[token].note(self.levels(token), now)
+            self.truth[token].note(self.levels(token), now, stated)
 
     def put(self, side: str, price: int, size: int) -> None:
         """Set one level of the first token, 0 for none, and tell nobody. The truth is noted by who calls."""
@@ -205,7 +210,7 @@ class PlainMarket:
         """Set a level of the first token (0 removes it) and return the message that says so."""
         self.put(side, price, size)
         self.changed_ms = self.stamp(now) if stamp_ms is None else stamp_ms
-        self.note(now)
+        self.note(now, stamp_ms)
         return self.price_change(side, price, size)
 
     def trade(self, side: str, size: int | None, now: float) -> list[Message]:

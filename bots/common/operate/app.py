@@ -193,6 +193,10 @@ class App(ABC, Generic[G, W]):
     def heard(self, order: Order, result: Result) -> None:
         """Hear what became of an order, or that it is looked up."""
 
+    def closed(self, now_ms: int) -> str:  # noqa: ARG002 - for who overrides it
+        """Say why a limited run begins nothing new any more; empty while it may."""
+        return ""
+
     @abstractmethod
     def is_done(self, now_ms: int) -> bool:
         """Whether a limited run is over and booked."""
@@ -316,12 +320,13 @@ class App(ABC, Generic[G, W]):
     async def _until_over(self, manager: OrderManager) -> None:
         """Wait until a limited run is over and booked, or until the orders under way are, if the bot is to end."""
         while not self._ending and not self.is_done(manager.now_ms()):
+            manager.closed = self.closed(manager.now_ms())
             try:
                 async with asyncio.timeout(1.0):
                     await self._woken.wait()
             except TimeoutError:
                 pass
-        manager.closed = self._ending
+        manager.closed = self._ending or self.closed(manager.now_ms())
         while manager.under_way:  # noqa: ASYNC110 - nobody tells when the last of them is over
             await asyncio.sleep(0.05)
 

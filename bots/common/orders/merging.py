@@ -46,6 +46,9 @@ LONGEST_WAIT: Final = 600.0
 LONGEST_LOOK: Final = 60.0
 """Seconds between two looks at a merge that has left; they double up to that."""
 
+LONGEST_FAILED: Final = 15.0
+"""Seconds until the next look, at most, after one that the venue did not answer: it has shown nothing."""
+
 TELL_AFTER: Final = 600.0
 """Seconds after which a person is told, and the others wait for this one no longer."""
 
@@ -207,9 +210,10 @@ class Merger:
     async def _see(self, case: _Case) -> None:
         """Book a merge that the wallet shows, and forget one that never came."""
         now = self._network.monotonic()
-        case.again = now + min(FIRST_WAIT * 2**case.tries, LONGEST_LOOK)
-        case.tries = min(case.tries + 1, 16)
+        wait = FIRST_WAIT * 2**case.tries
+        case.again, case.tries = now + min(wait, LONGEST_FAILED), min(case.tries + 1, 16)
         wealth = await self._reconciler.wealth()
+        case.again = now + min(wait, LONGEST_LOOK)
         tokens = case.token, case.other
         if not all(token in self._account.positions for token in tokens):
             self._forget(case)  # settled meanwhile
