@@ -212,8 +212,6 @@ class Writer:
     def _give_up(self, error: Exception, now: float) -> None:
         """Note what is lost, and try again later, with another file."""
         said = harmless(getattr(error, "strerror", None) or error)
-        if not self._failures:
-            self.troubles.append((KIND, f"nothing can be recorded in {self._folder}: {said}; it is tried again"))
         file, self._file = self._file, None
         if file is not None:
             self._complete += file.size
@@ -225,6 +223,9 @@ class Writer:
             self._unwritten = _Missing(before.first, self._unsure.last, count, f"the disk: {said}")
             self._unwritable += self._unsure.count
             self._unsure = None
+        if not self._failures:
+            # Whoever hears of it finds the lines counted.
+            self.troubles.append((KIND, f"nothing can be recorded in {self._folder}: {said}; it is tried again"))
         self._retry_at = now + min(RETRY_CAP, RETRY_BASE * 2**self._failures)
         self._failures = min(self._failures + 1, MAX_DOUBLINGS)
 
