@@ -32,7 +32,7 @@ MAX_SEEDS = 12
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (4, 7, 9, 10))])
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (4, 7))])
 def test_no_storm_breaks_a_promise_at_the_far_end(seed: int, way: str) -> None:
     result = run_storm(draw_storm(seed, 2.0, 10), relay=way)
     assert not result.violations, f"seed {seed}: {result.violations[0]}"

@@ -54,7 +54,7 @@ def test_different_seeds_give_different_traces() -> None:
     assert run_storm(draw_storm(1, 1.0, 4)).trace != run_storm(draw_storm(3, 1.0, 4)).trace
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 6))])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_storm_breaks_a_promise(seed: int) -> None:
     result = run_storm(draw_storm(seed * 7 + 1, 2.0, 10))
     assert not result.violations, f"seed {result.seed}: {result.violations[0]}"
