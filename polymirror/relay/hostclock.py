@@ -56,8 +56,10 @@ class HostClock:
         self._monotonic = network.monotonic
         self._clocks = Clocks(network)
         self._missed = 0.0
-        # How far the boot clock is ahead of the monotonic one: at least, and at most.
-        self._apart = (float("-inf"), float("inf"))
+        # How far the boot clock is ahead of the monotonic one, at least and at most, as was ever seen; and between which
+        # limits one look at both says that it is so still. None does before the first.
+        self._apart: tuple[float, float] | None = None
+        self._low, self._high = float("inf"), float("-inf")
 
     def now(self) -> float:
         """Return the seconds; where they begin is of no interest."""
@@ -68,11 +70,24 @@ class HostClock:
                 self._missed += gap
                 self.epoch += 1
             return self._monotonic() + self._missed
-        # Between two looks at the one, so that a pause of this program is none of the clocks'.
         before = self._monotonic()
         now = self._boot()
-        least, most = now - self._monotonic(), now - before
-        if least > self._apart[1] + APART or most < self._apart[0] - APART:
-            self.epoch += 1
-        self._apart = (least, most)
+        if not self._low <= now - before <= self._high:
+            # Between two looks at the one, so that a pause of this program is none of the clocks'.
+            self._compare(now - self._monotonic(), now - before)
         return now
+
+    def _compare(self, least: float, most: float) -> None:
+        """Begin anew if the clocks have moved apart, and else know better how far they are: a pause shows little."""
+        if self._apart is not None:
+            was_least, was_most = self._apart
+            if least > was_most + APART or most < was_least - APART:
+                self.epoch += 1
+            else:
+                least, most = max(least, was_least), min(most, was_most)
+                least, most = min(least, most), max(least, most)
+        self._apart = (least, most)
+        if most - least <= APART:
+            self._low, self._high = least - APART, most + APART
+        else:
+            self._low, self._high = float("inf"), float("-inf")

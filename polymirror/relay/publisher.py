@@ -27,7 +27,7 @@ from polymirror.relay.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from polymirror.relay.hostclock import Clock
     from polymirror.relay.wire import Ask, Format
@@ -184,8 +184,10 @@ class Publisher:
 
     # ---- What is new -------------------------------------------------------------------------------
 
-    def changed(self, tokens: Iterable[str]) -> None:
+    def changed(self, tokens: Collection[str]) -> None:
         """Look at books that have changed."""
+        if self._lines.keys().isdisjoint(tokens):
+            return
         clocks = self._clocks()
         for token in tokens:
             if token in self._lines:

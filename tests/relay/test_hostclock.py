@@ -65,6 +65,36 @@ def test_a_boot_clock_that_was_set_is_another_clock(step: float) -> None:
     assert clock.epoch == 1
 
 
+@pytest.mark.parametrize("step", [5.0, -5.0])
+def test_what_is_set_in_a_pause_of_the_program_is_noticed_after_it(step: float) -> None:
+    host = Host()
+    clock = host.clock(boot=True)
+    clock.now()
+    host.pause = 7.0
+    clock.now()
+    host.boot += step
+    clock.now()
+    host.pause = 0.0
+    clock.now()
+    assert clock.epoch == 1
+    host.pass_(1.0)
+    clock.now()
+    assert clock.epoch == 1
+
+
+def test_a_clock_that_was_first_read_in_a_pause_is_known_better_later() -> None:
+    host = Host()
+    host.pause = 7.0
+    clock = host.clock(boot=True)
+    clock.now()
+    host.pause = 0.0
+    clock.now()
+    assert clock.epoch == 0
+    host.boot += 2 * APART
+    clock.now()
+    assert clock.epoch == 1
+
+
 def test_after_sleep_it_is_another_clock_and_has_gone_on() -> None:
     host = Host()
     clock = host.clock(boot=True)
