@@ -23,6 +23,7 @@ from msgspec import Struct
 from polymirror.errors import MissingExtra
 from polymirror.files import create_private, hold, is_held
 from polymirror.journal.format import Book, Stamp, write_lines
+from polymirror.journal.unpacked import EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
     from polymirror.config import JournalConfig
     from polymirror.journal.format import Line
-
-EXTRA: Final = "recordings"
-"""What has to be installed for zstd."""
 
 SUFFIX: Final = ".jsonl.zst"
 

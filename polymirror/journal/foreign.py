@@ -24,14 +24,12 @@ import msgspec
 from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
 from polymirror.harmless import harmless
 from polymirror.journal.frames import BOM, ENVELOPES, MAX_LINE_BYTES, TIMES
+from polymirror.journal.unpacked import EXTRA, Unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STDIN: Final = "-"
-
-EXTRA: Final = "recordings"
-"""What has to be installed for zstd and Parquet."""
 
 ROWS_AT_ONCE: Final = 512
 """Rows of a table that are held at a time."""
@@ -70,11 +68,7 @@ def _zstd(raw: IO[bytes]) -> IO[bytes]:
         return cast("IO[bytes]", import_module("compression.zstd").open(raw))
     except ImportError:  # before Python 3.14
         pass
-    try:
-        library = import_module("zstandard")
-    except ImportError as error:
-        raise MissingExtra("a recording that is packed with zstd", EXTRA) from error
-    return BufferedReader(library.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return BufferedReader(Unpacked(raw, "a recording that is packed with zstd"))
 
 
 UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {

@@ -7,16 +7,16 @@ recorded. Nothing is held but a piece of text and the index.
 from __future__ import annotations
 
 import io
-from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from attrs import frozen
 
-from polymirror.errors import DecodeError, MissingExtra, PolymirrorError
-from polymirror.journal.disk import EXTRA, FRAME_SECONDS, NAME, Indexed, index_of, journal_files
+from polymirror.errors import DecodeError, PolymirrorError
+from polymirror.journal.disk import FRAME_SECONDS, NAME, Indexed, index_of, journal_files
 from polymirror.journal.format import FORMAT, Book, Header, Lost, read_line
+from polymirror.journal.unpacked import Unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -29,11 +29,10 @@ MAX_LINE_BYTES: Final = 96 * 2**20
 MAX_FRAME_BYTES: Final = 4 * MAX_LINE_BYTES
 """Text of one frame, at most."""
 
+WHAT: Final = "a journal"
+
 PIECE: Final = 2**16
 """Bytes of text that are unpacked at once: what comes before damage in it is lost, too."""
-
-PACKED_PIECE: Final = 2**9
-"""Packed bytes that are taken at once: at most 16 MiB of text come of them."""
 
 HEAD_PIECE: Final = 2**11
 """The same for a file's first line."""
@@ -89,7 +88,7 @@ class JournalFile:
             for each in self.frames[frame:]:
                 raw.seek(each.at)
                 # Its sum is at its end, and until that is known nothing in it is believed.
-                reading = _Lines(_Unpacked(io.BytesIO(raw.read(each.size))), MAX_FRAME_BYTES)
+                reading = _Lines(Unpacked(io.BytesIO(raw.read(each.size)), WHAT), MAX_FRAME_BYTES)
                 lines = list(reading)
                 if reading.trouble:
                     yield Lost(each.n, each.t, each.w, each.lines, each.t, each.t, reading.trouble)
@@ -100,7 +99,7 @@ class JournalFile:
                     return
             # What the index does not have yet.
             raw.seek(end)
-            reading = _Lines(_Unpacked(raw) if self.packed else raw)
+            reading = _Lines(Unpacked(raw, WHAT) if self.packed else raw)
             yield from reading
             if reading.trouble:
                 last = reading.last or self.header
@@ -169,30 +168,6 @@ class _Lines:
             self.trouble = f"the packed data are damaged: {error}"
 
 
-class _Unpacked:
-    """The text of frames of zstd, to the last byte that is there also of a frame that has no end.
-
-    The library's own reader keeps what it has unpacked beyond a piece to itself when no more comes.
-    """
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        try:
-            library = import_module("zstandard")
-        except ImportError as error:
-            raise MissingExtra("a journal", EXTRA) from error
-        self._raw = raw
-        self._unpack = library.ZstdDecompressor().decompressobj(read_across_frames=True).decompress
-
-    def read(self, size: int) -> bytes:
-        """Return about so many bytes, or a piece of the packed ones more; none at the end."""
-        found: list[bytes] = []
-        while size > 0 and (packed := self._raw.read(PACKED_PIECE)):
-            text = self._unpack(packed)
-            found.append(text)
-            size -= len(text)
-        return b"".join(found)
-
-
 def open_journal(source: Path | bytes) -> JournalFile:
     """Open one file of a journal, or one in memory.
 
@@ -204,7 +179,7 @@ def open_journal(source: Path | bytes) -> JournalFile:
     with io.BytesIO(data) if path is None else path.open("rb") as raw:
         packed = raw.read(len(ZSTD)) == ZSTD or named is not None
         raw.seek(0)
-        reading = _Lines(_Unpacked(raw) if packed else raw, piece=HEAD_PIECE)
+        reading = _Lines(Unpacked(raw, WHAT) if packed else raw, piece=HEAD_PIECE)
         header = next(iter(reading), None)
     frames, missing = ((), ()) if path is None else _read_index(path)
     if header is None and path is not None and named and (reading.trouble or missing):

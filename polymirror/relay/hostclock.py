@@ -56,8 +56,8 @@ class HostClock:
         self._monotonic = network.monotonic
         self._clocks = Clocks(network)
         self._missed = 0.0
-        # How far the boot clock is ahead of the monotonic one, at least and at most, as was ever seen; and between which
-        # limits one look at both says that it is so still. None does before the first.
+        # How far the boot clock is ahead of the monotonic one, at least and at most; and between which limits a look at
+        # both says that it is so still. None does before the first.
         self._apart: tuple[float, float] | None = None
         self._low, self._high = float("inf"), float("-inf")
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import json
+import random
 import sys
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 import zstandard
 
 from polymirror.commands.app import run
+from polymirror.errors import DecodeError
 from polymirror.journal import foreign as recordings
 from polymirror.journal.foreign import REFUSED, Recording
 from tests.core.builders import START, Exchange
@@ -136,6 +138,21 @@ def test_damage_is_told_whatever_it_is_packed_in(pack, tmp_path, capsys):
     middle = len(whole) // 2
     file.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
     assert "the compressed data are damaged after line" in refused(capsys, file)
+
+
+@pytest.mark.parametrize("pack", [PACKED[name] for name in ("gzip", "zstd", "zstd in two frames", "bzip2")])
+def test_a_missing_end_is_told_after_all_that_is_there(pack, tmp_path):
+    rng = random.Random(1)
+    lines = [b"%d PONG\n" % rng.getrandbits(200) for _ in range(20_000)]
+    file = tmp_path / "recording"
+    packed = pack(b"".join(lines))
+    file.write_bytes(packed[: len(packed) * 3 // 4])
+    with recordings.open_recording(str(file)) as recording:
+        found = []
+        with pytest.raises(DecodeError, match="the compressed data are damaged after line"):
+            found.extend(recording.lines())
+    assert 0 < len(found) < len(lines)
+    assert found == lines[: len(found)]
 
 
 def test_damaged_parquet_and_one_without_frames_are_told(tmp_path, capsys):

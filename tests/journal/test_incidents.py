@@ -26,7 +26,7 @@ from polymirror.journal.format import (
 )
 from polymirror.journal.incident.bundle import lines_of
 from polymirror.journal.incident.ring import Rings
-from polymirror.journal.incident.store import NAME, bundles
+from polymirror.journal.incident.store import NAME, Store, bundles
 from polymirror.journal.reader import open_journal
 from polymirror.journal.replay import Replay
 from tests.core.builders import Exchange
@@ -167,6 +167,16 @@ def test_too_many_incidents_are_counted_and_told_and_the_oldest_bundles_go(tmp_p
     assert max(parts(path)[1].skipped for path in bundles(tmp_path)) > 0
     assert any("have no bundle" in record.message for record in caplog.records)
     assert any("polymirror explain" in record.message for record in caplog.records)
+
+
+def test_of_bundles_of_one_second_the_newest_stays_whatever_it_is_called(tmp_path):
+    first, second, newest = (
+        tmp_path / f"incident-20260101T000000Z-{market}-00000{n}.jsonl" for n, market in enumerate(("bb", "cc", "aa"))
+    )
+    for path in (first, second, newest):
+        path.write_text("{}")
+    assert Store(tmp_path, IncidentConfig(keep_files=2), 0)._make_room(newest) == 1
+    assert bundles(tmp_path) == [newest, second]
 
 
 def test_incidents_without_a_bundle_do_not_push_out_those_with_one(tmp_path, monkeypatch):

@@ -146,15 +146,19 @@ class Store:
         self._tell(said, "incident")
 
     def _make_room(self, newest: Path) -> int:
-        """Delete the oldest bundles while there are too many; return how many were."""
+        """Delete the oldest bundles while there are too many; return how many were.
+
+        The newest stays, also where its name comes before those of others of its second.
+        """
         sizes = sizes_of(bundles(self._folder))
         total, gone = sum(sizes.values()), 0
         for path, size in sizes.items():
-            if (total <= self._config.keep_bytes and len(sizes) - gone <= self._config.keep_files) or path == newest:
+            if total <= self._config.keep_bytes and len(sizes) - gone <= self._config.keep_files:
                 break
-            path.unlink(missing_ok=True)
-            total -= size
-            gone += 1
+            if path != newest:
+                path.unlink(missing_ok=True)
+                total -= size
+                gone += 1
         return gone
 
 
