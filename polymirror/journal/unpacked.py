@@ -30,7 +30,8 @@ class Unpacked(io.RawIOBase):
         self._new = library.ZstdDecompressor().decompressobj
         # What unpacks the frame that is being read; None between two.
         self._frame: Any = None
-        self._rest = b""
+        # For buffers: what they had no room for.
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         """It is."""
@@ -38,22 +39,20 @@ class Unpacked(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return about so many bytes, or a piece of the packed ones more; none at the end, all for less than 0."""
-        found = [self._rest]
-        size = size - len(self._rest) if size >= 0 else -1
-        self._rest = b""
+        found: list[bytes] = []
         while size and (packed := self._raw.read(PACKED_PIECE)):
-            text = self._unpack(packed)
-            found.append(text)
-            size = max(size - len(text), 0) if size > 0 else size
+            found.append(self._unpack(packed))
+            size = max(size - len(found[-1]), 0) if size > 0 else size
         return b"".join(found)
 
     def readinto(self, into: Any, /) -> int:
         """Fill a buffer, for a BufferedReader. Raises EOFError for a frame that has no end, after all that is there."""
-        text = self.read(len(into))
-        if not text and self._frame is not None:
-            raise EOFError("their end is missing")
-        taken = min(len(into), len(text))
-        into[:taken], self._rest = text[:taken], text[taken:]
+        if not self._rest:
+            self._rest = memoryview(self.read(len(into)))
+            if not self._rest and self._frame is not None:
+                raise EOFError("their end is missing")
+        taken = min(len(into), len(self._rest))
+        into[:taken], self._rest = self._rest[:taken], self._rest[taken:]
         return taken
 
     def _unpack(self, packed: bytes) -> bytes:

@@ -22,6 +22,10 @@ APART: Final = 0.001
 """Seconds by which two clocks of one host move apart before one of them was set."""
 
 
+LOOKS: Final = 3
+"""Looks at both clocks, at most, until one is without a pause."""
+
+
 class Clock(Protocol):
     """Seconds, and which clock it is that shows them."""
 
@@ -70,12 +74,15 @@ class HostClock:
                 self._missed += gap
                 self.epoch += 1
             return self._monotonic() + self._missed
-        before = self._monotonic()
-        now = self._boot()
-        if not self._low <= now - before <= self._high:
-            # Between two looks at the one, so that a pause of this program is none of the clocks'.
+        for _ in range(LOOKS):
+            before = self._monotonic()
+            now = self._boot()
+            if self._low <= now - before <= self._high:
+                return now
+            # Between two looks at the one: a pause of this program is none of the clocks'. It shows little, and they
+            # are looked at again at once.
             self._compare(now - self._monotonic(), now - before)
-        return now
+        return self._boot()
 
     def _compare(self, least: float, most: float) -> None:
         """Begin anew if the clocks have moved apart, and else know better how far they are: a pause shows little."""

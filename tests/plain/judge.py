@@ -26,6 +26,9 @@ MS = 0.001
 DRIFT = 50e-6
 """How far clocks may drift apart, in seconds a second."""
 
+MENDED = 1.0
+"""Seconds within which a mirror has used or doubted what it heard."""
+
 UNHEARD = "a change that was not heard, and an answer from before it"
 CONSTANT = "a constant delay that no frame was quicker than, inside the clock's interval"
 SLOW_CLOCK = "clocks drift apart"
@@ -157,9 +160,11 @@ class Judge:
         as_of, error = now - claimed, age - claimed
         since = self._truths[token].since
         newest = since[known.newest]
+        # Of states with these levels, only those count between which and the shown one nothing else was heard.
+        last = max((state for state in known.heard if state <= index), default=0)
         if (
-            error <= self._noted(token, known.misdated, index) + MS
-            or newest <= self._noted(token, known.stated, index) + MS
+            error <= self._noted(token, known.misdated, index, last) + MS
+            or newest <= self._noted(token, known.stated, index, last) + MS
         ):
             # By its own time it came after what was heard.
             self.excused[MISDATED] += 1
@@ -168,9 +173,9 @@ class Judge:
         if newer and min(known.heard[state] for state in newer) < as_of - MS:
             self._wrong(f"older than what was heard, proven by {kind(view)}", token, view, limit, age)
             return
-        last = max((state for state in known.heard if state <= index), default=0)
         came = min((since[state] for state in newer), default=now)
-        if came >= as_of - MS and self._noted(token, known.asked, index, last) >= as_of - MS:
+        soon = min((known.heard[state] for state in newer), default=now) >= now - MENDED
+        if soon and came >= as_of - MS and self._noted(token, known.asked, index, last) >= as_of - MS:
             # What was heard since is newer than the question that was answered so.
             self.excused[UNHEARD] += 1
             return
@@ -182,7 +187,7 @@ class Judge:
         else:
             self._wrong(f"older than it says, proven by {kind(view)}", token, view, limit, age)
 
-    def _noted(self, token: str, noted: dict[int, float], index: int, first: int = 0) -> float:
+    def _noted(self, token: str, noted: dict[int, float], index: int, first: int) -> float:
         """Return the most that was noted of these levels, from state ``first`` on: a book may become what it was."""
         states = self._truths[token].states
         same = (value for state, value in noted.items() if state >= first and states[state] == states[index])

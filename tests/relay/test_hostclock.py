@@ -9,13 +9,14 @@ from polymirror.venue.network import REAL, Network
 
 
 class Host:
-    """A host whose clocks a test sets. ``pause`` passes with each look at one of them."""
+    """A host whose clocks a test sets. ``pause`` passes with each of so many looks at one of them."""
 
     def __init__(self) -> None:
         self.boot = 5_000.0
         self.monotonic = 100.0
         self.wall = 1.79e9
         self.pause = 0.0
+        self.pauses = 1_000_000
 
     def pass_(self, seconds: float) -> None:
         self.boot += seconds
@@ -24,7 +25,9 @@ class Host:
 
     def read(self, name: str) -> float:
         shown: float = getattr(self, name)
-        self.pass_(self.pause)
+        if self.pauses:
+            self.pass_(self.pause)
+            self.pauses -= 1
         return shown
 
     def clock(self, *, boot: bool) -> HostClock:
@@ -91,6 +94,19 @@ def test_a_clock_that_was_first_read_in_a_pause_is_known_better_later() -> None:
     clock.now()
     assert clock.epoch == 0
     host.boot += 2 * APART
+    clock.now()
+    assert clock.epoch == 1
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_one_pause_hides_nothing_that_is_set_after_it(looks: int) -> None:
+    host = Host()
+    clock = host.clock(boot=True)
+    for _ in range(looks):
+        clock.now()
+    host.pause, host.pauses = 3.0, 1
+    clock.now()
+    host.boot += 0.5
     clock.now()
     assert clock.epoch == 1
 

@@ -49,6 +49,9 @@ LONGEST_LOOK: Final = 60.0
 LONGEST_FAILED: Final = 15.0
 """Seconds until the next look, at most, after one that the venue did not answer: it has shown nothing."""
 
+MOST_FAILED: Final = 3
+"""So often looks that were not answered double the wait, all together: soon after the first answer comes a second."""
+
 TELL_AFTER: Final = 600.0
 """Seconds after which a person is told, and the others wait for this one no longer."""
 
@@ -210,10 +213,10 @@ class Merger:
     async def _see(self, case: _Case) -> None:
         """Book a merge that the wallet shows, and forget one that never came."""
         now = self._network.monotonic()
-        wait = FIRST_WAIT * 2**case.tries
-        case.again, case.tries = now + min(wait, LONGEST_FAILED), min(case.tries + 1, 16)
+        tries, wait = case.tries, FIRST_WAIT * 2**case.tries
+        case.again, case.tries = now + min(wait, LONGEST_FAILED), max(tries, min(tries + 1, MOST_FAILED))
         wealth = await self._reconciler.wealth()
-        case.again = now + min(wait, LONGEST_LOOK)
+        case.again, case.tries = now + min(wait, LONGEST_LOOK), min(tries + 1, 16)
         tokens = case.token, case.other
         if not all(token in self._account.positions for token in tokens):
             self._forget(case)  # settled meanwhile
