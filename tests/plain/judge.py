@@ -160,11 +160,9 @@ class Judge:
         as_of, error = now - claimed, age - claimed
         since = self._truths[token].since
         newest = since[known.newest]
-        # Of states with these levels, only those count between which and the shown one nothing else was heard.
-        last = max((state for state in known.heard if state <= index), default=0)
         if (
-            error <= self._noted(token, known.misdated, index, last) + MS
-            or newest <= self._noted(token, known.stated, index, last) + MS
+            error <= self._noted(token, known.misdated, index) + MS
+            or newest <= self._noted(token, known.stated, index) + MS
         ):
             # By its own time it came after what was heard.
             self.excused[MISDATED] += 1
@@ -173,6 +171,7 @@ class Judge:
         if newer and min(known.heard[state] for state in newer) < as_of - MS:
             self._wrong(f"older than what was heard, proven by {kind(view)}", token, view, limit, age)
             return
+        last = max((state for state in known.heard if state <= index), default=0)
         came = min((since[state] for state in newer), default=now)
         soon = min((known.heard[state] for state in newer), default=now) >= now - MENDED
         if soon and came >= as_of - MS and self._noted(token, known.asked, index, last) >= as_of - MS:
@@ -187,7 +186,7 @@ class Judge:
         else:
             self._wrong(f"older than it says, proven by {kind(view)}", token, view, limit, age)
 
-    def _noted(self, token: str, noted: dict[int, float], index: int, first: int) -> float:
+    def _noted(self, token: str, noted: dict[int, float], index: int, first: int = 0) -> float:
         """Return the most that was noted of these levels, from state ``first`` on: a book may become what it was."""
         states = self._truths[token].states
         same = (value for state, value in noted.items() if state >= first and states[state] == states[index])

@@ -39,10 +39,10 @@ HEARD = {0: 0.0, 1: 1.0, 2: 5.0, 3: 6.1}
 
 @pytest.mark.parametrize(
     ("stated", "found"),
-    [({}, OLDER), ({0: 10.0}, OLDER), ({2: 10.0}, MISDATED)],
-    ids=["nothing", "before another state was heard", "the state that is shown"],
+    [({}, OLDER), ({0: 5.9}, OLDER), ({0: 10.0}, MISDATED), ({2: 10.0}, MISDATED)],
+    ids=["nothing", "earlier than what was heard", "later, before it was another state", "later"],
 )
-def test_a_time_in_the_future_excuses_the_state_that_stated_it(stated, found):
+def test_a_time_in_the_future_excuses_levels_that_by_it_came_after_all_that_was_heard(stated, found):
     assert judged(AGAIN, HEARD, stated=stated, now=8.0, age=1.0) == [found]
 
 
