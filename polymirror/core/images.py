@@ -47,6 +47,10 @@ class Images:
         """Return when the next own hash is due; infinity: none is."""
         return next(iter(self._due.values()), float("inf"))
 
+    def due(self, market: Market) -> float:
+        """Return when the own hash of a market's second token is due; infinity: it is not."""
+        return self._due.get(market, float("inf"))
+
     def next_try(self) -> float:
         """Return when :meth:`on_time` has something to do; infinity: never."""
         if not self._put_off:

@@ -87,7 +87,12 @@ class Reads(Surface):
             token.state is _LIVE
             and proof is not None
             and inside - proof.as_of <= limit
-            and (proof.kind is not _IMAGE or inside <= self._images.next() + OVERDUE_SECONDS)
+            # Mostly none is overdue, which is quick to see.
+            and (
+                proof.kind is not _IMAGE
+                or inside <= self._images.next() + OVERDUE_SECONDS
+                or inside <= self._own_hash_until(token)
+            )
         ):
             return token
         self.refused[asset_id] += 1
@@ -104,8 +109,12 @@ class Reads(Surface):
             return None
         until = proof.as_of + self.config.max_proof_age
         if proof.kind is _IMAGE:
-            until = min(until, self._images.next() + OVERDUE_SECONDS)
+            until = min(until, self._own_hash_until(token))
         return until - self._slept
+
+    def _own_hash_until(self, token: Token) -> float:
+        """Return until when a mirror image may be read although its own hash is still to be tried."""
+        return self._images.due(self.markets[token.market_id]) + OVERDUE_SECONDS
 
     def refusal(self, asset_id: str, now: float, limit: float | None = None, detail: str = "") -> NotLive:
         """Return the error that says why a token's book may not be read: its detail has what keeps the venue away."""

@@ -8,6 +8,7 @@ its own place in every line: one that is slow misses states, never the newest, a
 from __future__ import annotations
 
 from collections import deque
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from polymirror.errors import DecodeError, NotLive, UnknownToken
@@ -49,6 +50,9 @@ FULL: Final = MAX_FRAME // 8
 
 MAX_LIST: Final = MAX_FRAME // 2
 """Bytes of JSON of the markets that are listed."""
+
+COARSE: Final = 0.001
+"""Seconds by which a clock may seem to run back that is coarse and was not set."""
 
 MAX_PONGS: Final = 8
 """Pings of one consumer that are still to be answered; older ones are not."""
@@ -112,6 +116,8 @@ class Publisher:
         self._listed: dict[Format, bytes] = {}
         # No line that begins has a number that an earlier one of its token had in this run.
         self._numbers = 0
+        # When the newest frame of this run left.
+        self._sent = -inf
 
     # ---- Who is there ------------------------------------------------------------------------------
 
@@ -237,6 +243,7 @@ class Publisher:
         if self._clock.epoch != self._epoch:
             self._epoch = self._clock.epoch
             self.relay = f"{self._name}.{self._epoch}"
+            self._sent = -inf
             now = self._mirror.now()
             for token in tuple(self._lines):
                 self._look(token, (now, relay - now))
@@ -275,12 +282,12 @@ class Publisher:
 
     def frame(self, consumer: Consumer) -> bytes:
         """Return the next frame for a consumer: call it when one can be sent, while ``consumer.waits``."""
-        sent = self._read()
+        sent = self._leaves()
         return frame_of(self.relay, sent, list(self._items(consumer)), consumer.format)
 
     def frame_about(self, consumer: Consumer, token: str) -> bytes:
         """Return a frame with what waits about one token alone: for consumers behind a broker, who hear of it apart."""
-        sent = self._read()
+        sent = self._leaves()
         items = []
         if token in consumer.gone:
             del consumer.gone[token]
@@ -288,6 +295,15 @@ class Publisher:
         elif token in consumer.due:
             items += self._newest(consumer, token)
         return frame_of(self.relay, sent, items, consumer.format)
+
+    def _leaves(self) -> float:
+        """Return when a frame leaves: later than the one before, however coarse the clock is.
+
+        Of two that come in the other order a consumer knows by it which one is the older.
+        """
+        sent = self._read()
+        self._sent = nextafter(self._sent, inf) if self._sent - COARSE < sent <= self._sent else sent
+        return self._sent
 
     def _items(self, consumer: Consumer) -> Iterator[bytes]:
         size = 0

@@ -155,6 +155,8 @@ class Replica:
         """This host's own clock is another one from ``now`` on: nothing that was dated by the old one is believed."""
         for link in self.links:
             link.stepped(now)
+        for book in self._books.values():
+            book.disagreed_at = None if book.disagreed_at is None else now
         # The doubt is counted, however soon the relays answer.
         self.tick(now)
 

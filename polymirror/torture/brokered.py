@@ -64,8 +64,7 @@ class Brokered(Way):
     def _tell(self, subject: str, frame: bytes) -> None:
         """Hand a message to the broker, which hands it to the consumer if that listens to the subject."""
         if self._connected and subject in self._follower.subjects:
-            told = [] if subject == self._follower.replies else [subject.rpartition(".")[2]]
-            self._carry("down", frame, partial(self._received, self._world.now, told, frame))
+            self._down(frame)
 
     def _heard(self, reply: str, data: bytes) -> None:
         """The broker has something for the relay, or says that it is not there."""
@@ -91,8 +90,7 @@ class Brokered(Way):
 
     def _nobody(self, _: bytes) -> None:
         if self._follower.nobody(self._far.there()):
-            self.link.closed("no relay of that name is at the broker")
-            self._far.looks()
+            self._closed("no relay of that name is at the broker")
 
     def _open(self) -> None:
         self._follower.opened(self._far.there())

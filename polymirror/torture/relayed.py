@@ -2,7 +2,8 @@
 
 The mirror's world goes on as ever, with all its faults. Publishers tell its books over ways that lose, repeat, reorder,
 delay and part, to a replica whose process stalls and is started anew; the clocks of the hosts have nothing in common.
-The judge is the same and excuses nothing more: whatever the way adds must be in the age.
+The judge is the same and excuses nothing more: whatever the way adds must be in the age, and what is read must be what
+the mirror had when the newest word that has come left it.
 """
 
 from __future__ import annotations
@@ -66,10 +67,15 @@ class Relayed(Watched):
             return super().live(token, max_proof_age)
         return self._far.replica.live(token, self._far.there(), max_proof_age)
 
-    def word_ms(self, token: str) -> int | None:
-        """When the newest word of a book that has come to the consumer left its relay, in true exchange ms."""
-        left = [way.words[token] for way in self.far.ways if token in way.words]
-        return self._start_ms + max(left) // 1000 if left else None
+    def as_told(self, view: BookView) -> tuple[BookView, int] | None:
+        """Return what the mirror had when the newest word of a book left that has come to the consumer, and when."""
+        if self._far is None:
+            return super().as_told(view)
+        for way in self._far.ways:
+            word = way.told.newest(view.token)
+            if word is not None and word.view is not None and word.allows(view, self.now):
+                return word.view, self._start_ms + word.left // 1000
+        return None
 
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the states at the consumer."""

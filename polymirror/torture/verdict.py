@@ -2,9 +2,9 @@
 
 A read is right when the book was so no longer ago than the age that the view states, and than the age that was
 asked for, plus the way through the network. If it was not, one of five things may explain it; each is bounded, and
-each is counted by its name. At the far end of a relay a sixth: that one of the five explained it when the newest word
-that has come from there left. Everything else is a broken promise. Pure: the facts come from the simulation, never
-from the engine that is judged, but for the two numbers that it states in public.
+each is counted by its name. Everything else is a broken promise. Pure: the facts come from the simulation, never
+from the engine that is judged, but for the two numbers that it states in public. What is read at the far end of a relay
+is explained by what explained it at the mirror, when the newest word that has come from there left.
 
 Times are in exchange milliseconds, by true time. ``was`` answers whether the levels that were read were the book's
 at any time from a moment on.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from attrs import Factory, evolve, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,10 +40,7 @@ REWRITTEN: Final = "rewritten"
 SECOND_TOKEN: Final = "second_token"  # noqa: S105 - the name of an allowance
 """A second token that stops being its pair's mirror image without any message: its own hash is tried a bit later."""
 
-UNTOLD: Final = "untold"
-"""A mirror was wrong by one of these, and what it heard since has not come to the far end of its relay."""
-
-ALLOWANCES: Final = (CLOCK_INTERVAL, STATED_AHEAD, SAME_STAMP_ANSWER, REWRITTEN, SECOND_TOKEN, UNTOLD)
+ALLOWANCES: Final = (CLOCK_INTERVAL, STATED_AHEAD, SAME_STAMP_ANSWER, REWRITTEN, SECOND_TOKEN)
 
 ROUNDING_MS: Final = 1
 
@@ -53,9 +50,6 @@ HONEST_REST_MS: Final = 20_000
 UNTRIED_MS: Final = 100
 UNTRIED_MESSAGES: Final = 16
 """A second token's own hash is tried so long after a message, or with so many of them, whichever comes first."""
-
-UNTOLD_MS: Final = 1_750
-"""Nothing is read at the far end of a relay so long after the newest word about it that has come from there left."""
 
 
 def true_since(now_ms: int, age: float, limit: float, link_ms: int) -> int:
@@ -74,8 +68,6 @@ class Claim:
     """The age that was asked for, in seconds, and never more than the configured one."""
     link_ms: int
     """The latency and the jitter of the network, one way."""
-    known_ms: int = Factory(lambda self: self.now_ms, takes_self=True)
-    """What was heard until then is what the reader can know of. At the mirror itself: now."""
 
     @property
     def proven_ms(self) -> int:
@@ -105,18 +97,6 @@ def judge(was: Was, claim: Claim, excuses: Iterable[Excuse]) -> str:
     return next((excuse.name for excuse in excuses if excuse.explains(since_ms)), WRONG)
 
 
-def as_told(claim: Claim, left_ms: int | None) -> Claim | None:
-    """Return the claim of a read at the far end of a relay as of the newest word that has come there.
-
-    ``left_ms`` is when that word left the mirror's host, by true time; None: none has come. Nobody there can know what
-    the mirror heard after it. None: no word excuses the read, since it is too old for that, or since the view states
-    that it was proven after it left.
-    """
-    if left_ms is None or claim.now_ms - left_ms > UNTOLD_MS or claim.proven_ms > left_ms + ROUNDING_MS:
-        return None
-    return evolve(claim, known_ms=left_ms)
-
-
 def clock_interval(was: Was, uncertainty: float | None, added_ms: int) -> Excuse:
     """Excuse a delay that the clock's interval hides.
 
@@ -144,10 +124,13 @@ def same_stamp_answer(was: Was, kept_ms: int, *, lost: bool, heard: bool) -> Exc
     return Excuse(SAME_STAMP_ANSWER, lambda _: lost and not heard and was(kept_ms))
 
 
-def rewritten(claim: Claim, began_ms: int, until_ms: int, *, calls_too: bool) -> Excuse:
-    """Excuse a connection that shows the past as if it were now, and perhaps calls that agree with it."""
+def rewritten(claim: Claim, began_ms: int, until_ms: int, *, shown: bool, calls_too: bool) -> Excuse:
+    """Excuse a connection that shows the past as if it were now, and perhaps calls that agree with it.
+
+    ``shown``: what was read is of that past.
+    """
     found_out_ms = max(began_ms + HONEST_REST_MS, until_ms if calls_too else 0)
-    return Excuse(REWRITTEN, lambda _: began_ms <= claim.known_ms <= found_out_ms + claim.link_ms)
+    return Excuse(REWRITTEN, lambda _: shown and began_ms <= claim.now_ms <= found_out_ms + claim.link_ms)
 
 
 def second_token(mirror_was: Was, claim: Claim, heard_ms: int, messages: int) -> Excuse:
@@ -156,5 +139,5 @@ def second_token(mirror_was: Was, claim: Claim, heard_ms: int, messages: int) ->
     ``mirror_was`` is the history of the mirror image, ``heard_ms`` when that message was heard, and ``messages`` how
     many of the market came since.
     """
-    recent = claim.known_ms - heard_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
+    recent = claim.now_ms - heard_ms <= UNTRIED_MS + claim.link_ms and messages <= UNTRIED_MESSAGES
     return Excuse(SECOND_TOKEN, lambda since_ms: recent and mirror_was(since_ms))

@@ -17,6 +17,7 @@ from polymirror.relay.link import Link
 from polymirror.relay.publisher import Publisher
 from polymirror.relay.wire import Ask, decode, encode
 from polymirror.torture.timeline import MICRO
+from polymirror.torture.told import Told
 from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.relay.publisher import Consumer
     from polymirror.relay.wire import Format
+    from polymirror.torture.told import Word
     from polymirror.venue.market import Market
 
 WAY_FAULTS: Final = (
@@ -163,8 +165,8 @@ class Way:
         self._far = far
         self._rng = rng
         self.struck: Counter[str] = Counter()
-        # By token: when the newest word of it left that has come to the consumer.
-        self.words: dict[str, int] = {}
+        # What has come to the consumer, as the mirror had it.
+        self.told: Told = Told(world)
         self._ordered = ordered
         self._format: Format = format_
         self._relay_clock = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
@@ -206,10 +208,12 @@ class Way:
     def _send_down(self) -> None:
         consumer = self._consumer
         while consumer is not None and consumer.waits and "relay_slow" not in self._lasting:
-            due, left = list(consumer.due), self._world.now
-            data = self._publisher.frame(consumer)
-            told = [token for token in due if token not in consumer.due]
-            self._carry("down", data, partial(self._received, left, told, data))
+            self._down(self._publisher.frame(consumer))
+
+    def _down(self, frame: bytes) -> None:
+        """A frame leaves the relay."""
+        words = self.told.leave(frame, self._format, self._world.now)
+        self._carry("down", frame, partial(self._received, words, frame))
 
     def _asked(self, data: bytes) -> None:
         if self._consumer is not None:
@@ -220,13 +224,14 @@ class Way:
 
     def new_link(self) -> Link:
         """Begin anew at the consumer's end."""
+        self.told.forget()
         self.link = Link("over a socket" if self._ordered else "through a broker", self._format)
         return self.link
 
-    def _received(self, left: int, told: list[str], sent: bytes, data: bytes) -> None:
+    def _received(self, words: list[Word], sent: bytes, data: bytes) -> None:
         if data == sent:
             # What was cut on the way tells nothing.
-            self.words.update({token: max(left, self.words.get(token, left)) for token in told})
+            self.told.come(words)
         self._far.received(self.link, data)
         self._pump_once()
 
@@ -266,9 +271,14 @@ class Way:
         if self._consumer is not None:
             self._publisher.leave(self._consumer)
         self._consumer = None
+        self._closed(why)
+        self._world.at(self._world.now + RETRY, self._connect)
+
+    def _closed(self, why: str) -> None:
+        """The consumer learns that the relay is not there."""
+        self.told.forget()
         self.link.closed(why)
         self._far.looks()
-        self._world.at(self._world.now + RETRY, self._connect)
 
     def _carry(self, way: str, data: bytes, arrive: Callable[[bytes], None]) -> None:
         """Have bytes arrive at the other end, or not."""

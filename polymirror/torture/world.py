@@ -203,8 +203,12 @@ class World(Links):
         """Read a book for execution. Raises NotLive."""
         return self.engine.live(token, self.seconds, max_proof_age)
 
-    def word_ms(self, token: str) -> int | None:
-        """When the newest word of a book that has come to whoever reads it left the mirror; None: it is read there."""
+    def as_told(self, view: BookView) -> tuple[BookView, int] | None:
+        """Return what the mirror had when it was heard of last, and when, in true exchange ms.
+
+        None: a view is not what was told last. Here it is the mirror's own, and it was told now.
+        """
+        return view, self.exchange_ms()
 
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the state of each book that is read."""
@@ -325,15 +329,17 @@ class World(Links):
         state = self._digest_of(view)
         configured = self.engine_config.max_proof_age
         limit = configured if max_proof_age is None else min(max_proof_age, configured)
-        now_ms, age = self.exchange_ms(), view.verified_age
-        was = self.exchange.was_digest_true
-        if was(token, state, verdict.true_since(now_ms, age, limit, self._link_ms)):
+        told = self.as_told(view)
+        if told is None:
+            detail = f"{view} epoch {view.epoch}, proof {view.last_proof}"
+            self._violate("a granted read is what was told last", token, detail)
             return
-        claim = verdict.Claim(now_ms, age, limit, self._link_ms)
-        found = verdict.judge(lambda ms: was(token, state, ms), claim, self._excuses(view, state, claim))
-        if found == verdict.WRONG and (told := verdict.as_told(claim, self.word_ms(token))) is not None:
-            found = verdict.judge(lambda ms: was(token, state, ms), told, self._excuses(view, state, told))
-            found = verdict.WRONG if found == verdict.WRONG else verdict.UNTOLD
+        was = self.exchange.was_digest_true
+        if was(token, state, verdict.true_since(self.exchange_ms(), view.verified_age, limit, self._link_ms)):
+            return
+        known, known_ms = told
+        claim = verdict.Claim(known_ms, known.verified_age, limit, self._link_ms)
+        found = verdict.judge(lambda ms: was(token, state, ms), claim, self._excuses(known, state, claim))
         if found in verdict.ALLOWANCES:
             tally.unknowable[found] += 1
         elif found == verdict.WRONG:
@@ -357,7 +363,7 @@ class World(Links):
 
     def _excuses(self, view: BookView, state: Digest, claim: verdict.Claim) -> Iterator[verdict.Excuse]:
         """What cannot be known and may explain this read: the simulation knows whether it was so."""
-        token, known_ms, proven_ms = view.token, claim.known_ms, claim.proven_ms
+        token, known_ms, proven_ms = view.token, claim.now_ms, claim.proven_ms
         market, index = self._market_of[token], self._market_of[token].tokens.index(token)
         own, condition = market.own[index], market.condition_id
         window_ms = self.engine_config.batch_window * 1000
@@ -385,7 +391,8 @@ class World(Links):
                 lost = alone or self.witness.is_missing(condition, served.since_ms, known_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
         for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
-            yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, calls_too=replay.calls_too)
+            shown = replay.shows(token, state)
+            yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, shown=shown, calls_too=replay.calls_too)
         if own is not None:
             mirror = (state[1], state[0]) if index else state
             # What a backlog tells of may be older than what befell the token since.

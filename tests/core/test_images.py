@@ -124,6 +124,26 @@ def test_a_mirror_image_is_readable_until_its_own_hash_is_overdue(rig, exchange)
     assert rig.engine.readable_until("11") > until + 1
 
 
+def test_what_is_due_in_another_market_keeps_nobody_from_reading(exchange):
+    other = Exchange("0xn", "33", "44")
+    rig = Rig.live(exchange, other)
+    for each in (exchange, other):
+        for size in ("7", "6"):
+            send(rig, each, size)
+            rig.settle()
+    # Without a hash of its own it stays the mirror image when that was tried.
+    send(rig, exchange, "8", spoil="")
+    rig.advance(TURN_SECONDS + 0.01)
+    # The first message after a while tries both hashes, the next one does not.
+    for size in ("8", "9"):
+        send(rig, other, size)
+    rig.now += 1.0
+    assert rig.engine.readable_until("22") > rig.now + 1
+    assert kind(rig) is ProofKind.COMPLEMENT
+    with pytest.raises(NotLive, match="the program stood still"):
+        rig.live_view("44")
+
+
 def late_batch(exchange):
     """Two messages of one time whose hashes are of the end of both: the first fits nothing before the second comes."""
     exchange.at += 1

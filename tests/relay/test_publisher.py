@@ -49,6 +49,22 @@ def test_the_first_word_about_a_token_is_its_whole_book(stub: Stub) -> None:
     assert (item.as_of, item.until) == (100.0, 1_000.0)
 
 
+def test_each_frame_of_a_run_leaves_later_than_the_one_before_however_coarse_the_clock_is(stub: Stub) -> None:
+    relay, consumer = started(stub, UP)
+    times = []
+    for number in range(3):
+        relay.asked(consumer, Ask(ping=number))
+        times.append(decode(Frame, relay.frame(consumer), "json").sent)
+        stub.set(UP, BIDS, {5400: number + 1})
+        relay.changed([UP])
+        times.append(decode(Frame, relay.frame_about(consumer, UP), "json").sent)
+    assert sorted(set(times)) == times
+    assert times[-1] - times[0] < 1e-9
+    stub.at += 0.5
+    relay.asked(consumer, Ask(ping=9))
+    assert decode(Frame, relay.frame(consumer), "json").sent == stub.now()
+
+
 class Set:
     """A clock that a test sets, and that has noticed it once ``epoch`` is another."""
 

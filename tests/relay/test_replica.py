@@ -277,6 +277,19 @@ def test_a_disagreement_with_a_relay_that_is_no_more_ends_after_a_while() -> Non
     assert pair.replica.live(UP, pair.now)
 
 
+def test_a_disagreement_lasts_no_longer_because_the_clock_was_set_back() -> None:
+    pair = Pair()
+    pair.passes(100.0, 0, 1)
+    contradict(pair)
+    pair.wires[1].link.closed("gone")
+    pair.wires = pair.wires[:1]
+    pair.now -= 60.0
+    pair.replica.stepped(pair.now)
+    for _ in range(int(CALM / 0.5) + 4):
+        pair.passes(0.5, 0)
+    assert pair.replica.live(UP, pair.now)
+
+
 def test_a_new_replica_that_hears_less_keeps_what_it_knew(stub: Stub) -> None:
     wire = connected(stub, UP)
     again = Wire(stub, wire.replica, wire.link, run="run 2")

@@ -9,6 +9,7 @@ import pytest
 
 from polymirror.simulator import Plan
 from polymirror.simulator.exchange.history import digest
+from polymirror.simulator.faults.replay import ReplayedConnection
 from polymirror.simulator.faults.rest import plain_hash
 from polymirror.simulator.frames import Call, Close
 from polymirror.simulator.surface.rest import Desk
@@ -201,6 +202,11 @@ def test_a_replayed_connection_shows_the_past_with_new_stamps_and_hashes_that_fi
         held = {token: digest(*again.books[token].levels()) for token in venue.exchange.tokens}
         wrong = [token for token, state in held.items() if not venue.exchange.was_digest_true(token, state, began)]
         assert wrong
+        (fault,) = venue.line.faults
+        assert isinstance(fault, ReplayedConnection)
+        assert all(fault.replays[token].shows(token, state) for token, state in held.items())
+        nothing = digest((), ())
+        assert not any(fault.replays[token].shows(token, nothing) for token in held)
         shown = {book["asset_id"]: tuple(map(set, levels(book))) for book in venue.books()}
         rest.add(all(shown[token] == tuple(map(set, again.books[token].levels())) for token in wrong))
         assert all(plain_hash(book) == book["hash"] for book in venue.books())

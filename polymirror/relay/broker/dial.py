@@ -80,7 +80,8 @@ class BrokerDial:
             for said in follower.says(self._now()):
                 await connection.publish(follower.ask, said, follower.replies)
             self._wake.clear()
-            rest = follower.next_say() - self._now()
+            now = self._now()
+            rest = follower.next_say(now) - now
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.001, rest)):
                     await self._wake.wait()

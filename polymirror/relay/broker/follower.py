@@ -64,6 +64,7 @@ class Follower:
 
     def tries_again(self, now: float) -> bool:
         """Whether it is time to try a relay again that was not there: then it is done."""
+        self._look(now)
         if now < self._again:
             return False
         self.opened(now)
@@ -71,6 +72,7 @@ class Follower:
 
     def says(self, now: float) -> Iterator[bytes]:
         """Return what to say now."""
+        self._look(now)
         ask = self.link.asks(now)
         if ask is not None:
             # Others may want what we want no more.
@@ -82,6 +84,14 @@ class Follower:
             if self.link.tokens:
                 yield encode(Ask(keep=list(self.link.tokens)), self.link.format)
 
-    def next_say(self) -> float:
+    def next_say(self, now: float) -> float:
         """Return when there is something to say, or to try, if nothing changes until then."""
+        self._look(now)
         return min(self.link.next_ask(), self._again, self._keep_at)
+
+    def _look(self, now: float) -> None:
+        """Do now what is to be done later than it ever is: that was so by a clock that was set since."""
+        if now + NOBODY[1] < self._again < float("inf"):
+            self._again = now
+        if now + KEEP_EVERY < self._keep_at:
+            self._keep_at = now

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
 
+from polymirror.core.units import PRICES, parse_size
+from polymirror.simulator.exchange.history import digest
 from polymirror.simulator.exchange.market import MIN_ORDER_SIZE
 from polymirror.simulator.faults.base import Fault, Plan
 from polymirror.simulator.faults.deltas import dumps
@@ -19,6 +21,7 @@ from polymirror.simulator.faults.rest import BOOK_PATHS, parse_books, plain_hash
 from polymirror.simulator.frames import BOOK, LAST_TRADE_PRICE, OPENING, PRICE_CHANGE, REPLY, TICK_SIZE_CHANGE, Frame
 
 if TYPE_CHECKING:
+    from polymirror.simulator.exchange.history import Digest
     from polymirror.simulator.faults.base import Link
     from polymirror.simulator.frames import Answer, Call, Item
 
@@ -75,6 +78,12 @@ class Replay:
     began_ms: int
     until_ms: int
     calls_too: bool
+    states: dict[str, frozenset[Digest]] = field(factory=dict)
+    """By token: the books that are shown."""
+
+    def shows(self, token: str, state: Digest) -> bool:
+        """Whether a book is of the past that is shown."""
+        return state in self.states.get(token, ())
 
 
 class ReplayedConnection(Fault):
@@ -170,10 +179,17 @@ class ReplayedConnection(Fault):
             self.hold(link, frame._replace(text=forger.restamped(frame, due_ms + offset_ms)), due_ms)
             for token in forger.touched:
                 shown.setdefault(token, []).append((due_ms, forger.books[token].copy()))
-        replay = Replay(now_ms, spell.until_ms, calls_too)
+        states = {token: frozenset(_digest(book) for _, book in books) for token, books in shown.items()}
+        replay = Replay(now_ms, spell.until_ms, calls_too, states)
         self.replays |= dict.fromkeys(forger.books, replay)
         if calls_too:
             self._shown |= shown
+
+
+def _digest(book: Book) -> Digest:
+    """Return what :mod:`polymirror.simulator.exchange.history` knows a book by."""
+    sides = [[(PRICES[each["price"]], parse_size(each["size"])) for each in book[side]] for side in ("bids", "asks")]
+    return digest(*sides)
 
 
 class Forger:

@@ -1,0 +1,111 @@
+"""What may be read at the far end of a relay: what the mirror itself had when the newest word that has come there left.
+
+Nothing here is told by the relay or by the copy that are judged: whenever a frame leaves, the simulation looks at the
+mirror's own books, and keeps how they stood until a newer word has come. Times are true microseconds unless said.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+from attrs import frozen
+
+from polymirror.core.states import BookState
+from polymirror.errors import UnknownToken
+from polymirror.torture.timeline import MICRO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polymirror.core.engine import Engine
+    from polymirror.core.view import BookView
+    from polymirror.relay.wire import Format
+
+SILENCE: Final = 1_750_000
+"""Nothing is read so long after the newest word about it left: as docs/relay.md has it."""
+
+SLACK: Final = 1_000
+"""The hosts' clocks go at rates of their own."""
+
+
+class Near(Protocol):
+    """The world in which the mirror lives."""
+
+    engine: Engine
+
+    @property
+    def seconds(self) -> float:
+        """The mirror's own clock."""
+        ...
+
+
+@frozen
+class Word:
+    """How the mirror had a token when something about it left."""
+
+    number: int
+    """Words leave in this order."""
+    left: int
+    token: str
+    view: BookView | None
+    """None: it did not have it."""
+    until: int | None
+    """After this moment the mirror itself would not read it, for all that it had heard."""
+
+    def allows(self, view: BookView, now: int) -> bool:
+        """Whether a granted read is of this word, as long as it is the newest that has come."""
+        told = self.view
+        if told is None or told.state is not BookState.LIVE or self.until is None:
+            return False
+        if now > min(self.until, self.left + SILENCE) + SLACK:
+            return False
+        proven, read = self.left - told.verified_age * MICRO, now - view.verified_age * MICRO
+        return (
+            read <= proven + SLACK
+            and view.levels == told.levels
+            and (view.market, view.exchange_ms, view.tick_size_e4) == (told.market, told.exchange_ms, told.tick_size_e4)
+            and (told.settled or not view.settled)
+        )
+
+
+class Told:
+    """The words on one way from a relay to a consumer."""
+
+    def __init__(self, world: Near) -> None:
+        self._world = world
+        self._numbers = 0
+        # By token: the newest of those that have come.
+        self._newest: dict[str, Word] = {}
+
+    def leave(self, frame: bytes, format_: Format, now: int) -> list[Word]:
+        """A frame leaves the mirror's host: return how the books that it is about stand there."""
+        items = (json.loads if format_ == "json" else msgspec.msgpack.decode)(frame)["items"]
+        return [self._word(token, now) for token in dict.fromkeys(item["token"] for item in items if "token" in item)]
+
+    def _word(self, token: str, now: int) -> Word:
+        self._numbers += 1
+        engine, seconds = self._world.engine, self._world.seconds
+        try:
+            view = engine.peek(token, seconds)
+        except UnknownToken:
+            return Word(self._numbers, now, token, None, None)
+        until = engine.readable_until(token)
+        until = None if until is None else now + round((until - seconds) * MICRO)
+        return Word(self._numbers, now, token, view, until)
+
+    def come(self, words: Iterable[Word]) -> None:
+        """A frame has come as it left."""
+        for word in words:
+            newest = self._newest.get(word.token)
+            if newest is None or word.number > newest.number:
+                self._newest[word.token] = word
+
+    def forget(self) -> None:
+        """The connection is lost, or the consumer begins anew: nothing that came before may be read."""
+        self._newest.clear()
+
+    def newest(self, token: str) -> Word | None:
+        """Return the newest word about a token that has come; None: none has."""
+        return self._newest.get(token)

@@ -1,0 +1,112 @@
+"""What may be read at the far end of a relay is what the mirror had when the newest word left that has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from polymirror.core.states import BookState
+from polymirror.relay.wire import Beat, Gone, Pong, encode, frame_of
+from polymirror.torture.run import make_world
+from polymirror.torture.storm import draw_storm
+from polymirror.torture.told import SILENCE, SLACK, Told, Word
+from polymirror.torture.world import World
+
+if TYPE_CHECKING:
+    from polymirror.core.view import BookView
+
+LEFT = 5_000_000
+
+
+@pytest.fixture(scope="module")
+def view() -> BookView:
+    """A LIVE book of a mirror."""
+    world = World(draw_storm(1, 1.0, 2).exchange, seed=1)
+    world.run(3.0)
+    (token, _), *_ = world.book_states()
+    return world.live(token, None)
+
+
+def aged(view: BookView, age: float, **changes: Any) -> BookView:
+    return msgspec.structs.replace(view, proven_at=view.read_at - age, **changes)
+
+
+def word(view: BookView | None, until: int | None = LEFT + 10_000_000) -> Word:
+    return Word(1, LEFT, "1", view, until)
+
+
+def test_what_was_told_is_read_until_the_mirror_would_not_or_nothing_was_said_for_too_long(view: BookView) -> None:
+    told = aged(view, 0.2)
+
+    def allows(after: int, until: int | None) -> bool:
+        return word(told, until).allows(aged(view, 0.2 + after / 1e6), LEFT + after)
+
+    assert allows(0, LEFT)
+    assert allows(SLACK, LEFT)
+    assert not allows(SLACK + 1, LEFT)
+    assert allows(SILENCE + SLACK, LEFT + 10_000_000)
+    assert not allows(SILENCE + SLACK + 1, LEFT + 10_000_000)
+    assert not allows(0, None)
+
+
+@pytest.mark.parametrize("state", [each for each in BookState if each is not BookState.LIVE])
+def test_nothing_is_read_of_which_the_mirror_is_not_sure(view: BookView, state: BookState) -> None:
+    assert not word(aged(view, 0.2, state=state)).allows(aged(view, 0.2), LEFT)
+    assert not word(None).allows(aged(view, 0.2), LEFT)
+
+
+def test_no_proof_is_younger_than_the_one_that_was_told(view: BookView) -> None:
+    told = word(aged(view, 0.2))
+    assert told.allows(aged(view, 0.6), LEFT + 300_000)
+    assert told.allows(aged(view, 0.4995), LEFT + 300_000)
+    assert not told.allows(aged(view, 0.498), LEFT + 300_000)
+
+
+def test_levels_and_what_is_said_of_them_are_those_that_were_told(view: BookView) -> None:
+    told = word(aged(view, 0.2, settled=False))
+    keys, sizes, *asks = view.levels
+    fewer = type(view.levels)(keys[1:], sizes[1:], *asks)
+    assert told.allows(aged(view, 0.2, settled=False), LEFT)
+    for other in ({"levels": fewer}, {"exchange_ms": view.exchange_ms - 1}, {"tick_size_e4": 1}, {"market": "x"}):
+        assert not told.allows(aged(view, 0.2, settled=False, **other), LEFT)
+    assert not told.allows(aged(view, 0.2, settled=True), LEFT)
+    assert word(aged(view, 0.2, settled=True)).allows(aged(view, 0.2, settled=False), LEFT)
+
+
+@pytest.mark.parametrize("format_", ["json", "msgpack"])
+def test_a_frame_tells_how_the_mirror_had_its_books_when_it_left_whatever_it_says(format_: Any) -> None:
+    world = make_world(draw_storm(3, 1.0, 2), [], hedge=1, relay=None)
+    world.run(3.0)
+    (token, _), (other, _), *_ = world.book_states()
+    told = Told(world)
+    items = [Pong(id=1), Beat(token=token, seq=999), Gone(token="nobody has it"), Beat(token=token, seq=1_000)]
+    frame = frame_of("run 1", 0.0, [encode(item, format_) for item in items], format_)
+    words = told.leave(frame, format_, world.now)
+    assert [each.token for each in words] == [token, "nobody has it"]
+    live, gone = words
+    assert live.view is not None
+    assert live.until is not None
+    assert live.view.state is BookState.LIVE
+    until = world.engine.readable_until(token)
+    assert until is not None
+    assert live.until == pytest.approx(world.now + (until - world.seconds) * 1e6, abs=1)
+    assert gone.view is None
+    assert told.newest(token) is None
+    told.come(words)
+    assert told.newest(token) is live
+    assert told.newest(other) is None
+    told.forget()
+    assert told.newest(token) is None
+
+
+def test_a_word_that_comes_late_is_not_the_newest(view: BookView) -> None:
+    world = make_world(draw_storm(3, 1.0, 2), [], hedge=1, relay=None)
+    told = Told(world)
+    (token, _), *_ = world.book_states()
+    frame = frame_of("run 1", 0.0, [encode(Beat(token=token, seq=1), "json")], "json")
+    first, second = told.leave(frame, "json", 5), told.leave(frame, "json", 5)
+    told.come(second)
+    told.come(first)
+    assert [told.newest(token)] == second
