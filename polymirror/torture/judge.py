@@ -101,7 +101,7 @@ class Judge:
         for served in answers:
             if served is not None and served.at_ms >= claim.proven_ms - ASKED_MS:
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=True, heard=False)
-        for replay in [f.replays[token] for f in faults if isinstance(f, ReplayedConnection) and token in f.replays]:
+        for replay in [each for f in faults if isinstance(f, ReplayedConnection) for each in f.replays[token]]:
             shown = replay.shows(token, digest_of(view.bids, view.asks))
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, shown=shown, calls_too=replay.calls_too)
         market = self._venue.exchange.market_of(token)

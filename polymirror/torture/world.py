@@ -390,7 +390,7 @@ class World(Links):
                 alone = own is not None and served.since_ms <= own.alone_by(known_ms) <= known_ms
                 lost = alone or self.witness.is_missing(condition, served.since_ms, known_ms)
                 yield verdict.same_stamp_answer(was, served.since_ms, lost=lost, heard=heard)
-        for replay in [fault.replays[token] for fault in self._replays if token in fault.replays]:
+        for replay in [each for fault in self._replays for each in fault.replays[token]]:
             shown = replay.shows(token, state)
             yield verdict.rewritten(claim, replay.began_ms, replay.until_ms, shown=shown, calls_too=replay.calls_too)
         if own is not None:

@@ -204,9 +204,9 @@ def test_a_replayed_connection_shows_the_past_with_new_stamps_and_hashes_that_fi
         assert wrong
         (fault,) = venue.line.faults
         assert isinstance(fault, ReplayedConnection)
-        assert all(fault.replays[token].shows(token, state) for token, state in held.items())
+        assert all(fault.replays[token][-1].shows(token, state) for token, state in held.items())
         nothing = digest((), ())
-        assert not any(fault.replays[token].shows(token, nothing) for token in held)
+        assert not any(fault.replays[token][-1].shows(token, nothing) for token in held)
         shown = {book["asset_id"]: tuple(map(set, levels(book))) for book in venue.books()}
         rest.add(all(shown[token] == tuple(map(set, again.books[token].levels())) for token in wrong))
         assert all(plain_hash(book) == book["hash"] for book in venue.books())

@@ -7,6 +7,7 @@ Listed in :mod:`polymirror.simulator.faults.catalogue`.
 from __future__ import annotations
 
 import json
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
@@ -29,6 +30,9 @@ Book = dict[str, Any]
 
 MAX_RECORDED = 2_000
 """A recording has no more frames than this."""
+
+MAX_REPLAYS = 4
+"""As many are remembered of each token."""
 
 MAX_RECORDINGS = 16
 """No more connections than this are remembered: each of them by what it subscribed."""
@@ -104,8 +108,8 @@ class ReplayedConnection(Fault):
         # By the subscribed tokens: what their newest connection got that was not a replay itself.
         self._recordings: dict[frozenset[str], Recording] = {}
         self._by_link: dict[int, Recording] = {}
-        # The newest replay of each token.
-        self.replays: dict[str, Replay] = {}
+        # The newest replays of each token, the newest last: somebody may still read what an earlier one showed.
+        self.replays: defaultdict[str, deque[Replay]] = defaultdict(lambda: deque(maxlen=MAX_REPLAYS))
         # What calls show of a token: the books of the replay and from when on each of them.
         self._shown: dict[str, list[tuple[int, Book]]] = {}
 
@@ -149,7 +153,7 @@ class ReplayedConnection(Fault):
         token = book["asset_id"]
         if token not in self._shown:
             return book
-        if now_ms >= self.replays[token].until_ms:
+        if now_ms >= self.replays[token][-1].until_ms:
             del self._shown[token]
             return book
         return next((past for at_ms, past in reversed(self._shown[token]) if at_ms <= now_ms), book)
@@ -181,7 +185,8 @@ class ReplayedConnection(Fault):
                 shown.setdefault(token, []).append((due_ms, forger.books[token].copy()))
         states = {token: frozenset(_digest(book) for _, book in books) for token, books in shown.items()}
         replay = Replay(now_ms, spell.until_ms, calls_too, states)
-        self.replays |= dict.fromkeys(forger.books, replay)
+        for token in forger.books:
+            self.replays[token].append(replay)
         if calls_too:
             self._shown |= shown
 
