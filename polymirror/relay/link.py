@@ -168,6 +168,7 @@ class Link:
             return
         pong = next((item for item in frame.items if isinstance(item, Pong)), None)
         asked = None if pong is None else self._pings.pop(pong.id, None)
+        dated = self.offset.low(now) is not None
         heard = self.offset.heard(frame.sent, now) if asked is None else self.offset.answered(asked, frame.sent, now)
         if not heard:
             # What was dated before is dated by a clock that is no more.
@@ -176,6 +177,9 @@ class Link:
             self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
+        elif not dated and asked is not None:
+            # Whatever has come can be believed from here on.
+            self._touched.update(dict.fromkeys(self._copies))
         self._newest = max(self._newest, frame.sent)
         for item in frame.items:
             if isinstance(item, Beat):

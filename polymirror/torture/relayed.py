@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from polymirror.core.view import BookView
     from polymirror.relay.link import Link
     from polymirror.torture.storm import Episode, Storm
+    from polymirror.torture.told import Word
 
 RELAYS: Final = {"socket": (True,), "broker": (False,), "both": (True, False)}
 """Through what the books are read, and for each relay whether its way is ordered."""
 
 WAY_FAULTS: Final = (*_WAY_FAULTS, "consumer_restart", "consumer_stall", "consumer_clock_step")
 """What happens between the mirror and whoever reads, by name."""
+
+BOTH: Final = ("epoch", "doubts", "settled", "exchange_ms", "proven_at", "best_bid", "best_ask")
+"""What both reads of a book have."""
 
 REST: Final = 3.0
 """How many times as long as a way the consumer is left alone between two faults."""
@@ -65,17 +69,16 @@ class Relayed(Watched):
         """Read at the consumer."""
         if self._far is None:
             return super().live(token, max_proof_age)
-        return self._far.replica.live(token, self._far.there(), max_proof_age)
+        return self._far.live(token, max_proof_age)
 
     def as_told(self, view: BookView) -> tuple[BookView, int] | None:
         """Return what the mirror had when the newest word of a book left that has come to the consumer, and when."""
         if self._far is None:
             return super().as_told(view)
-        for way in self._far.ways:
-            word = way.told.newest(view.token)
-            if word is not None and word.view is not None and word.allows(view, self.now):
-                return word.view, self._start_ms + word.left // 1000
-        return None
+        word = self._far.word_of(view)
+        if word is None or word.view is None:
+            return None
+        return word.view, self._start_ms + word.left // 1000
 
     def book_states(self) -> Iterable[tuple[str, BookState]]:
         """Return the states at the consumer."""
@@ -112,6 +115,10 @@ class Relayed(Watched):
         """Two relays of one mirror contradict each other, which they cannot."""
         self._violate("relays of one mirror agree", token, detail)
 
+    def differs(self, token: str, detail: str) -> None:
+        """Two ways to read a book say different things."""
+        self._violate("all reads of a book say the same", token, detail)
+
 
 class FarHost:
     """The consumer's host: its clock, its process, and the ways to it."""
@@ -136,6 +143,8 @@ class FarHost:
             )
             for number, ordered in enumerate(RELAYS[relay])
         )
+        # By token: what was read last, and of what word that was.
+        self._read: dict[str, tuple[Word, BookView]] = {}
         self.replica: Replica = self._new_replica()
         world.at(world.now + int(TICK * MICRO), self._tick)
         world.at(world.now + MICRO, self._strike)
@@ -147,6 +156,35 @@ class FarHost:
             self._epoch = self._clock.epoch
             self.replica.stepped(now)
         return now
+
+    def live(self, token: str, max_proof_age: float | None) -> BookView:
+        """Read a book for execution, in both ways that there are."""
+        now = self.there()
+        view = self.replica.live(token, now, max_proof_age)
+        top, settled = self.replica.top(token, now, max_proof_age), self.replica.is_settled(token, now)
+        for what in BOTH:
+            if getattr(top, what) != getattr(view, what):
+                self._world.differs(token, f"{what}: {view}, and {top}")
+        if settled != view.settled:
+            self._world.differs(token, f"{view}: settled {view.settled}, and {settled}")
+        return view
+
+    def word_of(self, view: BookView) -> Word | None:
+        """Return the newest word that has come from a relay and that a view is of; None: it is of none.
+
+        A doubt that came and went at the mirror since the last read is counted in it, and levels that do not connect.
+        """
+        token = view.token
+        newest = (way.told.newest(token) for way in self.ways)
+        word = next((each for each in newest if each is not None and each.allows(view, self._world.now)), None)
+        if word is None:
+            return None
+        # One of two relays is enough not to doubt.
+        before = self._read.get(token) if len(self.ways) == 1 else None
+        if before is not None and not word.follows(view, *before):
+            return None
+        self._read[token] = (word, view)
+        return word
 
     def struck(self) -> Counter[str]:
         """How often each fault struck."""
@@ -163,6 +201,7 @@ class FarHost:
         self._after()
 
     def _new_replica(self) -> Replica:
+        self._read.clear()
         replica = Replica([way.link for way in self.ways], self._world.engine_config.max_proof_age)
         replica.want(self._world.tokens(), self.there())
         return replica

@@ -69,6 +69,15 @@ class Word:
             and (told.settled or not view.settled)
         )
 
+    def follows(self, view: BookView, earlier: Word, before: BookView) -> bool:
+        """Whether a read of this word counts what befell the mirror's book since a read of an earlier one."""
+        told, then = self.view, earlier.view
+        if told is None or then is None:
+            return False
+        return (told.doubts <= then.doubts or view.doubts > before.doubts) and (
+            told.epoch <= then.epoch or view.epoch > before.epoch
+        )
+
 
 class Told:
     """The words on one way from a relay to a consumer."""

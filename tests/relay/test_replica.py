@@ -9,8 +9,11 @@ import pytest
 from polymirror.core.fees import FeeSchedule
 from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
 from polymirror.errors import ConfigError, NotLive, UnknownToken
+from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import SILENCE, Link
+from polymirror.relay.publisher import Publisher
 from polymirror.relay.replica import CALM, OVERLAP_MS, Replica
+from polymirror.relay.wire import Ask
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub, Wire, connected
 
 
@@ -215,6 +218,25 @@ def test_one_relay_that_is_lost_costs_nothing() -> None:
     pair.replica.look(0.2)
     with pytest.raises(NotLive):
         pair.replica.live(UP, 0.2)
+
+
+def test_a_book_that_came_before_the_clock_was_known_is_looked_at_as_soon_as_it_is(stub: Stub) -> None:
+    link = Link("relay", "json")
+    replica = Replica([link], 30.0)
+    replica.want([UP], 0.0)
+    publisher = Publisher(stub, "run 1", SteadyClock(stub.now))
+    consumer = publisher.join("json")
+    link.opened(0.0)
+    ask = link.asks(0.0)
+    assert ask is not None
+    publisher.asked(consumer, Ask(want=ask.want))
+    replica.received(link, publisher.frame(consumer), 0.01)
+    assert (replica.standing(UP) or [None])[0] is not BookState.LIVE
+    publisher.asked(consumer, Ask(ping=ask.ping))
+    replica.received(link, publisher.frame(consumer), 0.02)
+    # What is read is what was looked at: its epoch, and the transitions that led to it.
+    assert replica.standing(UP) == (BookState.LIVE, Reason.PROVEN, 1)
+    assert replica.live(UP, 0.02).epoch == 1
 
 
 def test_what_the_other_relay_knows_is_not_settled_here() -> None:

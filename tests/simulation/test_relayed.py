@@ -27,6 +27,7 @@ from polymirror.torture.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from polymirror.core.top import Top
     from polymirror.core.view import BookView
     from polymirror.relay.wire import Beat
 
@@ -140,6 +141,7 @@ def both(one: AbstractContextManager[None], other: AbstractContextManager[None])
 TAKE = Copy.take
 BREAKS = Copy.breaks
 LOOK = Publisher.changed
+TOP = replica.Replica.top
 
 
 def _follow_any(copy: Copy, item: Beat, sent: float) -> bool:
@@ -190,6 +192,16 @@ def _date_by_the_word(link: Link, token: str, now: float) -> float | None:
     return None if copy is None or low is None else copy.sent + low
 
 
+def _trust_for_ever(claim: replica.Claim) -> tuple[object, ...]:
+    """Connect whatever is told, whatever befell the book meanwhile."""
+    return (claim.number,)
+
+
+def _best_of_before(told: replica.Replica, token: str, now: float, max_proof_age: float | None = None) -> Top:
+    """Say that nothing newer is known in one of the two reads."""
+    return msgspec.structs.replace(TOP(told, token, now, max_proof_age), settled=True)
+
+
 def _forget_to_look(publisher: Publisher, tokens: Sequence[str]) -> None:
     """Look at every second book that has changed."""
     LOOK(publisher, tokens[::2])
@@ -213,6 +225,9 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     ),
     "leave_a_clock_that_was_set_to_be_noticed_far_away": lambda: replaced(hostclock, "APART", float("inf")),
     "tell_a_broker_nothing_anew": lambda: replaced(Broadcast, "_want", lambda *_, **__: None),
+    "forget_doubts": lambda: replaced(replica.Claim, "trust", property(_trust_for_ever)),
+    "connect_what_does_not": lambda: replaced(replica.Claim, "lineage", property(_trust_for_ever)),
+    "settle_one_read": lambda: replaced(replica.Replica, "top", _best_of_before),
     "forget_to_look": lambda: replaced(Publisher, "changed", _forget_to_look),
 }
 

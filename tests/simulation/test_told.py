@@ -110,3 +110,15 @@ def test_a_word_that_comes_late_is_not_the_newest(view: BookView) -> None:
     told.come(second)
     told.come(first)
     assert [told.newest(token)] == second
+
+
+def test_what_befell_the_mirrors_book_between_two_reads_is_counted_far_away(view: BookView) -> None:
+    def counted(*told: tuple[int, int], read: tuple[tuple[int, int], tuple[int, int]]) -> bool:
+        first, second = (word(msgspec.structs.replace(view, doubts=doubts, epoch=epoch)) for doubts, epoch in told)
+        before, now = (msgspec.structs.replace(view, doubts=doubts, epoch=epoch) for doubts, epoch in read)
+        return second.follows(now, first, before)
+
+    assert counted((7, 3), (7, 3), read=((1, 1), (1, 1)))
+    assert counted((7, 3), (9, 4), read=((1, 1), (2, 2)))
+    assert not counted((7, 3), (8, 3), read=((1, 1), (1, 1)))
+    assert not counted((7, 3), (8, 4), read=((1, 1), (2, 1)))
