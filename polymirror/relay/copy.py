@@ -45,6 +45,10 @@ class Copy:
         self.why: str = ""
         # Grows by one with each whole book that mends what was broken: what was before does not connect to it.
         self.generation: int = 0
+        # Grows by one whenever something comes after it was not to be believed for silence alone.
+        self.lapses: int = 0
+        # The newest time of the venue that was told in any state, in ms since 1970, whether or not that could be taken.
+        self.known_ms: int = 0
         self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = EMPTY
 
@@ -85,6 +89,8 @@ class Copy:
         """
         late, runs_back = sent < self.heard, sent > self.heard and item.seq < self.seq
         self.heard = max(sent, self.heard)
+        if isinstance(item, Change):
+            self.known_ms = max(item.exchange_ms, self.known_ms)
         if runs_back and not isinstance(item, Book):
             self.breaks(Reason.GAP, f"the relay's numbers run back, from {self.seq} to {item.seq}")
         elif isinstance(item, Book) and self._is_news(item, runs_back=runs_back):

@@ -77,6 +77,8 @@ class Link:
         # The run of the relay that speaks; "": none has yet.
         self.relay: str = ""
         self._runs: list[str] = []
+        # When it spoke last.
+        self._spoke: float = NEVER
         self._copies: dict[str, Copy] = {}
         self._lists = False
         # When each token's whole book is to be asked for; in no order.
@@ -163,12 +165,13 @@ class Link:
 
     def take(self, frame: Frame, now: float) -> None:
         """Take a frame."""
-        if frame.relay != self.relay and not self._is_new(frame.relay, now):
-            self.counts["of an earlier run"] += 1
-            return
         pong = next((item for item in frame.items if isinstance(item, Pong)), None)
         asked = None if pong is None else self._pings.pop(pong.id, None)
-        dated = self.offset.low(now) is not None
+        if frame.relay != self.relay and not self._is_new(frame.relay, now, answers=asked is not None):
+            self.counts["of an earlier run"] += 1
+            return
+        self._spoke = now
+        low = self.offset.low(now)
         heard = self.offset.heard(frame.sent, now) if asked is None else self.offset.answered(asked, frame.sent, now)
         if not heard:
             # What was dated before is dated by a clock that is no more.
@@ -177,13 +180,13 @@ class Link:
             self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
-        elif not dated and asked is not None:
+        elif low is None and asked is not None:
             # Whatever has come can be believed from here on.
             self._touched.update(dict.fromkeys(self._copies))
         self._newest = max(self._newest, frame.sent)
         for item in frame.items:
             if isinstance(item, Beat):
-                self._take(item, frame.sent, now)
+                self._take(item, frame.sent, now, low)
             elif isinstance(item, Gone):
                 self._gone(item.token, frame.sent, now)
             elif isinstance(item, Markets):
@@ -194,6 +197,7 @@ class Link:
         """This host's own clock is another one from ``now`` on. The copies are whole: they are dated anew."""
         self.counts["clock steps"] += 1
         self.offset = Offset()
+        self._spoke = now
         self._pings.clear()
         self._touched.update(dict.fromkeys(self._copies))
         if self.is_open:
@@ -202,13 +206,16 @@ class Link:
             self._wants = {token: min(due, now) for token, due in self._wants.items()}
             self._asked.clear()
 
-    def _is_new(self, relay: str, now: float) -> bool:
-        """Whether another run of the relay speaks than before; of an earlier one only what is late comes."""
-        if relay in self._runs:
+    def _is_new(self, relay: str, now: float, *, answers: bool) -> bool:
+        """Whether another run of the relay speaks than before; of an earlier one only what is late comes.
+
+        One that ``answers`` a ping of now, while the other is silent, is no earlier one: what was late came from that.
+        """
+        if relay in self._runs and not (answers and now - self._spoke > SILENCE):
             return False
         if self.relay:
             self.counts["restarts"] += 1
-            self._runs = [*self._runs, self.relay][-MAX_RUNS:]
+            self._runs = [*(run for run in self._runs if run != relay), self.relay][-MAX_RUNS:]
             self.offset = Offset()
             self._pings.clear()
             self._ping_at = now
@@ -220,10 +227,13 @@ class Link:
         self.relay = relay
         return True
 
-    def _take(self, item: Beat, sent: float, now: float) -> None:
+    def _take(self, item: Beat, sent: float, now: float, low: float | None) -> None:
+        """Take what is said of a token; ``low`` is what was known of the relay's clock before."""
         copy = self._copies.get(item.token)
         if copy is None:
             return
+        if low is not None and now - copy.sent - low > SILENCE:
+            copy.lapses += 1
         broken = copy.broken
         if self.recent is not None:
             self.recent.put(Said(now, sent, item))
@@ -327,6 +337,11 @@ class Link:
         """Return the copy of a token; None: it is not followed, or nothing was told of it."""
         copy = self._copies.get(token)
         return None if copy is None or copy.told is None else copy
+
+    def known_ms(self, token: str) -> int:
+        """Return the newest time of the venue that this run of the relay has told of a token, in ms since 1970."""
+        copy = self._copies.get(token)
+        return 0 if copy is None else copy.known_ms
 
     def standing(self, token: str, now: float) -> Standing:
         """Return whether a book may be believed, and why not."""

@@ -217,8 +217,9 @@ class Publisher:
         told = next(iter(self._told.values()), float("inf"))
         return min(told + BEAT, min(self._soon.values(), default=float("inf")))
 
-    def listed(self) -> None:
-        """The markets are others: tell those who want to know."""
+    def listed(self, gone: Collection[str] = ()) -> None:
+        """The markets are others, and these tokens are gone: tell those who want to know."""
+        self.changed(gone)
         self._listed.clear()
         for consumer in self._consumers:
             consumer.list_due = consumer.list_due or consumer.lists
@@ -257,10 +258,10 @@ class Publisher:
             self._say(token, now)
         try:
             line.look(self._mirror, ahead)
-        except NotLive:
-            # Its market is looked for: nothing is known of it yet.
-            return
-        except UnknownToken:
+        except (NotLive, UnknownToken) as error:
+            if isinstance(error, NotLive) and not line.is_told:
+                # Its market is looked for: nothing is known of it yet.
+                return
             for consumer in tuple(self._wanted[token]):
                 self.refuse(consumer, token)
             return

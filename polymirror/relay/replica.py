@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from polymirror.config import check_age
 from polymirror.core.events import Transition
@@ -34,7 +34,7 @@ OVERLAP_MS: Final = 2_000
 """Two books contradict each other once they were both stated for so long: REST was seen 1.1 s behind."""
 
 CALM: Final = 10.0
-"""Seconds without a contradiction after which a disagreement is over, if the relays never said the same since."""
+"""Seconds after which a disagreement is over with a relay that is not believed any more."""
 
 TICK: Final = 0.1
 """Seconds after which all books are looked at again: silence changes them, too."""
@@ -65,8 +65,8 @@ class Claim(NamedTuple):
     @property
     def trust(self) -> tuple[object, ...]:
         """Equal for two claims of one relay if its book was never in doubt between them."""
-        told = self.copy.told
-        return (self.number, self.link.relay, self.copy.generation, None if told is None else told.doubts)
+        copy, told = self.copy, self.copy.told
+        return (self.number, self.link.relay, copy.generation, copy.lapses, None if told is None else told.doubts)
 
     @property
     def lineage(self) -> tuple[object, ...]:
@@ -87,8 +87,8 @@ class _Book:
     # What was LIVE at the last look, and what its levels connect to.
     trusted: frozenset[tuple[object, ...]] = frozenset()
     lineages: frozenset[tuple[object, ...]] = frozenset()
-    # When two relays contradicted each other last; None: they do not.
-    disagreed_at: float | None = None
+    # Relays that contradict each other, by their numbers, and when both were last believed.
+    disagree: dict[tuple[int, int], float] = Factory(dict)
 
 
 class Replica:
@@ -156,7 +156,7 @@ class Replica:
         for link in self.links:
             link.stepped(now)
         for book in self._books.values():
-            book.disagreed_at = None if book.disagreed_at is None else now
+            book.disagree = dict.fromkeys(book.disagree, now)
         # The doubt is counted, however soon the relays answer.
         self.tick(now)
 
@@ -183,7 +183,7 @@ class Replica:
         book, claims = self._books[token], self._claims(token, now)
         if len(self.links) > 1:
             self._compare(token, book, claims, now)
-        if book.disagreed_at is not None:
+        if book.disagree:
             claims = []
         if claims:
             trusted = frozenset(claim.trust for claim in claims)
@@ -223,24 +223,22 @@ class Replica:
 
     def _compare(self, token: str, book: _Book, claims: list[Claim], now: float) -> None:
         """Notice relays that contradict each other, and that they do so no more."""
-        agrees = False
-        for one, other in combinations(claims, 2):
+        for one, other in combinations(sorted(claims, key=lambda claim: claim.number), 2):
+            pair = (one.number, other.number)
             if one.copy.digest == other.copy.digest:
-                agrees = True
-                continue
-            overlap = _overlap_ms(one.copy, other.copy)
-            if overlap > OVERLAP_MS:
-                if book.disagreed_at is None:
-                    first, second = sorted((one, other), key=lambda claim: claim.number)
-                    relays, digests = (first.link.name, second.link.name), (first.copy.digest, second.copy.digest)
+                book.disagree.pop(pair, None)
+            elif pair in book.disagree:
+                book.disagree[pair] = now
+            elif (overlap := _overlap_ms(one.copy, other.copy)) > OVERLAP_MS:
+                if not book.disagree:
+                    relays, digests = (one.link.name, other.link.name), (one.copy.digest, other.copy.digest)
                     self._disagreements.append(Disagreement(token, now, relays, digests, overlap))
-                book.disagreed_at = now
-                return
-        if book.disagreed_at is not None and (agrees or now - book.disagreed_at > CALM):
-            book.disagreed_at = None
+                book.disagree[pair] = now
+        for pair in [pair for pair, at in book.disagree.items() if now - at > CALM]:
+            del book.disagree[pair]
 
     def _standing(self, token: str, book: _Book, claims: list[Claim], now: float) -> Standing:
-        if book.disagreed_at is not None:
+        if book.disagree:
             return Standing(BookState.SUSPECT, Reason.DISAGREEMENT, "two relays state different books for one time")
         if claims:
             return Standing(BookState.LIVE, Reason.PROVEN)
@@ -272,7 +270,7 @@ class Replica:
         book, copy = self._books[token], claim.copy
         bid_keys, bid_sizes, ask_keys, ask_sizes = copy.levels
         return Top(
-            token, book.epoch, book.doubts, self._settled(token, copy), copy.exchange_ms, now, claim.as_of,
+            token, book.epoch, book.doubts, self._settled(copy, now), copy.exchange_ms, now, claim.as_of,
             bid_keys[-1] if bid_keys else 0, bid_sizes[-1] if bid_keys else 0,
             ask_keys[-1] if ask_keys else 0, ask_sizes[-1] if ask_keys else 0,
         )  # fmt: skip
@@ -294,7 +292,7 @@ class Replica:
     def refusal(self, token: str, now: float, limit: float | None = None) -> NotLive:
         """Return the error that says why a book may not be read."""
         book = self._book(token)
-        claims = [] if book.disagreed_at is not None else self._claims(token, now)
+        claims = [] if book.disagree else self._claims(token, now)
         state, reason, why = self._standing(token, book, claims, now)
         if state is BookState.LIVE:
             reason = Reason.STALE
@@ -314,9 +312,9 @@ class Replica:
     def is_settled(self, token: str, now: float) -> bool:
         """Whether a book may be read, and nothing newer is known of it than what is proven."""
         book = self._book(token)
-        claims = [] if book.disagreed_at is not None else self._claims(token, now)
+        claims = [] if book.disagree else self._claims(token, now)
         readable = next((claim for claim in claims if claim.link.is_readable(token, now)), None)
-        return readable is not None and self._settled(token, readable.copy)
+        return readable is not None and self._settled(readable.copy, now)
 
     def _readable(self, token: str, now: float, max_proof_age: float | None) -> Claim:
         """Return the copy that may be read for execution: the one check that every such read passes."""
@@ -324,7 +322,7 @@ class Replica:
         if max_proof_age is not None:
             check_age("max_proof_age", max_proof_age)
             limit = min(limit, max_proof_age)
-        if book.disagreed_at is None:
+        if not book.disagree:
             for claim in self._claims(token, now):
                 if now - claim.as_of <= limit and claim.link.is_readable(token, now):
                     return claim
@@ -340,12 +338,11 @@ class Replica:
             raise UnknownToken(token)
         return book
 
-    def _settled(self, token: str, copy: Copy) -> bool:
+    def _settled(self, copy: Copy, now: float) -> bool:
         """Whether nothing newer is known, to this relay or to another."""
         if copy.told is None or not copy.told.settled:
             return False
-        others = (link.copy(token) for link in self.links if len(self.links) > 1)
-        return all(other is None or other.exchange_ms <= copy.exchange_ms for other in others)
+        return len(self.links) == 1 or not any(_knows_more(link, copy, now) for link in self.links)
 
     def _view(
         self, book: _Book, state: BookState, reason: Reason, link: Link, copy: Copy, as_of: float | None, now: float
@@ -356,7 +353,7 @@ class Replica:
         width = link.offset.width(now)
         uncertainty = None if told.clock_uncertainty is None or width is None else told.clock_uncertainty + width
         return BookView(
-            copy.token, whole.market, state, reason, book.epoch, book.doubts, self._settled(copy.token, copy),
+            copy.token, whole.market, state, reason, book.epoch, book.doubts, self._settled(copy, now),
             told.exchange_ms, told.apply_lag, uncertainty, now, as_of,
             None if kind is None or as_of is None else Proof(kind, as_of, book.epoch),
             told.tick, copy.levels, _fee(whole.fee),
@@ -373,6 +370,17 @@ def _way(old: BookState, new: BookState) -> tuple[BookState, ...]:
     if new in LEGAL_TRANSITIONS[old]:
         return (new,)
     return (BookState.SUSPECT if old is BookState.LIVE else BookState.RESYNCING, new)
+
+
+def _knows_more(link: Link, copy: Copy, now: float) -> bool:
+    """Whether a relay has told of something that a copy, of another relay perhaps, does not show."""
+    token = copy.token
+    if link.known_ms(token) > copy.exchange_ms:
+        return True
+    other = link.copy(token)
+    if other is None or other is copy or other.told is None or other.told.settled:
+        return False
+    return other.exchange_ms == copy.exchange_ms and link.standing(token, now).state is BookState.LIVE
 
 
 def _overlap_ms(one: Copy, other: Copy) -> int:

@@ -135,8 +135,9 @@ class RelayServer(Listening):
             consumers.wake()
 
         async def list_markets() -> None:
-            async for _ in self._mirror.events(MarketAdded, MarketRemoved):
-                publisher.listed()
+            async for event in self._mirror.events(MarketAdded, MarketRemoved):
+                gone = event.market.tokens if isinstance(event, MarketRemoved) else ()
+                publisher.listed([each.id for each in gone])
                 consumers.wake()
 
         app = build_app(self._mirror, consumers, Guard(self._host, self._names), self._mirror.now)

@@ -274,3 +274,21 @@ def test_markets_are_asked_for_and_kept(stub: Stub) -> None:
     wire.link.list_markets()
     wire.turn(0.0)
     assert wire.link.markets == ()
+
+
+def test_a_late_frame_of_an_earlier_run_does_not_lock_out_the_one_that_speaks(stub: Stub) -> None:
+    stub.set(DOWN, BIDS, ASKS)
+    wire = connected(stub, UP)
+    late = frame_of("run 0", 5.0, [], "json")
+    wire.replica.received(wire.link, late, 0.1)
+    assert wire.link.relay == "run 0"
+    # What is left of the run that speaks looks like an earlier one's, until it alone answers.
+    for tenth in range(2, 40):
+        stub.at = (wire.base or 0.0) + tenth / 10
+        wire.publisher.beat()
+        wire.turn(tenth / 10)
+    assert wire.link.relay == "run 1"
+    assert seen(wire, 3.9) == LIVE
+    # And it is no other's turn as long as it speaks.
+    wire.replica.received(wire.link, late, 3.95)
+    assert wire.link.relay == "run 1"

@@ -49,6 +49,24 @@ def test_the_first_word_about_a_token_is_its_whole_book(stub: Stub) -> None:
     assert (item.as_of, item.until) == (100.0, 1_000.0)
 
 
+def test_a_book_that_was_told_and_is_looked_for_again_is_gone(stub: Stub) -> None:
+    relay, consumer = started(stub, UP)
+    sent(relay, consumer)
+    stub.looked_for.add(UP)
+    relay.changed([UP])
+    assert sent(relay, consumer) == [Gone(token=UP)]
+    relay.asked(consumer, Ask(want=[UP]))
+    assert sent(relay, consumer) == []
+
+
+def test_what_a_removed_market_had_is_gone_at_once(stub: Stub) -> None:
+    relay, consumer = started(stub, UP)
+    sent(relay, consumer)
+    del stub.views[UP]
+    relay.listed([UP, DOWN])
+    assert sent(relay, consumer) == [Gone(token=UP)]
+
+
 def test_each_frame_of_a_run_leaves_later_than_the_one_before_however_coarse_the_clock_is(stub: Stub) -> None:
     relay, consumer = started(stub, UP)
     times = []

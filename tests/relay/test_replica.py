@@ -25,13 +25,14 @@ def stub() -> Stub:
 
 
 class Pair:
-    """Two relays of two mirrors, and a consumer of both."""
+    """Two relays of two mirrors, unless more are named, and a consumer of all."""
 
-    def __init__(self) -> None:
-        self.stubs = Stub(), Stub()
+    def __init__(self, *names: str) -> None:
+        names = names or ("one", "two")
+        self.stubs = [Stub() for _ in names]
         for stub in self.stubs:
             stub.set(UP, BIDS, ASKS)
-        links = Link("one", "json"), Link("two", "json")
+        links = [Link(name, "json") for name in names]
         self.replica = Replica(links, 30.0)
         self.replica.want([UP], 0.0)
         runs = [(stub, link, f"run of {link.name}") for stub, link in zip(self.stubs, links, strict=True)]
@@ -247,6 +248,48 @@ def test_what_the_other_relay_knows_is_not_settled_here() -> None:
     assert not pair.replica.live(UP, pair.now).settled
 
 
+def test_what_the_other_relay_has_not_proven_yet_is_not_settled_here() -> None:
+    pair = Pair()
+    pair.passes(0.5, 0, 1)
+    assert pair.replica.live(UP, pair.now).settled
+    pair.stubs[0].set(UP, settled=False, proven_at=pair.stubs[0].peek(UP).proven_at)
+    pair.passes(0.5, 1)
+    assert pair.replica.links[1].as_of(UP, pair.now) == pair.replica.live(UP, pair.now).proven_at
+    assert not pair.replica.live(UP, pair.now).settled
+    assert not pair.replica.is_settled(UP, pair.now)
+
+
+def test_what_came_over_a_gap_is_known_and_not_settled_here() -> None:
+    pair = Pair()
+    pair.passes(0.5, 0, 1)
+    _, wire = pair.wires
+    assert wire.consumer is not None
+    for size in (1, 2):
+        wire.stub.set(UP, {4800: size}, ASKS, exchange_ms=wire.stub.peek(UP).exchange_ms + size)
+        wire.publisher.changed([UP])
+        frame = wire.publisher.frame(wire.consumer)
+    # The first of them is lost.
+    pair.replica.received(wire.link, frame, pair.now)
+    copy = wire.link.copy(UP)
+    assert copy is not None
+    assert copy.broken is Reason.GAP
+    assert not pair.replica.live(UP, pair.now).settled
+
+
+def test_a_silence_between_two_looks_is_a_doubt(stub: Stub) -> None:
+    wire = connected(stub, UP)
+    before = wire.replica.live(UP, 0.0)
+    wire.replica.tick(SILENCE - 0.05)
+    with pytest.raises(NotLive):
+        wire.replica.live(UP, SILENCE + 0.01)
+    stub.at = (wire.base or 0.0) + SILENCE + 0.04
+    wire.publisher.beat()
+    for frame in wire.fetch():
+        wire.replica.received(wire.link, frame, SILENCE + 0.04)
+    after = wire.replica.live(UP, SILENCE + 0.04)
+    assert (after.doubts, after.epoch) == (before.doubts + 1, before.epoch)
+
+
 def contradict(pair: Pair) -> None:
     """Have the second relay state other levels, of the first one's time, until that is noticed."""
     pair.stubs[1].set(UP, {4800: 1}, ASKS, exchange_ms=pair.stubs[0].peek(UP).exchange_ms)
@@ -297,6 +340,41 @@ def test_a_disagreement_with_a_relay_that_is_no_more_ends_after_a_while() -> Non
     for _ in range(4):
         pair.passes(0.5, 0)
     assert pair.replica.live(UP, pair.now)
+
+
+def test_a_disagreement_lasts_while_both_speak_however_often_the_market_changes() -> None:
+    pair = Pair()
+    contradict(pair)
+    for number in range(60):
+        bids = {4800: 10_000_000 + number}
+        pair.stubs[0].set(UP, bids, ASKS)
+        pair.stubs[1].set(UP, {**bids, 4790: 1}, ASKS, exchange_ms=pair.stubs[0].peek(UP).exchange_ms)
+        pair.passes(0.5, 0, 1)
+        with pytest.raises(NotLive, match="DISAGREEMENT"):
+            pair.replica.live(UP, pair.now)
+    assert len(pair.replica.disagreements()) == 1
+
+
+def test_two_that_say_the_same_do_not_end_what_they_and_a_third_disagree_about() -> None:
+    three = Pair("one", "two", "three")
+    other = {4800: 1}
+    three.stubs[2].set(UP, other, ASKS, exchange_ms=three.stubs[0].peek(UP).exchange_ms)
+    for _ in range(OVERLAP_MS // 500 + 2):
+        three.passes(0.5, 0, 1, 2)
+    for number in range(40):
+        if number % 8 == 0:
+            bids = {4800: 10_000_000 + number}
+            for stub, side in zip(three.stubs, (bids, bids, {**other, 4790: number + 1}), strict=True):
+                stub.set(UP, side, ASKS, exchange_ms=stub.venue_ms(stub.at))
+        three.passes(0.5, 0, 1, 2)
+        with pytest.raises(NotLive, match="DISAGREEMENT"):
+            three.replica.live(UP, three.now)
+    assert len(three.replica.disagreements()) == 1
+    three.stubs[2].set(UP, bids, ASKS)
+    three.stubs[1].set(UP, bids, ASKS)
+    three.stubs[0].set(UP, bids, ASKS)
+    three.passes(0.5, 0, 1, 2)
+    assert three.replica.live(UP, three.now)
 
 
 def test_a_disagreement_lasts_no_longer_because_the_clock_was_set_back() -> None:

@@ -103,8 +103,9 @@ class BrokerRelay(Beside):
         )  # fmt: skip
 
     async def _list_markets(self) -> None:
-        async for _ in self._mirror.events(MarketAdded, MarketRemoved):
-            self._publisher.listed()
+        async for event in self._mirror.events(MarketAdded, MarketRemoved):
+            gone = event.market.tokens if isinstance(event, MarketRemoved) else ()
+            self._publisher.listed([each.id for each in gone])
             self._changed.set()
 
     def _updated(self, update: Update) -> None:
