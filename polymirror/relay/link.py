@@ -180,8 +180,8 @@ class Link:
             self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
-        elif low is None and asked is not None:
-            # Whatever has come can be believed from here on.
+        elif asked is not None and (low is None or (self.offset.low(now) or low) > low):
+            # What seemed too old, or was not dated at all, may be believed from here on.
             self._touched.update(dict.fromkeys(self._copies))
         self._newest = max(self._newest, frame.sent)
         for item in frame.items:

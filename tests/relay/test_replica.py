@@ -240,6 +240,25 @@ def test_a_book_that_came_before_the_clock_was_known_is_looked_at_as_soon_as_it_
     assert replica.live(UP, 0.02).epoch == 1
 
 
+def test_a_book_that_seemed_too_old_is_looked_at_as_soon_as_the_clock_is_known_better(stub: Stub) -> None:
+    link = Link("relay", "json")
+    replica = Replica([link], 30.0)
+    replica.want([UP], 0.0)
+    publisher = Publisher(stub, "run 1", SteadyClock(stub.now))
+    consumer = publisher.join("json")
+    link.opened(0.0)
+    for asked, answered in ((0.0, SILENCE + 0.1), (2.0, 2.0)):
+        ask = link.asks(asked)
+        assert ask is not None
+        stub.at = 100.0 + answered
+        publisher.asked(consumer, ask)
+        # The first answer says so late when it was asked that the book seems to be silent since then.
+        replica.received(link, publisher.frame(consumer), 2.0)
+        found = replica.standing(UP)
+        assert found is not None
+        assert (found[0] is BookState.LIVE, found[2]) == ((False, 0) if asked == 0.0 else (True, 1))
+
+
 def test_what_the_other_relay_knows_is_not_settled_here() -> None:
     pair = Pair()
     pair.passes(0.1, 0, 1)
