@@ -9,14 +9,15 @@ const SILENCE = 1.75, MAX_AGE = 5, DRIFT = 0.001, SLACK = 0.001, PING = 1, KEEP 
 
 // This host's clock. The monotonic one may stand still while the host sleeps, which the time of day tells.
 const apart = () => (Date.now() - performance.now()) / 1000;
-let missed = 0, last = apart();
+let missed = 0, last = apart(), sleeps = 0;
 export function now() {
   const gap = apart() - last;
   last += gap;
-  if (gap > 1) missed += gap;
+  if (gap > 1) [missed, sleeps] = [missed + gap, sleeps + 1];
   return performance.now() / 1000 + missed;
 }
 
+const micro = (at) => Math.floor(at * 1e6);
 const sorted = (side, sign) => [...side].sort(([a], [b]) => sign * (a - b));
 const text = (side, sign) => sorted(side, sign).map(([price, size]) => `${price}:${size}`).join(",");
 const best = (side, sign) => sorted(side, sign).slice(0, 1).map(([price, size]) => `${price / 1e4} x ${size / 1e6}`)[0];
@@ -28,6 +29,7 @@ export class Book {
   // Our clock less the relay's is between these, as it would have been at time 0 of ours.
   #low = -Infinity; #high = Infinity;
   #pinged; #kept; #wanted; #wait; // When that was said last, and after how long the book is asked for again.
+  #sleeps = sleeps; #awake = -Infinity; // Of this host, and the first ping that may be sent after the last of them.
 
   constructor(token) {
     this.#token = token;
@@ -44,10 +46,20 @@ export class Book {
     [this.#broken, this.#wait] = [why, wait];
   }
 
+  // What the clock shows. After a sleep nobody knows how long that was: an answer to what is asked since then tells.
+  #now() {
+    const at = now();
+    if (sleeps > this.#sleeps) {
+      [this.#sleeps, this.#awake] = [sleeps, micro(at)];
+      [this.#low, this.#high, this.#pinged] = [-Infinity, Infinity, -Infinity];
+    }
+    return at;
+  }
+
   // What to say to the relay now; null: nothing. The number of a ping is when it left.
   asks() {
-    const ask = {}, at = now();
-    if (at - this.#pinged >= PING) [ask.ping, this.#pinged] = [Math.floor(at * 1e6), at];
+    const ask = {}, at = this.#now();
+    if (at - this.#pinged >= PING) [ask.ping, this.#pinged] = [micro(at), at];
     if (at - this.#kept >= KEEP) [ask.keep, this.#kept] = [[this.#token], at];
     if ((this.#broken || this.#newest - this.#heard > SILENCE) && at - this.#wanted >= this.#wait)
       [ask.want, this.#wanted, this.#wait] = [[this.#token], at, Math.min(2 * this.#wait, SELDOM)];
@@ -84,9 +96,9 @@ export class Book {
 
   // A frame that has come bounds the relay's clock on one side, an answered ping on the other: we date by the latter.
   #date(sent, ping) {
-    const at = now();
+    const at = this.#now();
     this.#high = Math.min(this.#high, at - sent - DRIFT * at);
-    if (ping !== undefined) this.#low = Math.max(this.#low, ping / 1e6 - sent + (DRIFT * ping) / 1e6);
+    if (ping >= this.#awake) this.#low = Math.max(this.#low, ping / 1e6 - sent + (DRIFT * ping) / 1e6);
     if (!(this.#high - this.#low + 2 * DRIFT * at > -SLACK)) {
       this.#anew("a clock was set, or stood still");
       this.#high = at - sent - DRIFT * at;
@@ -124,7 +136,7 @@ export class Book {
 
   // What may be traded on, or why not. What is not known is no number, and no number compares: it is refused.
   read() {
-    const at = now(), offset = this.#low - DRIFT * at, told = this.#told;
+    const at = this.#now(), offset = this.#low - DRIFT * at, told = this.#told;
     if (this.#broken) return this.#broken;
     if (this.#low === -Infinity) return "the relay's clock is not known";
     if (!(at - this.#sent - offset <= SILENCE)) return "the relay is silent";

@@ -28,7 +28,7 @@ _REASONS: Final = Reason.__members__
 class Copy:
     """A copy of one token's book. It tells nothing until the first whole book."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, known_ms: int = 0) -> None:
         self.token = token
         self.seq: int = 0
         # The newest state as the relay told it; what is about levels is of that change alone.
@@ -48,7 +48,7 @@ class Copy:
         # Grows by one whenever something comes after it was not to be believed for silence alone.
         self.lapses: int = 0
         # The newest time of the venue that was told in any state, in ms since 1970, whether or not that could be taken.
-        self.known_ms: int = 0
+        self.known_ms: int = known_ms
         self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = EMPTY
 

@@ -221,7 +221,7 @@ class Link:
             self._ping_at = now
             self._newest = NEVER
             self._list_due = self._lists
-            self._copies = {token: Copy(token) for token in self._copies}
+            self._copies = {token: Copy(token, copy.known_ms) for token, copy in self._copies.items()}
             self._touched.update(dict.fromkeys(self._copies))
             self._want_all(now)
         self.relay = relay
@@ -339,7 +339,7 @@ class Link:
         return None if copy is None or copy.told is None else copy
 
     def known_ms(self, token: str) -> int:
-        """Return the newest time of the venue that this run of the relay has told of a token, in ms since 1970."""
+        """Return the newest time of the venue that the relay has told of a token, in ms since 1970; 0: none."""
         copy = self._copies.get(token)
         return 0 if copy is None else copy.known_ms
 

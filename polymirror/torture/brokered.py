@@ -15,6 +15,8 @@ from polymirror.torture.timeline import MICRO
 from polymirror.torture.way import PUMP, Way
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from polymirror.relay.link import Link
     from polymirror.relay.publisher import Publisher
 
@@ -92,13 +94,21 @@ class Brokered(Way):
         if self._follower.nobody(self._far.there()):
             self._closed("no relay of that name is at the broker")
 
+    def owes(self, tokens: Iterable[str]) -> list[str]:
+        """Nothing: what is told to a broker may wait for its turn."""
+        del tokens
+        return []
+
     def _open(self) -> None:
+        self.told.opened()
+        self._hears = True
         self._follower.opened(self._far.there())
 
     def _pump_once(self) -> None:
         if not self._connected or self._world.now < self._far.stalled_until:
             return
         if self._follower.tries_again(self._far.there()):
+            self._hears = True
             self._far.looks()
         for said in self._follower.says(self._far.there()):
             self._carry("up", said, partial(self._heard, self._follower.replies))
@@ -111,6 +121,7 @@ class Brokered(Way):
                 # Its consumers stay connected: to the broker.
                 self.struck[fault] += 1
                 self._leave()
+                self._move()
                 self._publisher = self._new_publisher()
             case "relay_cut" if self._rng.random() < 1 / 2:
                 self.struck[fault] += 1

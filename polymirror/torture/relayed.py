@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from polymirror.core.engine import Engine
+from polymirror.core.states import BookState
 from polymirror.errors import NotLive
 from polymirror.relay.replica import TICK, Replica
 from polymirror.torture.brokered import Brokered
@@ -24,7 +25,6 @@ from polymirror.torture.way import WAY_FAULTS as _WAY_FAULTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from polymirror.core.states import BookState
     from polymirror.core.view import BookView
     from polymirror.relay.link import Link
     from polymirror.torture.storm import Episode, Storm
@@ -102,6 +102,8 @@ class Relayed(Watched):
         if self._far is not None:
             for way in self._far.ways:
                 way.changed(tokens)
+                for token in way.owes(tokens):
+                    self._violate("a doubt is told at once", token, "the relay says nothing of it")
 
     def tokens(self) -> list[str]:
         """All tokens that are read."""
@@ -126,7 +128,7 @@ class FarHost:
     def __init__(self, world: Relayed, storm: Storm, relay: str) -> None:
         self._world = world
         self._rng = rng = random.Random(f"far:{storm.seed}:{relay}")  # noqa: S311 - a simulation
-        self._shown = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
+        self._shown = HostClock.drawn(rng)
         self._clock = self._shown.as_seen(lambda: world.now, lambda: world.elapsed)
         self._epoch = self._clock.epoch
         self._busy = list(_busy(storm))
@@ -165,6 +167,9 @@ class FarHost:
         for what in BOTH:
             if getattr(top, what) != getattr(view, what):
                 self._world.differs(token, f"{what}: {view}, and {top}")
+        standing = self.replica.standing(token)
+        if standing is None or standing[0] is not BookState.LIVE:
+            self._world.differs(token, f"{view}, and {standing}")
         if settled != view.settled:
             self._world.differs(token, f"{view}: settled {view.settled}, and {settled}")
         return view
@@ -172,12 +177,13 @@ class FarHost:
     def word_of(self, view: BookView) -> Word | None:
         """Return the newest word that has come from a relay and that a view is of; None: it is of none.
 
-        A doubt that came and went at the mirror since the last read is counted in it, and levels that do not connect.
+        What is settled is so for all that any relay has told. A doubt that came and went at the mirror since the last
+        read is counted in it, and levels that do not connect.
         """
         token = view.token
         newest = (way.told.newest(token) for way in self.ways)
         word = next((each for each in newest if each is not None and each.allows(view, self._world.now)), None)
-        if word is None:
+        if word is None or (view.settled and any(way.told.known_ms(token) > view.exchange_ms for way in self.ways)):
             return None
         # One of two relays is enough not to doubt.
         before = self._read.get(token) if len(self.ways) == 1 else None

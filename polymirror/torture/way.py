@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
 from attrs import define
 
 from polymirror.relay import hostclock
@@ -22,7 +23,7 @@ from polymirror.venue.network import Network
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from polymirror.core.engine import Engine
     from polymirror.core.view import BookView
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 WAY_FAULTS: Final = (
     "relay_drop", "relay_duplicate", "relay_reorder", "relay_delay", "relay_cut", "relay_partition", "relay_deaf",
-    "relay_mute", "relay_restart", "relay_garbage", "relay_slow", "relay_clock_step", "broker_restart",
+    "relay_mute", "relay_restart", "relay_garbage", "relay_bent", "relay_slow", "relay_clock_step", "broker_restart",
 )  # fmt: skip
 """What happens on the way, by name."""
 
@@ -129,6 +130,11 @@ class HostClock:
     ahead: float
     rate: float
 
+    @classmethod
+    def drawn(cls, rng: random.Random) -> HostClock:
+        """Return any host's."""
+        return cls(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
+
     def at(self, true: int) -> float:
         """What it shows, in seconds."""
         return self.ahead + true / MICRO * self.rate
@@ -166,10 +172,10 @@ class Way:
         self._rng = rng
         self.struck: Counter[str] = Counter()
         # What has come to the consumer, as the mirror had it.
-        self.told: Told = Told(world)
+        self.told: Told
         self._ordered = ordered
         self._format: Format = format_
-        self._relay_clock = HostClock(rng.uniform(-1e6, 1e6), 1 + rng.uniform(-2e-4, 2e-4))
+        self._relay_clock = HostClock.drawn(rng)
         self._busy = busy
         # What lasts, and until when.
         self._lasting: dict[str, int] = {}
@@ -177,6 +183,8 @@ class Way:
         # The number of the connection; what belongs to another one is lost.
         self._connection = 0
         self._connected = False
+        # Whether the consumer takes what comes: not while it believes that no relay is there.
+        self._hears = False
         self._arrivals = {"down": 0, "up": 0}
         self._runs = 0
         self._consumer: Consumer | None = None
@@ -213,6 +221,10 @@ class Way:
     def _down(self, frame: bytes) -> None:
         """A frame leaves the relay."""
         words = self.told.leave(frame, self._format, self._world.now)
+        if "relay_bent" in self._lasting and self._rng.random() < SHARE:
+            frame, bent = _bend(frame)
+            # Of that book nothing was said that may be believed, and nothing that may not.
+            words = [word for word in words if word.token != bent]
         self._carry("down", frame, partial(self._received, words, frame))
 
     def _asked(self, data: bytes) -> None:
@@ -224,14 +236,16 @@ class Way:
 
     def new_link(self) -> Link:
         """Begin anew at the consumer's end."""
-        self.told.forget()
+        self.told = Told(self._world)
         self.link = Link("over a socket" if self._ordered else "through a broker", self._format)
         return self.link
 
     def _received(self, words: list[Word], sent: bytes, data: bytes) -> None:
         if data == sent:
-            # What was cut on the way tells nothing.
-            self.told.come(words)
+            self.told.come(words if self._hears else (), self._world.now)
+        else:
+            # What was cut on the way may have been about any book.
+            self.told.forget()
         self._far.received(self.link, data)
         self._pump_once()
 
@@ -259,6 +273,8 @@ class Way:
         self._pump_once()
 
     def _open(self) -> None:
+        self.told.opened()
+        self._hears = True
         self._consumer = self._publisher.join(self._format)
         self.link.opened(self._far.there())
 
@@ -277,6 +293,7 @@ class Way:
     def _closed(self, why: str) -> None:
         """The consumer learns that the relay is not there."""
         self.told.forget()
+        self._hears = False
         self.link.closed(why)
         self._far.looks()
 
@@ -316,6 +333,12 @@ class Way:
 
         (self._world.at if way == "down" else self._world.at_client)(when, happen)
 
+    def owes(self, tokens: Iterable[str]) -> list[str]:
+        """Of which of these books the consumer should have been told by now that the mirror is in doubt."""
+        if self._consumer is None or "relay_slow" in self._lasting:
+            return []
+        return [token for token in tokens if token in self._consumer.places and self.told.owes(token)]
+
     # ---- Faults ------------------------------------------------------------------------------------
 
     def _strike(self) -> None:
@@ -335,6 +358,11 @@ class Way:
         for name in [name for name, until in self._lasting.items() if until <= self._world.now]:
             del self._lasting[name]
 
+    def _move(self) -> None:
+        """A relay that is started anew may be so on another host."""
+        if self._rng.random() < 1 / 2:
+            self._relay_clock = HostClock.drawn(self._rng)
+
     def _begin(self, fault: str, until: int) -> None:
         self.struck[fault] += 1
         rng = self._rng
@@ -345,6 +373,7 @@ class Way:
                 self.cut("the broker was restarted")
             case "relay_restart":
                 self.cut("the relay was restarted")
+                self._move()
                 self._publisher = self._new_publisher()
             case "relay_clock_step":
                 self._relay_clock.step(rng)
@@ -352,3 +381,14 @@ class Way:
                 if fault == "relay_delay":
                     self._delay = rng.randint(MICRO // 20, 4 * MICRO)
                 self._lasting[fault] = until
+
+
+def _bend(frame: bytes) -> tuple[bytes, str]:
+    """Return a frame with one size of one change altered, and whose; "": none could be."""
+    content = msgspec.msgpack.decode(frame)
+    for item in content["items"]:
+        sides = [side for side in (item.get("bids"), item.get("asks")) if side]
+        if item["is"] == "change" and sides:
+            sides[0][0][1] += 1
+            return msgspec.msgpack.encode(content), item["token"]
+    return frame, ""

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from polymirror.core.book import Levels
+from polymirror.core.engine import Engine
 from polymirror.core.states import BookState, Reason
+from polymirror.relay import copy as copies
 from polymirror.relay import hostclock, replica
 from polymirror.relay import link as links
 from polymirror.relay.broker.broadcast import Broadcast
@@ -142,6 +144,8 @@ TAKE = Copy.take
 BREAKS = Copy.breaks
 LOOK = Publisher.changed
 TOP = replica.Replica.top
+BREAK_ALL = Link._break_all
+UNTIL = Engine.readable_until
 
 
 def _follow_any(copy: Copy, item: Beat, sent: float) -> bool:
@@ -202,6 +206,34 @@ def _best_of_before(told: replica.Replica, token: str, now: float, max_proof_age
     return msgspec.structs.replace(TOP(told, token, now, max_proof_age), settled=True)
 
 
+class _Equal(str):
+    """Equals any other text."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
+def _ignore_what_cannot_be_read(link: Link, reason: Reason, why: str) -> None:
+    if reason is not Reason.DECODE_ERROR:
+        BREAK_ALL(link, reason, why)
+
+
+def _doubt_with_the_next_beat(publisher: Publisher, tokens: Sequence[str]) -> None:
+    """Tell what is LIVE when it changes, and the rest in its turn."""
+    LOOK(publisher, [token for token in tokens if publisher._mirror.peek(token).state is BookState.LIVE])
+
+
+def _settle_by_one_relay(_: replica.Replica, copy: Copy, now: float) -> bool:
+    del now
+    return copy.told is not None and copy.told.settled
+
+
 def _forget_to_look(publisher: Publisher, tokens: Sequence[str]) -> None:
     """Look at every second book that has changed."""
     LOOK(publisher, tokens[::2])
@@ -228,6 +260,13 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "forget_doubts": lambda: replaced(replica.Claim, "trust", property(_trust_for_ever)),
     "connect_what_does_not": lambda: replaced(replica.Claim, "lineage", property(_trust_for_ever)),
     "settle_one_read": lambda: replaced(replica.Replica, "top", _best_of_before),
+    "never_compare_digests": lambda: replaced(copies, "digest_of", lambda *_: _Equal()),
+    "ignore_what_cannot_be_read": lambda: replaced(Link, "_break_all", _ignore_what_cannot_be_read),
+    "doubt_with_the_next_beat": lambda: replaced(Publisher, "changed", _doubt_with_the_next_beat),
+    "settle_by_one_relay": lambda: replaced(replica.Replica, "_settled", _settle_by_one_relay),
+    "say_longer_than_it_would_read": lambda: replaced(
+        Engine, "readable_until", lambda *args: None if (until := UNTIL(*args)) is None else until + 0.3
+    ),
     "forget_to_look": lambda: replaced(Publisher, "changed", _forget_to_look),
 }
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from polymirror.core.states import BookState
-from polymirror.relay.wire import Beat, Gone, Pong, encode, frame_of
+from polymirror.relay.wire import Beat, Change, Gone, Pong, encode, frame_of
 from polymirror.torture.run import make_world
 from polymirror.torture.storm import draw_storm
 from polymirror.torture.told import SILENCE, SLACK, Told, Word
@@ -94,8 +94,8 @@ def test_a_frame_tells_how_the_mirror_had_its_books_when_it_left_whatever_it_say
     assert live.until == pytest.approx(world.now + (until - world.seconds) * 1e6, abs=1)
     assert gone.view is None
     assert told.newest(token) is None
-    told.come(words)
-    assert told.newest(token) is live
+    told.come(words, world.now)
+    assert told.newest(token) == live
     assert told.newest(other) is None
     told.forget()
     assert told.newest(token) is None
@@ -107,8 +107,8 @@ def test_a_word_that_comes_late_is_not_the_newest(view: BookView) -> None:
     (token, _), *_ = world.book_states()
     frame = frame_of("run 1", 0.0, [encode(Beat(token=token, seq=1), "json")], "json")
     first, second = told.leave(frame, "json", 5), told.leave(frame, "json", 5)
-    told.come(second)
-    told.come(first)
+    told.come(second, 6)
+    told.come(first, 7)
     assert [told.newest(token)] == second
 
 
@@ -122,3 +122,62 @@ def test_what_befell_the_mirrors_book_between_two_reads_is_counted_far_away(view
     assert counted((7, 3), (9, 4), read=((1, 1), (2, 2)))
     assert not counted((7, 3), (8, 3), read=((1, 1), (1, 1)))
     assert not counted((7, 3), (8, 4), read=((1, 1), (2, 1)))
+
+
+def test_what_comes_after_a_silence_or_a_lost_connection_counts_as_a_doubt(view: BookView) -> None:
+    world = make_world(draw_storm(3, 1.0, 2), [], hedge=1, relay=None)
+    told = Told(world)
+    (token, _), *_ = world.book_states()
+    frame = frame_of("run 1", 0.0, [encode(Beat(token=token, seq=1), "json")], "json")
+    lapses, most = [], SILENCE + SLACK
+    for left, came in [(0, 1), (1_000, most), (SILENCE, 1_000 + most), (SILENCE + 1, SILENCE + most + 1)]:
+        told.come(told.leave(frame, "json", left), came)
+        newest = told.newest(token)
+        assert newest is not None
+        lapses.append(newest.lapses)
+    assert lapses == [0, 0, 0, 1]
+    told.forget()
+    assert told.newest(token) is None
+    told.come(told.leave(frame, "json", left + 1), came)
+    newest = told.newest(token)
+    assert newest is not None
+    assert newest.lapses == 2
+    before = Word(1, LEFT, "1", view, None, lapses=1)
+    doubted = msgspec.structs.replace(view, doubts=view.doubts + 1)
+    assert not Word(2, LEFT, "1", view, None, lapses=2).follows(view, before, view)
+    assert Word(2, LEFT, "1", view, None, lapses=2).follows(doubted, before, view)
+
+
+def test_a_doubt_is_owed_until_something_about_the_book_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(draw_storm(3, 1.0, 2), [], hedge=1, relay=None)
+    world.run(3.0)
+    told = Told(world)
+    (token, _), *_ = world.book_states()
+    frame = frame_of("run 1", 0.0, [encode(Beat(token=token, seq=1), "json")], "json")
+    assert not told.owes(token)
+    told.leave(frame, "json", world.now)
+    assert not told.owes(token)
+    world.engine.resync(token, world.seconds)
+    assert told.owes(token)
+    told.opened()
+    assert not told.owes(token)
+    # A mirror that says that it reads a book longer than it does is not believed.
+    other = next(each for each, _ in world.book_states() if world.engine.readable_until(each) is not None)
+    until = world.engine.readable_until(other)
+    assert until is not None
+    frame = frame_of("run 1", 0.0, [encode(Beat(token=other, seq=1), "json")], "json")
+    monkeypatch.setattr(type(world.engine), "readable_until", lambda *_: until + 0.1)
+    (lie,) = told.leave(frame, "json", world.now)
+    assert lie.until == world.now
+
+
+def test_what_the_venue_said_is_known_by_states_and_not_by_beats() -> None:
+    world = make_world(draw_storm(3, 1.0, 2), [], hedge=1, relay=None)
+    world.run(3.0)
+    told = Told(world)
+    (token, _), *_ = world.book_states()
+    now = world.engine.peek(token, world.seconds).exchange_ms
+    change = Change(token=token, seq=2, prev_seq=1, epoch=1, doubts=0, state="LIVE", bids=[], asks=[], digest="0" * 40)
+    for items, known in ([Beat(token=token, seq=1)], 0), ([change, Beat(token=token, seq=2)], now):
+        told.come(told.leave(frame_of("r", 0.0, [encode(each, "json") for each in items], "json"), "json", 5), 6)
+        assert told.known_ms(token) == known
