@@ -187,7 +187,7 @@ class Market:
         else:
             self._resent[token] = resent
             token.pending = evidence.since_ms >= token.proven.floor_ms
-            token.calm = False
+            token.calm, token.outbox.dirty[token.asset_id] = False, None  # its view may be settled no more
             if token.pending and evidence.as_of != _NEVER:
                 token.proven.superseded(evidence.since_ms, evidence.as_of)
                 token.proven.hint(evidence.since_ms, now)

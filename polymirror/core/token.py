@@ -321,7 +321,7 @@ class Token:
         newer = self.proven.prove(evidence)
         if newer is None:
             return
-        if newer:  # newer levels can be read from now on
+        if newer or self.miss_since is not None:  # newer levels can be read from now on, or they are settled
             self.outbox.dirty[self.asset_id] = None
         self.miss_since = None
         if self.proven.is_empty:
@@ -413,7 +413,7 @@ class Token:
         self.disagreed_at = now
         if self.miss_since is None:
             self.miss_since, self.miss_reason, self.calm = now, reason, False
-            self.outbox.rearm[self.asset_id] = None
+            self.outbox.rearm[self.asset_id] = self.outbox.dirty[self.asset_id] = None  # settled no more
 
     # ---- Time --------------------------------------------------------------------------------------
 

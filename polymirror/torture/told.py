@@ -6,7 +6,6 @@ mirror's own books, and keeps how they stood until a newer word has come. Times 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -103,7 +102,7 @@ class Told:
 
     def leave(self, frame: bytes, format_: Format, now: int) -> list[Word]:
         """A frame leaves the mirror's host: return how the books that it is about stand there."""
-        items = (json.loads if format_ == "json" else msgspec.msgpack.decode)(frame)["items"]
+        items = (msgspec.json if format_ == "json" else msgspec.msgpack).decode(frame)["items"]
         states: dict[str, bool] = {}
         for item in items:
             if "token" in item:

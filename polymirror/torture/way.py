@@ -222,7 +222,7 @@ class Way:
         """A frame leaves the relay."""
         words = self.told.leave(frame, self._format, self._world.now)
         if "relay_bent" in self._lasting and self._rng.random() < SHARE:
-            frame, bent = _bend(frame)
+            frame, bent = _bend(frame, self._format)
             # Of that book nothing was said that may be believed, and nothing that may not.
             words = [word for word in words if word.token != bent]
         self._carry("down", frame, partial(self._received, words, frame))
@@ -383,12 +383,13 @@ class Way:
                 self._lasting[fault] = until
 
 
-def _bend(frame: bytes) -> tuple[bytes, str]:
+def _bend(frame: bytes, format_: Format) -> tuple[bytes, str]:
     """Return a frame with one size of one change altered, and whose; "": none could be."""
-    content = msgspec.msgpack.decode(frame)
+    codec = msgspec.json if format_ == "json" else msgspec.msgpack
+    content = codec.decode(frame)
     for item in content["items"]:
         sides = [side for side in (item.get("bids"), item.get("asks")) if side]
         if item["is"] == "change" and sides:
             sides[0][0][1] += 1
-            return msgspec.msgpack.encode(content), item["token"]
+            return codec.encode(content), item["token"]
     return frame, ""

@@ -16,11 +16,12 @@ from polymirror.simulator import Plan, make_faults
 from polymirror.simulator.settings import ExchangeConfig, FlowConfig
 from polymirror.simulator.virtual import NetworkConfig
 from polymirror.torture import verdict
+from polymirror.torture.storm import draw_storm
 from polymirror.torture.world import World
 from tests.simulation.dating_mutants import Sleepless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 NETWORK = NetworkConfig(latency_ms=20, jitter_ms=0)
 
@@ -215,3 +216,34 @@ def test_a_copied_second_token_is_excused_for_a_while_by_its_name_and_then_no_mo
             break
     assert set(broken.tally.unknowable) == {verdict.SECOND_TOKEN}
     assert broken.tally.violations
+
+
+class Showing(World):
+    """A world that compares what its books show with what it was told of them."""
+
+    def __init__(self, seed: int) -> None:
+        self.shown: dict[str, tuple[object, ...]] = {}
+        self.silent: list[str] = []
+        storm = draw_storm(seed, 2.0, 8)
+        faults = [episode.build(storm.exchange.start_ms, seed) for episode in storm.episodes]
+        super().__init__(storm.exchange, faults, seed=seed, network=storm.network)
+
+    def changed(self, tokens: Sequence[str]) -> None:
+        told = set(tokens)
+        for token, _ in self.book_states():
+            view = self.engine.peek(token, self.seconds)
+            # What is not readable may be doubted again and again.
+            live = view.state is BookState.LIVE
+            shows = (view.state, *((view.levels, view.epoch, view.doubts, view.exchange_ms) if live else ()))
+            before, settled = self.shown.get(token, (shows, True))
+            if token not in told and (before != shows or (settled and not view.settled)):
+                self.silent.append(f"{self.elapsed:.3f} s: {view}, settled {view.settled}")
+            self.shown[token] = (shows, view.settled)
+
+
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 1, 2, 15))])
+def test_whatever_a_book_shows_is_told_when_it_changes_and_when_it_is_settled_no_more(seed: int) -> None:
+    watched = Showing(seed)
+    watched.run(120.0)
+    assert len(watched.shown) > 4
+    assert watched.silent == []
