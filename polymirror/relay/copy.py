@@ -47,7 +47,7 @@ class Copy:
         self.generation: int = 0
         # Grows by one whenever something comes after it was not to be believed for silence alone.
         self.lapses: int = 0
-        # The newest time of the venue that was told in any state, in ms since 1970, whether or not that could be taken.
+        # The time of the venue that the newest state told, in ms since 1970, or a later one that could not be taken.
         self.known_ms: int = known_ms
         self._bids, self._asks = Side(asks=False), Side(asks=True)
         self._levels: Levels | None = EMPTY
@@ -137,7 +137,7 @@ class Copy:
 
     def _follow(self, item: Change, sent: float) -> None:
         """Become a state, and hold the levels against its digest."""
-        self.seq = item.seq
+        self.seq, self.known_ms = item.seq, item.exchange_ms
         self.told = self.proof = item
         self.sent = sent
         for side, differs in ((self._bids, item.bids), (self._asks, item.asks)):

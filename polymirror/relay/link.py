@@ -339,7 +339,7 @@ class Link:
         return None if copy is None or copy.told is None else copy
 
     def known_ms(self, token: str) -> int:
-        """Return the newest time of the venue that the relay has told of a token, in ms since 1970; 0: none."""
+        """Return the time of the venue that the relay told of a token last, in ms since 1970; 0: none."""
         copy = self._copies.get(token)
         return 0 if copy is None else copy.known_ms
 

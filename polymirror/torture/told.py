@@ -94,8 +94,8 @@ class Told:
         # By token: the newest of those that have left on this connection, and of those that have come.
         self._left: dict[str, Word] = {}
         self._newest: dict[str, Word] = {}
-        # By token: the newest time of the venue that has come.
-        self._known_ms: dict[str, int] = {}
+        # By token: the newest that has come and says what the book is.
+        self._states: dict[str, Word] = {}
         # How often all was forgotten, and by token how often it was silent for too long.
         self._forgotten = 0
         self._silences: Counter[str] = Counter()
@@ -142,10 +142,10 @@ class Told:
     def come(self, words: Iterable[Word], now: int) -> None:
         """A frame has come as it left."""
         for word in words:
-            if word.is_state and word.view is not None:
-                self._known_ms[word.token] = max(word.view.exchange_ms, self._known_ms.get(word.token, 0))
+            if word.is_state and _is_newer(word, self._states.get(word.token)):
+                self._states[word.token] = word
             newest = self._newest.get(word.token)
-            if newest is None or word.number > newest.number:
+            if _is_newer(word, newest):
                 self._silences[word.token] += newest is not None and now - newest.left > SILENCE + SLACK
                 lapses = self._forgotten + self._silences[word.token]
                 self._newest[word.token] = evolve(word, lapses=lapses)
@@ -160,5 +160,10 @@ class Told:
         return self._newest.get(token)
 
     def known_ms(self, token: str) -> int:
-        """Return the newest time of the venue that has come of a book, in ms since 1970; 0: none."""
-        return self._known_ms.get(token, 0)
+        """Return the time of the venue that has come last of a book, in ms since 1970; 0: none."""
+        word = self._states.get(token)
+        return 0 if word is None or word.view is None else word.view.exchange_ms
+
+
+def _is_newer(word: Word, other: Word | None) -> bool:
+    return other is None or word.number > other.number

@@ -295,6 +295,19 @@ def test_what_came_over_a_gap_is_known_and_not_settled_here() -> None:
     assert not pair.replica.live(UP, pair.now).settled
 
 
+def test_a_time_in_the_future_keeps_the_other_relays_unsettled_only_until_the_next_state() -> None:
+    pair = Pair()
+    pair.passes(0.5, 0, 1)
+    there = pair.stubs[0].peek(UP).exchange_ms
+    pair.stubs[1].set(UP, exchange_ms=there + 3_600_000)
+    pair.passes(0.1, 0)
+    assert pair.replica.live(UP, pair.now).exchange_ms == there
+    assert not pair.replica.live(UP, pair.now).settled
+    pair.stubs[1].set(UP, exchange_ms=there)
+    pair.passes(0.1, 0)
+    assert pair.replica.live(UP, pair.now).settled
+
+
 def test_a_silence_between_two_looks_is_a_doubt(stub: Stub) -> None:
     wire = connected(stub, UP)
     before = wire.replica.live(UP, 0.0)
