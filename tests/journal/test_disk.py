@@ -390,8 +390,8 @@ def test_what_was_cut_off_from_the_last_file_is_missed(where, tmp_path, monkeypa
     (path,) = journal_files(tmp_path)
     before, frames = all_lines(tmp_path), open_journal(path).frames
     left = {
-        "in a frame": frames[-1].at + 100, "between frames": frames[-1].at, "in the first frame": frames[0].size - 100,
-        "in the header": 30, "nothing is left": 0,
+        "in a frame": frames[-1].at + frames[-1].size // 2, "between frames": frames[-1].at,
+        "in the first frame": frames[0].size - 100, "in the header": 30, "nothing is left": 0,
     }  # fmt: skip
     os.truncate(path, left[where])
     *kept, lost = all_lines(tmp_path)
