@@ -180,7 +180,7 @@ class Link:
             self._newest = NEVER
             self._break_all(Reason.CLOCK_STEP, "the relay's clock, or this host's, was set or stood still")
             self._want_all(now)
-        elif asked is not None and (low is None or (self.offset.low(now) or low) > low):
+        elif (better := self.offset.low(now)) is not None and (low is None or better > low):
             # What seemed too old, or was not dated at all, may be believed from here on.
             self._touched.update(dict.fromkeys(self._copies))
         self._newest = max(self._newest, frame.sent)

@@ -11,7 +11,7 @@ from polymirror.core.states import LEGAL_TRANSITIONS, BookState, Reason
 from polymirror.errors import ConfigError, NotLive, UnknownToken
 from polymirror.relay.hostclock import SteadyClock
 from polymirror.relay.link import SILENCE, Link
-from polymirror.relay.publisher import Publisher
+from polymirror.relay.publisher import Consumer, Publisher
 from polymirror.relay.replica import CALM, OVERLAP_MS, Replica
 from polymirror.relay.wire import Ask
 from tests.relay.rig import ASKS, BIDS, DOWN, UP, Stub, Wire, connected
@@ -221,13 +221,18 @@ def test_one_relay_that_is_lost_costs_nothing() -> None:
         pair.replica.live(UP, 0.2)
 
 
-def test_a_book_that_came_before_the_clock_was_known_is_looked_at_as_soon_as_it_is(stub: Stub) -> None:
+def apart(stub: Stub) -> tuple[Link, Replica, Publisher, Consumer]:
+    """A relay and a consumer of it, between which a test carries what it likes."""
     link = Link("relay", "json")
     replica = Replica([link], 30.0)
     replica.want([UP], 0.0)
     publisher = Publisher(stub, "run 1", SteadyClock(stub.now))
-    consumer = publisher.join("json")
     link.opened(0.0)
+    return link, replica, publisher, publisher.join("json")
+
+
+def test_a_book_that_came_before_the_clock_was_known_is_looked_at_as_soon_as_it_is(stub: Stub) -> None:
+    link, replica, publisher, consumer = apart(stub)
     ask = link.asks(0.0)
     assert ask is not None
     publisher.asked(consumer, Ask(want=ask.want))
@@ -241,12 +246,7 @@ def test_a_book_that_came_before_the_clock_was_known_is_looked_at_as_soon_as_it_
 
 
 def test_a_book_that_seemed_too_old_is_looked_at_as_soon_as_the_clock_is_known_better(stub: Stub) -> None:
-    link = Link("relay", "json")
-    replica = Replica([link], 30.0)
-    replica.want([UP], 0.0)
-    publisher = Publisher(stub, "run 1", SteadyClock(stub.now))
-    consumer = publisher.join("json")
-    link.opened(0.0)
+    link, replica, publisher, consumer = apart(stub)
     for asked, answered in ((0.0, SILENCE + 0.1), (2.0, 2.0)):
         ask = link.asks(asked)
         assert ask is not None
