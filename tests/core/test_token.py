@@ -160,6 +160,17 @@ def test_one_isolated_miss_leaves_the_book_live(rig, exchange):
     assert rig.transitions == []
 
 
+def test_a_book_that_is_disputed_is_told_since_it_is_settled_no_more_and_again_when_it_is(rig, exchange):
+    token = rig.token("11")
+    assert token.settled
+    token.disagrees(Reason.HASH_MISMATCH, rig.now)
+    assert not token.settled
+    assert "11" in rig.engine.dirty()
+    rig.send(exchange.opening())
+    assert token.settled
+    assert "11" in rig.dirty
+
+
 def test_no_more_missed_hashes_are_watched_than_the_bound(rig, exchange, monkeypatch):
     monkeypatch.setattr(misses_module, "HEAL_CHANGES", 100)
     exchange.change("BUY", "0.49", "5")
